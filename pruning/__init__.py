@@ -1,0 +1,1 @@
+"""Budgeted channel pruning of convolutional networks while they train; torch only."""

@@ -1,0 +1,103 @@
+"""Budgets, costs and devices, and sizes as people write them."""
+
+import re
+from dataclasses import dataclass
+
+from pruning.errors import BudgetError
+
+RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
+UNITS = {
+    "flash_bytes": {"b": 1, "kib": 1024, "kb": 1000, "mib": 1024**2, "mb": 1000**2},
+    "latency_ms": {"us": 1e-3, "ms": 1, "s": 1000},
+}
+UNITS["sram_bytes"] = UNITS["flash_bytes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one network costs. Estimated by the cost model unless said otherwise."""
+
+    flash_bytes: int
+    sram_bytes: int
+    latency_ms: float
+    macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Upper limits; None where a resource is not limited."""
+
+    flash_bytes: int | None = None
+    sram_bytes: int | None = None
+    latency_ms: float | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by resource."""
+        named = {name: getattr(self, name) for name in RESOURCES}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def overshoot(self, cost: Cost) -> dict[str, float]:
+        """cost / limit - 1 for every limited resource; at most 0 where the limit holds."""
+        return {name: getattr(cost, name) / limit - 1 for name, limit in self.limits.items()}
+
+    def holds(self, cost: Cost) -> bool:
+        """Whether every limit holds exactly."""
+        return all(getattr(cost, name) <= limit for name, limit in self.limits.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A microcontroller and what it leaves for a network.
+
+    `cycles_per_instruction` turns counted instructions into cycles; it is assumed, not measured,
+    unless `source` says otherwise. The reserved bytes are for firmware, stack and runtime.
+    """
+
+    name: str
+    core: str
+    clock_hz: float
+    cycles_per_instruction: float
+    flash_bytes: int
+    sram_bytes: int
+    reserved_flash_bytes: int
+    reserved_sram_bytes: int
+    source: str = "assumed"
+
+    @property
+    def budget(self) -> Budget:
+        """The memory that is left for a network; latency is not limited by a device."""
+        return Budget(
+            flash_bytes=self.flash_bytes - self.reserved_flash_bytes,
+            sram_bytes=self.sram_bytes - self.reserved_sram_bytes,
+        )
+
+    def milliseconds(self, instructions: float) -> float:
+        """Time for so many instructions."""
+        return instructions * self.cycles_per_instruction / self.clock_hz * 1e3
+
+
+def parse_limit(resource: str, value: str | float, dense: float | None = None) -> float:
+    """A limit as people write it: "24 KiB", "20 ms", 4096, or "12 %" of the dense cost.
+
+    Bytes are rounded down to whole ones. A bare number is in the resource's own unit.
+
+    Raises:
+        BudgetError: not a number, an unknown unit, not positive, or a share of nothing.
+    """
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*([a-z%]*)\s*", str(value).lower())
+    units = UNITS[resource]
+    try:
+        number = float(match[1]) if match else 0.0
+    except ValueError:
+        number = 0.0
+    unit = match[2] if match else ""
+    known = unit in units or unit == "" or (unit == "%" and dense is not None)
+    if number <= 0 or not known:
+        raise BudgetError(
+            f"{resource}: cannot read the limit {value!r}; write a positive number with one of "
+            f"the units {', '.join(units)}" + (" or %" if dense is not None else "")
+        )
+    scale = dense / 100 if unit == "%" and dense is not None else units.get(unit, 1)
+    limit = number * scale
+    return float(int(limit)) if resource != "latency_ms" else limit

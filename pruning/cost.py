@@ -1,0 +1,311 @@
+"""What a network costs as a function of its widths: one formula for every use.
+
+Every kernel's work is bilinear in the channels it reads and writes, and the channel count of
+every value is linear in the widths. Called with integers a `CostModel` gives the exact cost;
+called with a tensor of widths it gives the same numbers with gradients. Only the peak memory
+has two forms: the exact maximum, and a smooth one for gradients with
+exact <= smooth <= exact + temperature * ln(kernels).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pruning.budget import Cost, Device
+from pruning.errors import PruningError
+from pruning.graph import INPUT, Graph
+from pruning.kernels import Kernel, fuse
+from pruning.memory import PUBLISHED, Conventions, Step, schedule
+
+
+class Work(NamedTuple):
+    """product * c_in * c_out + output * c_out + input * c_in + constant."""
+
+    product: float = 0.0
+    output: float = 0.0
+    input: float = 0.0
+    constant: float = 0.0
+
+    def scaled(self, factor: float) -> "Work":
+        """The same shape of work, `factor` times as much."""
+        return Work(*(factor * value for value in self))
+
+
+class Encoding(StrEnum):
+    """How weights are stored.
+
+    int8: int8 weights; per output channel an int32 bias, an int32 multiplier and an int8 shift.
+    published: one byte per weight and per bias and no scales, as uNAS counts.
+    """
+
+    INT8 = "int8"
+    PUBLISHED = "published"
+
+
+BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.PUBLISHED: 1}
+
+
+def _pixels(kernel: Kernel) -> int:
+    return kernel.main.elements_per_channel
+
+
+def _groups(kernel: Kernel) -> int:
+    return int(kernel.main.attributes.get("groups", 1))
+
+
+def flash(kernel: Kernel, encoding: Encoding) -> Work:
+    """Bytes of weights, biases and scales."""
+    each = BYTES_PER_CHANNEL[encoding]
+    match kernel.kind:
+        case "conv":
+            return Work(product=kernel.taps / _groups(kernel), output=each)
+        case "linear":
+            return Work(product=1, output=each)
+        case "depthwise":
+            return Work(output=kernel.taps + each)
+        case "batch_norm":  # a scale and a shift of its own
+            return Work(output=1 + each)
+        case _:
+            return Work()
+
+
+def macs(kernel: Kernel) -> Work:
+    """Multiply-accumulates; a pooled or added element counts as one (as uNAS counts)."""
+    pixels = _pixels(kernel)
+    match kernel.kind:
+        case "conv":
+            return Work(product=kernel.taps * pixels / _groups(kernel))
+        case "linear":
+            return Work(product=1)
+        case "depthwise" | "pool":
+            return Work(output=kernel.taps * pixels)
+        case "add" | "multiply" | "batch_norm":
+            return Work(output=pixels)
+        case "concat" | "activation" | "softmax":
+            return Work()
+    raise PruningError(f"kernel {kernel.name}: no MACs known for kind {kernel.kind}")
+
+
+class Loops(NamedTuple):
+    """Instructions of a kernel by the loops of a plain int8 C implementation.
+
+    Per multiply-accumulate, per window position of an output, per output element (bias,
+    requantisation, store), per output channel and per call.
+    """
+
+    mac: float
+    tap: float
+    element: float
+    channel: float
+    call: float
+
+
+# Cortex-M4. `conv` reproduces 30.15 M instructions for ResNet-8 and its growth per MAC as widths
+# shrink (2.41 at 16 filters, 2.85 at 10); `depthwise` then gives DS-CNN's 9.71 M.
+LOOPS = {
+    "conv": Loops(1.66, 9.0, 25.0, 12.0, 200.0),
+    "depthwise": Loops(4.6, 0.0, 25.0, 12.0, 200.0),
+    "linear": Loops(1.66, 0.0, 34.0, 12.0, 100.0),
+    "add": Loops(0.0, 0.0, 14.0, 0.0, 100.0),
+    "multiply": Loops(0.0, 0.0, 14.0, 0.0, 100.0),
+    "batch_norm": Loops(0.0, 0.0, 20.0, 12.0, 100.0),
+    "pool": Loops(3.0, 0.0, 20.0, 6.0, 100.0),
+    "concat": Loops(0.0, 0.0, 2.0, 0.0, 100.0),
+    "activation": Loops(0.0, 0.0, 5.0, 0.0, 50.0),
+    "softmax": Loops(0.0, 0.0, 60.0, 0.0, 300.0),
+}
+# One scale per core and kind, fitted to the instruction totals of the two MLPerf Tiny networks.
+SCALES: Mapping[str, Mapping[str, float]] = {
+    "cortex-m0+": {"conv": 1.9, "depthwise": 4.2, "*": 1.5},
+    "cortex-m3": {"conv": 1.27, "depthwise": 3.0, "*": 1.15},
+    "cortex-m4": {"*": 1.0},
+    "cortex-m7": {"*": 1.0},
+    "cortex-m33": {"*": 1.0},
+}
+
+
+def instructions(kernel: Kernel, core: str) -> Work:
+    """Executed instructions on a core."""
+    if core not in SCALES:
+        raise PruningError(f"no instruction counts for core {core!r}; known: {', '.join(SCALES)}")
+    loops, pixels = LOOPS[kernel.kind], _pixels(kernel)
+    work = macs(kernel)
+    windows = kernel.taps * loops.tap * pixels
+    per_output = loops.element * pixels + windows + loops.channel
+    total = Work(
+        product=loops.mac * work.product,
+        output=per_output + (loops.mac * work.output if kernel.taps else 0.0),
+        constant=loops.call,
+    )
+    scales = SCALES[core]
+    return total.scaled(scales.get(kernel.kind, scales["*"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelCost:
+    """One line of an explanation: what a kernel does and holds. `live` names the buffers."""
+
+    name: str
+    kind: str
+    fused: tuple[str, ...]
+    shape: tuple[int, ...]
+    flash_bytes: int
+    macs: int
+    latency_ms: float
+    live_bytes: int
+    live: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Costs of one graph at any widths, for one device, encoding and set of conventions.
+
+    Widths are given in the order of `graph.channels.groups`.
+    """
+
+    graph: Graph
+    device: Device
+    encoding: Encoding = Encoding.INT8
+    conventions: Conventions = Conventions()
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The graph after fusion."""
+        return fuse(self.graph)
+
+    def cost(self, widths: Sequence[int]) -> Cost:
+        """The exact cost at integer widths."""
+        n = torch.as_tensor(widths, dtype=torch.float64)
+        return Cost(
+            flash_bytes=round(self._sum("flash", n).item()),
+            sram_bytes=self.peak(widths),
+            latency_ms=self.device.milliseconds(self._sum("instructions", n).item()),
+            macs=round(self._sum("macs", n).item()),
+        )
+
+    def peak(self, widths: Sequence[int]) -> int:
+        """Exact peak SRAM in bytes at integer widths."""
+        n = torch.as_tensor(widths, dtype=torch.float64)
+        return max(self._live_bytes(n, self.schedule(widths)))
+
+    @cached_property
+    def dense(self) -> Cost:
+        """The cost when nothing is pruned."""
+        return self.cost(self.graph.channels.widths)
+
+    def resources(
+        self, widths: Tensor, steps: Sequence[Step], temperature: float
+    ) -> dict[str, Tensor]:
+        """Flash bytes, smooth peak SRAM bytes and latency in ms, with gradients.
+
+        `widths` is a float64 vector. `steps` is the schedule at (about) these widths;
+        `temperature` is in bytes.
+        """
+        live = self._live(steps) @ widths
+        return {
+            "flash_bytes": self._sum("flash", widths),
+            "sram_bytes": temperature * torch.logsumexp(live / temperature, dim=0),
+            "latency_ms": self._sum("instructions", widths) * self.device.milliseconds(1.0),
+        }
+
+    def schedule(self, widths: Sequence[int]) -> tuple[Step, ...]:
+        """The best order of the kernels at integer widths."""
+        n = np.asarray(widths, dtype=np.int64)
+        names = (INPUT, *(kernel.output for kernel in self.kernels))
+        sizes = {name: int(self._buffer(name) @ n) for name in names}
+        return schedule(self.kernels, sizes, self._outputs, self.conventions)
+
+    def explain(self, widths: Sequence[int]) -> tuple[KernelCost, ...]:
+        """Every kernel in execution order, with its share of each cost."""
+        n = torch.as_tensor(widths, dtype=torch.float64)
+        steps = self.schedule(widths)
+        live = self._live_bytes(n, steps)
+        parts = {name: self._work(name, n).tolist() for name in self._coefficients}
+        return tuple(
+            KernelCost(
+                name=kernel.name,
+                kind=kernel.kind,
+                fused=kernel.chain[1:],
+                shape=(self._channels(kernel.output, n), *kernel.main.shape[1:]),
+                flash_bytes=round(parts["flash"][step.kernel]),
+                macs=round(parts["macs"][step.kernel]),
+                latency_ms=self.device.milliseconds(parts["instructions"][step.kernel]),
+                live_bytes=live[position],
+                live=step.live,
+            )
+            for position, step in enumerate(steps)
+            for kernel in (self.kernels[step.kernel],)
+        )
+
+    def bottleneck(self, widths: Sequence[int]) -> str:
+        """The kernel during which most memory is live."""
+        return max(self.explain(widths), key=lambda line: line.live_bytes).name
+
+    def _work(self, name: str, widths: Tensor) -> Tensor:
+        """Work per kernel; the one place where the bilinear form is evaluated."""
+        c_in, c_out = self._inputs @ widths, self._written @ widths
+        product, output, input_, constant = self._coefficients[name]
+        return product * c_in * c_out + output * c_out + input_ * c_in + constant
+
+    def _sum(self, name: str, widths: Tensor) -> Tensor:
+        return self._work(name, widths).sum()
+
+    @cached_property
+    def _coefficients(self) -> dict[str, Tensor]:
+        tables: dict[str, Callable[[Kernel], Work]] = {
+            "flash": lambda kernel: flash(kernel, self.encoding),
+            "macs": macs,
+            "instructions": lambda kernel: instructions(kernel, self.device.core),
+        }
+        return {
+            name: torch.tensor([table(k) for k in self.kernels], dtype=torch.float64).T
+            for name, table in tables.items()
+        }
+
+    @cached_property
+    def _inputs(self) -> Tensor:
+        rows = [sum(self._counts(name) for name in k.main.inputs) for k in self.kernels]
+        return torch.from_numpy(np.stack(rows)).double()
+
+    @cached_property
+    def _written(self) -> Tensor:
+        rows = [self._counts(kernel.output) for kernel in self.kernels]
+        return torch.from_numpy(np.stack(rows)).double()
+
+    @cached_property
+    def _outputs(self) -> tuple[str, ...]:
+        made = {name: kernel.output for kernel in self.kernels for name in kernel.chain}
+        for operator in self.graph.operators:
+            made.setdefault(operator.name, made.get(operator.inputs[0], INPUT))
+        return tuple(made[name] for name in self.graph.outputs)
+
+    def _counts(self, value: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return self.graph.channels.counts[value]
+
+    def _buffer(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Bytes of a buffer per channel kept of each group (one byte per element)."""
+        return self._counts(name) * int(np.prod(self.graph.shape(name)[1:], dtype=np.int64))
+
+    def _channels(self, value: str, widths: Tensor) -> int:
+        return int(self._counts(value) @ widths.numpy())
+
+    def _live(self, steps: Sequence[Step]) -> Tensor:
+        """Bytes live at each step per channel kept of each group."""
+        counted = [[n for n in s.live if n != INPUT or self.conventions.count_input] for s in steps]
+        zero = np.zeros(len(self.graph.channels.groups), dtype=np.int64)
+        rows = [sum((self._buffer(name) for name in names), zero) for names in counted]
+        return torch.from_numpy(np.stack(rows)).double()
+
+    def _live_bytes(self, widths: Tensor, steps: Sequence[Step]) -> list[int]:
+        return [round(value) for value in (self._live(steps) @ widths).tolist()]
+
+
+def published(graph: Graph, device: Device) -> CostModel:
+    """The cost model whose numbers can be compared with uNAS and its successors."""
+    return CostModel(graph, device, Encoding.PUBLISHED, PUBLISHED)

@@ -1,0 +1,27 @@
+"""Data sets as tensors in memory, always with train, validation and test splits.
+
+A data set of your own is any function that returns `assemble(...)` of three `Split`s.
+"""
+
+from pruning.data.arrays import npz
+from pruning.data.augment import Augment, batches
+from pruning.data.bundled import digits, synthetic
+from pruning.data.cifar import cifar10
+from pruning.data.dataset import Dataset, Split, assemble, hold_out
+from pruning.data.idx_files import idx
+from pruning.data.speech import speech_commands
+
+__all__ = [
+    "Augment",
+    "Dataset",
+    "Split",
+    "assemble",
+    "batches",
+    "cifar10",
+    "digits",
+    "hold_out",
+    "idx",
+    "npz",
+    "speech_commands",
+    "synthetic",
+]

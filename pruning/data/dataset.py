@@ -1,0 +1,206 @@
+"""What a data set is: three splits in memory, their statistics and their digest.
+
+Small images fit in memory as one tensor, and batches cut from it cost nothing beside
+training; so there is no loader with worker processes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pruning.errors import DataError
+
+# Decides which samples are held out, for ever and for every seed: see `permutation`.
+_SPLIT_SEED = 20_220_131
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Samples of one purpose.
+
+    Attributes:
+        inputs: [N, C, *spatial], uint8 or float32, in the raw units of the source.
+        targets: [N] int64, the index of each sample's class.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return int(self.targets.shape[0])
+
+    def select(self, indices: Tensor) -> "Split":
+        """The samples at `indices` (int64 [M]), copied."""
+        return Split(self.inputs[indices], self.targets[indices])
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same samples on another device."""
+        return Split(self.inputs.to(device), self.targets.to(device))
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Three splits and what is known of them. Build one with `assemble`.
+
+    Attributes:
+        name: What reports call it.
+        train: For gradients and batch statistics.
+        validation: For every decision of a search.
+        test: Read once, for a finished network.
+        classes: Names; their positions are the targets.
+        mean: Per channel over the training inputs, in raw units.
+        std: Per channel over the training inputs, in raw units; 1 for a constant channel.
+        digest: SHA-256 in hex over the name and the bytes of all three splits, so it tells
+            apart the same samples split in another way.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, [C, *spatial]."""
+        return tuple(self.train.inputs.shape[1:])
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """Raw inputs [N, C, *spatial] to float32 of mean 0 and deviation 1 per channel."""
+        shape = (-1, *(1 for _ in self.input_shape[1:]))
+        mean = torch.tensor(self.mean, device=batch.device).view(shape)
+        std = torch.tensor(self.std, device=batch.device).view(shape)
+        return (batch.to(torch.float32) - mean) / std
+
+
+def assemble(
+    name: str, train: Split, validation: Split, test: Split, classes: Sequence[str]
+) -> Dataset:
+    """Check three splits and make a data set of them.
+
+    Raises:
+        DataError: a split is empty, its tensors have the wrong type or shape, a value is not
+            finite, or a target names no class.
+    """
+    splits = {"train": train, "validation": validation, "test": test}
+    for part, split in splits.items():
+        _check(f"{part} split of {name}", split, len(classes))
+        _require(
+            split.inputs.shape[1:] == train.inputs.shape[1:]
+            and split.inputs.dtype == train.inputs.dtype,
+            f"the {part} split of {name} holds {_described(split.inputs)}, but the train split "
+            f"{_described(train.inputs)}. Prepare all splits in the same way.",
+        )
+    mean, std = _moments(train.inputs)
+    digest = _digest(name, splits.values())
+    return Dataset(name, train, validation, test, tuple(classes), mean, std, digest)
+
+
+def hold_out(name: str, samples: Split, count: int) -> tuple[Split, Split]:
+    """Set aside `count` samples: (the rest, those set aside).
+
+    Which ones depends on nothing but the number of samples and `count`.
+
+    Raises:
+        DataError: nothing would be set aside, or nothing left.
+    """
+    total = len(samples)
+    _require(
+        0 < count < total,
+        f"cannot set aside {count} of the {total} samples of {name}: at least 1 must be "
+        f"taken and 1 be left. Ask for 1 to {total - 1}.",
+    )
+    order = permutation(total)
+    return samples.select(order[count:]), samples.select(order[:count])
+
+
+def share_of(name: str, share: float, total: int) -> int:
+    """`share` of `total` samples as a whole number.
+
+    Raises:
+        DataError: the share is not between 0 and 1.
+    """
+    _require(
+        0 < share < 1,
+        f"a share of {share} of {name} cannot be set aside: it must lie between 0 and 1. "
+        "Use 0.1 or 0.2.",
+    )
+    return round(share * total)
+
+
+def permutation(count: int) -> Tensor:
+    """A fixed order of 0..count-1, int64.
+
+    RandomState's stream is frozen, so it stays the same with every release of numpy.
+    """
+    return torch.from_numpy(np.random.RandomState(_SPLIT_SEED).permutation(count)).long()
+
+
+def _check(what: str, split: Split, classes: int) -> None:
+    inputs, targets = split.inputs, split.targets
+    _require(
+        inputs.ndim >= 3 and inputs.dtype in (torch.uint8, torch.float32),
+        f"inputs of the {what} are {_described(inputs)}; expected uint8 or float32 shaped "
+        "[samples, channels, height, width] or [samples, channels, length]. Convert them.",
+    )
+    _require(
+        targets.dtype == torch.int64 and targets.shape == inputs.shape[:1],
+        f"targets of the {what} are {_described(targets)}; expected int64 of shape "
+        f"[{inputs.shape[0]}], one for each input.",
+    )
+    _require(inputs.numel() > 0, f"the {what} is empty. Give it at least one sample.")
+    _require(
+        bool(inputs.dtype == torch.uint8 or inputs.isfinite().all()),
+        f"inputs of the {what} hold values that are not finite. Remove or replace them.",
+    )
+    low, high = int(targets.min()), int(targets.max())
+    _require(
+        low >= 0 and high < classes,
+        f"targets of the {what} run from {low} to {high}; with {classes} classes they must "
+        f"lie in 0 to {classes - 1}. Name every class, or renumber the targets.",
+    )
+
+
+def _moments(inputs: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per channel, the same with any number of threads."""
+    channels = [inputs[:, index].reshape(-1) for index in range(inputs.shape[1])]
+    pairs = [_channel_moments(values) for values in channels]
+    return tuple(mean for mean, _ in pairs), tuple(std or 1.0 for _, std in pairs)
+
+
+def _channel_moments(values: Tensor) -> tuple[float, float]:
+    if values.dtype != torch.uint8:
+        exact = values.numpy().astype(np.float64)
+        return float(exact.mean()), float(exact.std())
+    counts = torch.bincount(values, minlength=256).numpy()
+    levels = np.arange(256)
+    mean = float(counts @ levels / counts.sum())
+    return mean, float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
+
+
+def _digest(name: str, splits: Iterable[Split]) -> str:
+    digest = hashlib.sha256(name.encode())
+    for split in splits:
+        for tensor in (split.inputs, split.targets):
+            digest.update(f"|{tensor.dtype} {tuple(tensor.shape)}|".encode())
+            digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.hexdigest()
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise DataError(message)

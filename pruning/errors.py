@@ -1,0 +1,40 @@
+"""What can go wrong in the engine, as one tree.
+
+PruningError                  anything below
+├── UnsupportedOperatorError  the network holds something the engine cannot cost or prune
+├── BudgetError               a budget that cannot be read or met
+├── DataError                 a data set that is missing or malformed
+├── WeightsError              starting weights that do not fit the network
+├── DivergedError             the loss is no longer a number
+└── CheckpointError           a stored network or state that cannot be trusted or read
+
+Every message says what, the value, the limit and the cure.
+"""
+
+
+class PruningError(Exception):
+    """The root of all errors of `pruning`."""
+
+
+class UnsupportedOperatorError(PruningError):
+    """The network holds an operator that the engine cannot cost or prune."""
+
+
+class BudgetError(PruningError):
+    """A budget cannot be read, or cannot be met by any width."""
+
+
+class DataError(PruningError):
+    """A data set is missing or malformed."""
+
+
+class WeightsError(PruningError):
+    """Starting weights do not fit the network."""
+
+
+class DivergedError(PruningError):
+    """The training loss is no longer a number."""
+
+
+class CheckpointError(PruningError):
+    """A stored network or training state is damaged, foreign or of another version."""

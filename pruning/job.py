@@ -1,0 +1,134 @@
+"""What a training run is told: data, task, recipe, budget. All of it frozen."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import cos, pi
+
+import torch
+from torch import Tensor
+
+from pruning.allocate import Allocation
+from pruning.budget import Budget, Cost, Device
+from pruning.cost import CostModel, Encoding
+from pruning.data import Dataset
+from pruning.errors import PruningError
+from pruning.graph import Graph
+from pruning.memory import Conventions
+from pruning.tasks import Task
+
+
+class PhaseKind(StrEnum):
+    """What one step of a phase does besides learning."""
+
+    DENSE = "dense"
+    PRUNE = "prune"
+    FINETUNE = "finetune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """So many epochs of one kind; the learning rate moves from `rate[0]` to `rate[1]` times the
+    optimizer's along a half cosine.
+    """
+
+    kind: PhaseKind
+    epochs: int
+    rate: tuple[float, float] = (1.0, 0.0)
+
+    def rate_at(self, progress: float) -> float:
+        """The factor on the learning rate at a share of the phase from 0 to 1."""
+        start, end = self.rate
+        return end + (start - end) * (1 + cos(pi * progress)) / 2
+
+
+Recipe = tuple[Phase, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """Settings of the prune phase.
+
+    every: steps between two updates of the widths. memory: of the running mean of salience.
+    settle: share of the phase at which the annealed budget reaches its target.
+    remove_every: steps between two physical removals of channels far below the threshold.
+    slack: channels kept in reserve then, as a share of a group's original size.
+    """
+
+    allocation: Allocation = field(default_factory=Allocation)
+    every: int = 10
+    memory: float = 0.9
+    settle: float = 0.9
+    remove_every: int = 60
+    slack: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """Where torch computes. `precision` is "fp32" or "bf16" (autocast and channels last)."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise PruningError(f"precision {self.precision!r}: write fp32 or bf16")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise PruningError(f"accelerator {self.device!r}: torch sees no GPU here; write cpu")
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which a training step runs."""
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, batch: Tensor) -> Tensor:
+        """A batch on the device, in the memory format that is fast there."""
+        batch = batch.to(self.device)
+        channels_last = self.precision == "bf16" and batch.dim() == 4
+        return batch.contiguous(memory_format=torch.channels_last) if channels_last else batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that decides the result of a training run, besides the starting weights."""
+
+    data: Dataset
+    task: Task
+    recipe: Recipe
+    seed: int
+    device: Device
+    budget: Budget = field(default_factory=Budget)
+    pruning: Pruning = field(default_factory=Pruning)
+    encoding: Encoding = Encoding.INT8
+    conventions: Conventions = field(default_factory=Conventions)
+    accelerator: Accelerator = field(default_factory=Accelerator)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.recipe)
+
+    def phase_at(self, epoch: int) -> tuple[Phase, int]:
+        """The phase of an epoch (counted from 0) and the epoch's place in it."""
+        for phase in self.recipe:
+            if epoch < phase.epochs:
+                return phase, epoch
+            epoch -= phase.epochs
+        raise IndexError(f"the recipe ends after {self.epochs} epochs")
+
+    def cost_model(self, graph: Graph) -> CostModel:
+        """The cost of a graph under this job's device and conventions."""
+        return CostModel(graph, self.device, self.encoding, self.conventions)
+
+
+def annealed(final: Budget, start: Cost, progress: float) -> Budget:
+    """The budget at a share of the prune phase: from the starting cost to the target.
+
+    B_r(s) = B_r (R_r(start) / B_r)^((1 - s)^3), for resources that begin above their limit.
+    """
+    remaining = (1 - min(progress, 1.0)) ** 3
+    limits = {
+        name: limit * max(getattr(start, name) / limit, 1.0) ** remaining
+        for name, limit in final.limits.items()
+    }
+    return Budget(**limits)  # type: ignore[arg-type]

@@ -1,0 +1,83 @@
+"""What a microcontroller executes: operators after fusion.
+
+Batch norms are folded into the layer before them, ReLUs are clamps at the end of a kernel, a
+flatten only renames a buffer and a dropout does not exist. What is left are kernels with
+buffers between them: the unit in which work, memory and time are counted.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from pruning.graph import INPUT, Graph, Operator
+
+CLAMPS = ("relu", "relu6")
+FOLDING = ("conv", "linear")
+CLAMPED = ("conv", "linear", "add", "multiply", "pool", "batch_norm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """A main operator with what is fused into it.
+
+    `inputs` name the buffers that it reads and `output` the buffer that it writes; a buffer is
+    named after the value that it holds. `chain` lists the operators from main to last.
+    """
+
+    main: Operator
+    inputs: tuple[str, ...]
+    chain: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The main operator's name."""
+        return self.main.name
+
+    @property
+    def output(self) -> str:
+        """The buffer that holds the result."""
+        return self.chain[-1]
+
+    @property
+    def kind(self) -> str:
+        """The main operator's kind; depthwise convolutions are a kind of their own."""
+        return "depthwise" if self.main.attributes.get("depthwise") else self.main.kind
+
+    @property
+    def taps(self) -> int:
+        """Elements of a window: kernel height times width."""
+        return prod(self.main.attributes.get("kernel", ()))
+
+
+def fuse(graph: Graph) -> tuple[Kernel, ...]:
+    """The kernels of a graph in its order."""
+    consumers = graph.consumers()
+    kernels: list[Kernel] = []
+    buffer = {INPUT: INPUT}
+    for operator in graph.operators:
+        source = operator.inputs[0]
+        if operator.kind in ("flatten", "dropout"):
+            buffer[operator.name] = buffer[source]
+            continue
+        alone = len(consumers[source]) == 1 and source not in graph.outputs
+        host = kernels[-1] if kernels and kernels[-1].output == source and alone else None
+        host = host or next((k for k in kernels if k.output == source and alone), None)
+        if host is not None and _fuses(host, operator):
+            kernels[kernels.index(host)] = replace(host, chain=(*host.chain, operator.name))
+            buffer = {v: operator.name if b == source else b for v, b in buffer.items()}
+        else:
+            inputs = tuple(buffer[name] for name in operator.inputs)
+            kernels.append(Kernel(main=operator, inputs=inputs, chain=(operator.name,)))
+        buffer[operator.name] = operator.name
+    return tuple(kernels)
+
+
+def _fuses(host: Kernel, operator: Operator) -> bool:
+    if operator.kind == "batch_norm":
+        return host.main.kind in FOLDING and len(host.chain) == 1
+    clamp = operator.attributes.get("function") in CLAMPS
+    return clamp and host.main.kind in CLAMPED and not _clamped(host)
+
+
+def _clamped(host: Kernel) -> bool:
+    """Whether the chain ends in a clamp already: it is longer than the main and its norm."""
+    return len(host.chain) > (2 if host.main.kind in FOLDING else 1)

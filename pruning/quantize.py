@@ -1,0 +1,134 @@
+"""Folding batch norms, and the score of the int8 network, simulated in floating point.
+
+Weights are symmetric per output channel in [-127, 127], activations asymmetric per tensor in
+[-128, 127]; ranges come from calibration inputs. Max pooling, flattening and concatenation of
+one buffer keep its values, so every buffer is rounded exactly once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pruning.graph import INPUT, Graph, Operator
+from pruning.kernels import FOLDING, fuse
+from pruning.network import execute
+
+LEVELS = 255
+
+
+def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
+    """The graph without the batch norms that a layer can absorb, and its new tensors.
+
+    Outputs are equal in inference mode up to rounding.
+    """
+    norms = {k.main.name: graph[k.chain[1]] for k in fuse(graph) if _norm_follows(graph, k.chain)}
+    renamed = {norm.name: name for name, norm in norms.items()}
+    operators: list[Operator] = []
+    folded: dict[str, Tensor] = {}
+    for operator in graph.operators:
+        if operator.name in renamed:
+            continue
+        own = {role: tensors[name].detach() for role, name in operator.parameters.items()}
+        if operator.name in norms:
+            norm = norms[operator.name]
+            own = _folded(own, {r: tensors[n].detach() for r, n in norm.parameters.items()}, norm)
+        names = {role: f"{operator.name}.{role}" for role in own}
+        folded.update({names[role]: tensor for role, tensor in own.items()})
+        inputs = tuple(renamed.get(name, name) for name in operator.inputs)
+        operators.append(replace(operator, inputs=inputs, parameters=names))
+    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
+    keep = tuple(name for name in graph.keep if name not in renamed)
+    return replace(graph, operators=tuple(operators), outputs=outputs, keep=keep), folded
+
+
+def _norm_follows(graph: Graph, chain: tuple[str, ...]) -> bool:
+    return (
+        graph[chain[0]].kind in FOLDING
+        and len(chain) > 1
+        and graph[chain[1]].kind == "batch_norm"
+    )
+
+
+def _folded(
+    layer: Mapping[str, Tensor], norm: Mapping[str, Tensor], operator: Operator
+) -> dict[str, Tensor]:
+    factor = norm["weight"] / torch.sqrt(norm["variance"] + operator.attributes["epsilon"])
+    weight = layer["weight"]
+    bias = layer.get("bias", torch.zeros_like(norm["bias"]))
+    return {
+        "weight": weight * factor.reshape(-1, *[1] * (weight.dim() - 1)),
+        "bias": norm["bias"] + (bias - norm["mean"]) * factor,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The affine int8 code of a tensor: real = scale * (integer - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+class QuantizedNetwork:
+    """A folded graph whose weights and buffers are rounded to int8 codes."""
+
+    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor], calibration: Tensor) -> None:
+        """`calibration` holds normalised inputs, (batch, *graph.input_shape)."""
+        self.graph, floating = fold(graph, tensors)
+        self._rounded = {INPUT, *_rounded_values(self.graph)}
+        self._tensors = floating
+        self.ranges: dict[str, Range] = {}
+        self._run(calibration, calibrate=True)
+        self._tensors = {n: _round_weight(n, t) for n, t in floating.items()}
+
+    def __call__(self, batch: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Outputs as the int8 network gives them, in real units."""
+        return self._run(batch, calibrate=False)
+
+    @torch.no_grad()
+    def _run(self, batch: Tensor, calibrate: bool) -> Tensor | tuple[Tensor, ...]:
+        values = {INPUT: self._observe(INPUT, batch, calibrate)}
+        remaining = {n: len(users) for n, users in self.graph.consumers().items()}
+        for operator in self.graph.operators:
+            own = {role: self._tensors[name] for role, name in operator.parameters.items()}
+            inputs = [values[name] for name in operator.inputs]
+            result = execute(operator, inputs, own, False)
+            values[operator.name] = self._observe(operator.name, result, calibrate)
+            for name in set(operator.inputs):
+                remaining[name] -= 1
+                if not remaining[name] and name not in self.graph.outputs:
+                    del values[name]
+        outputs = tuple(values[name] for name in self.graph.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _observe(self, name: str, value: Tensor, calibrate: bool) -> Tensor:
+        if name not in self._rounded:
+            return value
+        if calibrate:
+            self.ranges[name] = _range(value)
+            return value
+        code = self.ranges[name]
+        return torch.fake_quantize_per_tensor_affine(
+            value, code.scale, code.zero_point, -128, 127
+        )
+
+
+def _rounded_values(graph: Graph) -> list[str]:
+    """The buffers that are requantised: all but those that copy the codes of another."""
+    return [k.output for k in fuse(graph) if k.main.attributes.get("mode") != "max"]
+
+
+def _range(value: Tensor) -> Range:
+    low, high = min(value.min().item(), 0.0), max(value.max().item(), 0.0)
+    scale = max((high - low) / LEVELS, 1e-8)
+    return Range(scale, max(-128, min(127, round(-128 - low / scale))))
+
+
+def _round_weight(name: str, tensor: Tensor) -> Tensor:
+    if not name.endswith(".weight") or tensor.dim() < 2:
+        return tensor
+    axes = tuple(range(1, tensor.dim()))
+    scale = (tensor.abs().amax(dim=axes, keepdim=True) / 127).clamp_min(1e-12)
+    return (tensor / scale).round().clamp(-127, 127) * scale

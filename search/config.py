@@ -1,0 +1,251 @@
+"""The one crossing from YAML to Python: values come from `conf/`, their shape is defined here.
+
+Hydra needs mutable dataclasses as schemas; everything behind this module is frozen.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pruning.budget import Budget, Device, parse_limit
+from search.errors import ConfigError
+
+Values = dict[str, Any]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass
+class DeviceConfig:
+    """A microcontroller. Sizes are bytes or text such as "128 KiB"."""
+
+    name: str = "???"
+    core: str = "???"
+    clock_hz: float = 1e8
+    cycles_per_instruction: float = 1.0
+    flash: Any = "???"
+    sram: Any = "???"
+    reserved_flash: Any = 0
+    reserved_sram: Any = 0
+    source: str = "assumed"
+
+
+@dataclass
+class PhasesConfig:
+    """How long and how fast: dense once per study, prune and fine-tune once per slot."""
+
+    dense_epochs: int = 20
+    warmup_epochs: int = 1
+    prune_epochs: int = 8
+    finetune_epochs: int = 8
+    rate: float = 0.5
+
+
+@dataclass
+class MethodConfig:
+    """The pruning method and its settings (see `pruning.job.Pruning`)."""
+
+    name: str = "differentiable"
+    step: float = 0.03
+    floor: float = 0.75
+    every: int = 10
+    memory: float = 0.9
+    settle: float = 0.9
+    remove_every: int = 60
+    slack: float = 0.1
+    phases: PhasesConfig = field(default_factory=PhasesConfig)
+
+
+@dataclass
+class BudgetConfig:
+    """A list of budgets, or for `pick` one.
+
+    kind "ladder": every factor in `scale` times the dense cost, resource by resource with its
+    exponent in `power` (0 leaves a resource unlimited). kind "grid": all combinations of the
+    values in `flash`, `sram`, `latency`. kind "range": each of them is [loosest, tightest] and
+    `count` budgets are spread geometrically, all resources together.
+    """
+
+    kind: str = "ladder"
+    scale: list[float] = field(default_factory=list)
+    power: dict[str, float] = field(default_factory=dict)
+    count: int = 8
+    flash: Any = None
+    sram: Any = None
+    latency: Any = None
+
+
+@dataclass
+class AcceleratorConfig:
+    """Where torch runs. `threads` 0 means cores / workers."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int = 0
+
+
+@dataclass
+class StorageConfig:
+    """Where studies live. `url` is null for SQLite files in `folder`.
+
+    `tracking_uri` names an MLflow server; null writes to MLflow's database directly.
+    `heartbeat_s` and `grace_s`: how often a worker says that it lives, and after how long a
+    silence its slot goes to another.
+    """
+
+    folder: str = ".paring"
+    url: str | None = None
+    schema: str = "paring"
+    tracking_uri: str | None = None
+    heartbeat_s: int = 5
+    grace_s: int = 60
+
+
+@dataclass
+class SpecConfig:
+    """What decides the result of a sweep."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    keep: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    space: dict[str, Any] = field(default_factory=dict)
+    sampler: dict[str, Any] = field(default_factory=dict)
+    objectives: list[str] = field(default_factory=list)
+    accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
+    seed: int = 0
+    trials: int | None = None
+
+
+Shape = TypeVar("Shape")
+
+
+def cross(config: Any, shape: type[Shape], what: str) -> Shape:
+    """A composed config as an instance of a dataclass; keys of its fields only.
+
+    Raises:
+        ConfigError: a missing, unknown or mistyped value, named by its path.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(shape), config)
+        if missing := sorted(OmegaConf.missing_keys(merged)):
+            raise ConfigError(f"{what}: no value for {', '.join(missing)}; give it on the command line")
+        result = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
+    assert isinstance(result, shape)
+    return result
+
+
+def part(config: DictConfig, shape: type[Shape]) -> Shape:
+    """The fields of `shape` out of a larger config."""
+    names = [name for name in shape.__dataclass_fields__ if name in config]  # type: ignore[attr-defined]
+    return cross(OmegaConf.masked_copy(config, names), shape, "config")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The resolved configuration of a study: JSON values, no secrets."""
+
+    values: Mapping[str, Any]
+
+    @staticmethod
+    def from_config(config: DictConfig) -> "Spec":
+        """Validate what decides a sweep's result out of a composed config."""
+        return Spec(json.loads(json.dumps(asdict(part(config, SpecConfig)), default=str)))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def typed(self) -> SpecConfig:
+        """The values as attributes."""
+        return cross(OmegaConf.create(dict(self.values)), SpecConfig, "study")
+
+    def yaml(self) -> str:
+        """The values as YAML text."""
+        return OmegaConf.to_yaml(OmegaConf.create(dict(self.values)), sort_keys=True)
+
+    def replaced(self, params: Mapping[str, Any]) -> "Spec":
+        """The spec with the values at dotted paths replaced.
+
+        Raises:
+            ConfigError: a path that does not exist in the spec.
+        """
+        tree = OmegaConf.create(dict(self.values))
+        for path, value in params.items():
+            if OmegaConf.select(tree, path, throw_on_missing=False) is None:
+                raise ConfigError(
+                    f"space: {path!r} is no setting of this study; write the path of a value, "
+                    "such as task.optimizer.lr"
+                )
+            OmegaConf.update(tree, path, value)
+        values = OmegaConf.to_container(tree, resolve=True)
+        assert isinstance(values, dict)
+        return Spec({str(key): value for key, value in values.items()})
+
+
+def device_from(config: DeviceConfig) -> Device:
+    """The engine's record of a device."""
+    sizes = {
+        name: int(parse_limit(resource, getattr(config, name)) if getattr(config, name) else 0)
+        for name, resource in (
+            ("flash", "flash_bytes"),
+            ("sram", "sram_bytes"),
+            ("reserved_flash", "flash_bytes"),
+            ("reserved_sram", "sram_bytes"),
+        )
+    }
+    return Device(
+        name=config.name,
+        core=config.core,
+        clock_hz=config.clock_hz,
+        cycles_per_instruction=config.cycles_per_instruction,
+        flash_bytes=sizes["flash"],
+        sram_bytes=sizes["sram"],
+        reserved_flash_bytes=sizes["reserved_flash"],
+        reserved_sram_bytes=sizes["reserved_sram"],
+        source=config.source,
+    )
+
+
+def one_budget(config: BudgetConfig, fallback: Budget) -> Budget:
+    """The single budget of `flash`, `sram` and `latency`; `fallback` where none is given."""
+    given = {"flash_bytes": config.flash, "sram_bytes": config.sram, "latency_ms": config.latency}
+    limits = {name: parse_limit(name, text) for name, text in given.items() if text is not None}
+    return Budget(**{**fallback.limits, **limits})  # type: ignore[arg-type]
+
+
+def checked_name(name: str, what: str = "study") -> str:
+    """A name that is safe as a folder, an experiment and a database value.
+
+    Raises:
+        ConfigError: it could climb out of its folder, or is empty or too long.
+    """
+    if not NAME.fullmatch(name) or ".." in name:
+        raise ConfigError(
+            f"{what}={name!r}: use 1 to 100 letters, digits, '_', '-' or '.', "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+def inside(folder: Path, path: str, what: str) -> Path:
+    """`path` below `folder`, absolute.
+
+    Raises:
+        ConfigError: it climbs out of the folder.
+    """
+    root = folder.resolve()
+    target = (root / path).resolve()
+    if not target.is_relative_to(root):
+        raise ConfigError(f"{what}={path!r} climbs out of {root}; name a folder below it")
+    return target

@@ -1,0 +1,134 @@
+"""Which hyperparameters the sampler chooses, and which budgets the slots get."""
+
+from collections.abc import Mapping
+from itertools import product
+from math import exp, log
+from typing import Any
+
+import optuna
+
+from pruning.budget import RESOURCES, Budget, Cost, parse_limit
+from search.config import BudgetConfig
+from search.errors import ConfigError
+
+FIELDS = {"flash_bytes": "flash", "sram_bytes": "sram", "latency_ms": "latency"}
+Scalar = str | int | float | bool
+
+
+def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Scalar]:
+    """One value for every path of the space; a trial handed back keeps those it has."""
+    return {path: _suggest(trial, path, how) for path, how in space.items()}
+
+
+def check_space(space: Mapping[str, Any]) -> None:
+    """Refuse a space that no sampler could draw from.
+
+    Raises:
+        ConfigError: naming the path and the form it should have.
+    """
+    for path, how in space.items():
+        choices = isinstance(how, list) and len(how) > 0
+        bounds = isinstance(how, Mapping) and {"low", "high"} <= set(how) <= ALLOWED
+        if not choices and not (bounds and _ordered(how)):
+            raise ConfigError(
+                f"space: {path}: {how!r} is neither a list of choices nor "
+                "{low: .., high: .., log: true|false, step: ..} with low <= high"
+            )
+
+
+ALLOWED = {"low", "high", "log", "step"}
+
+
+def _ordered(how: Mapping[str, Any]) -> bool:
+    low, high = how["low"], how["high"]
+    return low <= high and not (how.get("log") and low <= 0)
+
+
+def _suggest(trial: optuna.Trial, path: str, how: Any) -> Scalar:
+    if isinstance(how, list):
+        choice: Scalar = trial.suggest_categorical(path, how)
+        return choice
+    low, high, log_scale = how["low"], how["high"], bool(how.get("log", False))
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(path, low, high, step=int(how.get("step", 1)), log=log_scale)
+    return trial.suggest_float(path, low, high, step=how.get("step"), log=log_scale)
+
+
+def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
+    """The list of budgets, loosest first (by the product of limits relative to dense).
+
+    Raises:
+        ConfigError: an unknown kind, or nothing to make budgets of.
+        BudgetError: a limit that cannot be read.
+    """
+    makers = {"ladder": _ladder, "grid": _grid, "range": _range}
+    if config.kind not in makers:
+        raise ConfigError(f"budget.kind={config.kind!r}: write one of {', '.join(makers)}")
+    made = tuple(dict.fromkeys(makers[config.kind](config, dense)))
+    return tuple(sorted(made, key=lambda budget: _looseness(budget, dense), reverse=True))
+
+
+def _looseness(budget: Budget, dense: Cost) -> float:
+    return sum(log(limit / getattr(dense, name)) for name, limit in budget.limits.items())
+
+
+def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
+    if not config.scale or any(not 0 < factor <= 1 for factor in config.scale):
+        raise ConfigError(
+            f"budget.scale={config.scale}: a ladder needs factors above 0 and at most 1, "
+            "such as scale=[0.5,0.25,0.12]"
+        )
+    powers = {name: config.power.get(short, 1.0) for name, short in FIELDS.items()}
+    return [
+        _budget(
+            {
+                name: getattr(dense, name) * factor ** powers[name]
+                for name in RESOURCES
+                if powers[name] > 0
+            }
+        )
+        for factor in config.scale
+    ]
+
+
+def _grid(config: BudgetConfig, dense: Cost) -> list[Budget]:
+    axes = [_values(config, name, dense) for name in RESOURCES]
+    return [_budget(dict(zip(RESOURCES, values, strict=True))) for values in product(*axes)]
+
+
+def _values(config: BudgetConfig, name: str, dense: Cost) -> list[float | None]:
+    given = getattr(config, FIELDS[name])
+    if given is None:
+        return [None]
+    return [
+        parse_limit(name, value, getattr(dense, name))
+        for value in (given if isinstance(given, list) else [given])
+    ]
+
+
+def _range(config: BudgetConfig, dense: Cost) -> list[Budget]:
+    ends = {name: _values(config, name, dense) for name in RESOURCES}
+    ends = {name: values for name, values in ends.items() if values != [None]}
+    if not ends or config.count < 2 or any(len(values) != 2 for values in ends.values()):
+        raise ConfigError(
+            "budget.kind=range: give flash, sram or latency as [loosest, tightest] and count of "
+            f"at least 2; got count={config.count} and "
+            f"{ {FIELDS[name]: values for name, values in ends.items()} }"
+        )
+    steps = [step / (config.count - 1) for step in range(config.count)]
+    return [_budget({name: _between(values, s) for name, values in ends.items()}) for s in steps]
+
+
+def _between(ends: list[float | None], share: float) -> float:
+    first, last = (log(end) for end in ends if end is not None)
+    return exp(first + (last - first) * share)
+
+
+def _budget(limits: Mapping[str, float | None]) -> Budget:
+    """Bytes rounded down, so that a limit never grows by rounding."""
+    whole = {
+        name: limit if name == "latency_ms" else int(limit + 1e-6)
+        for name, limit in limits.items()
+        if limit is not None
+    }
+    return Budget(**whole)  # type: ignore[arg-type]

@@ -1,0 +1,116 @@
+"""Content-addressed blobs: a blob's name is the SHA-256 of its bytes.
+
+What is read is checked against its name, so a truncated or altered file is noticed and never
+used. The backend is anything with Optuna's artifact store protocol; a folder by default.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Protocol, final
+
+from search.errors import StoreError
+
+
+class Backend(Protocol):
+    """Optuna's artifact store protocol."""
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """A readable binary stream of an artifact."""
+        ...
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Store a stream under a name."""
+        ...
+
+    def remove(self, artifact_id: str) -> None:
+        """Forget an artifact."""
+        ...
+
+
+@final
+class Folder:
+    """A folder of files that are whole or absent: each is written aside, then renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _path(self, artifact_id: str) -> Path:
+        return self.root / artifact_id[:2] / artifact_id[2:]
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """The file of a blob."""
+        return self._path(artifact_id).open("rb")
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write a blob; on a full disk nothing is left behind."""
+        path = self._path(artifact_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                shutil.copyfileobj(content_body, file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def remove(self, artifact_id: str) -> None:
+        """Delete a blob's file, if it is there."""
+        self._path(artifact_id).unlink(missing_ok=True)
+
+
+@final
+class Store(Mapping[str, bytes]):
+    """Blobs by digest. Reading as a mapping; `put` and `remove` to change it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def put(self, content: bytes) -> str:
+        """Store a blob and return its digest."""
+        digest = hashlib.sha256(content).hexdigest()
+        with tempfile.SpooledTemporaryFile(max_size=1 << 26) as stream:
+            stream.write(content)
+            stream.seek(0)
+            try:
+                self._backend.write(digest, stream)  # type: ignore[arg-type]
+            except OSError as error:
+                raise StoreError(
+                    f"store: cannot write {len(content)} bytes: {error}; free some space or "
+                    "correct storage.folder"
+                ) from error
+        return digest
+
+    def __getitem__(self, digest: str) -> bytes:
+        """The blob of a digest.
+
+        Raises:
+            StoreError: it is damaged. KeyError: there is none.
+        """
+        try:
+            with self._backend.open_reader(digest) as stream:
+                content = stream.read()
+        except (OSError, LookupError) as error:
+            raise KeyError(digest) from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise StoreError(
+                f"store: blob {digest[:12]} is damaged ({len(content)} bytes do not match its "
+                "name); it will not be used"
+            )
+        return content
+
+    def remove(self, digest: str) -> None:
+        """Forget a blob that nothing refers to any more."""
+        self._backend.remove(digest)
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("a store cannot be listed")
+
+    def __len__(self) -> int:
+        raise TypeError("a store cannot be counted")

@@ -1,0 +1,305 @@
+"""A study in Optuna: how it is created, and how slots are claimed, handed back and counted.
+
+Optuna's database is the truth. A slot is one trial under one number for ever: created WAITING
+with its budget, claimed by a compare-and-set to RUNNING, handed back to WAITING when its
+worker is gone, and told once.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, final
+
+import optuna
+import psutil
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from pruning.budget import RESOURCES, Budget
+from search.config import Spec, StorageConfig
+from search.errors import StudyError
+from search.store import Folder, Store
+from tracking.address import Databases, locate
+from tracking.database import prepare
+from tracking.locks import lock
+
+FORMAT = "paring.study/1"
+SQLITE_WAIT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where studies live: databases, store and folders."""
+
+    config: StorageConfig
+    databases: Databases
+
+    @property
+    def folder(self) -> Path:
+        """The local folder for the store, logs and pages."""
+        return Path(self.config.folder).resolve()
+
+    @property
+    def store(self) -> Store:
+        """The blobs."""
+        return Store(Folder(self.folder / "store"))
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow is: a server, or its database."""
+        return self.config.tracking_uri or self.databases.mlflow
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Where MLflow's artifacts go when it is written without a server."""
+        return None if self.config.tracking_uri else self.folder / "artifacts"
+
+    def lock(self, name: str, timeout: float | None = 60.0) -> Any:
+        """A mutex between all processes of this home."""
+        return lock(self.databases, name, timeout)
+
+
+def open_home(config: StorageConfig) -> Home:
+    """Locate the databases, and create what is missing."""
+    databases = locate(config.url or Path(config.folder), config.schema)
+    prepare(databases)
+    return Home(config, databases)
+
+
+def open_storage(home: Home) -> RDBStorage:
+    """Optuna's storage, with heartbeats, waiting for locks and surviving a restart."""
+    url = home.databases.optuna
+    options: dict[str, Any] = (
+        {"connect_args": {"timeout": SQLITE_WAIT_S}}
+        if url.startswith("sqlite")
+        else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+    )
+    with home.lock("optuna-tables"):  # two processes must not create the tables at once
+        return RDBStorage(
+            url,
+            engine_kwargs=options,
+            heartbeat_interval=home.config.heartbeat_s,
+            grace_period=home.config.grace_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who works on a slot, precisely enough to see on the same host whether it still lives."""
+
+    host: str
+    pid: int
+    started: float
+
+    @staticmethod
+    def me() -> "Owner":
+        """This process."""
+        return Owner(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+
+    def gone(self) -> bool:
+        """Whether the process is certainly over (never certain on another host)."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) > 1.0
+        except psutil.NoSuchProcess:
+            return True
+
+
+@final
+class Study:
+    """One sweep: its spec, its slots and what is known of them."""
+
+    def __init__(self, home: Home, study: optuna.Study) -> None:
+        self.home = home
+        self.optuna = study
+        self._storage = study._storage
+        attributes = study.user_attrs
+        if attributes.get("format") != FORMAT:
+            raise StudyError(
+                f"study={study.study_name}: it was not made by paring {FORMAT} "
+                f"(found {attributes.get('format')!r}); choose another name"
+            )
+        self.spec = Spec(attributes["spec"])
+        self.key: str = attributes["key"]
+        self.facts: Mapping[str, Any] = attributes["facts"]
+        self.objectives: tuple[str, ...] = tuple(attributes["objectives"])
+
+    @property
+    def name(self) -> str:
+        """The name given by the user."""
+        return self.optuna.study_name
+
+    # --- what is known
+
+    def slots(self) -> list[FrozenTrial]:
+        """Every slot, by number."""
+        return self.optuna.get_trials(deepcopy=False)
+
+    def note(self, key: str) -> Any:
+        """A value kept with the study, or None."""
+        return self.optuna.user_attrs.get(key)
+
+    def set_note(self, key: str, value: Any) -> None:
+        """Keep a value with the study."""
+        self.optuna.set_user_attr(key, value)
+
+    def over(self) -> bool:
+        """Whether every slot is over."""
+        return all(trial.state.is_finished() for trial in self.slots())
+
+    # --- slots
+
+    def add_slots(self, total: int, budgets: Sequence[Budget], seed: int) -> None:
+        """Create slots up to a total; slot i has budget i mod len(budgets)."""
+        with self.home.lock(f"slots-{self.key}"):
+            for number in range(len(self.slots()), total):
+                budget = budgets[number % len(budgets)]
+                entry = {"number": number, "budget": asdict(budget), "seed": seed}
+                self.optuna.enqueue_trial({}, user_attrs={"slot": entry})
+
+    def claim(self) -> optuna.Trial | None:
+        """Take the first waiting slot, or None when no slot waits."""
+        for waiting in self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            try:
+                if not self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+                    continue
+            except optuna.exceptions.UpdateFinishedTrialError:
+                continue
+            self._storage.record_heartbeat(waiting._trial_id)  # type: ignore[attr-defined]
+            trial = optuna.Trial(self.optuna, waiting._trial_id)
+            trial.set_user_attr("owner", asdict(Owner.me()))
+            trial.set_user_attr("attempt", waiting.user_attrs.get("attempt", 0) + 1)
+            return trial
+        return None
+
+    def hand_back(self, trial_id: int) -> None:
+        """Make a running slot wait again, under its number and with all it knows."""
+        try:
+            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return  # its worker told it at the last moment
+
+    def reap(self) -> list[int]:
+        """Hand back the slots of workers that are gone; returns their numbers."""
+        stale = set(self._storage._get_stale_trial_ids(self.optuna._study_id))  # type: ignore[attr-defined]
+        reaped = []
+        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial._trial_id in stale or self._abandoned(trial):
+                self.hand_back(trial._trial_id)
+                reaped.append(trial.number)
+        return reaped
+
+    def _abandoned(self, trial: FrozenTrial) -> bool:
+        owner = trial.user_attrs.get("owner")
+        if owner is not None and not self._just_claimed(trial):
+            return Owner(**owner).gone()
+        # Claimed, and its worker died before it could say who it was.
+        since = (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
+        return since > self.home.config.grace_s
+
+    def _just_claimed(self, trial: FrozenTrial) -> bool:
+        """Whether the owner on record may be that of the attempt before."""
+        if trial.datetime_start is None:
+            return True
+        return (datetime.now() - trial.datetime_start).total_seconds() < 2.0
+
+    def still_mine(self, trial: optuna.Trial) -> bool:
+        """Whether this process still owns the slot."""
+        current = self._storage.get_trial(trial._trial_id)
+        mine = asdict(Owner.me()) == current.user_attrs.get("owner")
+        return mine and current.state is TrialState.RUNNING
+
+    @contextmanager
+    def heartbeat(self, trial: optuna.Trial) -> Iterator[None]:
+        """Say from a thread that the slot is worked on, until the block ends."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(self.home.config.heartbeat_s):
+                try:
+                    self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+                except Exception:  # noqa: BLE001 - an outage: the next beat may get through
+                    continue
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def create_study(
+    home: Home, name: str, spec: Spec, objectives: Mapping[str, str], facts: Mapping[str, Any]
+) -> Study:
+    """A new study without slots. `objectives` maps names to "maximize" or "minimize".
+
+    `facts` are what was measured before the first slot: dense cost, chance score, digests.
+    """
+    storage = open_storage(home)
+    with home.lock(f"create-{name}"):
+        if (existing := find_study(home, name, storage)) is not None:
+            return existing
+        study = optuna.create_study(
+            study_name=name, storage=storage, directions=list(objectives.values())
+        )
+        study.set_user_attr("key", uuid.uuid4().hex)
+        study.set_user_attr("created", time.time())
+        study.set_user_attr("objectives", list(objectives))
+        study.set_user_attr("facts", json.loads(json.dumps(facts)))
+        study.set_user_attr("spec", dict(spec.values))
+        study.set_user_attr("format", FORMAT)  # last: a study without it is half-made
+        return Study(home, study)
+
+
+def find_study(home: Home, name: str, storage: RDBStorage | None = None) -> Study | None:
+    """The study of a name, or None."""
+    storage = storage or open_storage(home)
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+    if not study.user_attrs:  # its creator was killed before it had said anything
+        optuna.delete_study(study_name=name, storage=storage)
+        return None
+    if "format" not in study.user_attrs and "key" in study.user_attrs:
+        optuna.delete_study(study_name=name, storage=storage)
+        return None
+    return Study(home, study)
+
+
+def require_study(home: Home, name: str) -> Study:
+    """The study of a name.
+
+    Raises:
+        StudyError: there is none; the message lists those that exist.
+    """
+    storage = open_storage(home)
+    if (study := find_study(home, name, storage)) is not None:
+        return study
+    names = sorted(optuna.get_all_study_names(storage))
+    known = ", ".join(names[:20]) or "none yet"
+    raise StudyError(
+        f"study={name}: there is none of this name in {home.databases.optuna}; "
+        f"studies: {known}. Create it with: paring sweep study={name} ..."
+    )
+
+
+def slot_budget(trial: FrozenTrial | optuna.Trial) -> Budget:
+    """The budget of a slot."""
+    return Budget(**trial.user_attrs["slot"]["budget"])
+
+
+def limits_of(budget: Budget) -> dict[str, float | None]:
+    """All three limits by name, None where unlimited."""
+    return {name: getattr(budget, name) for name in RESOURCES}

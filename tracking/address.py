@@ -1,0 +1,137 @@
+"""Addresses of databases: where the two of a project live, and no password in any text."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from tracking.errors import AddressError
+
+CONNECT_SECONDS = "5"
+_FILES = ("optuna.db", "mlflow.db")
+_SECRETS = frozenset({"password", "sslpassword", "passwd", "pwd"})
+_POSTGRES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
+_IN_URL = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):\S*@")
+_IN_WHOLE_URL = re.compile(r"(\w[\w+.-]*://[^:/@]*):.*@", re.DOTALL)
+_IN_QUERY = re.compile(
+    r"\b(ssl)?(password|passwd|pwd)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """The two databases of a project, as URLs for Optuna and MLflow.
+
+    They are two SQLite files in `folder`, or two schemas of one PostgreSQL database (then
+    `folder` is None): both programs keep a table `alembic_version`, so they cannot share one.
+    """
+
+    optuna: str
+    mlflow: str
+    folder: Path | None
+    schema: str
+
+
+def locate(location: str | Path, schema: str = "paring") -> Databases:
+    """Return the two databases at a folder or a `postgresql://` URL; touches nothing.
+
+    On PostgreSQL the schemas are `<schema>_optuna` and `<schema>_mlflow`.
+    """
+    text = os.fspath(location)
+    if "://" not in text:
+        return _files(Path(text), schema)
+    url = _parsed(text)
+    if url.drivername == "sqlite":
+        return _files(Path(url.database or "."), schema)
+    if url.drivername.lower() in _POSTGRES:
+        return _schemas(url, schema)
+    raise AddressError(
+        f"databases of kind {url.drivername!r} are not supported: give a folder (SQLite files) "
+        "or postgresql+psycopg://HOST:PORT/DATABASE"
+    )
+
+
+def mask(text: str) -> str:
+    """Hide every password in a URL, or in a message that contains URLs."""
+    whole = re.match(r"\s*\w[\w+.-]*://", text) is not None
+    text = (_IN_WHOLE_URL if whole and "\n" not in text else _IN_URL).sub(r"\1:***@", text)
+    return _IN_QUERY.sub(r"\1\2\3***", text)
+
+
+def _files(folder: Path, schema: str) -> Databases:
+    folder = folder.expanduser().resolve()
+    if folder.exists() and not folder.is_dir():
+        raise AddressError(
+            f"{folder} is a file, but the two databases need a folder: give the folder that "
+            "is to hold optuna.db and mlflow.db"
+        )
+    if unfit := set("?#%") & set(str(folder)):
+        raise AddressError(
+            f"the folder {folder} has {' '.join(sorted(unfit))} in its name, which database "
+            "URLs cannot carry: choose another folder"
+        )
+    optuna, mlflow = (f"sqlite:///{(folder / name).as_posix()}" for name in _FILES)
+    return Databases(optuna, mlflow, folder, schema)
+
+
+def _schemas(url: URL, schema: str) -> Databases:
+    _refuse_password(url)
+    if not _SCHEMA.fullmatch(schema):
+        raise AddressError(
+            f"{schema!r} cannot prefix a schema: use lower-case letters, digits and _, "
+            "at most 51, not starting with a digit"
+        )
+    if not url.database:
+        raise AddressError(
+            f"{_plain(url)} names no database: write postgresql+psycopg://HOST:PORT/DATABASE"
+        )
+    return Databases(
+        _with_schema(url, f"{schema}_optuna"),
+        _with_schema(url, f"{schema}_mlflow"),
+        None,
+        schema,
+    )
+
+
+def _parsed(text: str) -> URL:
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):
+        raise AddressError(
+            f"{mask(text)} is not a database URL: give a folder (SQLite files) or "
+            "postgresql+psycopg://HOST:PORT/DATABASE"
+        ) from None
+
+
+def _refuse_password(url: URL) -> None:
+    secret = next((key for key in url.query if key.strip().lower() in _SECRETS), None)
+    if url.password is None and secret is None:
+        return
+    place = f"its query ({secret}=...)" if secret else "it"
+    raise AddressError(
+        f"the database URL {_plain(url)} has a password in {place}; it would end in logs, "
+        "process lists and stored configurations: take it out and set PGPASSWORD, or add a "
+        "line to ~/.pgpass"
+    )
+
+
+def _plain(url: URL) -> str:
+    """Where a URL points, without user, password and options."""
+    bare = URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
+    return bare.render_as_string()
+
+
+def _with_schema(url: URL, schema: str) -> str:
+    given = url.query.get("options", "")
+    options = given if isinstance(given, str) else " ".join(given)
+    query = {"connect_timeout": CONNECT_SECONDS, **url.query}
+    query["options"] = f"{options} -csearch_path={schema}".strip()
+    return (
+        url.set(drivername="postgresql+psycopg")
+        .update_query_dict(query)
+        .render_as_string(hide_password=False)
+    )

@@ -1,0 +1,109 @@
+"""The frame of a figure: its panels, the reach and ticks of its axes, its look."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log10
+from typing import Any
+
+Figure = dict[str, Any]
+
+INK, FAINT, FRONT, DENSE, LIMIT = "#1f2933", "#9fb0c0", "#0b7285", "#d9730d", "#c92a2a"
+_GRID, _RULE = "#e8edf2", "#b8c4ce"
+_LOG_SPAN = 5  # largest over smallest value from which an axis is logarithmic
+_REACH = 2.5  # a limit further out than this many times the largest value is only mentioned
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One plane: score against a resource. `scale` turns its unit into the one shown."""
+
+    resource: str
+    title: str
+    unit: str
+    scale: float
+
+
+PANELS = (
+    Panel("flash_bytes", "Flash", "KiB", 1 / 1024),
+    Panel("sram_bytes", "SRAM", "KiB", 1 / 1024),
+    Panel("latency_ms", "Latency", "ms", 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The reach of an x axis, in the unit shown."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+    @classmethod
+    def around(cls, values: Sequence[float], limit: float | None) -> "Axis":
+        """Return an axis that shows the values, and the limit if that is not far out."""
+        low, high = min(values, default=1.0), max(values, default=1.0)
+        if limit is not None and limit <= _REACH * high:
+            low, high = min(low, limit), max(high, limit)
+        if low > 0 and high > _LOG_SPAN * low:
+            margin = (high / low) ** 0.08
+            return cls(low / margin, high * margin, True)
+        margin = 0.08 * (high - low) or 0.5 * abs(high) or 1.0
+        return cls(max(0.0, low - margin), high + margin, False)
+
+    def layout(self, panel: Panel) -> dict[str, Any]:
+        """Return Plotly's settings of this axis."""
+        if not self.logarithmic:
+            return {"range": [self.low, self.high]}
+        settings: dict[str, Any] = {
+            "type": "log",
+            "range": [log10(self.low), log10(self.high)],
+        }
+        ticks = self._ticks(panel)
+        if len(ticks) >= 2:
+            settings |= {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+        return settings
+
+    def share(self, value: float) -> float:
+        """Return how far along the axis a value is, from 0 to 1."""
+        if self.logarithmic:
+            return log10(value / self.low) / log10(self.high / self.low) if value > 0 else 0.0
+        return (value - self.low) / (self.high - self.low)
+
+    def _ticks(self, panel: Panel) -> list[float]:
+        """Return round values: powers of two for sizes, 1-2-5 for times; at most eight."""
+        if panel.unit == "ms":
+            some = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
+        else:
+            some = [2.0**power for power in range(-10, 21)]
+        inside = [value for value in some if self.low <= value <= self.high]
+        return inside[:: 1 + (len(inside) - 1) // 8]
+
+
+def layout(y_title: str, x_title: str) -> Figure:
+    """Return Plotly's layout of a figure, without the reach of its axes."""
+
+    def axis(title: str) -> Figure:
+        return {
+            "title": {"text": title, "font": {"size": 12}},
+            "gridcolor": _GRID,
+            "linecolor": _RULE,
+            "ticks": "outside",
+            "tickcolor": _RULE,
+            "ticklen": 4,
+            "showline": True,
+            "zeroline": False,
+            "automargin": True,
+        }
+
+    return {
+        "xaxis": axis(x_title),
+        "yaxis": axis(y_title),
+        "margin": {"l": 56, "r": 16, "t": 26, "b": 44},
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "white", "bordercolor": _RULE, "align": "left",
+                       "font": {"color": INK, "size": 12}},
+    }  # fmt: skip

@@ -1,0 +1,278 @@
+"""MLflow as a mirror of a study: found by tags, compared, and only the difference written."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from math import isfinite
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import final
+
+from tracking.client import OVER, Client, Point, Run, quoted, shortened
+from tracking.desired import DesiredRun, Step, experiment_note, slot_run, study_run
+from tracking.errors import GoneError, ServerError
+from tracking.plots import front_page
+from tracking.records import SlotRecord, State, StudyRecord
+from tracking.tables import front_csv, front_json
+
+_ARTIFACTS = "paring.artifacts"
+_WARNING = "paring.warning"
+_INCOMPLETE = " incomplete"
+_STEPS_A_CALL = 60
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What MLflow is known to hold of a study."""
+
+    experiment_id: str
+    note: str
+    study: Run | None = None
+    slots: dict[int, Run] = field(default_factory=dict)
+
+
+@final
+class Mirror:
+    """Writes studies to MLflow at `tracking_uri`: a database URL or an HTTP server.
+
+    `artifact_root` is a folder or a URI for artifacts. With a database URL it is needed; an
+    HTTP server chooses its own. One process at a time may call `sync` for a study: hold
+    `locks.lock`. Constructing it is cheap; MLflow is loaded by the first `sync`.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: str | Path | None = None) -> None:
+        self._uri = tracking_uri
+        self._root = _root_uri(tracking_uri, artifact_root)
+        self._client: Client | None = None
+        self._seen: dict[str, _Seen] = {}
+
+    def sync(self, study: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
+        """Make MLflow agree with the record; return each slot's run id.
+
+        A slot gets its run when it is first worked on, so that the run's start is true. `blobs`
+        holds the files of finished slots by digest; one that is missing is noted in the tag
+        `paring.warning`. May be called again at any time, and after a crash at any point:
+        nothing is doubled. Raises ServerError; what was written until then stays valid.
+        """
+        try:
+            return self._sync(study, blobs)
+        except GoneError:  # deleted by a person, or the whole database: look again, once
+            self._seen.pop(study.key, None)
+            return self._sync(study, blobs)
+
+    def study_path(self, study: StudyRecord) -> str:
+        """Return where a synced study is in MLflow's pages, relative to the server."""
+        seen = self._seen[study.key]
+        return f"/#/experiments/{seen.experiment_id}"
+
+    def _sync(self, study: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
+        client = self._connected()
+        seen = self._seen.get(study.key) or self._load(client, study)
+        for slot in study.slots:
+            run = seen.slots.get(slot.number)
+            if run is None and slot.state is State.WAITING and slot.started is None:
+                continue
+            wanted = slot_run(study, slot)
+            run = _brought_about(client, seen.experiment_id, run, wanted)
+            seen.slots[slot.number] = run
+            if _artifacts_differ(run, wanted):
+                _write_artifacts(
+                    client, run, wanted, _slot_texts(study, slot), slot.files, blobs
+                )
+            _settle(client, run, wanted)
+        self._sync_study(client, seen, study)
+        return {number: run.run_id for number, run in seen.slots.items()}
+
+    def _sync_study(self, client: Client, seen: _Seen, study: StudyRecord) -> None:
+        wanted = study_run(study)
+        run = _brought_about(client, seen.experiment_id, seen.study, wanted)
+        seen.study = run
+        if _artifacts_differ(run, wanted):
+            _write_artifacts(client, run, wanted, _study_texts(study), {}, {})
+        _settle(client, run, wanted)
+        if seen.note != (note := experiment_note(study)):
+            with client.answering():
+                client.api.set_experiment_tag(seen.experiment_id, "mlflow.note.content", note)
+            seen.note = note
+
+    def _connected(self) -> Client:
+        self._client = self._client or Client(self._uri)
+        return self._client
+
+    def _load(self, client: Client, study: StudyRecord) -> _Seen:
+        """Find the study's experiment, or make it, and read all its runs."""
+        seen = _experiment(client, study, self._root)
+        for run in client.runs(
+            seen.experiment_id, f"tags.`paring.study` = {quoted(study.key)}"
+        ):
+            _forget_incomplete(run)
+            if run.tags.get("paring.kind") == "study":
+                seen.study = _one_of(client, seen.study, run)
+            elif (number := run.tags.get("paring.slot", "")).isdecimal():
+                known = seen.slots.get(int(number))
+                seen.slots[int(number)] = _one_of(client, known, run)
+        self._seen[study.key] = seen
+        return seen
+
+
+def _root_uri(tracking_uri: str, root: str | Path | None) -> str | None:
+    if tracking_uri.startswith(("http://", "https://")):
+        return None
+    if root is None:
+        raise ServerError(
+            "MLflow's database is written directly, but no artifact_root was given: name a "
+            "folder for artifacts (MLflow would put them under ./mlruns, wherever that is)"
+        )
+    text = str(root)
+    return text if "://" in text else Path(text).expanduser().resolve().as_uri()
+
+
+def _experiment(client: Client, study: StudyRecord, root: str | None) -> _Seen:
+    """Return the experiment that carries the study's key, restored if it was in the bin."""
+    found = client.experiments(study.key)
+    if not found:
+        note = experiment_note(study)
+        tags = {
+            "paring.key": study.key,
+            "mlflow.note.content": note,
+            "mlflow.experimentKind": "custom_model_development",  # or MLflow's pages ask for it
+        }
+        name = next(name for name in _names(study) if not client.is_taken(name))
+        return _Seen(client.create_experiment(name, root, tags), note)
+    one = next((each for each in found if each.active), found[0])
+    if not one.active:
+        with client.answering():
+            client.api.restore_experiment(one.experiment_id)
+    return _Seen(one.experiment_id, one.tags.get("mlflow.note.content", ""))
+
+
+def _names(study: StudyRecord) -> Iterator[str]:
+    """Yield names for an experiment until one is free: another study may have had this one."""
+    yield study.name
+    number = 1
+    while True:
+        yield f"{study.name} ({study.key[:8]}{'' if number == 1 else f'-{number}'})"
+        number += 1
+
+
+def _one_of(client: Client, known: Run | None, other: Run) -> Run:
+    """Return one of two runs with one identity, and move the other to the bin.
+
+    Two appear when a server made a run but its answer was lost, and the request was repeated.
+    """
+    if known is None:
+        return other
+    extra, kept = sorted([known, other], key=lambda run: len(run.metrics))
+    client.delete_run(extra)
+    return kept
+
+
+def _forget_incomplete(run: Run) -> None:
+    """Let artifacts that lacked a blob be tried again, once per process."""
+    if run.tags.get(_ARTIFACTS, "").endswith(_INCOMPLETE):
+        del run.tags[_ARTIFACTS]
+
+
+def _brought_about(client: Client, where: str, run: Run | None, wanted: DesiredRun) -> Run:
+    """Create the run if need be, and write the params, tags and points that it lacks."""
+    if run is None:
+        run = client.create_run(where, wanted.name, wanted.started, wanted.identity)
+    params = {key: value for key, value in wanted.params.items() if key not in run.params}
+    tags = {
+        key: value
+        for key, value in shortened({**wanted.identity, **wanted.tags}).items()
+        if run.tags.get(key, "") != value
+    }
+    steps = iter(_missing_steps(run, wanted))
+    while some := list(islice(steps, _STEPS_A_CALL)):
+        client.log(run, _points(some), tags={wanted.curve_tag: str(some[-1].step)})
+    finals = _missing_finals(run, wanted)
+    if finals or params or tags:
+        client.log(run, finals, params, tags)
+    return run
+
+
+def _missing_finals(run: Run, wanted: DesiredRun) -> list[Point]:
+    # Of points at one step MLflow shows the latest, so what changes needs the time of now.
+    at = round(1000 * time.time()) if wanted.finals_at is None else wanted.finals_at
+    return [
+        Point(key, value, len(wanted.curves), at)
+        for key, value in wanted.finals.items()
+        if isfinite(value) and run.metrics.get(key) != value
+    ]
+
+
+def _missing_steps(run: Run, wanted: DesiredRun) -> list[Step]:
+    known = run.tags.get(wanted.curve_tag, "")
+    last = int(known) if known.isdecimal() else -1
+    return [step for step in wanted.curves if step.step > last]
+
+
+def _points(steps: list[Step]) -> Iterator[Point]:
+    for step in steps:
+        for key, value in step.values.items():
+            yield Point(key, value, step.step, step.at)
+
+
+def _settle(client: Client, run: Run, wanted: DesiredRun) -> None:
+    """Set the status last: a run that says FINISHED has everything."""
+    late = wanted.ended is not None and run.ended != wanted.ended
+    if run.status != wanted.status or late:
+        client.set_status(run, wanted.status, wanted.ended)
+
+
+def _artifacts_differ(run: Run, wanted: DesiredRun) -> bool:
+    return run.tags.get(_ARTIFACTS, "").removesuffix(_INCOMPLETE) != wanted.artifacts
+
+
+def _slot_texts(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
+    texts = {"config.yaml": study.config}
+    if slot.state.over and slot.widths:
+        texts["widths.json"] = json.dumps(dict(slot.widths), indent=1) + "\n"
+    return texts
+
+
+def _study_texts(study: StudyRecord) -> dict[str, str]:
+    return {
+        "config.yaml": study.config,
+        "front.html": front_page(study),
+        "front.json": front_json(study),
+        "front.csv": front_csv(study),
+    }
+
+
+def _write_artifacts(
+    client: Client,
+    run: Run,
+    wanted: DesiredRun,
+    texts: Mapping[str, str],
+    files: Mapping[str, str],
+    blobs: Mapping[str, bytes],
+) -> None:
+    """Upload a run's artifacts, then note in its tags that they are there."""
+    missing = []
+    with TemporaryDirectory(prefix="paring-") as folder:
+        for name, text in texts.items():
+            _place(Path(folder), name).write_text(text, encoding="utf-8")
+        for name, digest in files.items() if wanted.status in OVER else ():
+            try:
+                _place(Path(folder), name).write_bytes(blobs[digest])
+            except KeyError:
+                missing.append(f"{name} ({digest})")
+        client.upload(run, Path(folder))
+    tags = {_ARTIFACTS: wanted.artifacts + (_INCOMPLETE if missing else "")}
+    if missing or _WARNING in run.tags:
+        tags[_WARNING] = f"not in the store: {', '.join(missing)}" if missing else ""
+    client.log(run, tags=tags)
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Return where an artifact goes in a folder, and refuse names that climb out of it."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise ServerError(f"{name!r} is no name for an artifact: it must stay in its folder")
+    place = folder / relative
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place

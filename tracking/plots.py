@@ -1,0 +1,228 @@
+"""The study's page: one HTML file with everything in it, so that it opens offline."""
+
+import json
+from collections import Counter
+from html import escape
+
+from plotly.offline import get_plotlyjs
+
+from tracking.axes import DENSE, FAINT, FRONT, LIMIT, PANELS, Figure
+from tracking.figures import front_figure, hypervolume_figure
+from tracking.records import Limits, SlotRecord, State, StudyRecord
+from tracking.tables import (
+    DASH,
+    bounds,
+    count,
+    duration,
+    finished_slots,
+    front_slots,
+    score_text,
+    size,
+    work,
+)
+
+_STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 20px 24px 32px; background: #f4f6f8; color: #1f2933;
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", sans-serif; }
+h1 { margin: 0; font-size: 22px; overflow-wrap: anywhere; }
+h2 { margin: 0 0 2px; font-size: 14px; }
+.facts { margin: 2px 0 10px; color: #52606d; overflow-wrap: anywhere; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 12px; color: #3e4c59;
+  font-size: 13px; }
+.legend span { display: inline-flex; align-items: center; gap: 6px; }
+.grid { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr));
+  }
+.lower { margin-top: 14px; }
+@media (min-width: 1000px) { .lower { grid-template-columns: 1fr 2fr; } }
+.card { background: white; border: 1px solid #dde4ea; border-radius: 8px;
+  padding: 12px 12px 8px; min-width: 0; }
+.plot { height: 380px; }
+.lower .plot { height: 320px; }
+.scroll { overflow: auto; max-height: 340px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
+  font-size: 13px; white-space: nowrap; }
+th { position: sticky; top: 0; background: white; text-align: right; color: #52606d;
+  font-weight: 600; border-bottom: 1px solid #b8c4ce; }
+th, td { padding: 4px 10px; }
+td { text-align: right; border-bottom: 1px solid #eef2f5; }
+td.text, th.text { text-align: left; }
+td.widths { text-align: left; color: #7b8794; font-size: 12px; }
+.empty { padding: 60px 20px; text-align: center; color: #52606d; }
+footer { margin-top: 14px; color: #7b8794; font-size: 12px; }
+svg { flex: none; }
+"""
+
+_SCRIPT = """
+const figures = JSON.parse(document.getElementById("figures").textContent);
+const config = {responsive: true, displayModeBar: false};
+for (const [id, figure] of Object.entries(figures))
+  Plotly.newPlot(id, figure.data, figure.layout, config);
+"""
+
+_HEADER = (
+    "slot",
+    "score",
+    "test",
+    "flash",
+    "SRAM",
+    "latency",
+    "MACs",
+    "budget",
+    "fronts",
+    "widths",
+)
+_LEFT = frozenset({"budget", "fronts", "widths"})
+
+
+def front_page(study: StudyRecord) -> str:
+    """Return a whole HTML page on the study's front, Plotly included (4.7 MB).
+
+    Score against each resource with the staircase of the front, dominated slots faint, every
+    slot's budget, the dense network and the device's limits; the hypervolume after each slot;
+    the front as a table.
+    """
+    body = _plots(study) if finished_slots(study) else _nothing(study)
+    title = escape(study.name)
+    return (
+        "<!DOCTYPE html>\n"
+        f'<html lang="en"><head><meta charset="utf-8"><title>{title} · Pareto front</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{_STYLE}</style></head>\n<body>\n"
+        f"<h1>{title}</h1>\n<p class='facts'>{_facts(study)}</p>\n"
+        f"{body}\n<footer>{_source(study)}</footer>\n</body></html>\n"
+    )
+
+
+def _plots(study: StudyRecord) -> str:
+    figures: dict[str, Figure] = {
+        panel.resource: front_figure(study, panel) for panel in PANELS
+    }
+    cards = [_card(f"Score against {_low(panel.title)}", panel.resource) for panel in PANELS]
+    lower = []
+    if study.hypervolumes:
+        figures["hypervolume"] = hypervolume_figure(study)
+        lower.append(_card("Hypervolume after each slot", "hypervolume"))
+    lower.append(f"<div class='card'><h2>The front</h2>{_table(study)}</div>")
+    return (
+        f"{_legend(study)}\n<div class='grid'>{''.join(cards)}</div>\n"
+        f"<div class='grid lower'>{''.join(lower)}</div>\n"
+        f'<script type="application/json" id="figures">{_json(figures)}</script>\n'
+        f"<script>{get_plotlyjs()}</script>\n<script>{_SCRIPT}</script>"
+    )
+
+
+def _nothing(study: StudyRecord) -> str:
+    waiting = "" if all(slot.state.over for slot in study.slots) else " yet"
+    return f"<div class='card empty'>No slot has finished with a network{waiting}.</div>"
+
+
+def _card(title: str, name: str) -> str:
+    return f"<div class='card'><h2>{title}</h2><div class='plot' id='{name}'></div></div>"
+
+
+def _low(title: str) -> str:
+    return title if title.isupper() else title.lower()
+
+
+def _facts(study: StudyRecord) -> str:
+    counts = Counter(slot.state for slot in study.slots)
+    states = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    parts = [
+        f"{study.metric} ({study.precision}), "
+        + ("higher is better" if study.scores_rise else "lower is better"),
+        count(len(study.slots), "slot") + (f": {states}" if states else ""),
+        f"{len(front_slots(study))} on a front",
+    ]
+    if study.device is not None:
+        parts.append(f"{study.device.name}: {bounds(study.device.limits)}")
+    return " &nbsp;·&nbsp; ".join(escape(part) for part in parts)
+
+
+def _source(study: StudyRecord) -> str:
+    return (
+        "Flash, SRAM, latency and MACs are <b>estimated</b> by the cost model. Scores are on "
+        f"the validation set, of the network in precision {escape(study.precision)}. A slot is "
+        "on a front when no other finished slot is at least as good in both directions; "
+        "&ldquo;overall&rdquo; takes score, flash, SRAM and latency together. Drag to zoom, "
+        "double-click to see all again; point at a slot for its costs and widths."
+    )
+
+
+def _legend(study: StudyRecord) -> str:
+    disc = "<circle cx='9' cy='7' r='{}' fill='{}'/>"
+    line = "<path d='{}' stroke='{}' stroke-width='{}' stroke-dasharray='{}' fill='none'/>"
+    entries = [
+        (line.format("M0 12 H9 V3 H18", FRONT, 2, "") + disc.format(3.5, FRONT), "front"),
+        (disc.format(3.5, FAINT), "dominated"),
+        (line.format("M2 7 H14 M14 3 V11", "#64748b", 1.2, ""), "up to the slot's budget"),
+    ]
+    if study.dense is not None:
+        diamond = f"<path d='M9 1 L15 7 L9 13 L3 7 Z' fill='{DENSE}'/>"
+        entries.append((diamond, "dense network"))
+    if study.device is not None:
+        upright = line.format("M9 0 V14", LIMIT, 1.6, "3 2")
+        entries.append((upright, f"limit of {escape(study.device.name)}"))
+    spans = (
+        f"<span><svg width='18' height='14' viewBox='0 0 18 14'>{mark}</svg>{text}</span>"
+        for mark, text in entries
+    )
+    return f"<div class='legend'>{''.join(spans)}</div>"
+
+
+def _table(study: StudyRecord) -> str:
+    slots = front_slots(study)
+    if not slots:
+        return "<div class='empty'>No slot is on a front.</div>"
+    head = "".join(f"<th{_class(name)}>{name}</th>" for name in _HEADER)
+    rows = "".join(f"<tr>{_cells(slot)}</tr>" for slot in slots)
+    return (
+        f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _cells(slot: SlotRecord) -> str:
+    costs = slot.costs
+    used = (
+        (
+            size(costs.flash_bytes),
+            size(costs.sram_bytes),
+            duration(costs.latency_ms),
+            work(costs.macs),
+        )
+        if costs
+        else (DASH,) * 4
+    )
+    values = (
+        str(slot.number),
+        score_text(slot.score),
+        score_text(slot.test_score),
+        *used,
+        _budget(slot.budget),
+        ", ".join(plane.partition("_")[0] for plane in slot.planes),
+        ", ".join(f"{name} {width}" for name, width in slot.widths.items()),
+    )
+    return "".join(
+        f"<td{_class(name)}>{escape(value)}</td>"
+        for name, value in zip(_HEADER, values, strict=True)
+    )
+
+
+def _budget(budget: Limits) -> str:
+    """Return a budget in the order of the columns: flash, SRAM, latency."""
+    sizes = (size(budget.flash_bytes), size(budget.sram_bytes), duration(budget.latency_ms))
+    return " · ".join(sizes)
+
+
+def _class(name: str) -> str:
+    if name == "widths":
+        return " class='widths text'"
+    return " class='text'" if name in _LEFT else ""
+
+
+def _json(figures: dict[str, Figure]) -> str:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(figures, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,129 @@
+"""What tracking is told: plain frozen records, free of torch, Optuna and Hydra.
+
+`search` builds these from Optuna and the store; everything in `tracking` is a function of
+them. Every number carries its unit in its name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Scalar = str | int | float | bool | None
+
+RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
+
+
+class State(StrEnum):
+    """Where a slot is in its life."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    INFEASIBLE = "infeasible"
+    FAILED = "failed"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will happen to the slot any more."""
+        return self not in (State.WAITING, State.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What one network costs, as estimated by the cost model."""
+
+    flash_bytes: int
+    sram_bytes: int
+    latency_ms: float
+    macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Upper bounds; None where a resource is not bounded."""
+
+    flash_bytes: int | None = None
+    sram_bytes: int | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """One epoch of one slot. `epoch` counts from 1 over all phases of the slot."""
+
+    epoch: int
+    phase: str
+    loss: float
+    score: float
+    costs: Costs
+    bottleneck: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRecord:
+    """One budget and one set of hyperparameters: one Optuna trial, one MLflow run.
+
+    `files` maps artifact names to digests of blobs in the store. `planes` names the fronts the
+    slot is on: "overall" and any of RESOURCES (its front of score against that resource).
+    Times are seconds since the epoch.
+    """
+
+    number: int
+    state: State
+    attempt: int
+    budget: Limits
+    seed: int
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    epochs: tuple[EpochRow, ...] = ()
+    score: float | None = None
+    test_score: float | None = None
+    costs: Costs | None = None
+    widths: Mapping[str, int] = field(default_factory=dict)
+    planes: tuple[str, ...] = ()
+    parent: int | None = None
+    reason: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    started: float | None = None
+    finished: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseRecord:
+    """The unpruned network that every slot starts from."""
+
+    score: float
+    costs: Costs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRecord:
+    """A microcontroller's name and what it leaves for the network."""
+
+    name: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRecord:
+    """One sweep, as far as it has come.
+
+    `key` identifies the study for ever (a name can be used again after deletion).
+    `hypervolumes` holds the hypervolume after each finished slot, in the order they finished.
+    `config` is the resolved configuration as YAML, without secrets; `tags` the git commit,
+    versions, digests.
+    `scores_rise` tells whether a larger score is better.
+    """
+
+    name: str
+    key: str
+    metric: str
+    scores_rise: bool
+    precision: str
+    config: str
+    tags: Mapping[str, str]
+    slots: tuple[SlotRecord, ...]
+    dense: DenseRecord | None = None
+    device: DeviceRecord | None = None
+    hypervolumes: tuple[float, ...] = ()

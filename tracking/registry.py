@@ -1,0 +1,132 @@
+"""Picked models in MLflow's registry: a version per model, an alias per use."""
+
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tracking.client import Client, Run, quoted
+from tracking.desired import slot_identity
+from tracking.errors import RegistryError
+from tracking.records import RESOURCES, SlotRecord, StudyRecord
+from tracking.tables import amounts, bounds, score_text
+
+_ALIAS = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_VERSION_LIKE = re.compile(r"[vV]\d+")
+_TOOLS_OWN = ("latest",)
+
+
+def register(
+    tracking_uri: str, study: StudyRecord, slot: SlotRecord, folder: Path, alias: str, name: str
+) -> str:
+    """Register the model in `folder` as `name`, point `alias` at it, and return the version.
+
+    The files go to the slot's run under `picked/<alias>`, so the study must have been mirrored.
+    A model that is registered already (the same files, model cards aside) keeps its version:
+    only the alias moves. Raises RegistryError for a name or an alias that cannot be, and
+    ServerError.
+    """
+    _check_names(alias, name)
+    digest = _digest(folder)
+    client = Client(tracking_uri)
+    run = _run_of(client, study, slot)
+    client.upload(run, folder, f"picked/{alias}")
+    with client.answering():
+        version = _version_of(client, name, digest)
+        if version is None:
+            version = _create(client, run, study, slot, alias, name, digest)
+        client.api.set_registered_model_alias(name, alias, version)
+    return version
+
+
+def _check_names(alias: str, name: str) -> None:
+    if not _ALIAS.fullmatch(alias) or _VERSION_LIKE.fullmatch(alias) or alias in _TOOLS_OWN:
+        raise RegistryError(
+            f"{alias!r} cannot be an alias in MLflow's registry: use 1 to 200 letters, digits, "
+            "_ or -, and neither `latest` nor a version such as v1"
+        )
+    if not name.strip() or set(name) & set("/:"):
+        raise RegistryError(
+            f"{name!r} cannot name a model in MLflow's registry: give a name without / and :"
+        )
+
+
+def _digest(folder: Path) -> str:
+    """Return a digest of a model's files; its card may tell of the day without changing it."""
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() != ".md"
+    )
+    if not files:
+        raise RegistryError(f"{folder} holds no model: pick one into it first")
+    total = sha256()
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        total.update(f"{name}\0{sha256(path.read_bytes()).hexdigest()}\0".encode())
+    return total.hexdigest()[:32]
+
+
+def _run_of(client: Client, study: StudyRecord, slot: SlotRecord) -> Run:
+    where = " and ".join(
+        f"tags.`{key}` = {quoted(value)}" for key, value in slot_identity(study, slot).items()
+    )
+    for experiment in client.experiments(study.key):
+        for run in client.runs(experiment.experiment_id, where):
+            return run
+    raise RegistryError(
+        f"slot {slot.number} of study {study.name!r} has no run in MLflow: mirror the study "
+        "first"
+    )
+
+
+def _version_of(client: Client, name: str, digest: str) -> str | None:
+    """Return the version that has these files, if there is one."""
+    found = client.api.search_model_versions(f"name = {quoted(name)}")
+    while True:
+        for version in found:
+            if version.tags.get("paring.digest") == digest:
+                return str(version.version)
+        if not found.token:
+            return None
+        found = client.api.search_model_versions(
+            f"name = {quoted(name)}", page_token=found.token
+        )
+
+
+def _create(
+    client: Client,
+    run: Run,
+    study: StudyRecord,
+    slot: SlotRecord,
+    alias: str,
+    name: str,
+    digest: str,
+) -> str:
+    if not client.api.search_registered_models(f"name = {quoted(name)}"):
+        client.api.create_registered_model(
+            name, description=f"Networks pruned by study {study.name}."
+        )
+    version: Any = client.api.create_model_version(
+        name,
+        source=f"{client.artifact_uri(run)}/picked/{alias}",
+        run_id=run.run_id,
+        tags=_tags(study, slot, digest),
+        description=_description(study, slot),
+    )
+    return str(version.version)
+
+
+def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
+    tags = {"paring.digest": digest, **slot_identity(study, slot)}
+    values = {"score": slot.score, "test_score": slot.test_score}
+    if slot.costs is not None:
+        values |= {name: getattr(slot.costs, name) for name in (*RESOURCES, "macs")}
+    tags |= {key: str(value) for key, value in values.items() if value is not None}
+    return tags | {"metric": study.metric, "precision": study.precision}
+
+
+def _description(study: StudyRecord, slot: SlotRecord) -> str:
+    costs = f" Costs: {amounts(slot.costs)} (estimated)." if slot.costs else ""
+    return (
+        f"Slot {slot.number} of study {study.name}, {study.metric} {score_text(slot.score)} "
+        f"({study.precision}).{costs} Budget: {bounds(slot.budget)}."
+    )

@@ -1,0 +1,143 @@
+"""The front as rows, for CSV, JSON, Markdown and HTML alike; sizes as people read them."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from math import isfinite
+
+from tracking.records import RESOURCES, Costs, Limits, Scalar, SlotRecord, State, StudyRecord
+
+Row = dict[str, Scalar]
+
+DASH = "\u2013"  # shown where there is no value
+
+
+def front_slots(study: StudyRecord) -> list[SlotRecord]:
+    """Return the slots that are on any front, the smallest flash first."""
+    on_front = [slot for slot in finished_slots(study) if slot.planes]
+    return sorted(on_front, key=lambda slot: (_flash(slot), slot.number))
+
+
+def finished_slots(study: StudyRecord) -> list[SlotRecord]:
+    """Return the slots that ended with a network: those that have a score and costs."""
+    return [
+        slot
+        for slot in study.slots
+        if slot.state is State.COMPLETE
+        and slot.score is not None
+        and isfinite(slot.score)
+        and slot.costs is not None
+    ]
+
+
+def front_rows(study: StudyRecord) -> list[Row]:
+    """Return one flat row per slot of the front."""
+    return [_row(slot) for slot in front_slots(study)]
+
+
+def front_json(study: StudyRecord) -> str:
+    """Return the front as a JSON list of flat rows."""
+    return json.dumps(front_rows(study), indent=1) + "\n"
+
+
+def front_csv(study: StudyRecord) -> str:
+    """Return the front as CSV with a header, even when it is empty."""
+    rows = front_rows(study)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["trial"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def size(value: float | None) -> str:
+    """Return bytes as people read them."""
+    if value is None:
+        return DASH
+    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value >= scale:
+            return f"{short(value / scale)} {unit}"
+    return f"{value:.0f} B"
+
+
+def duration(value: float | None) -> str:
+    """Return milliseconds as people read them."""
+    return DASH if value is None else f"{short(value)} ms"
+
+
+def short(value: float) -> str:
+    """Return a number with three digits, and never with an exponent once it is large."""
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def work(macs: int) -> str:
+    """Return multiply-accumulates as people read them."""
+    for unit, scale in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if macs >= scale:
+            return f"{short(macs / scale)} {unit}"
+    return str(macs)
+
+
+def score_text(value: float | None) -> str:
+    """Return a score with the digits that a validation set can carry."""
+    return DASH if value is None else f"{value:.4f}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural where due."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def bounds(limits: Limits) -> str:
+    """Return limits in words."""
+    parts = (
+        (size(limits.flash_bytes), "flash", limits.flash_bytes),
+        (size(limits.sram_bytes), "SRAM", limits.sram_bytes),
+        (duration(limits.latency_ms), "latency", limits.latency_ms),
+    )
+    return (
+        ", ".join(f"{text} {what}" for text, what, value in parts if value is not None)
+        or "none"
+    )
+
+
+def amounts(costs: Costs) -> str:
+    """Return costs in words."""
+    used = Limits(
+        flash_bytes=costs.flash_bytes, sram_bytes=costs.sram_bytes, latency_ms=costs.latency_ms
+    )
+    return f"{bounds(used)}, {work(costs.macs)} MACs"
+
+
+def cost_of(costs: Costs, resource: str) -> float:
+    """Return one of the RESOURCES of a network."""
+    return float(getattr(costs, resource))
+
+
+def limit_of(limits: Limits, resource: str) -> float | None:
+    """Return the bound of one of the RESOURCES."""
+    value = getattr(limits, resource)
+    return None if value is None else float(value)
+
+
+def _flash(slot: SlotRecord) -> int:
+    return 0 if slot.costs is None else slot.costs.flash_bytes
+
+
+def _row(slot: SlotRecord) -> Row:
+    costs = slot.costs
+    row: Row = {"trial": slot.number, "score": slot.score, "test_score": slot.test_score}
+    if costs is not None:
+        row |= {name: getattr(costs, name) for name in (*RESOURCES, "macs")}
+    row |= {f"budget_{name}": getattr(slot.budget, name) for name in RESOURCES}
+    row["planes"] = " ".join(slot.planes)
+    row["widths"] = json.dumps(dict(slot.widths))
+    row["parent"] = slot.parent
+    return row
