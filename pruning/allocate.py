@@ -4,6 +4,8 @@ Each allocation takes the gates, a cost model and the budget of the moment and r
 continuous widths. `project` turns them into integers that meet the budget exactly.
 """
 
+# ruff: noqa: ARG001 - the rules of a table all take the same arguments
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,7 +72,8 @@ def require_reachable(model: CostModel, budget: Budget) -> None:
         if over > 0
     ]
     raise BudgetError(
-        "budget out of reach with one channel in every group: " + "; ".join(missed)
+        "budget out of reach with one channel in every group: "
+        + "; ".join(missed)
         + ". Raise the limit, use a smaller input, or another network."
     )
 
@@ -95,7 +98,9 @@ def _scaled(model: CostModel, sizes: Tensor, ratio: float) -> list[int]:
     ]
 
 
-def allocate(gates: Gates, model: CostModel, budget: Budget, final: Budget, how: Allocation) -> None:
+def allocate(
+    gates: Gates, model: CostModel, budget: Budget, final: Budget, how: Allocation
+) -> None:
     """Move `gates.widths` and the mask to the budget of the moment.
 
     `final` is the budget at the end of pruning; it sets the floor of essential groups.
@@ -104,7 +109,9 @@ def allocate(gates: Gates, model: CostModel, budget: Budget, final: Budget, how:
     gates.widths = ALLOCATIONS[how.method](gates, model, budget, final, how)
     rounded = [max(1, round(width)) for width in gates.widths.tolist()]
     sizes = [group.size for group in channels.groups]
-    gates.keep_most_salient(channels, [min(n, size) for n, size in zip(rounded, sizes, strict=True)])
+    gates.keep_most_salient(
+        channels, [min(n, size) for n, size in zip(rounded, sizes, strict=True)]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,22 +220,27 @@ ALLOCATIONS: Mapping[Method, Rule] = {
 def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
     """Integer widths that meet the budget exactly.
 
-    The least salient channels per unit of violated resource go until every limit holds; then,
-    unless the allocation is uniform by definition, the most valuable come back while they fit.
+    The least salient channels per unit of violated resource go until every limit holds; then
+    the most valuable come back while they fit. A uniform allocation has one ratio, and no more
+    to choose.
 
     Raises:
         BudgetError: no width meets the budget.
     """
     require_reachable(model, budget)
+    if how.method is Method.UNIFORM:
+        return _scaled(model, gates.sizes, uniform_ratio(model, gates.sizes, budget))
     sizes = [group.size for group in model.graph.channels.groups]
-    widths = [max(1, min(s, round(n))) for s, n in zip(sizes, gates.widths.tolist(), strict=True)]
+    widths = [
+        max(1, min(s, round(n))) for s, n in zip(sizes, gates.widths.tolist(), strict=True)
+    ]
     ranked = [
         gates.salience[group.units].sort(descending=True).values.tolist()
         for group in model.graph.channels.groups
     ]
     while not budget.holds(model.cost(widths)):
         widths = _drop_one(model, budget, widths, ranked)
-    return widths if how.method is Method.UNIFORM else _fill(model, budget, widths, ranked)
+    return _fill(model, budget, widths, ranked)
 
 
 def _drop_one(

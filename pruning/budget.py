@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pruning.errors import BudgetError
 
 RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
+BYTES = {"b": 1.0, "kib": 1024.0, "kb": 1000.0, "mib": 1024.0**2, "mb": 1000.0**2}
 UNITS = {
-    "flash_bytes": {"b": 1, "kib": 1024, "kb": 1000, "mib": 1024**2, "mb": 1000**2},
-    "latency_ms": {"us": 1e-3, "ms": 1, "s": 1000},
+    "flash_bytes": BYTES,
+    "sram_bytes": BYTES,
+    "latency_ms": {"us": 1e-3, "ms": 1.0, "s": 1000.0},
 }
-UNITS["sram_bytes"] = UNITS["flash_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,9 @@ class Budget:
 class Device:
     """A microcontroller and what it leaves for a network.
 
-    `cycles_per_instruction` turns counted instructions into cycles; it is assumed, not measured,
-    unless `source` says otherwise. The reserved bytes are for firmware, stack and runtime.
+    `cycles_per_instruction` turns counted instructions into cycles; it is assumed, not
+    measured, unless `source` says otherwise. The reserved bytes are for firmware, stack and
+    runtime.
     """
 
     name: str

@@ -10,6 +10,8 @@ So the channel count of any value is linear in the widths, exactly, for stacked,
 repeated and grouped channels alike.
 """
 
+# ruff: noqa: ARG001 - the rules of a table all take the same arguments
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,13 +95,14 @@ Rule = Callable[["Operator", list[Ids], _Atoms], Ids]
 def _convolution(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
     out = atoms.fresh(operator.shape[0])
     groups = operator.attributes.get("groups", 1)
-    if groups > 1:
-        by_group_in, by_group_out = inputs[0].reshape(groups, -1), out.reshape(groups, -1)
-        if operator.attributes["depthwise"]:  # an output lives with the input it filters
-            atoms.tie(by_group_out, by_group_in)
-        else:  # every convolution group keeps the same positions, so they stay equal in size
-            atoms.tie(by_group_in, by_group_in[:1])
-            atoms.tie(by_group_out, by_group_out[:1])
+    by_group_in, by_group_out = inputs[0].reshape(groups, -1), out.reshape(groups, -1)
+    if operator.attributes.get("depthwise"):  # an output lives with the input it filters
+        atoms.tie(by_group_out, by_group_in)
+    elif (
+        groups > 1
+    ):  # every convolution group keeps the same positions, so they stay equal in size
+        atoms.tie(by_group_in, by_group_in[:1])
+        atoms.tie(by_group_out, by_group_out[:1])
     return out
 
 
@@ -108,11 +111,10 @@ def _same(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
 
 
 def _elementwise(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
-    widest = max(inputs, key=len)
-    for other in inputs:
-        if len(other) == len(widest):
-            atoms.tie(widest, other)
-    return widest
+    if operator.attributes.get("spread"):  # one channel meets all: it is tied to none of them
+        return inputs[int(operator.attributes["widest"])]
+    atoms.tie(inputs[0], inputs[1])
+    return inputs[0]
 
 
 def _concat(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
@@ -142,10 +144,12 @@ def find_channels(graph: "Graph") -> Channels:
     """The units, groups and layouts of a graph."""
     atoms = _Atoms()
     layout: dict[str, Ids] = {"input": atoms.fresh(graph.input_shape[0])}
-    sharing: dict[str, "Operator"] = {}
+    sharing: dict[str, Operator] = {}
     for operator in graph.operators:
         if operator.kind not in RULES:
-            raise UnsupportedOperatorError(f"operator {operator.name}: no rule for {operator.kind}")
+            raise UnsupportedOperatorError(
+                f"operator {operator.name}: no rule for {operator.kind}"
+            )
         inputs = [layout[name] for name in operator.inputs]
         layout[operator.name] = RULES[operator.kind](operator, inputs, atoms)
         if operator.parameters:  # layers that share weights share their channels too
@@ -158,7 +162,7 @@ def find_channels(graph: "Graph") -> Channels:
     for name in ("input", *graph.outputs, *graph.keep):
         fixed[layout[name]] = True
     for operator in graph.operators:
-        if operator.kind == "softmax":  # normalises over channels: removing one changes the rest
+        if operator.kind == "softmax":  # normalises over channels: the rest would change
             fixed[layout[operator.name]] = True
     return _grouped(layout, fixed)
 

@@ -4,22 +4,25 @@ A file holds tensors and one JSON text in its header. Reading one runs no code o
 the network is a list of known operators.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from pruning.budget import Budget, Cost
-from pruning.errors import CheckpointError
+from pruning.errors import CheckpointError, PruningError
 from pruning.gates import Gates
 from pruning.graph import Graph
 from pruning.job import Job
 from pruning.network import Network
-from pruning.train import Epoch, TrainState, load_optimizer, make_optimizer, optimizer_tensors
+from pruning.state import Epoch, TrainState, load_optimizer, make_optimizer, optimizer_tensors
 
 NETWORK = "paring.network/1"
 STATE = "paring.state/1"
@@ -38,7 +41,9 @@ class StoredNetwork:
         return Network(self.graph, self.tensors).eval()
 
 
-def pack_network(graph: Graph, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> bytes:
+def pack_network(
+    graph: Graph, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]
+) -> bytes:
     """A network as bytes. `notes` are JSON values (normalisation, classes, costs, ...)."""
     header = {"graph": graph.to_json(), "notes": dict(notes)}
     return _pack(tensors, NETWORK, header)
@@ -51,11 +56,29 @@ def unpack_network(content: bytes) -> StoredNetwork:
         CheckpointError: damaged, of another kind, or a tensor does not fit the graph.
     """
     tensors, header = _unpack(content, NETWORK)
-    graph = Graph.from_json(header["graph"])
+    with _blaming(NETWORK):
+        graph = Graph.from_json(header["graph"])
+        _require_fit(graph, tensors)
+        return StoredNetwork(graph, tensors, header["notes"])
+
+
+def _require_fit(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are missing, or with which the graph gives other shapes than its own.
+
+    Nothing is computed: the graph runs once on tensors without content.
+    """
     names = {name for operator in graph.operators for name in operator.parameters.values()}
     if missing := sorted(names - set(tensors)):
         raise CheckpointError(f"network file: tensors are missing: {', '.join(missing)}")
-    return StoredNetwork(graph, tensors, header["notes"])
+    network = Network(graph, {name: tensors[name].to("meta") for name in names}).eval()
+    outputs = network(torch.empty(1, *graph.input_shape, device="meta"))
+    shapes = [
+        tuple(out.shape[1:]) for out in ([outputs] if len(graph.outputs) == 1 else outputs)
+    ]
+    if shapes != [graph.shape(name) for name in graph.outputs]:
+        raise CheckpointError(
+            f"network file: outputs shaped {shapes} are not those it declares"
+        )
 
 
 def pack_state(state: TrainState) -> bytes:
@@ -84,27 +107,30 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
         CheckpointError: damaged, or of another kind.
     """
     tensors, header = _unpack(content, STATE)
-    parts: dict[str, dict[str, Tensor]] = {"weight": {}, "optimizer": {}, "gates": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts[part][rest] = tensor
-    network = Network(Graph.from_json(header["graph"]), parts["weight"])
+    with _blaming(STATE):
+        parts: dict[str, dict[str, Tensor]] = {"weight": {}, "optimizer": {}, "gates": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = tensor
+        network = Network(Graph.from_json(header["graph"]), parts["weight"])
+        gates = Gates(**parts["gates"]) if parts["gates"] else None
+        start = Cost(**header["start"]) if header["start"] else None
+        history = [epoch_from_json(entry) for entry in header["history"]]
+        epoch = int(header["epoch"])
     network = network.to(job.accelerator.device)
     optimizer = make_optimizer(network, job)
+    load_optimizer(optimizer, network, _by_parameter(parts["optimizer"], job))
+    return TrainState(network, optimizer, gates, start, epoch, history)
+
+
+def _by_parameter(stored: Mapping[str, Tensor], job: Job) -> dict[str, dict[str, Tensor]]:
+    """What the optimizer remembered of each parameter; counters stay on the CPU."""
     entries: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
+    for name, tensor in stored.items():
         parameter, _, key = name.rpartition("/")
         on_device = tensor if tensor.dim() == 0 else tensor.to(job.accelerator.device)
         entries.setdefault(parameter, {})[key] = on_device
-    load_optimizer(optimizer, network, entries)
-    return TrainState(
-        network=network,
-        optimizer=optimizer,
-        gates=Gates(**parts["gates"]) if parts["gates"] else None,
-        start=Cost(**header["start"]) if header["start"] else None,
-        epoch=header["epoch"],
-        history=[epoch_from_json(entry) for entry in header["history"]],
-    )
+    return entries
 
 
 def epoch_from_json(entry: Mapping[str, Any]) -> Epoch:
@@ -115,18 +141,65 @@ def epoch_from_json(entry: Mapping[str, Any]) -> Epoch:
 
 def _pack(tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]) -> bytes:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(whole, metadata={"format": kind, "paring": json.dumps(header)})
+    text = json.dumps({**header, "sha256": _digest(whole)})
+    own = hashlib.sha256(text.encode()).hexdigest()
+    return save(whole, metadata={"format": kind, "paring": text, "sha256": own})
 
 
-def _unpack(content: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes: safetensors itself has no checksum."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"|{name} {tensor.dtype} {tuple(tensor.shape)}|".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+READING = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
+
+@contextmanager
+def _blaming(kind: str) -> Iterator[None]:
+    """Whatever goes wrong while a file is read, the file is to blame."""
     try:
+        yield
+    except CheckpointError:
+        raise
+    except (SafetensorError, PruningError, *READING) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(
+            f"not a {kind} file, or a damaged one ({reason}); take another copy"
+        ) from error
+
+
+def _header(content: bytes, kind: str) -> dict[str, Any]:
+    with _blaming(kind):
         size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
         if metadata["format"] != kind:
             raise CheckpointError(f"a file of format {metadata['format']!r}; expected {kind!r}")
-        return load(content), json.loads(metadata["paring"])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"not a {kind} file, or a damaged one ({type(error).__name__}: {error}); "
-            "take another copy"
-        ) from error
+        text = metadata["paring"]
+        if hashlib.sha256(text.encode()).hexdigest() != metadata["sha256"]:
+            raise CheckpointError(f"a damaged {kind} file (header); take another copy")
+        header: dict[str, Any] = json.loads(text)
+    return header
+
+
+def _unpack(content: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    header = _header(content, kind)
+    with _blaming(kind):
+        tensors = load(content)
+        if _digest(tensors) != header["sha256"]:
+            raise CheckpointError(f"a damaged {kind} file (tensors); take another copy")
+    return tensors, header
+
+
+def read_history(content: bytes) -> list[Epoch]:
+    """The epochs behind a stored training state, without building its network.
+
+    Raises:
+        CheckpointError: damaged, or of another kind.
+    """
+    header = _header(content, STATE)
+    with _blaming(STATE):
+        return [epoch_from_json(entry) for entry in header["history"]]

@@ -7,149 +7,29 @@ has two forms: the exact maximum, and a smooth one for gradients with
 exact <= smooth <= exact + temperature * ln(kernels).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pruning.budget import Cost, Device
-from pruning.errors import PruningError
 from pruning.graph import INPUT, Graph
 from pruning.kernels import Kernel, fuse
 from pruning.memory import PUBLISHED, Conventions, Step, schedule
+from pruning.work import Encoding, Work, flash, instructions, macs
 
-
-class Work(NamedTuple):
-    """product * c_in * c_out + output * c_out + input * c_in + constant."""
-
-    product: float = 0.0
-    output: float = 0.0
-    input: float = 0.0
-    constant: float = 0.0
-
-    def scaled(self, factor: float) -> "Work":
-        """The same shape of work, `factor` times as much."""
-        return Work(*(factor * value for value in self))
-
-
-class Encoding(StrEnum):
-    """How weights are stored.
-
-    int8: int8 weights; per output channel an int32 bias, an int32 multiplier and an int8 shift.
-    published: one byte per weight and per bias and no scales, as uNAS counts.
-    """
-
-    INT8 = "int8"
-    PUBLISHED = "published"
-
-
-BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.PUBLISHED: 1}
-
-
-def _pixels(kernel: Kernel) -> int:
-    return kernel.main.elements_per_channel
-
-
-def _groups(kernel: Kernel) -> int:
-    return int(kernel.main.attributes.get("groups", 1))
-
-
-def flash(kernel: Kernel, encoding: Encoding) -> Work:
-    """Bytes of weights, biases and scales."""
-    each = BYTES_PER_CHANNEL[encoding]
-    match kernel.kind:
-        case "conv":
-            return Work(product=kernel.taps / _groups(kernel), output=each)
-        case "linear":
-            return Work(product=1, output=each)
-        case "depthwise":
-            return Work(output=kernel.taps + each)
-        case "batch_norm":  # a scale and a shift of its own
-            return Work(output=1 + each)
-        case _:
-            return Work()
-
-
-def macs(kernel: Kernel) -> Work:
-    """Multiply-accumulates; a pooled or added element counts as one (as uNAS counts)."""
-    pixels = _pixels(kernel)
-    match kernel.kind:
-        case "conv":
-            return Work(product=kernel.taps * pixels / _groups(kernel))
-        case "linear":
-            return Work(product=1)
-        case "depthwise" | "pool":
-            return Work(output=kernel.taps * pixels)
-        case "add" | "multiply" | "batch_norm":
-            return Work(output=pixels)
-        case "concat" | "activation" | "softmax":
-            return Work()
-    raise PruningError(f"kernel {kernel.name}: no MACs known for kind {kernel.kind}")
-
-
-class Loops(NamedTuple):
-    """Instructions of a kernel by the loops of a plain int8 C implementation.
-
-    Per multiply-accumulate, per window position of an output, per output element (bias,
-    requantisation, store), per output channel and per call.
-    """
-
-    mac: float
-    tap: float
-    element: float
-    channel: float
-    call: float
-
-
-# Cortex-M4. `conv` reproduces 30.15 M instructions for ResNet-8 and its growth per MAC as widths
-# shrink (2.41 at 16 filters, 2.85 at 10); `depthwise` then gives DS-CNN's 9.71 M.
-LOOPS = {
-    "conv": Loops(1.66, 9.0, 25.0, 12.0, 200.0),
-    "depthwise": Loops(4.6, 0.0, 25.0, 12.0, 200.0),
-    "linear": Loops(1.66, 0.0, 34.0, 12.0, 100.0),
-    "add": Loops(0.0, 0.0, 14.0, 0.0, 100.0),
-    "multiply": Loops(0.0, 0.0, 14.0, 0.0, 100.0),
-    "batch_norm": Loops(0.0, 0.0, 20.0, 12.0, 100.0),
-    "pool": Loops(3.0, 0.0, 20.0, 6.0, 100.0),
-    "concat": Loops(0.0, 0.0, 2.0, 0.0, 100.0),
-    "activation": Loops(0.0, 0.0, 5.0, 0.0, 50.0),
-    "softmax": Loops(0.0, 0.0, 60.0, 0.0, 300.0),
-}
-# One scale per core and kind, fitted to the instruction totals of the two MLPerf Tiny networks.
-SCALES: Mapping[str, Mapping[str, float]] = {
-    "cortex-m0+": {"conv": 1.9, "depthwise": 4.2, "*": 1.5},
-    "cortex-m3": {"conv": 1.27, "depthwise": 3.0, "*": 1.15},
-    "cortex-m4": {"*": 1.0},
-    "cortex-m7": {"*": 1.0},
-    "cortex-m33": {"*": 1.0},
-}
-
-
-def instructions(kernel: Kernel, core: str) -> Work:
-    """Executed instructions on a core."""
-    if core not in SCALES:
-        raise PruningError(f"no instruction counts for core {core!r}; known: {', '.join(SCALES)}")
-    loops, pixels = LOOPS[kernel.kind], _pixels(kernel)
-    work = macs(kernel)
-    windows = kernel.taps * loops.tap * pixels
-    per_output = loops.element * pixels + windows + loops.channel
-    total = Work(
-        product=loops.mac * work.product,
-        output=per_output + (loops.mac * work.output if kernel.taps else 0.0),
-        constant=loops.call,
-    )
-    scales = SCALES[core]
-    return total.scaled(scales.get(kernel.kind, scales["*"]))
+__all__ = ["CostModel", "Encoding", "KernelCost", "published"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelCost:
-    """One line of an explanation: what a kernel does and holds. `live` names the buffers."""
+    """One line of an explanation: what a kernel does and holds.
+
+    `fused` says what follows the main operator in the same loop; `live` names the buffers.
+    """
 
     name: str
     kind: str
@@ -172,7 +52,7 @@ class CostModel:
     graph: Graph
     device: Device
     encoding: Encoding = Encoding.INT8
-    conventions: Conventions = Conventions()
+    conventions: Conventions = field(default_factory=Conventions)
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -231,7 +111,7 @@ class CostModel:
             KernelCost(
                 name=kernel.name,
                 kind=kernel.kind,
-                fused=kernel.chain[1:],
+                fused=tuple(self.graph[name].label for name in kernel.chain[1:]),
                 shape=(self._channels(kernel.output, n), *kernel.main.shape[1:]),
                 flash_bytes=round(parts["flash"][step.kernel]),
                 macs=round(parts["macs"][step.kernel]),
@@ -250,7 +130,7 @@ class CostModel:
     def _work(self, name: str, widths: Tensor) -> Tensor:
         """Work per kernel; the one place where the bilinear form is evaluated."""
         c_in, c_out = self._inputs @ widths, self._written @ widths
-        product, output, input_, constant = self._coefficients[name]
+        product, output, input_, constant = self._coefficients[name].unbind()
         return product * c_in * c_out + output * c_out + input_ * c_in + constant
 
     def _sum(self, name: str, widths: Tensor) -> Tensor:
@@ -297,7 +177,9 @@ class CostModel:
 
     def _live(self, steps: Sequence[Step]) -> Tensor:
         """Bytes live at each step per channel kept of each group."""
-        counted = [[n for n in s.live if n != INPUT or self.conventions.count_input] for s in steps]
+        counted = [
+            [n for n in s.live if n != INPUT or self.conventions.count_input] for s in steps
+        ]
         zero = np.zeros(len(self.graph.channels.groups), dtype=np.int64)
         rows = [sum((self._buffer(name) for name in names), zero) for names in counted]
         return torch.from_numpy(np.stack(rows)).double()

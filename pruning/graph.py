@@ -32,6 +32,11 @@ class Operator:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def label(self) -> str:
+        """The kind, or the function of an activation."""
+        return str(self.attributes.get("function", self.kind))
+
+    @property
     def elements_per_channel(self) -> int:
         """How many numbers one channel of the output holds."""
         return prod(self.shape[1:])

@@ -74,7 +74,9 @@ class Accelerator:
         if self.precision not in ("fp32", "bf16"):
             raise PruningError(f"precision {self.precision!r}: write fp32 or bf16")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise PruningError(f"accelerator {self.device!r}: torch sees no GPU here; write cpu")
+            raise PruningError(
+                f"accelerator {self.device!r}: torch sees no GPU here; write cpu"
+            )
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which a training step runs."""
@@ -131,4 +133,4 @@ def annealed(final: Budget, start: Cost, progress: float) -> Budget:
         name: limit * max(getattr(start, name) / limit, 1.0) ** remaining
         for name, limit in final.limits.items()
     }
-    return Budget(**limits)  # type: ignore[arg-type]
+    return Budget(**limits)

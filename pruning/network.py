@@ -5,6 +5,8 @@ shift of a batch norm, on the weights of a layer without one, and behind operato
 zero to something else. A masked network therefore computes what the shrunk one does.
 """
 
+# ruff: noqa: ARG001 - the rules of a table all take the same arguments
+
 from collections.abc import Callable, Mapping
 from typing import final
 
@@ -31,7 +33,9 @@ class Network(nn.Module):
     def __init__(self, graph: Graph, tensors: Tensors) -> None:
         super().__init__()
         self.graph = graph
-        buffers = {o.parameters[r] for o in graph.operators for r in BUFFERS if r in o.parameters}
+        buffers = {
+            o.parameters[r] for o in graph.operators for r in BUFFERS if r in o.parameters
+        }
         for name in dict.fromkeys(n for o in graph.operators for n in o.parameters.values()):
             if name in buffers:
                 self.register_buffer(name.replace(".", "/"), tensors[name].detach().clone())
@@ -71,7 +75,9 @@ def _step(
         return execute(operator, inputs, own, training)
     if operator.parameters:
         scaled = {
-            role: t * mask.reshape(-1, *[1] * (t.dim() - 1)) if role in ("weight", "bias") else t
+            role: t * mask.reshape(-1, *[1] * (t.dim() - 1))
+            if role in ("weight", "bias")
+            else t
             for role, t in own.items()
         }
         return execute(operator, inputs, scaled, training)
@@ -87,11 +93,21 @@ def mask_points(graph: Graph) -> tuple[str, ...]:
         readers = consumers[operator.name]
         normalised = len(readers) == 1 and readers[0].kind == "batch_norm"
         makes = operator.kind == "batch_norm" or (
-            operator.kind in ("conv", "linear") and not (normalised and _private(graph, operator))
+            operator.kind in ("conv", "linear")
+            and not (normalised and _private(graph, operator))
         )
-        if makes or operator.attributes.get("function") in NONZERO_AT_ZERO:
+        if makes or _wakes(operator):
             points.append(operator.name)
     return tuple(points)
+
+
+def _wakes(operator: Operator) -> bool:
+    """Whether a channel of zeros comes out as something else."""
+    a = operator.attributes
+    if operator.kind == "add":
+        return bool(a.get("spread"))
+    outside = a.get("min_val", 0.0) > 0 or a.get("max_val", 0.0) < 0
+    return a.get("function") in NONZERO_AT_ZERO or outside
 
 
 def _private(graph: Graph, operator: Operator) -> bool:
@@ -146,7 +162,9 @@ def _pool(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Te
         pool = functional.max_pool1d if flat else functional.max_pool2d
         return pool(inputs[0], *window, ceil_mode=a["ceil"])
     average = functional.avg_pool1d if flat else functional.avg_pool2d
-    result = average(inputs[0], *window, ceil_mode=a["ceil"], count_include_pad=a["count_padding"])
+    result = average(
+        inputs[0], *window, ceil_mode=a["ceil"], count_include_pad=a["count_padding"]
+    )
     return result.flatten(1) if a.get("squeeze") else result
 
 
@@ -168,7 +186,7 @@ def _concat(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> 
 
 
 def _flatten(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return inputs[0].flatten(1)
+    return inputs[0].flatten(1) if len(o.shape) == 1 else inputs[0].reshape(-1, *o.shape)
 
 
 def _softmax(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
@@ -176,7 +194,8 @@ def _softmax(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) ->
 
 
 def _dropout(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return functional.dropout(inputs[0], o.attributes["p"], training)
+    drop = torch.feature_dropout if o.attributes.get("channels") else torch.dropout
+    return drop(inputs[0], o.attributes["p"], training)
 
 
 ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {

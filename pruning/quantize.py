@@ -23,7 +23,9 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
 
     Outputs are equal in inference mode up to rounding.
     """
-    norms = {k.main.name: graph[k.chain[1]] for k in fuse(graph) if _norm_follows(graph, k.chain)}
+    norms = {
+        k.main.name: graph[k.chain[1]] for k in fuse(graph) if _norm_follows(graph, k.chain)
+    }
     renamed = {norm.name: name for name, norm in norms.items()}
     operators: list[Operator] = []
     folded: dict[str, Tensor] = {}
@@ -33,7 +35,9 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
         own = {role: tensors[name].detach() for role, name in operator.parameters.items()}
         if operator.name in norms:
             norm = norms[operator.name]
-            own = _folded(own, {r: tensors[n].detach() for r, n in norm.parameters.items()}, norm)
+            own = _folded(
+                own, {r: tensors[n].detach() for r, n in norm.parameters.items()}, norm
+            )
         names = {role: f"{operator.name}.{role}" for role in own}
         folded.update({names[role]: tensor for role, tensor in own.items()})
         inputs = tuple(renamed.get(name, name) for name in operator.inputs)
@@ -74,7 +78,9 @@ class Range:
 class QuantizedNetwork:
     """A folded graph whose weights and buffers are rounded to int8 codes."""
 
-    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor], calibration: Tensor) -> None:
+    def __init__(
+        self, graph: Graph, tensors: Mapping[str, Tensor], calibration: Tensor
+    ) -> None:
         """`calibration` holds normalised inputs, (batch, *graph.input_shape)."""
         self.graph, floating = fold(graph, tensors)
         self._rounded = {INPUT, *_rounded_values(self.graph)}

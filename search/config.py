@@ -147,9 +147,15 @@ def cross(config: Any, shape: type[Shape], what: str) -> Shape:
 
 
 def part(config: DictConfig, shape: type[Shape]) -> Shape:
-    """The fields of `shape` out of a larger config."""
-    names = [name for name in shape.__dataclass_fields__ if name in config]  # type: ignore[attr-defined]
-    return cross(OmegaConf.masked_copy(config, names), shape, "config")
+    """The fields of `shape` out of a larger config, interpolations resolved."""
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"config: {str(error).splitlines()[0]}") from error
+    assert isinstance(values, dict)
+    fields = shape.__dataclass_fields__  # type: ignore[attr-defined]
+    chosen = {name: value for name, value in values.items() if name in fields}
+    return cross(OmegaConf.create(chosen), shape, "config")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -82,7 +83,9 @@ def open_storage(home: Home) -> RDBStorage:
         if url.startswith("sqlite")
         else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
     )
-    with home.lock("optuna-tables"):  # two processes must not create the tables at once
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with home.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
         return RDBStorage(
             url,
             engine_kwargs=options,

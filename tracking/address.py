@@ -57,9 +57,9 @@ def locate(location: str | Path, schema: str = "paring") -> Databases:
 
 def mask(text: str) -> str:
     """Hide every password in a URL, or in a message that contains URLs."""
-    whole = re.match(r"\s*\w[\w+.-]*://", text) is not None
-    text = (_IN_WHOLE_URL if whole and "\n" not in text else _IN_URL).sub(r"\1:***@", text)
-    return _IN_QUERY.sub(r"\1\2\3***", text)
+    text = _IN_QUERY.sub(r"\1\2\3***", text)
+    whole = re.match(r"\s*\w[\w+.-]*://", text) is not None and "\n" not in text
+    return (_IN_WHOLE_URL if whole else _IN_URL).sub(r"\1:***@", text)
 
 
 def _files(folder: Path, schema: str) -> Databases:
@@ -87,7 +87,7 @@ def _schemas(url: URL, schema: str) -> Databases:
         )
     if not url.database:
         raise AddressError(
-            f"{_plain(url)} names no database: write postgresql+psycopg://HOST:PORT/DATABASE"
+            f"{mask(url.render_as_string())} names no database: write postgresql+psycopg://HOST:PORT/DATABASE"
         )
     return Databases(
         _with_schema(url, f"{schema}_optuna"),
@@ -113,16 +113,10 @@ def _refuse_password(url: URL) -> None:
         return
     place = f"its query ({secret}=...)" if secret else "it"
     raise AddressError(
-        f"the database URL {_plain(url)} has a password in {place}; it would end in logs, "
-        "process lists and stored configurations: take it out and set PGPASSWORD, or add a "
-        "line to ~/.pgpass"
+        f"the database URL {url.drivername}://*** has a password in {place}; it would end in "
+        "logs, process lists and stored configurations: take it out and set PGPASSWORD, or "
+        "add a line to ~/.pgpass"
     )
-
-
-def _plain(url: URL) -> str:
-    """Where a URL points, without user, password and options."""
-    bare = URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
-    return bare.render_as_string()
 
 
 def _with_schema(url: URL, schema: str) -> str:

@@ -24,7 +24,7 @@ ENVIRONMENT = {
 }
 
 _PAGE = 1000
-_METRICS_A_CALL = 800  # MLflow takes 1,000 things of all kinds in one call of 1 MB
+_METRICS_A_CALL = 850  # MLflow takes 1,000 things of all kinds in one call of 1 MB
 _OTHERS_A_CALL = 50
 _TEXT_LIMIT = 5000
 OVER = frozenset({"FINISHED", "FAILED", "KILLED"})

@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateSchema
 from tracking.address import Databases, mask
 from tracking.errors import DatabaseError, ForeignError, LockedError, UnreachableError
 
-_WAIT_SECONDS = 5
+_PATIENCE = 5.0  # seconds to wait for somebody else's lock
 _NO_DATABASE = "file is not a database"
 _LOCKED_TEXTS = ("database is locked", "lock timeout", "LockNotAvailable")
 _MARKS = {
@@ -45,17 +45,18 @@ def prepare(databases: Databases) -> None:
     check(databases.mlflow, "MLflow")
 
 
-def check(url: str, owner: str) -> Content:
+def check(url: str, owner: str, patience: float = _PATIENCE) -> Content:
     """Connect to the database of `owner` ("Optuna" or "MLflow") and say what it holds.
 
-    Raises UnreachableError, LockedError or ForeignError. Creates nothing: a SQLite file that
-    does not exist yet is empty.
+    Raises UnreachableError, ForeignError, or LockedError when another program holds it for
+    longer than `patience` seconds. Creates nothing: a SQLite file that does not exist yet is
+    empty.
     """
     parsed = make_url(url)
     if parsed.drivername == "sqlite" and not Path(parsed.database or "").exists():
         return Content.EMPTY
-    with connected(url) as connection:
-        _take_write_lock(connection)
+    with connected(url, patience=patience) as connection:
+        _take_write_lock(connection, patience)
         tables = frozenset(inspect(connection).get_table_names())
         version = _version(connection, tables)
         connection.rollback()
@@ -66,9 +67,11 @@ def check(url: str, owner: str) -> Content:
 
 
 @contextmanager
-def connected(url: str, autocommit: bool = False) -> Iterator[Connection]:
+def connected(
+    url: str, autocommit: bool = False, patience: float = _PATIENCE
+) -> Iterator[Connection]:
     """Open one connection that waits only seconds for a host or a lock; map its errors."""
-    with mapped(url), _engine(make_url(url)).connect() as connection:
+    with mapped(url), _engine(make_url(url), patience).connect() as connection:
         if autocommit:
             connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
@@ -83,9 +86,9 @@ def mapped(url: str) -> Iterator[None]:
         raise _translated(url, error) from error
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, patience: float) -> Engine:
     if url.drivername == "sqlite":
-        arguments: dict[str, object] = {"timeout": _WAIT_SECONDS}
+        arguments: dict[str, object] = {"timeout": patience}
     else:
         arguments = {"application_name": "paring"}
     return create_engine(url, poolclass=NullPool, connect_args=arguments)
@@ -99,8 +102,8 @@ def _translated(url: str, error: SQLAlchemyError) -> DatabaseError:
         )
     if any(words in cause for words in _LOCKED_TEXTS):
         return LockedError(
-            f"{where} is locked by another program for more than {_WAIT_SECONDS} s ({cause}): "
-            "close the program that holds it (a database browser, an open transaction)"
+            f"{where} is locked by another program ({cause}): close the program that holds it "
+            "(a database browser, an open transaction)"
         )
     return UnreachableError(f"{where} cannot be used ({cause}): {_cure(url)}")
 
@@ -157,11 +160,11 @@ def _make_schemas(databases: Databases) -> None:
                 connection.execute(CreateSchema(name, if_not_exists=True))
 
 
-def _take_write_lock(connection: Connection) -> None:
+def _take_write_lock(connection: Connection, patience: float) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
-        connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
+        connection.execute(text(f"SET LOCAL lock_timeout = {max(1, round(1000 * patience))}"))
 
 
 def _version(connection: Connection, tables: frozenset[str]) -> str | None:

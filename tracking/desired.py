@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
+from tracking.notes import experiment_note, slot_note
 from tracking.records import (
     RESOURCES,
     Costs,
@@ -19,13 +20,9 @@ from tracking.records import (
     StudyRecord,
 )
 from tracking.tables import (
-    amounts,
-    bounds,
     cost_of,
-    count,
     finished_slots,
     limit_of,
-    score_text,
 )
 
 STATUS = {
@@ -123,29 +120,15 @@ def study_identity(study: StudyRecord) -> dict[str, str]:
     return {"paring.study": study.key, "paring.kind": "study"}
 
 
-def experiment_note(study: StudyRecord) -> str:
-    """Return the text shown above the study's experiment in MLflow."""
-    device = f" Device: **{study.device.name}**." if study.device else ""
-    return (
-        f"Sweep **{study.name}**: one network pruned under "
-        f"{count(len(study.slots), 'budget')}, one run each.{device}\n\n"
-        "Open the run `study`, tab *Artifacts*, `front.html` for the "
-        f"Pareto front of {study.metric} ({study.precision}) against flash, SRAM and latency; "
-        "its metric `hypervolume` shows how the front grew. Costs are estimated by the cost "
-        "model. The tag `paring.front` marks the runs on a front.\n\nThis experiment is a "
-        "mirror: it can be deleted, and is written again from the study's own database."
-    )
-
-
 def _slot_tags(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
-    tags = {_key(name): value for name, value in study.tags.items()}
+    tags = _shared_tags(study)
     tags |= {
         "paring.state": slot.state.value,
         "paring.attempt": str(slot.attempt),
         "paring.front": str(bool(slot.planes)).lower(),
         "paring.planes": " ".join(slot.planes),
         "paring.reason": slot.reason,
-        "mlflow.note.content": _slot_note(study, slot),
+        "mlflow.note.content": slot_note(study, slot),
     }
     if slot.epochs:
         tags["paring.phase"] = slot.epochs[-1].phase
@@ -153,17 +136,16 @@ def _slot_tags(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
     return tags
 
 
-def _slot_note(study: StudyRecord, slot: SlotRecord) -> str:
-    lines = [f"Budget: {bounds(slot.budget)}."]
-    if slot.costs is not None and slot.state.over:
-        lines.append(f"Costs: {amounts(slot.costs)} (estimated).")
-    if slot.score is not None:
-        lines.append(f"{study.metric}: {score_text(slot.score)} ({study.precision}).")
-    if slot.planes:
-        lines.append(f"On the front: {', '.join(slot.planes)}.")
-    if slot.reason:
-        lines.append(slot.reason)
-    return "\n\n".join(lines)
+def _shared_tags(study: StudyRecord) -> dict[str, str]:
+    """Return the study's own tags, and those that MLflow's pages show in their places."""
+    tags = {_key(name): value for name, value in study.tags.items()}
+    tags |= {
+        "mlflow.source.name": f"paring sweep study={study.name}",
+        "mlflow.source.type": "LOCAL",
+    }
+    if commit := study.tags.get("git.commit"):
+        tags["mlflow.source.git.commit"] = commit
+    return tags
 
 
 def _slot_params(slot: SlotRecord) -> dict[str, Scalar]:
@@ -223,7 +205,7 @@ def _shares(costs: Costs, budget: Limits) -> dict[str, float]:
 
 
 def _study_tags(study: StudyRecord) -> dict[str, str]:
-    tags = {_key(name): value for name, value in study.tags.items()}
+    tags = _shared_tags(study)
     tags["mlflow.note.content"] = experiment_note(study)
     return tags
 

@@ -4,15 +4,15 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import final
 
 from tracking.client import OVER, Client, Point, Run, quoted, shortened
-from tracking.desired import DesiredRun, Step, experiment_note, slot_run, study_run
+from tracking.desired import DesiredRun, Step, slot_run, study_run
 from tracking.errors import GoneError, ServerError
+from tracking.notes import experiment_note, front_path
 from tracking.plots import front_page
 from tracking.records import SlotRecord, State, StudyRecord
 from tracking.tables import front_csv, front_json
@@ -58,18 +58,13 @@ class Mirror:
         """
         try:
             return self._sync(study, blobs)
-        except GoneError:  # deleted by a person, or the whole database: look again, once
-            self._seen.pop(study.key, None)
+        except GoneError:  # deleted by a person, or with its database: look again, once
             return self._sync(study, blobs)
-
-    def study_path(self, study: StudyRecord) -> str:
-        """Return where a synced study is in MLflow's pages, relative to the server."""
-        seen = self._seen[study.key]
-        return f"/#/experiments/{seen.experiment_id}"
 
     def _sync(self, study: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
         client = self._connected()
-        seen = self._seen.get(study.key) or self._load(client, study)
+        # Taken out until all went well: after an error only MLflow knows how far we came.
+        seen = self._seen.pop(study.key, None) or self._load(client, study)
         for slot in study.slots:
             run = seen.slots.get(slot.number)
             if run is None and slot.state is State.WAITING and slot.started is None:
@@ -78,24 +73,12 @@ class Mirror:
             run = _brought_about(client, seen.experiment_id, run, wanted)
             seen.slots[slot.number] = run
             if _artifacts_differ(run, wanted):
-                _write_artifacts(
-                    client, run, wanted, _slot_texts(study, slot), slot.files, blobs
-                )
+                texts = _slot_texts(study, slot)
+                _write_artifacts(client, run, wanted, texts, slot.files, blobs)
             _settle(client, run, wanted)
-        self._sync_study(client, seen, study)
+        _sync_study(client, seen, study)
+        self._seen[study.key] = seen
         return {number: run.run_id for number, run in seen.slots.items()}
-
-    def _sync_study(self, client: Client, seen: _Seen, study: StudyRecord) -> None:
-        wanted = study_run(study)
-        run = _brought_about(client, seen.experiment_id, seen.study, wanted)
-        seen.study = run
-        if _artifacts_differ(run, wanted):
-            _write_artifacts(client, run, wanted, _study_texts(study), {}, {})
-        _settle(client, run, wanted)
-        if seen.note != (note := experiment_note(study)):
-            with client.answering():
-                client.api.set_experiment_tag(seen.experiment_id, "mlflow.note.content", note)
-            seen.note = note
 
     def _connected(self) -> Client:
         self._client = self._client or Client(self._uri)
@@ -104,17 +87,29 @@ class Mirror:
     def _load(self, client: Client, study: StudyRecord) -> _Seen:
         """Find the study's experiment, or make it, and read all its runs."""
         seen = _experiment(client, study, self._root)
-        for run in client.runs(
-            seen.experiment_id, f"tags.`paring.study` = {quoted(study.key)}"
-        ):
+        ours = f"tags.`paring.study` = {quoted(study.key)}"
+        for run in client.runs(seen.experiment_id, ours):
             _forget_incomplete(run)
             if run.tags.get("paring.kind") == "study":
                 seen.study = _one_of(client, seen.study, run)
             elif (number := run.tags.get("paring.slot", "")).isdecimal():
                 known = seen.slots.get(int(number))
                 seen.slots[int(number)] = _one_of(client, known, run)
-        self._seen[study.key] = seen
         return seen
+
+
+def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
+    wanted = study_run(study)
+    run = _brought_about(client, seen.experiment_id, seen.study, wanted)
+    seen.study = run
+    if _artifacts_differ(run, wanted):
+        _write_artifacts(client, run, wanted, _study_texts(study), {}, {})
+    _settle(client, run, wanted)
+    link = front_path(seen.experiment_id, run.run_id)
+    if seen.note != (note := experiment_note(study, link)):
+        with client.answering():
+            client.api.set_experiment_tag(seen.experiment_id, "mlflow.note.content", note)
+        seen.note = note
 
 
 def _root_uri(tracking_uri: str, root: str | Path | None) -> str | None:
@@ -133,14 +128,12 @@ def _experiment(client: Client, study: StudyRecord, root: str | None) -> _Seen:
     """Return the experiment that carries the study's key, restored if it was in the bin."""
     found = client.experiments(study.key)
     if not found:
-        note = experiment_note(study)
         tags = {
             "paring.key": study.key,
-            "mlflow.note.content": note,
             "mlflow.experimentKind": "custom_model_development",  # or MLflow's pages ask for it
         }
         name = next(name for name in _names(study) if not client.is_taken(name))
-        return _Seen(client.create_experiment(name, root, tags), note)
+        return _Seen(client.create_experiment(name, root, tags), note="")
     one = next((each for each in found if each.active), found[0])
     if not one.active:
         with client.answering():
@@ -164,7 +157,7 @@ def _one_of(client: Client, known: Run | None, other: Run) -> Run:
     """
     if known is None:
         return other
-    extra, kept = sorted([known, other], key=lambda run: len(run.metrics))
+    extra, kept = sorted([other, known], key=lambda run: len(run.metrics))
     client.delete_run(extra)
     return kept
 
@@ -185,20 +178,28 @@ def _brought_about(client: Client, where: str, run: Run | None, wanted: DesiredR
         for key, value in shortened({**wanted.identity, **wanted.tags}).items()
         if run.tags.get(key, "") != value
     }
-    steps = iter(_missing_steps(run, wanted))
-    while some := list(islice(steps, _STEPS_A_CALL)):
-        client.log(run, _points(some), tags={wanted.curve_tag: str(some[-1].step)})
-    finals = _missing_finals(run, wanted)
-    if finals or params or tags:
-        client.log(run, finals, params, tags)
+    steps = _missing_steps(run, wanted)
+    while len(steps) > _STEPS_A_CALL:
+        _log_steps(client, run, wanted, steps[:_STEPS_A_CALL])
+        steps = steps[_STEPS_A_CALL:]
+    if steps:
+        tags[wanted.curve_tag] = str(steps[-1].step)
+    points = [*_points(steps), *_missing_finals(run, wanted)]
+    if points or params or tags:
+        client.log(run, points, params, tags)
     return run
+
+
+def _log_steps(client: Client, run: Run, wanted: DesiredRun, steps: list[Step]) -> None:
+    """Write a part of long curves, and how far they now reach, in one call."""
+    client.log(run, _points(steps), tags={wanted.curve_tag: str(steps[-1].step)})
 
 
 def _missing_finals(run: Run, wanted: DesiredRun) -> list[Point]:
     # Of points at one step MLflow shows the latest, so what changes needs the time of now.
     at = round(1000 * time.time()) if wanted.finals_at is None else wanted.finals_at
     return [
-        Point(key, value, len(wanted.curves), at)
+        Point(key, value, 0, at)
         for key, value in wanted.finals.items()
         if isfinite(value) and run.metrics.get(key) != value
     ]

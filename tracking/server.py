@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from tracking.client import ENVIRONMENT, Client
 from tracking.errors import ServerError
+from tracking.notes import runs_path
 
 _READY_SECONDS = 90
 _STOP_SECONDS = 10
@@ -54,7 +55,7 @@ def serve(
     With a study's key that is the address of the study's own page. Raises ServerError, for
     instance when the port is taken.
     """
-    path = study_path(mlflow_url, study_key) if study_key is not None else ""
+    path = "" if study_key is None else study_path(mlflow_url, study_key)
     with _ending_on_sigterm(), serving(mlflow_url, artifact_root, host, port) as (url, child):
         print(f"{url}{path}\nCtrl-C ends the server.", file=sys.stderr, flush=True)
         with suppress(KeyboardInterrupt):
@@ -68,7 +69,7 @@ def serve(
 def study_path(mlflow_url: str, study_key: str) -> str:
     """Return where a study's experiment is in MLflow's pages; empty if there is none yet."""
     found = [one for one in Client(mlflow_url).experiments(study_key) if one.active]
-    return f"/#/experiments/{found[0].experiment_id}" if found else ""
+    return runs_path(found[0].experiment_id) if found else ""
 
 
 @contextmanager
@@ -89,12 +90,14 @@ def serving(
 
 
 def _refuse_taken(host: str, port: int) -> None:
+    if not 0 < port < 65536:
+        raise ServerError(f"{port} is no port to listen on: choose one from 1 to 65535")
     try:
         kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(kind) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ServerError(
             f"MLflow's server cannot listen on {host}:{port} ({error}): end the program that "
             "does, or choose another port"

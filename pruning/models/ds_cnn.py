@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from pruning.models.layers import Classifier, conv_bn, separable
+from pruning.models.layers import Classifier, conv_bn, named, separable
 
 
 def ds_cnn(classes: int = 12, in_channels: int = 1, filters: int = 64) -> nn.Module:
@@ -14,5 +14,5 @@ def ds_cnn(classes: int = 12, in_channels: int = 1, filters: int = 64) -> nn.Mod
     """
     # (5, 1) gives the 25x5 of TensorFlow's "same" (4 + 5 rows); torch pads both ends alike.
     stem = conv_bn(in_channels, filters, (10, 4), stride=2, padding=(5, 1))
-    blocks = [separable(filters, filters) for _ in range(4)]
-    return Classifier(nn.Sequential(stem, *blocks), filters, classes)
+    blocks = {f"block{number}": separable(filters, filters) for number in range(1, 5)}
+    return Classifier(named(stem=stem, **blocks), filters, classes)

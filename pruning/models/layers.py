@@ -4,6 +4,7 @@ Every activation, pooling and addition is a module of its own, used once, so tha
 the traced network can be named after the place it comes from.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import final
 
@@ -58,16 +59,21 @@ def conv_bn(
     conv = nn.Conv2d(
         inputs, outputs, kernel, stride=stride, padding=padding, groups=groups, bias=False
     )
-    last = [] if activation is None else [activation()]
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), *last)
+    last = {} if activation is None else {"relu": activation()}
+    return named(conv=conv, norm=nn.BatchNorm2d(outputs), **last)
 
 
 def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """A 3x3 depthwise convolution and a 1x1 convolution, each with batch norm and ReLU."""
-    return nn.Sequential(
-        conv_bn(inputs, inputs, 3, stride=stride, groups=inputs),
-        conv_bn(inputs, outputs, 1),
+    return named(
+        depthwise=conv_bn(inputs, inputs, 3, stride=stride, groups=inputs),
+        pointwise=conv_bn(inputs, outputs, 1),
     )
+
+
+def named(**layers: nn.Module) -> nn.Sequential:
+    """Layers in a row, each under a name that reports can use."""
+    return nn.Sequential(OrderedDict(layers))
 
 
 def scaled(channels: int, width: float) -> int:

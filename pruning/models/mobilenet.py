@@ -4,7 +4,7 @@ from typing import Final, final
 
 from torch import Tensor, nn
 
-from pruning.models.layers import Classifier, conv_bn, scaled, separable
+from pruning.models.layers import Classifier, conv_bn, named, scaled, separable
 
 # Output channels at full width and stride of each separable block (Howard et al., 2017).
 V1_BLOCKS: Final = (
@@ -23,11 +23,11 @@ V2_STAGES: Final = (
 def mobilenet_v1(classes: int = 2, in_channels: int = 3, width: float = 0.25) -> nn.Module:
     """MobileNetV1 of the given width, made for 96x96; the size is divided by 32."""
     channels = scaled(32, width)
-    layers: list[nn.Module] = [conv_bn(in_channels, channels, 3, stride=2)]
-    for outputs, stride in V1_BLOCKS:
-        layers.append(separable(channels, scaled(outputs, width), stride))
+    layers: dict[str, nn.Module] = {"stem": conv_bn(in_channels, channels, 3, stride=2)}
+    for number, (outputs, stride) in enumerate(V1_BLOCKS, 1):
+        layers[f"block{number}"] = separable(channels, scaled(outputs, width), stride)
         channels = scaled(outputs, width)
-    return Classifier(nn.Sequential(*layers), channels, classes)
+    return Classifier(named(**layers), channels, classes)
 
 
 def mobilenet_v2(classes: int = 10, in_channels: int = 3, width: float = 1.0) -> nn.Module:
@@ -37,13 +37,17 @@ def mobilenet_v2(classes: int = 10, in_channels: int = 3, width: float = 1.0) ->
     """
     channels = scaled(32, width)
     last = scaled(1280, max(1.0, width))
-    layers: list[nn.Module] = [conv_bn(in_channels, channels, 3, activation=nn.ReLU6)]
-    for expansion, wide, repeats, stride in V2_STAGES:
+    layers: dict[str, nn.Module] = {
+        "stem": conv_bn(in_channels, channels, 3, activation=nn.ReLU6)
+    }
+    for expansion, wide, repeats, first in V2_STAGES:
         outputs = scaled(wide, width)
-        layers.append(_stage(channels, outputs, expansion, repeats, stride))
-        channels = outputs
-    layers.append(conv_bn(channels, last, 1, activation=nn.ReLU6))
-    return Classifier(nn.Sequential(*layers), last, classes)
+        for stride in (first, *[1] * (repeats - 1)):
+            block = InvertedResidual(channels, outputs, expansion, stride)
+            layers[f"block{len(layers)}"] = block
+            channels = outputs
+    layers["head"] = conv_bn(channels, last, 1, activation=nn.ReLU6)
+    return Classifier(named(**layers), last, classes)
 
 
 @final
@@ -53,23 +57,18 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        expand = [] if expansion == 1 else [conv_bn(inputs, hidden, 1, activation=nn.ReLU6)]
-        self.body = nn.Sequential(
-            *expand,
-            conv_bn(hidden, hidden, 3, stride=stride, groups=hidden, activation=nn.ReLU6),
-            conv_bn(hidden, outputs, 1, activation=None),
-        )
+        wide = {"stride": stride, "groups": hidden}
+        layers = {
+            "expand": conv_bn(inputs, hidden, 1, activation=nn.ReLU6),
+            "depthwise": conv_bn(hidden, hidden, 3, activation=nn.ReLU6, **wide),
+            "project": conv_bn(hidden, outputs, 1, activation=None),
+        }
+        if expansion == 1:
+            del layers["expand"]
+        self.body = named(**layers)
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H/stride, W/stride]."""
         out: Tensor = self.body(x)
         return x + out if self.adds else out
-
-
-def _stage(
-    inputs: int, outputs: int, expansion: int, repeats: int, stride: int
-) -> nn.Sequential:
-    first = InvertedResidual(inputs, outputs, expansion, stride)
-    rest = (InvertedResidual(outputs, outputs, expansion, 1) for _ in range(repeats - 1))
-    return nn.Sequential(first, *rest)

@@ -8,7 +8,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from pruning.models.layers import Classifier, conv_bn
+from pruning.models.layers import Classifier, conv_bn, named
 
 
 @final
@@ -17,9 +17,9 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv_bn(inputs, outputs, 3, stride=stride),
-            conv_bn(outputs, outputs, 3, activation=None),
+        self.body = named(
+            first=conv_bn(inputs, outputs, 3, stride=stride),
+            second=conv_bn(outputs, outputs, 3, activation=None),
         )
         changes_shape = stride != 1 or inputs != outputs
         self.shortcut = (
@@ -47,14 +47,11 @@ def resnet20(classes: int = 10, in_channels: int = 3, filters: int = 16) -> nn.M
 
 def _resnet(depth: int, classes: int, in_channels: int, filters: int) -> nn.Module:
     stem = conv_bn(in_channels, filters, 3)
-    stages = [
-        _stage(filters, filters, depth, stride=1),
-        _stage(filters, 2 * filters, depth, stride=2),
-        _stage(2 * filters, 4 * filters, depth, stride=2),
-    ]
-    return Classifier(nn.Sequential(stem, *stages), 4 * filters, classes)
-
-
-def _stage(inputs: int, outputs: int, depth: int, stride: int) -> nn.Sequential:
-    first = Residual(inputs, outputs, stride)
-    return nn.Sequential(first, *(Residual(outputs, outputs, 1) for _ in range(depth - 1)))
+    blocks: list[nn.Module] = []
+    inputs = filters
+    for outputs, stride in ((filters, 1), (2 * filters, 2), (4 * filters, 2)):
+        blocks.append(Residual(inputs, outputs, stride))
+        blocks += [Residual(outputs, outputs, 1) for _ in range(depth - 1)]
+        inputs = outputs
+    numbered = {f"block{number}": block for number, block in enumerate(blocks, 1)}
+    return Classifier(named(stem=stem, **numbered), inputs, classes)

@@ -4,7 +4,7 @@ from typing import Final
 
 from torch import nn
 
-from pruning.models.layers import Classifier, conv_bn, require_positive, scaled
+from pruning.models.layers import Classifier, conv_bn, named, require_positive, scaled
 
 # Channels at full width and number of convolutions of each stage.
 STAGES: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -19,15 +19,13 @@ def vgg16(
     layer reads 512 values at the usual 32x32, and at every smaller `side`.
     """
     require_positive(side=side)
-    layers: list[nn.Module] = []
+    layers: dict[str, nn.Module] = {}
     channels = in_channels
-    for wide, convolutions in STAGES:
-        for _ in range(convolutions):
-            layers.append(conv_bn(channels, scaled(wide, width), 3))
+    for stage, (wide, convolutions) in enumerate(STAGES, 1):
+        for number in range(1, convolutions + 1):
+            layers[f"conv{stage}_{number}"] = conv_bn(channels, scaled(wide, width), 3)
             channels = scaled(wide, width)
         if side > 1:
-            layers.append(nn.MaxPool2d(2))
+            layers[f"pool{stage}"] = nn.MaxPool2d(2)
             side //= 2
-    return Classifier(
-        nn.Sequential(*layers), channels * side * side, classes, pool=nn.Identity()
-    )
+    return Classifier(named(**layers), channels * side * side, classes, pool=nn.Identity())

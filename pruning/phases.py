@@ -1,0 +1,108 @@
+"""What the prune phase does between two steps of the optimizer."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pruning.allocate import Method, allocate, project
+from pruning.channels import Channels
+from pruning.gates import Gates
+from pruning.graph import Graph
+from pruning.job import Job, annealed
+from pruning.network import Network, Tensors
+from pruning.shrink import Kept, kept_axes, shrink_graph, shrink_tensors
+from pruning.state import TrainState, load_optimizer, make_optimizer, optimizer_tensors
+
+
+def open_gates(state: TrainState, job: Job) -> None:
+    """Begin to prune where it has not begun: all channels are kept, and the cost is noted."""
+    if state.gates is None:
+        state.gates = Gates.open(state.graph.channels)
+        state.start = job.cost_model(state.graph).dense
+
+
+def prune(state: TrainState, job: Job, progress: float, step: int) -> None:
+    """Between two steps: move the widths, and now and then remove what will not come back."""
+    gates, settings = state.gates, job.pruning
+    if gates is None or state.start is None:
+        return
+    if step % settings.every == 0:
+        model = job.cost_model(state.graph)
+        budget = annealed(job.budget, state.start, progress / settings.settle)
+        _rank(state, job)
+        allocate(gates, model, budget, job.budget, settings.allocation)
+    if step % settings.remove_every == 0:
+        _rank(state, job)
+        _remove(state, job, _within_reach(gates, state.graph.channels, settings.slack))
+
+
+def _rank(state: TrainState, job: Job) -> None:
+    """The magnitude baseline judges channels by their weights instead of by the loss."""
+    if job.pruning.allocation.method is Method.MAGNITUDE and state.gates is not None:
+        state.gates.salience = magnitudes(state.graph, state.network.tensors())
+
+
+def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
+    """Per unit, the mean |scale| of its batch norms, or the mean filter norm without one."""
+    channels = graph.channels
+    sums, counts = torch.zeros(channels.units), torch.zeros(channels.units)
+    with_norm = {
+        u
+        for o in graph.operators
+        if o.kind == "batch_norm"
+        for u in channels.layout[o.name].tolist()
+    }
+    for operator in graph.operators:
+        if "weight" not in operator.parameters:
+            continue
+        weight = tensors[operator.parameters["weight"]].detach().float().cpu()
+        units = torch.from_numpy(channels.layout[operator.name])
+        if operator.kind != "batch_norm" and not with_norm.isdisjoint(units.tolist()):
+            continue
+        sums.index_add_(
+            0, units, weight.flatten(1).norm(dim=1) if weight.dim() > 1 else weight.abs()
+        )
+        counts.index_add_(0, units, torch.ones(len(units)))
+    return sums / counts.clamp_min(1)
+
+
+def _within_reach(gates: Gates, channels: Channels, slack: float) -> Kept:
+    """The mask, widened in every group by the next most salient channels."""
+    kept = gates.kept.numpy().copy()
+    for index, group in enumerate(channels.groups):
+        reserve = int(kept[group.units].sum()) + int(np.ceil(slack * int(gates.sizes[index])))
+        order = torch.argsort(gates.salience[group.units], descending=True, stable=True).numpy()
+        kept[group.start + order[:reserve]] = True
+    return kept
+
+
+def _remove(state: TrainState, job: Job, kept: Kept) -> None:
+    """Physically drop units from the network, the optimizer and the gates."""
+    if kept.all():
+        return
+    axes = kept_axes(state.graph, kept)
+    network = Network(
+        shrink_graph(state.graph, kept), shrink_tensors(state.network.tensors(), axes)
+    ).to(job.accelerator.device)
+    optimizer = make_optimizer(network, job)
+    remembered = {
+        name: shrink_tensors(entries, dict.fromkeys(entries, axes[name]))
+        for name, entries in optimizer_tensors(state.optimizer, state.network).items()
+    }
+    load_optimizer(optimizer, network, remembered)
+    state.network, state.optimizer = network, optimizer
+    state.network.train()
+    if state.gates is not None:
+        state.gates.compact(np.flatnonzero(kept))
+
+
+def finish_pruning(state: TrainState, job: Job) -> None:
+    """Integer widths within the budget; everything else is removed and the gates close."""
+    gates = state.gates
+    if gates is None:
+        return
+    _rank(state, job)
+    widths = project(gates, job.cost_model(state.graph), job.budget, job.pruning.allocation)
+    gates.keep_most_salient(state.graph.channels, widths)
+    _remove(state, job, gates.kept.numpy().copy())
+    state.gates = None

@@ -1,0 +1,152 @@
+"""`paring VERB [hydra overrides]`: finds the verb, and turns errors into one clear message.
+
+Exit codes: 0 done, 1 a fault of the program or the machine, 2 a mistake that the user can
+mend, 130 interrupted.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+VERBS = {
+    "inspect": "what a network costs, before any training",
+    "sweep": "prune one network under many budgets",
+    "worker": "join a sweep from this machine or many",
+    "status": "how a sweep stands",
+    "front": "the Pareto front of a sweep",
+    "pick": "the best model for a device or a budget",
+    "export": "one finished slot's model as files",
+    "serve": "MLflow's dashboard on the sweeps",
+    "doctor": "check everything that a sweep needs",
+}
+USER_ERRORS = ("SearchError", "PruningError", "TrackingError", "HydraException", "OmegaConfBaseException")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Always ends by raising SystemExit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        raise SystemExit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        print(f"paring {importlib.metadata.version('paring')}")
+        raise SystemExit(0)
+    verb, *overrides = arguments
+    if verb not in VERBS:
+        _complain(f"there is no verb {verb!r}; verbs: {', '.join(VERBS)}")
+        raise SystemExit(2)
+    raise SystemExit(run(verb, overrides))
+
+
+def usage() -> str:
+    """What `paring --help` prints."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    return "\n".join(
+        [
+            "paring: one network and one data set in, a Pareto front of MCU models out",
+            "",
+            "usage: paring VERB [KEY=VALUE ...] [hydra options]",
+            "",
+            *lines,
+            "",
+            "paring VERB --help shows a verb's settings; --cfg job the composed config.",
+        ]
+    )
+
+
+def run(verb: str, overrides: Sequence[str]) -> int:
+    """Run a verb in this process and return its exit code."""
+    debug = "debug=true" in [override.lower() for override in overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
+    sys.path.insert(0, os.getcwd())  # the user's own model and data
+    sys.argv = [f"paring {verb}", *overrides]
+    try:
+        _refuse_passwords(overrides)
+        with _masked_if_shown(overrides):
+            importlib.import_module(f"search.verbs.{verb}").main()
+    except KeyboardInterrupt:
+        _complain("interrupted; continue with the same command")
+        return 130
+    except Exception as error:  # the outermost edge: every error becomes a message
+        return _explained(error, debug)
+    except BaseException as error:
+        if isinstance(raised := getattr(error, "error", None), Exception):
+            return _explained(raised, debug)
+        raise
+    return 0
+
+
+def _explained(error: Exception, debug: bool) -> int:
+    """Print an error as one message; 2 when it is the user's to mend."""
+    from tracking.address import mask  # not needed for --help, which should be quick
+
+    if debug:
+        print(mask("".join(traceback.format_exception(error))), file=sys.stderr)
+    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    error = _told(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    theirs = not names.isdisjoint(USER_ERRORS)
+    text = mask(" ".join(_sentences(error).split()) or type(error).__name__)
+    if theirs:
+        _complain(text)
+        return 2
+    _complain(f"{type(error).__name__}: {text} (a traceback comes with debug=true)")
+    return 1
+
+
+def _sentences(error: Exception) -> str:
+    """The text of an error without what only a programmer can use."""
+    text = str(error)
+    if type(error).__name__ == "MissingMandatoryValue":
+        key = text.splitlines()[0].rpartition(" ")[2]
+        return f"no value for {key}; give {key}=... on the command line"
+    return text.partition("Config search path")[0].partition("full_key:")[0]
+
+
+def _told(error: Exception) -> Exception:
+    """The cause that explains a composition error best: Hydra wraps what OmegaConf says."""
+    cause = error.__cause__
+    plain = type(error).__name__ in ("ConfigCompositionException", "InstantiationException")
+    if plain and isinstance(cause, Exception) and str(cause) not in str(error):
+        return type(error)(f"{error} {str(cause).splitlines()[0]}")
+    return error
+
+
+def _refuse_passwords(overrides: Sequence[str]) -> None:
+    from search.errors import ConfigError
+    from tracking.address import mask
+
+    for override in overrides:
+        if mask(override) != override:
+            raise ConfigError(
+                f"{mask(override)}: a password on the command line can be read by others; give "
+                "it in PGPASSWORD or ~/.pgpass"
+            )
+
+
+@contextlib.contextmanager
+def _masked_if_shown(overrides: Sequence[str]):  # type: ignore[no-untyped-def]
+    """Hide passwords in what Hydra prints of a config (`--cfg`)."""
+    from tracking.address import mask
+
+    if not {"--cfg", "-c"} & set(overrides):
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        print(mask(printed.getvalue()), end="")
+
+
+def _complain(text: str) -> None:
+    print(f"paring: {text}", file=sys.stderr)

@@ -1,0 +1,153 @@
+"""A finished slot's model as files that anyone can load: no pickle, no code of ours needed."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pruning.checkpoint import StoredNetwork, unpack_network
+from search.errors import ConfigError, StudyError
+from search.files import write_whole
+from search.report import front_json
+from search.study import Study
+from tracking.records import SlotRecord, StudyRecord
+from tracking.tables import duration, size
+
+MODEL = "model.safetensors"
+FORMATS = ("safetensors", "onnx")
+
+
+def finished_slot(record: StudyRecord, number: int) -> SlotRecord:
+    """The slot of a number, if it ended with a model.
+
+    Raises:
+        StudyError: there is no such slot, or it has no model.
+    """
+    found = next((slot for slot in record.slots if slot.number == number), None)
+    if found is None or MODEL not in found.files:
+        state = "does not exist" if found is None else f"is {found.state.value}"
+        finished = [str(slot.number) for slot in record.slots if MODEL in slot.files]
+        raise StudyError(
+            f"trial={number}: this slot {state}; with a model: {', '.join(finished) or 'none yet'}"
+        )
+    return found
+
+
+def write_model(
+    study: Study, record: StudyRecord, slot: SlotRecord, out: Path, form: str
+) -> tuple[Path, ...]:
+    """Write a slot's model, its description and a model card into a folder.
+
+    Returns the files, each whole. `form` is one of FORMATS.
+    """
+    content = study.home.store[slot.files[MODEL]]
+    network = unpack_network(content)
+    described = describe(study, record, slot, network)
+    files = {
+        "model.json": json.dumps(described, indent=1).encode(),
+        "README.md": model_card(record, slot, network).encode(),
+    }
+    if form == "onnx":
+        files["model.onnx"] = onnx_bytes(network)
+    else:
+        files[MODEL] = content
+    for name, data in files.items():
+        write_whole(out / name, data)
+    return tuple(out / name for name in files)
+
+
+def describe(
+    study: Study, record: StudyRecord, slot: SlotRecord, network: StoredNetwork
+) -> dict[str, Any]:
+    """Everything about a model but its weights, as JSON values."""
+    runs: Mapping[str, str] = study.note("runs") or {}
+    whole = front_json(record, runs, (slot,))
+    return {
+        "schema": "paring.model/1",
+        "study": record.name,
+        "metric": record.metric,
+        "precision": record.precision,
+        "dense": whole["dense"],
+        **whole["front"][0],
+        "input": {
+            "shape": list(network.graph.input_shape),
+            "mean": network.notes["mean"],
+            "std": network.notes["std"],
+        },
+        "classes": network.notes["classes"],
+        "data": network.notes["data"],
+        "graph": network.graph.to_json(),
+    }
+
+
+def model_card(record: StudyRecord, slot: SlotRecord, network: StoredNetwork) -> str:
+    """A page about one model, in Markdown."""
+    costs, dense = slot.costs, record.dense
+    assert costs is not None
+    rows = [("flash", size(costs.flash_bytes)), ("SRAM", size(costs.sram_bytes)),
+            ("latency", duration(costs.latency_ms)), ("MACs", f"{costs.macs:,}")]  # fmt: skip
+    if dense is not None:
+        before = [size(dense.costs.flash_bytes), size(dense.costs.sram_bytes),
+                  duration(dense.costs.latency_ms), f"{dense.costs.macs:,}"]  # fmt: skip
+    else:
+        before = [""] * 4
+    device = record.device.name if record.device else "no device"
+    table = "\n".join(f"| {n} | {v} | {b} |" for (n, v), b in zip(rows, before, strict=True))
+    test = "not measured" if slot.test_score is None else f"{slot.test_score:.4f}"
+    shape = "x".join(map(str, network.graph.input_shape))
+    return f"""# {record.name}, slot {slot.number}
+
+A convolutional network pruned while it trained, for {device}.
+
+- {record.metric}: {slot.score:.4f} on the validation split, {test} on the test split
+  ({record.precision})
+- data: {network.notes["data"]["name"]}, {len(network.notes["classes"])} classes
+- input: {shape}, normalised as (x - mean) / std with mean {network.notes["mean"]} and
+  std {network.notes["std"]} per channel
+
+| estimated cost | this model | unpruned |
+|---|---|---|
+{table}
+
+Load it without pickle and without foreign code:
+
+```python
+from pathlib import Path
+from pruning.checkpoint import unpack_network
+
+network = unpack_network(Path("{MODEL}").read_bytes()).module()
+```
+"""
+
+
+def onnx_bytes(network: StoredNetwork) -> bytes:
+    """The floating-point network as ONNX, with a free batch size.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    try:
+        import onnx  # noqa: F401 - an extra
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"format=onnx: {error.name} is not installed; pip install 'paring[onnx]'"
+        ) from error
+    example = torch.zeros(2, *network.graph.input_shape)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        program = torch.onnx.export(
+            network.module(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65535)},),
+        )
+        assert program is not None
+        program.save(path)
+        return path.read_bytes()

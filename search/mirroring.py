@@ -1,0 +1,59 @@
+"""Keeping MLflow in step with a study, from a process of its own.
+
+Training never waits for tracking: workers write to Optuna and the store alone, and whoever
+holds the study's mirror lock carries that over to MLflow. A mirror that dies is replaced by
+the next one, which continues from what MLflow holds.
+"""
+
+import logging
+import multiprocessing
+import signal
+from multiprocessing.synchronize import Event
+
+from search.config import StorageConfig
+from search.report import study_record
+from search.study import Study, open_home, require_study
+from tracking.errors import BusyError, ServerError, TrackingError
+from tracking.mirror import Mirror
+
+log = logging.getLogger("paring.mirror")
+PAUSE_S = 3.0
+
+
+def mirror_once(study: Study, mirror: Mirror) -> None:
+    """One pass: MLflow agrees with the study afterwards; run ids are kept with the study."""
+    runs = mirror.sync(study_record(study), study.home.store)
+    named = {str(number): run for number, run in runs.items()}
+    if study.note("runs") != named:
+        study.set_note("runs", named)
+
+
+def mirror_until(storage: StorageConfig, name: str, stop: Event) -> None:
+    """Mirror a study until asked to stop, then once more. The body of the mirror's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    home = open_home(storage)
+    study = require_study(home, name)
+    mirror = Mirror(home.tracking_uri, home.artifacts)
+    parent = multiprocessing.parent_process()
+    while True:
+        last = stop.is_set() or (parent is not None and not parent.is_alive())
+        try:
+            with home.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
+                mirror_once(study, mirror)
+        except BusyError:
+            pass  # another mirror is at it
+        except TrackingError as error:
+            log.warning("MLflow is behind, nothing is lost: %s", error)
+        if last:
+            return
+        stop.wait(PAUSE_S)
+
+
+def catch_up(study: Study) -> str | None:
+    """Mirror a study now; returns what stands in the way, or None when MLflow agrees."""
+    try:
+        with study.home.lock(f"mirror-{study.key}", timeout=60.0):
+            mirror_once(study, Mirror(study.home.tracking_uri, study.home.artifacts))
+    except (ServerError, BusyError) as error:
+        return str(error)
+    return None

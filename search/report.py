@@ -1,0 +1,185 @@
+"""A study as plain records: what Optuna and the store know, put together for people."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from pruning.budget import Cost
+from pruning.checkpoint import epoch_from_json, read_history
+from pruning.errors import CheckpointError
+from pruning.state import Epoch
+from search.errors import StoreError
+from search.front import finished_slots, hypervolumes, planes, point
+from search.objective import PRECISION
+from search.study import Study, slot_budget
+from tracking.records import (
+    Costs,
+    DenseRecord,
+    DeviceRecord,
+    EpochRow,
+    Limits,
+    SlotRecord,
+    State,
+    StudyRecord,
+)
+
+
+def state_of(trial: FrozenTrial) -> State:
+    """Where a slot is in its life."""
+    match trial.state:
+        case TrialState.WAITING:
+            return State.WAITING
+        case TrialState.RUNNING:
+            return State.RUNNING
+        case TrialState.COMPLETE:
+            return State.COMPLETE
+        case TrialState.PRUNED:
+            return State.INFEASIBLE if trial.user_attrs.get("infeasible") else State.STOPPED
+        case TrialState.FAIL:
+            return State.FAILED
+
+
+def counts(study: Study) -> dict[str, int]:
+    """How many slots are in each state."""
+    states = [state_of(trial) for trial in study.slots()]
+    return {state.value: states.count(state) for state in State}
+
+
+def study_record(study: Study) -> StudyRecord:
+    """Everything there is to tell of a study."""
+    facts = study.facts
+    finished = [point(trial) for trial in finished_slots(study)]
+    on = planes(finished, facts["rises"])
+    return StudyRecord(
+        name=study.name,
+        key=study.key,
+        metric=facts["metric"],
+        scores_rise=facts["rises"],
+        precision=PRECISION,
+        config=study.spec.yaml(),
+        tags=facts["tags"],
+        slots=tuple(_slot(study, trial, on.get(trial.number, ())) for trial in study.slots()),
+        dense=_dense(study),
+        device=DeviceRecord(
+            name=study.spec["device"]["name"], limits=Limits(**facts["device_limits"])
+        ),
+        hypervolumes=tuple(
+            hypervolumes(finished, Cost(**facts["dense_cost"]), facts["chance"], facts["best"])
+        ),
+    )
+
+
+def _dense(study: Study) -> DenseRecord | None:
+    note = study.note("dense")
+    if note is None:
+        return None
+    return DenseRecord(score=note["score"], costs=Costs(**note["cost"]))
+
+
+def _slot(study: Study, trial: FrozenTrial, on: tuple[str, ...]) -> SlotRecord:
+    known = trial.user_attrs
+    result: Mapping[str, Any] = known.get("result", {}) if trial.state.is_finished() else {}
+    return SlotRecord(
+        number=trial.number,
+        state=state_of(trial),
+        attempt=known.get("attempt", 0),
+        budget=Limits(**asdict(slot_budget(trial))),
+        seed=known["slot"]["seed"],
+        params=trial.params,
+        epochs=tuple(_row(epoch) for epoch in _history(study, known, result)),
+        score=result.get("score"),
+        test_score=study.note(f"test/{trial.number}"),
+        costs=Costs(**result["cost"]) if result else None,
+        widths=result.get("widths", {}),
+        planes=on,
+        parent=None,
+        reason=known.get("reason", ""),
+        files=result.get("files", {}),
+        started=trial.datetime_start.timestamp() if trial.datetime_start else None,
+        finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+    )
+
+
+def _history(study: Study, known: Mapping[str, Any], result: Mapping[str, Any]) -> list[Epoch]:
+    """The epochs of a slot: of its result, or of its last checkpoint."""
+    try:
+        if result:
+            content = study.home.store[result["files"]["epochs.json"]]
+            return [epoch_from_json(entry) for entry in json.loads(content)]
+        if "checkpoint" in known:
+            return read_history(study.home.store[known["checkpoint"]])
+    except (KeyError, StoreError, CheckpointError):
+        pass  # removed meanwhile, or damaged: the record is shorter, not wrong
+    return []
+
+
+def _row(epoch: Epoch) -> EpochRow:
+    return EpochRow(
+        epoch=epoch.epoch,
+        phase=epoch.phase,
+        loss=epoch.loss,
+        score=epoch.score,
+        costs=Costs(**asdict(epoch.cost)),
+        bottleneck=epoch.bottleneck,
+        seconds=epoch.seconds,
+    )
+
+
+def front_json(
+    record: StudyRecord, runs: Mapping[str, str], slots: Sequence[SlotRecord] | None = None
+) -> dict[str, Any]:
+    """The front as one JSON object (schema paring.front/1).
+
+    `runs` maps slot numbers to run ids; `slots` are shown instead of those on the front.
+    """
+    shown = [s for s in record.slots if s.planes] if slots is None else slots
+    states = [slot.state for slot in record.slots]
+    return {
+        "schema": "paring.front/1",
+        "study": record.name,
+        "metric": record.metric,
+        "precision": record.precision,
+        "dense": asdict(record.dense) if record.dense else None,
+        "trials": {state.value: states.count(state) for state in State},
+        "hypervolume": {
+            "value": record.hypervolumes[-1] if record.hypervolumes else 0.0,
+            "reference": REFERENCE,
+        },
+        "front": [_entry(slot, runs) for slot in shown],
+    }
+
+
+REFERENCE = {
+    "score": "chance (0) to the best possible (1)",
+    "flash_bytes": "share of dense",
+    "sram_bytes": "share of dense",
+    "latency_ms": "share of dense",
+    "point": [0.0, 1.0, 1.0, 1.0],
+}
+
+
+def _entry(slot: SlotRecord, runs: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "trial": slot.number,
+        "run_id": runs.get(str(slot.number)),
+        "score": slot.score,
+        "test_score": slot.test_score,
+        "costs": {
+            "estimated": asdict(slot.costs) if slot.costs else None,
+            "planned": None,
+            "measured": None,
+        },
+        "budget": asdict(slot.budget),
+        "planes": list(slot.planes),
+        "params": dict(slot.params),
+        "widths": dict(slot.widths),
+        "parent": slot.parent,
+    }
+
+
+def failures(study: Study) -> dict[int, str]:
+    """Why slots failed or could not be met, by number."""
+    return {t.number: t.user_attrs["reason"] for t in study.slots() if "reason" in t.user_attrs}

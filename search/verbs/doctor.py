@@ -1,0 +1,106 @@
+"""`paring doctor`: checks what a sweep needs; each line says what is wrong and the cure."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from rich.table import Table
+
+from search.config import StorageConfig, cross
+from search.display import wide_console
+from search.store import Folder, Store
+from search.study import Home, open_home
+from search.verb import verb
+from search.verbs.choices import choose
+from tracking.database import check
+from tracking.errors import TrackingError
+
+LEAST_FREE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was found, and the cure where it is not good."""
+
+    what: str
+    good: bool
+    found: str
+    cure: str = ""
+
+
+@verb("doctor")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    output = choose(config.output, "output", ("table", "json"))
+    storage = cross(config.storage, StorageConfig, "storage")
+    findings = [*machine(Path(storage.folder)), *stores(storage)]
+    if output == "json":
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        wide_console().print(_table(findings))
+    if not all(finding.good for finding in findings):
+        raise SystemExit(2)
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table()
+    for name in ("check", "", "found", "cure"):
+        table.add_column(name)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.good else "[red]bad[/]"
+        table.add_row(finding.what, mark, finding.found, finding.cure)
+    return table
+
+
+def machine(folder: Path) -> Iterator[Finding]:
+    """Python, torch, threads and disk."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+    works = torch.ones(2).sum().item() == 2
+    where = "with CUDA" if torch.cuda.is_available() else "CPU"
+    yield Finding("torch", works, f"{torch.__version__}, {where}", "reinstall torch")
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    yield Finding(
+        "threads",
+        threads <= cores,
+        f"{threads} torch threads on {cores} cores",
+        "unset OMP_NUM_THREADS, or set it to at most cores / workers",
+    )
+    existing = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    cure = f"free some space, or set storage.folder; {LEAST_FREE_BYTES >> 30} GiB are wise"
+    yield Finding("free disk", free >= LEAST_FREE_BYTES, f"{free / (1 << 30):.1f} GiB", cure)
+
+
+def stores(storage: StorageConfig) -> Iterator[Finding]:
+    """Both databases, and the store."""
+    try:
+        home = open_home(storage)
+    except TrackingError as error:
+        yield Finding("databases", False, str(error), "see the message")
+        return
+    yield _tried("Optuna's database", lambda: str(check(home.databases.optuna, "Optuna")))
+    yield _tried("MLflow's database", lambda: str(check(home.databases.mlflow, "MLflow")))
+    yield _tried("store", lambda: _round_trip(home))
+
+
+def _tried(what: str, attempt: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, attempt())
+    except Exception as error:  # whatever it is, it belongs into the report
+        return Finding(what, False, str(error), "see the message")
+
+
+def _round_trip(home: Home) -> str:
+    """Write, read and remove a blob."""
+    store = Store(Folder(home.folder / "store"))
+    digest = store.put(b"paring doctor")
+    assert store[digest] == b"paring doctor"
+    store.remove(digest)
+    return f"writable: {home.folder / 'store'}"

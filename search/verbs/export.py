@@ -1,0 +1,28 @@
+"""`paring export`: one finished slot's model as files."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from search.config import StorageConfig, checked_name, cross, inside
+from search.errors import ConfigError
+from search.export import FORMATS, finished_slot, write_model
+from search.report import study_record
+from search.study import open_home, require_study
+from search.verb import verb
+from search.verbs.choices import choose
+
+
+@verb("export")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    form = choose(config.format, "format", FORMATS)
+    if not isinstance(config.trial, int):
+        raise ConfigError(f"trial={config.trial}: the number of a slot, as shown by paring front")
+    out = inside(Path.cwd(), config.out, "out")
+    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    study = require_study(home, checked_name(config.study))
+    record = study_record(study)
+    slot = finished_slot(record, config.trial)
+    for file in write_model(study, record, slot, out, form):
+        print(f"written: {file}")

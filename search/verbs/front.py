@@ -1,0 +1,80 @@
+"""`paring front`: the Pareto front as a table, JSON, CSV or a page that opens offline."""
+
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.table import Table
+
+from search.config import StorageConfig, checked_name, cross, inside
+from search.display import wide_console
+from search.files import write_whole
+from search.report import front_json, study_record
+from search.study import open_home, require_study
+from search.verb import verb
+from search.verbs.choices import choose
+from tracking.plots import front_page
+from tracking.records import StudyRecord
+from tracking.tables import duration, front_csv, size
+
+OUTPUTS = ("table", "json", "csv", "html")
+
+
+@verb("front")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    output = choose(config.output, "output", OUTPUTS)
+    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    study = require_study(home, checked_name(config.study))
+    record = study_record(study)
+    if output == "table":
+        print_table(record)
+        return
+    text = {
+        "json": lambda: json.dumps(front_json(record, study.note("runs") or {}), indent=1),
+        "csv": lambda: front_csv(record),
+        "html": lambda: front_page(record),
+    }[output]()
+    out = config.out or ("front.html" if output == "html" else None)
+    if out is None:
+        print(text.rstrip("\n"))
+        return
+    path = inside(Path.cwd(), out, "out")
+    write_whole(path, text.encode())
+    print(f"written: {path}")
+
+
+def print_table(record: StudyRecord) -> None:
+    """The front for people, smallest flash first; costs are estimated."""
+    table = Table(title=_title(record), caption="costs: estimated by the cost model")
+    for name in ("trial", record.metric, "test", "flash", "SRAM", "latency", "budget flash", "planes"):
+        table.add_column(name, justify="right" if name != "planes" else "left")
+    if record.dense is not None:
+        costs = record.dense.costs
+        table.add_row(
+            "dense", f"{record.dense.score:.4f}", "", size(costs.flash_bytes),
+            size(costs.sram_bytes), duration(costs.latency_ms), "", "", style="dim",
+        )  # fmt: skip
+    points = [slot for slot in record.slots if slot.planes and slot.costs is not None]
+    for slot in sorted(points, key=lambda s: s.costs.flash_bytes if s.costs else 0, reverse=True):
+        assert slot.costs is not None
+        table.add_row(
+            str(slot.number),
+            f"{slot.score:.4f}",
+            "" if slot.test_score is None else f"{slot.test_score:.4f}",
+            size(slot.costs.flash_bytes),
+            size(slot.costs.sram_bytes),
+            duration(slot.costs.latency_ms),
+            size(slot.budget.flash_bytes),
+            ", ".join(plane.partition("_")[0] for plane in slot.planes),
+        )
+    wide_console().print(table)
+
+
+def _title(record: StudyRecord) -> str:
+    volume = record.hypervolumes[-1] if record.hypervolumes else 0.0
+    done = sum(slot.state.over for slot in record.slots)
+    return (
+        f"{record.name}: {done} of {len(record.slots)} slots over, hypervolume {volume:.4f}, "
+        f"{record.metric} of {record.precision} networks"
+    )

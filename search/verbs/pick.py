@@ -1,0 +1,88 @@
+"""`paring pick`: the best model for a device or a budget, as files and in MLflow's registry."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pruning.budget import Budget
+from search.config import (
+    BudgetConfig,
+    DeviceConfig,
+    StorageConfig,
+    checked_name,
+    cross,
+    device_from,
+    inside,
+    one_budget,
+)
+from search.errors import ConfigError
+from search.export import finished_slot, write_model
+from search.front import best_within, finished_slots, point
+from search.mirroring import catch_up
+from search.report import study_record
+from search.study import Study, open_home, require_study
+from search.verb import verb
+from tracking.errors import TrackingError
+from tracking.records import SlotRecord, StudyRecord
+from tracking.registry import register
+from tracking.tables import duration, size
+
+
+@verb("pick")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    out = inside(Path.cwd(), config.out, "out")
+    limits, who = _limits(config)
+    alias = checked_name(config.alias or who, "alias").replace(".", "_")
+    study = require_study(home, checked_name(config.study))
+    points = [point(trial) for trial in finished_slots(study)]
+    best = best_within(points, limits, study.facts["rises"])
+    record = study_record(study)
+    slot = finished_slot(record, best.number)
+    files = write_model(study, record, slot, out, "safetensors")
+    print(_said(record, slot))
+    for file in files:
+        print(f"written: {file}")
+    if config.register:
+        _register(study, record, slot, out, alias)
+
+
+def _limits(config: DictConfig) -> tuple[Budget, str]:
+    """What the model must stay within, and a name for it."""
+    budget = cross(config.budget, BudgetConfig, "budget")
+    if config.device is None:
+        limits = one_budget(budget, Budget())
+        if not limits.limits:
+            raise ConfigError("pick: for what? give device=NAME, or budget.flash=32KiB and the like")
+        return limits, "best"
+    device = device_from(cross(config.device, DeviceConfig, "device"))
+    return one_budget(budget, device.budget), device.name
+
+
+def _said(record: StudyRecord, slot: SlotRecord) -> str:
+    costs = slot.costs
+    assert costs is not None
+    return (
+        f"slot {slot.number}: {record.metric} {slot.score:.4f}, flash {size(costs.flash_bytes)}, "
+        f"SRAM {size(costs.sram_bytes)}, {duration(costs.latency_ms)} (estimated)"
+    )
+
+
+def _register(
+    study: Study, record: StudyRecord, slot: SlotRecord, folder: Path, alias: str
+) -> None:
+    """Into MLflow's registry; files stay when MLflow is out of reach."""
+    obstacle = catch_up(study)
+    if obstacle is None:
+        try:
+            version = register(
+                study.home.tracking_uri, record, slot, folder, alias, record.name
+            )
+        except TrackingError as error:
+            obstacle = str(error)
+        else:
+            print(f"registered: {record.name} version {version} as @{alias}")
+    if obstacle is not None:
+        print(f"paring: written, but not registered: {obstacle}", file=sys.stderr)

@@ -1,0 +1,26 @@
+"""`paring serve`: MLflow's own dashboard on the sweeps."""
+
+from omegaconf import DictConfig
+
+from search.config import StorageConfig, checked_name, cross
+from search.errors import ConfigError
+from search.mirroring import catch_up
+from search.study import open_home, require_study
+from search.verb import verb
+from tracking.server import serve
+
+
+@verb("serve")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    if home.config.tracking_uri is not None:
+        raise ConfigError(
+            f"storage.tracking_uri={home.config.tracking_uri}: there is a server already; open it"
+        )
+    key = None
+    if config.study is not None:
+        study = require_study(home, checked_name(config.study))
+        catch_up(study)
+        key = study.key
+    serve(home.databases.mlflow, home.folder / "artifacts", config.host, config.port, key)

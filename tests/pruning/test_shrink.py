@@ -1,0 +1,182 @@
+"""A shrunk network computes what the masked one does, and what the module would."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pruning.network import Network
+from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.trace import trace
+
+SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
+ODD = [
+    "excite", "excite-linear", "stacked", "grouped", "preactivation", "plain", "multiplier",
+    "waves", "twice", "spread", "dense", "overwriting",
+]  # fmt: skip
+
+
+def shrunk(network: Network, kept: np.ndarray) -> Network:
+    graph = network.graph
+    tensors = shrink_tensors(network.tensors(), kept_axes(graph, kept))
+    return Network(shrink_graph(graph, kept), tensors).train(network.training)
+
+
+def assert_same(network: Network, kept: np.ndarray, seed: int = 0) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(3, *network.graph.input_shape, generator=generator)
+    with torch.no_grad():
+        masked = network(inputs, torch.from_numpy(kept).float())
+        smaller = shrunk(network, kept)(inputs)
+    scale = masked.abs().max().clamp_min(1.0)
+    torch.testing.assert_close(smaller / scale, masked / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", SMALL)
+def test_small_zoo(small, network_of, random_mask, name, seed):
+    graph, model = small(name)
+    assert_same(network_of(graph, model), random_mask(graph, seed), seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ODD)
+def test_odd_networks(odd, network_of, random_mask, name, seed):
+    graph, model = odd(name)
+    assert_same(network_of(graph, model), random_mask(graph, seed), seed)
+
+
+@pytest.mark.parametrize("name", [n for n in ODD if n != "overwriting"])
+def test_in_training_mode_too(odd, network_of, random_mask, name):
+    """Batch statistics of masked channels do not leak into those that stay."""
+    graph, model = odd(name)
+    kept = random_mask(graph, 1)
+    assert_same(network_of(graph, model).train(), kept)
+
+
+def test_a_mask_of_ones_changes_nothing(odd, network_of):
+    for name in ODD:
+        graph, model = odd(name)
+        network = network_of(graph, model)
+        inputs = torch.randn(2, *graph.input_shape)
+        ones = torch.ones(graph.channels.units)
+        with torch.no_grad():
+            torch.testing.assert_close(
+                network(inputs, ones), network(inputs), rtol=0, atol=1e-6
+            )
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_equals_the_torch_module_with_its_channels_silenced(
+    small, network_of, random_mask, name
+):
+    """Independent of our masks: scales and shifts of the module itself are set to zero."""
+    graph, model = small(name)
+    kept = random_mask(graph, 2)
+    whole = {key: value.clone() for key, value in model.state_dict().items()}
+    inputs = torch.randn(2, *graph.input_shape)
+    try:
+        for module_name, module in model.named_modules():
+            if isinstance(module, nn.BatchNorm2d):
+                gone = torch.from_numpy(~kept[graph.channels.layout[module_name]])
+                module.weight.data[gone] = 0
+                module.bias.data[gone] = 0
+        with torch.no_grad():
+            wanted = model(inputs)
+    finally:
+        model.load_state_dict(whole)
+    with torch.no_grad():
+        found = shrunk(network_of(graph, model), kept)(inputs)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_equals_a_smaller_torch_module_made_by_hand():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Conv2d(6, 4, 3), nn.Flatten(), nn.Linear(16, 3),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        model[1].running_mean.normal_()
+        model[1].bias.normal_()
+    graph = trace(model, torch.zeros(2, 6, 6))
+    kept = np.ones(graph.channels.units, dtype=bool)
+    first, second = [g for g in graph.channels.groups if g.prunable]
+    kept[first.start + np.array([0, 3, 4])] = False
+    kept[second.start + 1] = False
+    a, b = [1, 2, 5], [0, 2, 3]
+    small = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(),
+        nn.Conv2d(3, 3, 3), nn.Flatten(), nn.Linear(12, 3),
+    ).eval()  # fmt: skip
+    small.load_state_dict({
+        "0.weight": model[0].weight[a],
+        "0.bias": model[0].bias[a],
+        "1.weight": model[1].weight[a],
+        "1.bias": model[1].bias[a],
+        "1.running_mean": model[1].running_mean[a],
+        "1.running_var": model[1].running_var[a],
+        "1.num_batches_tracked": torch.tensor(0),
+        "3.weight": model[3].weight[b][:, a],
+        "3.bias": model[3].bias[b],
+        "5.weight": model[5].weight.reshape(3, 4, 4)[:, b].reshape(3, 12),
+        "5.bias": model[5].bias,
+    })  # fmt: skip
+    found = shrunk(Network(graph, model.state_dict()).eval(), kept)
+    for name, tensor in small.state_dict().items():
+        if name in found.tensors():
+            assert torch.equal(found.tensors()[name], tensor), name
+    inputs = torch.randn(4, 2, 6, 6)
+    torch.testing.assert_close(found(inputs), small(inputs))
+
+
+def test_shrinking_twice_is_shrinking_once(odd, network_of, random_mask):
+    for name in ODD:
+        graph, model = odd(name)
+        network = network_of(graph, model)
+        first = random_mask(graph, 0)
+        later = random_mask(graph, 1)
+        both = first & later
+        for group in graph.channels.groups:
+            if not both[group.units].any():
+                both[group.units] = first[group.units]
+        direct = shrunk(network, both)
+        twice = shrunk(shrunk(network, first), both[first])
+        assert twice.graph == direct.graph
+        for key, tensor in direct.tensors().items():
+            assert torch.equal(twice.tensors()[key], tensor), (name, key)
+
+
+def test_a_group_may_not_vanish_and_fixed_channels_may_not_go(small):
+    graph, _ = small("resnet8")
+    for group in graph.channels.groups:
+        kept = np.ones(graph.channels.units, dtype=bool)
+        kept[group.units] = False
+        if not group.prunable:
+            kept[group.start] = group.size > 1
+        with pytest.raises(ValueError, match=f"group {group.name}"):
+            shrink_graph(graph, kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("factory", "shape"),
+    [
+        ("resnet8", (3, 32, 32)), ("resnet20", (3, 32, 32)), ("ds_cnn", (1, 49, 10)),
+        ("mobilenet_v1", (3, 96, 96)), ("vgg16", (3, 32, 32)), ("mobilenet_v2", (3, 32, 32)),
+    ],
+)  # fmt: skip
+def test_whole_zoo(random_mask, factory, shape, seed):
+    from pruning import models
+
+    torch.manual_seed(seed)
+    model = getattr(models, factory)()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    graph = trace(model, torch.zeros(shape))
+    assert_same(Network(graph, model.state_dict()).eval(), random_mask(graph, seed), seed)

@@ -1,0 +1,542 @@
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.request import url2pathname
+
+import pytest
+
+from tracking import Costs, Mirror, ServerError, SlotRecord, State, StudyRecord, locate, prepare
+from tracking.client import Client, Point, Run
+from tracking.desired import slot_identity, slot_run
+
+MakeStudy = Callable[..., StudyRecord]
+Blobs = dict[str, bytes]
+
+
+def mirror(store: Any) -> Mirror:
+    """Return a mirror that knows nothing yet, as a new process would have it."""
+    return Mirror(store.mlflow, store.artifacts)
+
+
+def runs(store: Any, study: StudyRecord) -> list[Run]:
+    client = Client(store.mlflow)
+    found = [one for one in client.experiments(study.key) if one.active]
+    assert len(found) == 1
+    return list(client.runs(found[0].experiment_id, ""))
+
+
+def slot_runs(store: Any, study: StudyRecord) -> dict[int, Run]:
+    found = [run for run in runs(store, study) if run.tags["paring.kind"] == "slot"]
+    assert len({run.tags["paring.slot"] for run in found}) == len(found)
+    return {int(run.tags["paring.slot"]): run for run in found}
+
+
+def study_run(store: Any, study: StudyRecord) -> Run:
+    (found,) = [run for run in runs(store, study) if run.tags["paring.kind"] == "study"]
+    return found
+
+
+def history(store: Any, run: Run, key: str) -> list[tuple[int, float]]:
+    api = Client(store.mlflow).api
+    return [(point.step, point.value) for point in api.get_metric_history(run.run_id, key)]
+
+
+def artifacts(store: Any, run: Run) -> dict[str, str]:
+    uri = Client(store.mlflow).artifact_uri(run)
+    folder = Path(url2pathname(uri.removeprefix("file://")))
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def snapshot(store: Any, study: StudyRecord) -> dict[str, object]:
+    """Return all that MLflow holds of a study, without its own ids and times of writing."""
+    return {
+        run.tags["mlflow.runName"]: (
+            run.status, run.ended, run.tags, run.params, run.metrics, artifacts(store, run),
+            {key: history(store, run, key) for key in run.metrics},
+        )
+        for run in runs(store, study)
+    }  # fmt: skip
+
+
+def test_one_run_a_slot_and_one_for_the_study(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.RUNNING, State.INFEASIBLE)
+    ids = mirror(store).sync(study, blobs)
+    found = slot_runs(store, study)
+    assert ids == {number: run.run_id for number, run in found.items()}
+    assert sorted(ids) == [0, 1, 2]
+    assert len(runs(store, study)) == 4
+
+
+def test_what_a_finished_slots_run_holds(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    mirror(store).sync(study, blobs)
+    run = slot_runs(store, study)[0]
+    assert run.tags["mlflow.runName"] == "slot-000"
+    assert run.params == {
+        "lr": "0.01", "nesterov": "true", "seed": "40",
+        "budget.flash_bytes": "32768", "budget.latency_ms": "15.0",
+    }  # fmt: skip
+    assert history(store, run, "score") == [(1, 0.91), (2, 0.92), (3, 0.93)]
+    assert history(store, run, "flash_budget_share") == [(s, 30000 / 32768) for s in (1, 2, 3)]
+    assert "sram_budget_share" not in run.metrics  # not bounded
+    assert run.metrics["final.score"] == 0.98
+    assert run.metrics["final.flash_bytes"] == 30000
+    expected = {
+        "paring.state": "complete", "paring.attempt": "1", "paring.front": "true",
+        "paring.planes": "overall flash_bytes sram_bytes latency_ms", "paring.epochs": "3",
+        "paring.phase": "finetune", "paring.bottleneck": "conv3", "git.commit": "0123abc",
+        "mlflow.source.git.commit": "0123abc", "data.digest": "feed",
+    }  # fmt: skip
+    assert expected.items() <= run.tags.items()
+    files = artifacts(store, run)
+    assert files.pop("config.yaml") == study.config
+    assert json.loads(files.pop("widths.json")) == {"stem": 8, "stage1.conv": 4}
+    assert files == {"model/model.json": "model 0"}
+
+
+def test_what_the_studys_run_holds(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.COMPLETE, State.WAITING)
+    mirror(sqlite_store).sync(study, blobs)
+    run = study_run(sqlite_store, study)
+    assert run.status == "RUNNING"
+    assert history(sqlite_store, run, "hypervolume") == [(1, 0.5), (2, 0.6)]
+    assert run.metrics["slots.complete"] == 2
+    assert run.metrics["slots.waiting"] == 1
+    files = artifacts(sqlite_store, run)
+    assert files.keys() == {"config.yaml", "front.html", "front.json", "front.csv"}
+    assert [row["trial"] for row in json.loads(files["front.json"])] == [1, 0]
+
+
+def test_the_experiments_note_leads_to_the_front(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    mirror(sqlite_store).sync(study, blobs)
+    (experiment,) = Client(sqlite_store.mlflow).experiments(study.key)
+    note = experiment.tags["mlflow.note.content"]
+    assert f"runs/{study_run(sqlite_store, study).run_id}/artifacts/front.html" in note
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (State.RUNNING, "RUNNING"), (State.COMPLETE, "FINISHED"), (State.STOPPED, "FINISHED"),
+        (State.INFEASIBLE, "FINISHED"), (State.FAILED, "FAILED"),
+    ],
+)  # fmt: skip
+def test_states_and_times_are_true(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, state: State, status: str
+) -> None:
+    study = make_study(state)
+    ids = mirror(sqlite_store).sync(study, blobs)
+    info = Client(sqlite_store.mlflow).api.get_run(ids[0]).info
+    assert info.status == status
+    assert info.start_time == 1_700_000_000_000
+    assert info.end_time == (1_700_000_050_000 if state.over else None)
+    reason = f"{state} for a reason" if state.over and state is not State.COMPLETE else None
+    assert slot_runs(sqlite_store, study)[0].tags.get("paring.reason") == reason
+
+
+def test_a_slot_never_begun_has_no_run(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.WAITING, State.RUNNING)
+    assert list(mirror(sqlite_store).sync(study, blobs)) == [1]
+
+
+def test_a_slot_that_went_back_to_waiting_does_not_stay_running(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.RUNNING)
+    ids = mirror(store).sync(study, blobs)
+    waiting = replace(study.slots[0], state=State.WAITING, started=None, epochs=())
+    back = replace(study, slots=(waiting,))
+    assert mirror(store).sync(back, blobs) == ids
+    assert slot_runs(store, study)[0].status == "SCHEDULED"
+    again = mirror(store)
+    again.sync(study, blobs)
+    assert slot_runs(store, study)[0].status == "RUNNING"
+    again.sync(with_slots(study, replace(study.slots[0], state=State.FAILED)), blobs)
+    assert slot_runs(store, study)[0].status == "FAILED"
+
+
+def with_slots(study: StudyRecord, *slots: SlotRecord) -> StudyRecord:
+    return replace(study, slots=slots)
+
+
+def test_a_study_that_is_over_is_finished_and_can_go_on(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.FAILED)
+    one = mirror(sqlite_store)
+    one.sync(study, blobs)
+    assert study_run(sqlite_store, study).status == "FINISHED"
+    more = replace(study, slots=(*study.slots, make_study(*[State.RUNNING] * 3).slots[2]))
+    one.sync(more, blobs)
+    assert study_run(sqlite_store, study).status == "RUNNING"
+    one.sync(study, blobs)
+    assert study_run(sqlite_store, study).status == "FINISHED"
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["same process", "new process"])
+def test_again_changes_nothing(
+    store: Any, make_study: MakeStudy, blobs: Blobs, fresh: bool
+) -> None:
+    study = make_study(State.COMPLETE, State.RUNNING, State.STOPPED)
+    one = mirror(store)
+    ids = one.sync(study, blobs)
+    before = snapshot(store, study)
+    for _ in range(2):
+        assert (mirror(store) if fresh else one).sync(study, blobs) == ids
+    assert snapshot(store, study) == before
+
+
+def test_in_step_nothing_is_written(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.RUNNING, State.STOPPED)
+    one = mirror(sqlite_store)
+    one.sync(study, blobs)
+    file = Path(locate(sqlite_store.databases.folder).mlflow.removeprefix("sqlite:///"))
+    before = file.read_bytes()
+    one.sync(study, blobs)
+    mirror(sqlite_store).sync(study, blobs)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["same process", "new process"])
+def test_epochs_continue(store: Any, make_study: MakeStudy, blobs: Blobs, fresh: bool) -> None:
+    study = make_study(State.RUNNING, epochs=5)
+    slot, one = study.slots[0], mirror(store)
+    for done in (0, 1, 3, 3, 5):
+        one = mirror(store) if fresh else one
+        one.sync(with_slots(study, replace(slot, epochs=slot.epochs[:done])), blobs)
+    run = slot_runs(store, study)[0]
+    assert history(store, run, "loss") == [(step, 1 / step) for step in (1, 2, 3, 4, 5)]
+    assert run.tags["paring.epochs"] == "5"
+    assert run.tags["paring.bottleneck"] == "conv5"
+
+
+def test_a_resumed_slot_repeats_no_epoch(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.RUNNING, epochs=5)
+    slot = study.slots[0]
+    for attempt, begin, done in ((1, 0.0, 4), (2, 500.0, 2), (2, 500.0, 5)):
+        now = replace(
+            slot,
+            attempt=attempt,
+            started=(slot.started or 0) + begin,
+            epochs=slot.epochs[:done],
+        )
+        mirror(sqlite_store).sync(with_slots(study, now), blobs)
+    run = slot_runs(sqlite_store, study)[0]
+    assert [step for step, _ in history(sqlite_store, run, "loss")] == [1, 2, 3, 4, 5]
+    assert run.tags["paring.attempt"] == "2"
+
+
+def test_many_epochs_go_in_several_calls(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.RUNNING, epochs=150)
+    mirror(sqlite_store).sync(study, blobs)
+    run = slot_runs(sqlite_store, study)[0]
+    assert [step for step, _ in history(sqlite_store, run, "macs")] == list(range(1, 151))
+
+
+def test_points_written_but_not_noted_are_not_doubled(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    ids = mirror(store).sync(study, blobs)
+    before = snapshot(store, study)
+    api = Client(store.mlflow).api
+    for tag in ("paring.epochs", "paring.artifacts", "paring.state"):
+        api.delete_tag(ids[0], tag)
+    mirror(store).sync(study, blobs)
+    assert snapshot(store, study) == before
+
+
+def test_a_run_created_and_left_is_taken_up(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.RUNNING, State.RUNNING)
+    mirror(store).sync(with_slots(study, study.slots[0]), blobs)
+    client = Client(store.mlflow)
+    where = client.experiments(study.key)[0].experiment_id
+    bare = client.create_run(where, "slot-001", None, slot_identity(study, study.slots[1]))
+    assert mirror(store).sync(study, blobs)[1] == bare.run_id
+    assert slot_runs(store, study)[1].metrics["score"] == 0.93
+
+
+def test_of_two_runs_with_one_identity_one_stays(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    ids = mirror(store).sync(study, blobs)
+    client = Client(store.mlflow)
+    where = client.experiments(study.key)[0].experiment_id
+    client.create_run(where, "slot-000", 1, slot_identity(study, study.slots[0]))
+    assert mirror(store).sync(study, blobs) == ids
+    assert len(runs(store, study)) == 2
+
+
+class Breaking(Mapping[str, bytes]):
+    """A store that fails on its second read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __getitem__(self, digest: str) -> bytes:
+        self.reads += 1
+        if self.reads == 2:
+            raise ConnectionError("the store went away")
+        return f"model {digest.rpartition('-')[2]}".encode()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_a_sync_that_broke_off_is_completed(sqlite_store: Any, make_study: MakeStudy) -> None:
+    study, one, broken = make_study(*[State.COMPLETE] * 3), mirror(sqlite_store), Breaking()
+    with pytest.raises(ConnectionError):
+        one.sync(study, broken)
+    assert len(one.sync(study, broken)) == 3
+    before = snapshot(sqlite_store, study)
+    mirror(sqlite_store).sync(study, broken)
+    assert snapshot(sqlite_store, study) == before
+    for number, run in slot_runs(sqlite_store, study).items():
+        assert run.status == "FINISHED"
+        assert artifacts(sqlite_store, run)["model/model.json"] == f"model {number}"
+        assert [step for step, _ in history(sqlite_store, run, "loss")] == [1, 2, 3]
+
+
+def test_a_missing_blob_is_noted_and_supplied_later(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    one = mirror(store)
+    one.sync(study, {})
+    run = slot_runs(store, study)[0]
+    assert run.tags["paring.warning"] == "not in the store: model/model.json (digest-0)"
+    assert run.status == "FINISHED"
+    one.sync(study, {})
+    mirror(store).sync(study, blobs)
+    run = slot_runs(store, study)[0]
+    assert run.tags["paring.warning"] == ""
+    assert artifacts(store, run)["model/model.json"] == "model 0"
+
+
+@pytest.mark.parametrize("name", ["../escape", "/absolute", "a/../../b", ""])
+def test_artifacts_stay_in_their_folder(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, name: str
+) -> None:
+    study = make_study(State.COMPLETE)
+    slot = replace(study.slots[0], files={name: "digest-0"})
+    with pytest.raises(ServerError, match="must stay in its folder"):
+        mirror(sqlite_store).sync(with_slots(study, slot), blobs)
+
+
+def test_front_membership_follows_the_front(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.COMPLETE)
+    one = mirror(sqlite_store)
+    one.sync(study, blobs)
+    off = replace(study.slots[0], planes=())
+    one.sync(with_slots(study, off, study.slots[1]), blobs)
+    tags = slot_runs(sqlite_store, study)[0].tags
+    assert (tags["paring.front"], tags["paring.planes"]) == ("false", "")
+    assert [
+        row["trial"]
+        for row in json.loads(
+            artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
+        )
+    ] == [1]
+
+
+def test_counts_may_fall(sqlite_store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
+    study = make_study(State.RUNNING, State.RUNNING)
+    one = mirror(sqlite_store)
+    one.sync(study, blobs)
+    one.sync(with_slots(study, study.slots[0]), blobs)
+    assert study_run(sqlite_store, study).metrics["slots.running"] == 1
+
+
+def test_a_deleted_experiment_is_restored(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.RUNNING)
+    one = mirror(store)
+    ids = one.sync(study, blobs)
+    client = Client(store.mlflow)
+    client.api.delete_experiment(client.experiments(study.key)[0].experiment_id)
+    assert mirror(store).sync(study, blobs) == ids
+    client.api.delete_experiment(client.experiments(study.key)[0].experiment_id)
+    grown = with_slots(study, *make_study(State.COMPLETE, State.COMPLETE).slots)
+    assert one.sync(grown, blobs) == ids
+    assert slot_runs(store, study)[1].status == "FINISHED"
+
+
+def test_a_deleted_run_is_written_again(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.RUNNING)
+    one = mirror(sqlite_store)
+    ids = one.sync(study, blobs)
+    Client(sqlite_store.mlflow).api.delete_run(ids[1])
+    grown = with_slots(study, *make_study(State.COMPLETE, State.COMPLETE).slots)
+    after = one.sync(grown, blobs)
+    assert after[0] == ids[0]
+    assert after[1] != ids[1]
+    assert slot_runs(sqlite_store, study)[1].metrics["final.score"] == 0.96
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_another_study_of_the_same_name_is_left_alone(
+    store: Any, make_study: MakeStudy, blobs: Blobs, deleted: bool
+) -> None:
+    first = make_study(State.COMPLETE)
+    second = make_study(State.COMPLETE, name=first.name)
+    third = make_study(State.COMPLETE, name=first.name, key=second.key[:8] + "other")
+    mirror(store).sync(first, blobs)
+    client = Client(store.mlflow)
+    if deleted:
+        client.api.delete_experiment(client.experiments(first.key)[0].experiment_id)
+    for study in (second, third):
+        mirror(store).sync(study, blobs)
+        assert len(runs(store, study)) == 2
+    names = [client.experiments(study.key)[0].name for study in (first, second, third)]
+    short = second.key[:8]
+    assert names == [first.name, f"{first.name} ({short})", f"{first.name} ({short}-2)"]
+
+
+def test_a_database_made_anew_gets_the_same(
+    postgres_store: Any, sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.RUNNING, State.FAILED)
+    one = mirror(postgres_store)
+    one.sync(with_slots(study, make_study(State.RUNNING, epochs=1).slots[0]), blobs)
+    one.sync(study, blobs)
+    mirror(sqlite_store).sync(study, blobs)
+    live, rebuilt = snapshot(postgres_store, study), snapshot(sqlite_store, study)
+    del live["study"], rebuilt["study"]  # its counts are noted at the time of writing
+    assert rebuilt == live
+
+
+@pytest.mark.slow
+def test_a_deleted_file_is_written_anew(
+    tmp_path: Path, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, State.RUNNING)
+    found = locate(tmp_path / "paring with a space")
+    prepare(found)
+    for _ in range(2):
+        Mirror(found.mlflow, tmp_path / "a b#c").sync(study, blobs)
+        client = Client(found.mlflow)
+        (experiment,) = client.experiments(study.key)
+        assert len(list(client.runs(experiment.experiment_id, ""))) == 3
+        _forget(found.mlflow)
+        (tmp_path / "paring with a space" / "mlflow.db").unlink()
+
+
+def _forget(url: str) -> None:
+    """Make MLflow forget its open engine, as the end of the process would."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.tracking._tracking_service import utils
+
+    SqlAlchemyStore._engine_map.pop(url).dispose()
+    utils._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+
+
+@pytest.mark.slow
+def test_more_runs_than_a_page(sqlite_store: Any, make_study: MakeStudy) -> None:
+    study = make_study(State.RUNNING, epochs=0)
+    mirror(sqlite_store).sync(study, {})
+    client = Client(sqlite_store.mlflow)
+    where = client.experiments(study.key)[0].experiment_id
+    for number in range(1, 1010):
+        slot = replace(study.slots[0], number=number)
+        client.create_run(where, f"slot-{number:03d}", number, slot_identity(study, slot))
+    ids = mirror(sqlite_store).sync(study, {})
+    assert sorted(ids) == list(range(1010))
+
+
+def test_awkward_texts_are_taken(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
+    study = make_study(State.COMPLETE, tags={"odd key!/": "x" * 9000, "": "empty"})
+    params = {f"p{i}": i for i in range(230)} | {"long": "ü" * 9000, "was es?": None}
+    slot = replace(study.slots[0], params=params, reason="'quoted' \"text\" \N{SNOWMAN}")
+    mirror(store).sync(with_slots(study, slot), blobs)
+    ids = mirror(store).sync(with_slots(study, slot), blobs)
+    run = slot_runs(store, study)[0]
+    assert ids == {0: run.run_id}
+    assert len(run.params) == 235
+    assert run.params["long"] == "ü" * 5000
+    assert run.params["was es_"] == "null"
+    assert run.tags["paring.reason"] == slot.reason
+    assert run.tags["odd key_"] == "x" * 5000
+
+
+def test_a_loss_that_is_not_a_number_is_shown(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.FAILED, epochs=2)
+    slot = study.slots[0]
+    rows = (slot.epochs[0], replace(slot.epochs[1], loss=math.nan, score=math.inf))
+    failed = replace(slot, epochs=rows, score=math.nan)
+    for _ in range(2):
+        mirror(store).sync(with_slots(study, failed), blobs)
+    run = slot_runs(store, study)[0]
+    assert "final.score" not in run.metrics
+    points = history(store, run, "loss")
+    assert [step for step, _ in points] == [1, 2]
+    assert math.isnan(points[1][1])
+
+
+def test_a_share_needs_a_budget(make_study: MakeStudy) -> None:
+    study = make_study(State.COMPLETE)
+    free = replace(study.slots[0].budget, flash_bytes=0)
+    costs = Costs(flash_bytes=1, sram_bytes=1, latency_ms=1.0, macs=1)
+    wanted = slot_run(study, replace(study.slots[0], budget=free, costs=costs))
+    assert [key for key in wanted.finals if "share" in key] == ["final.latency_budget_share"]
+
+
+def test_points_reach_mlflow_in_calls_it_accepts(
+    sqlite_store: Any, make_study: MakeStudy
+) -> None:
+    study = make_study(State.RUNNING, epochs=0)
+    ids = mirror(sqlite_store).sync(study, {})
+    client = Client(sqlite_store.mlflow)
+    run = slot_runs(sqlite_store, study)[0]
+    client.log(run, [Point("many", float(i), i, i) for i in range(1800)])
+    assert len(client.api.get_metric_history(ids[0], "many")) == 1800
+
+
+def test_a_database_needs_a_folder_for_artifacts() -> None:
+    with pytest.raises(ServerError, match="artifact_root"):
+        Mirror("sqlite:////tmp/mlflow.db")
+
+
+def test_a_server_that_is_down_is_reported(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ServerError, match="http://127.0.0.1:1 .*paring serve"):
+        Mirror("http://127.0.0.1:1").sync(make_study(), {})

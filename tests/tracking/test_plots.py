@@ -1,0 +1,188 @@
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import plotly.graph_objects
+import pytest
+
+from tracking import Costs, DeviceRecord, Limits, SlotRecord, State, StudyRecord, front_page
+from tracking.axes import PANELS, Figure, Panel
+from tracking.figures import front_figure, hypervolume_figure
+
+MakeStudy = Callable[..., StudyRecord]
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+
+
+def trace(figure: Figure, name: str) -> Figure:
+    (found,) = [one for one in figure["data"] if one["name"] == name]
+    return dict(found)
+
+
+class Outline(HTMLParser):
+    """The elements of a page, and the JSON of its figures."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.figures = "{}"
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][1].get("id") == "figures":
+            self.figures = self.figures.removeprefix("{}") + data
+
+
+@pytest.fixture
+def study(make_study: MakeStudy) -> StudyRecord:
+    """Return three points on every front, a dominated one, and one that stopped."""
+    made = make_study(*[State.COMPLETE] * 4, State.STOPPED)
+    slots = [*made.slots]
+    slots[3] = replace(slots[3], planes=(), score=0.5)
+    return replace(made, slots=tuple(slots))
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
+def test_each_plane_shows_its_front_and_the_rest(study: StudyRecord, panel: Panel) -> None:
+    figure = front_figure(study, panel)
+    front, faint = trace(figure, "front"), trace(figure, "dominated")
+    costs = [getattr(slot.costs, panel.resource) * panel.scale for slot in study.slots]
+    assert front["x"] == [costs[2], costs[1], costs[0]]
+    assert front["y"] == [0.94, 0.96, 0.98]
+    assert (faint["x"], faint["y"]) == ([costs[3]], [0.5])
+    assert trace(figure, "dense")["y"] == [0.985]
+
+
+def test_the_staircase_is_the_best_score_within_each_bound(study: StudyRecord) -> None:
+    figure = front_figure(study, PANELS[0])
+    steps = trace(figure, "staircase")
+    assert steps["line"]["shape"] == "hv"  # stays level, then rises at the next point
+    assert steps["y"] == [0.94, 0.96, 0.98, 0.98]
+    assert steps["x"][:3] == sorted(steps["x"][:3])
+    assert steps["x"][3] >= 96.0  # the dense network is on the picture
+
+
+def test_membership_is_per_plane(study: StudyRecord) -> None:
+    only = replace(study.slots[0], planes=("sram_bytes",))
+    changed = replace(study, slots=(only, *study.slots[1:]))
+    sizes = [len(trace(front_figure(changed, panel), "front")["x"]) for panel in PANELS]
+    assert sizes == [2, 3, 2]
+
+
+def test_each_budget_reaches_from_the_point_to_its_limit(study: StudyRecord) -> None:
+    budgets = trace(front_figure(study, PANELS[0]), "budgets of the front")
+    slot = study.slots[2]
+    assert slot.costs is not None
+    assert budgets["x"][:3] == [slot.costs.flash_bytes / 1024, 32768 // 3 / 1024, None]
+    assert trace(front_figure(study, PANELS[1]), "budgets of the front")["x"] == []
+
+
+def test_the_devices_limit_is_drawn_or_named_at_the_edge(study: StudyRecord) -> None:
+    far = front_figure(study, PANELS[0])["layout"]
+    near = front_figure(study, PANELS[1])["layout"]
+    none = front_figure(study, PANELS[2])["layout"]
+    assert [note["text"] for note in far["annotations"]] == ["stm32f446: 448 KiB →"]
+    assert [note["text"] for note in near["annotations"]] == ["stm32f446: 12 KiB"]
+    assert none["annotations"] == []
+    assert 12.0 in [shape["x0"] for shape in near["shapes"]]
+    assert len(far["shapes"]) == len(none["shapes"]) == 1  # the dense network's score
+
+
+def test_the_hover_says_all_of_a_slot(study: StudyRecord) -> None:
+    texts = trace(front_figure(study, PANELS[0]), "front")["hovertext"]
+    for words in ("slot 2", "accuracy 0.9400", "Flash 9.77 KiB of 10.7 KiB (92%)", "stem 8",
+                  "Latency 4 ms of 5 ms (80%)", "SRAM 2.93 KiB<br>", "lr=0.01"):  # fmt: skip
+        assert words in texts[0]
+
+
+def test_an_axis_is_logarithmic_when_the_span_is_large(study: StudyRecord) -> None:
+    assert front_figure(study, PANELS[0])["layout"]["xaxis"]["type"] == "log"
+    one = replace(study, slots=study.slots[:1], dense=None, device=None)
+    assert "type" not in front_figure(one, PANELS[0])["layout"]["xaxis"]
+
+
+def _spread(number: int) -> SlotRecord:
+    costs = Costs(flash_bytes=1000 + 37 * number, sram_bytes=5000, latency_ms=0.0, macs=number)
+    return SlotRecord(
+        number=number, state=State.COMPLETE, attempt=1, seed=1, costs=costs,
+        budget=Limits(flash_bytes=10000, sram_bytes=5000, latency_ms=0.0),
+        score=0.5 + 0.001 * number, planes=("overall", "flash_bytes"),
+        widths={f"group{i}": i for i in range(60)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2, 200])
+@pytest.mark.parametrize("rise", [True, False])
+def test_plotly_accepts_the_figures(study: StudyRecord, count: int, rise: bool) -> None:
+    many = replace(
+        study,
+        scores_rise=rise,
+        slots=tuple(map(_spread, range(count))),
+        hypervolumes=(0.5,) * count,
+    )
+    for panel in PANELS:
+        plotly.graph_objects.Figure(front_figure(many, panel))
+    plotly.graph_objects.Figure(hypervolume_figure(many))
+    assert len(json.loads(Outline(front_page(many)).figures)) == 4
+
+
+def test_the_page_needs_nothing_from_elsewhere(study: StudyRecord) -> None:
+    elements = Outline(front_page(study)).elements
+    assert not [attrs for _, attrs in elements if attrs.get("src") or attrs.get("href")]
+    assert {"flash_bytes", "sram_bytes", "latency_ms", "hypervolume"} <= {
+        attrs.get("id") for _, attrs in elements
+    }
+
+
+def test_the_page_says_what_it_shows(study: StudyRecord) -> None:
+    page = front_page(study)
+    for words in (study.name, "accuracy (int8-simulated)", "5 slots: 4 complete, 1 stopped",
+                  "3 on a front", "estimated", "stm32f446: 448 KiB flash, 12 KiB SRAM"):  # fmt: skip
+        assert words in page
+
+
+def test_nothing_from_outside_becomes_an_element(study: StudyRecord) -> None:
+    evil = replace(
+        study,
+        name=EVIL, metric=EVIL, precision=EVIL, config=EVIL,
+        device=DeviceRecord(name=EVIL, limits=Limits(flash_bytes=50000)),
+        slots=tuple(
+            replace(slot, params={EVIL: EVIL}, widths={EVIL: 3}, planes=(*slot.planes, EVIL))
+            for slot in study.slots
+        ),
+    )  # fmt: skip
+    clean, dirty = Outline(front_page(study)), Outline(front_page(evil))
+    kinds = {tag for tag, _ in dirty.elements}
+    assert kinds == {tag for tag, _ in clean.elements}
+    assert sum(tag == "script" for tag, _ in dirty.elements) == 3
+    drawn = json.loads(dirty.figures)
+    for name in ("flash_bytes", "sram_bytes", "latency_ms"):
+        assert not re.search(r"<(script|img)", json.dumps(drawn[name]))
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [(State.RUNNING, "yet"), (State.FAILED, "network.")]
+)
+def test_without_a_finished_slot_the_page_says_so(
+    make_study: MakeStudy, state: State, words: str
+) -> None:
+    page = front_page(make_study(state))
+    assert re.search(rf"No slot has finished with a network.*{re.escape(words)}|{words}", page)
+    assert "Plotly" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_browser_draws_the_points_offline(
+    study: StudyRecord, tmp_path: Path, chromium: Callable[..., str]
+) -> None:
+    (tmp_path / "front.html").write_text(front_page(study))
+    page = chromium((tmp_path / "front.html").as_uri())
+    assert page.count('class="point') >= 3 * 4  # in each panel: three of the front, one not
+    assert page.count("js-line") >= 3
+    assert "stm32f446: 12 KiB" in page

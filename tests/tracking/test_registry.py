@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracking import Mirror, RegistryError, State, StudyRecord, register
+from tracking.client import Client
+
+MakeStudy = Callable[..., StudyRecord]
+
+
+@pytest.fixture
+def picked(tmp_path: Path) -> Path:
+    folder = tmp_path / "picked"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.json").write_text("{}")
+    (folder / "README.md").write_text("Picked on Monday.")
+    return folder
+
+
+@pytest.fixture
+def study(make_study: MakeStudy, store: Any, blobs: dict[str, bytes]) -> StudyRecord:
+    made = make_study(State.COMPLETE, State.COMPLETE, State.WAITING)
+    Mirror(store.mlflow, store.artifacts).sync(made, blobs)
+    return made
+
+
+def test_a_version_belongs_to_the_slots_run(
+    store: Any, study: StudyRecord, picked: Path
+) -> None:
+    api = Client(store.mlflow).api
+    version = register(store.mlflow, study, study.slots[0], picked, "stm32f446", study.name)
+    found = api.get_model_version_by_alias(study.name, "stm32f446")
+    run = api.get_run(found.run_id)
+    assert str(found.version) == version == "1"
+    assert run.data.tags["paring.slot"] == "0"
+    assert found.source == f"{run.info.artifact_uri}/picked/stm32f446"
+    assert found.tags["flash_bytes"] == "30000"
+    assert found.tags["score"] == "0.98"
+    names = [file.path for file in api.list_artifacts(found.run_id, "picked/stm32f446")]
+    assert names == [f"picked/stm32f446/{name}" for name in sorted(
+        ["README.md", "model.json", "model.safetensors"])]  # fmt: skip
+
+
+def test_the_same_model_keeps_its_version(store: Any, study: StudyRecord, picked: Path) -> None:
+    slot, name = study.slots[0], study.name
+    first = register(store.mlflow, study, slot, picked, "stm32f446", name)
+    (picked / "README.md").write_text("Picked on Tuesday.")
+    assert register(store.mlflow, study, slot, picked, "stm32f446", name) == first
+    assert register(store.mlflow, study, slot, picked, "tiny", name) == first
+    api = Client(store.mlflow).api
+    assert len(api.search_model_versions(f"name = '{name}'")) == 1
+    assert set(api.get_model_version(name, first).aliases) == {"stm32f446", "tiny"}
+
+
+def test_another_model_takes_the_alias(store: Any, study: StudyRecord, picked: Path) -> None:
+    register(store.mlflow, study, study.slots[0], picked, "tiny", study.name)
+    (picked / "model.json").write_text('{"other": 1}')
+    second = register(store.mlflow, study, study.slots[1], picked, "tiny", study.name)
+    found = Client(store.mlflow).api.get_model_version_by_alias(study.name, "tiny")
+    assert str(found.version) == second == "2"
+
+
+@pytest.mark.parametrize("alias", ["", "a b", "stm32@168", "v1", "a.b", "latest", "ü"])
+def test_unfit_aliases_are_refused(study: StudyRecord, picked: Path, alias: str) -> None:
+    with pytest.raises(RegistryError, match="cannot be an alias"):
+        register("sqlite:////nowhere", study, study.slots[0], picked, alias, "model")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", " "])
+def test_unfit_names_are_refused(study: StudyRecord, picked: Path, name: str) -> None:
+    with pytest.raises(RegistryError, match="cannot name a model"):
+        register("sqlite:////nowhere", study, study.slots[0], picked, "tiny", name)
+
+
+def test_a_slot_without_a_run_is_refused(store: Any, study: StudyRecord, picked: Path) -> None:
+    with pytest.raises(RegistryError, match=r"slot 2 .* mirror the study first"):
+        register(store.mlflow, study, study.slots[2], picked, "tiny", study.name)
+
+
+def test_an_empty_folder_is_refused(store: Any, study: StudyRecord, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RegistryError, match="holds no model"):
+        register(store.mlflow, study, study.slots[0], tmp_path / "empty", "tiny", study.name)

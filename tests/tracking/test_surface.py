@@ -1,0 +1,87 @@
+"""The public surface of tracking, and the doors between its modules."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tracking
+
+SOURCES = sorted(Path(tracking.__file__).parent.glob("*.py"))
+PUBLIC = [
+    "AddressError",
+    "BusyError",
+    "Content",
+    "Costs",
+    "DatabaseError",
+    "Databases",
+    "DenseRecord",
+    "DeviceRecord",
+    "EpochRow",
+    "ForeignError",
+    "GoneError",
+    "Limits",
+    "LockedError",
+    "Mirror",
+    "RESOURCES",
+    "RegistryError",
+    "Scalar",
+    "ServerError",
+    "SlotRecord",
+    "State",
+    "StudyRecord",
+    "TrackingError",
+    "UnreachableError",
+    "check",
+    "front_csv",
+    "front_json",
+    "front_page",
+    "front_rows",
+    "locate",
+    "lock",
+    "mask",
+    "prepare",
+    "register",
+    "serve",
+    "serving",
+]
+
+
+def test_the_exported_names() -> None:
+    assert sorted(tracking.__all__) == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLIC) - {"RESOURCES", "Scalar"}))
+def test_each_exported_name_says_what_it_is(name: str) -> None:
+    said = getattr(tracking, name).__doc__
+    assert said
+    assert not said.startswith(f"{name}(")  # what dataclasses write by themselves
+
+
+def test_every_error_is_drawn_in_the_tree() -> None:
+    drawn = sys.modules["tracking.errors"].__doc__ or ""
+    errors = [name for name in PUBLIC if name.endswith("Error")]
+    assert [name for name in errors if name not in drawn] == []
+    assert all(issubclass(getattr(tracking, name), tracking.TrackingError) for name in errors)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_nobody_imports_a_private_name(source: Path) -> None:
+    imported = [
+        alias.name
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert [name for name in imported if name.startswith("_")] == []
+
+
+def test_importing_tracking_does_not_load_mlflow() -> None:
+    heavy = "mlflow", "torch", "optuna", "hydra", "pandas"
+    script = f"import sys, tracking; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "[]\n"
