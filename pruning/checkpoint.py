@@ -141,9 +141,15 @@ def epoch_from_json(entry: Mapping[str, Any]) -> Epoch:
 
 def _pack(tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]) -> bytes:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({**header, "sha256": _digest(whole)})
-    own = hashlib.sha256(text.encode()).hexdigest()
-    return save(whole, metadata={"format": kind, "paring": text, "sha256": own})
+    whole_header = {**header, "sha256": _digest(whole)}
+    entry = {"format": kind, "sha256": _checksum(whole_header), "header": whole_header}
+    # One entry only: safetensors writes several in random order, and equal networks would
+    # have unequal bytes.
+    return save(whole, metadata={"paring": json.dumps(entry)})
+
+
+def _checksum(header: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header).encode()).hexdigest()
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -176,12 +182,12 @@ def _header(content: bytes, kind: str) -> dict[str, Any]:
     with _blaming(kind):
         size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-        if metadata["format"] != kind:
-            raise CheckpointError(f"a file of format {metadata['format']!r}; expected {kind!r}")
-        text = metadata["paring"]
-        if hashlib.sha256(text.encode()).hexdigest() != metadata["sha256"]:
+        entry = json.loads(metadata["paring"])
+        if entry["format"] != kind:
+            raise CheckpointError(f"a file of format {entry['format']!r}; expected {kind!r}")
+        header: dict[str, Any] = entry["header"]
+        if _checksum(header) != entry["sha256"]:
             raise CheckpointError(f"a damaged {kind} file (header); take another copy")
-        header: dict[str, Any] = json.loads(text)
     return header
 
 

@@ -1,8 +1,4 @@
-"""From a spec to live objects: data, task, network and jobs.
-
-`_target_` in a config names any importable class or function, and building it runs that code:
-whoever writes the config decides what runs.
-"""
+"""From a spec to live objects: data, task, network and jobs."""
 
 import hashlib
 import json
@@ -13,15 +9,12 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from pruning.allocate import Allocation, Method
 from pruning.budget import Budget, Device
 from pruning.cost import CostModel
 from pruning.data import Dataset
-from pruning.errors import PruningError
 from pruning.graph import Graph
 from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning, Recipe
 from pruning.models import load_weights
@@ -29,6 +22,7 @@ from pruning.tasks import Task
 from pruning.trace import trace
 from search.config import MethodConfig, PhasesConfig, Spec, device_from
 from search.errors import ConfigError
+from search.made import made
 
 AUTO = "auto"  # in a model's config: filled in from the data
 
@@ -52,7 +46,7 @@ class Blueprint:
     @cached_property
     def data(self) -> Dataset:
         """The data set."""
-        return _made(self.spec["data"], Dataset, "data")
+        return made(self.spec["data"], Dataset, "data")
 
     @cached_property
     def device(self) -> Device:
@@ -64,8 +58,10 @@ class Blueprint:
         """The network with its initial or pretrained weights."""
         torch.manual_seed(self._typed.seed)
         wanted = {"classes": len(self.data.classes), "in_channels": self.data.input_shape[0]}
-        config = {k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()}
-        model = _made(config, nn.Module, "model")
+        config = {
+            k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()
+        }
+        model = made(config, nn.Module, "model")
         if self._typed.weights is not None:
             load_weights(model, self._typed.weights)
         example = self.data.normalise(self.data.train.inputs[:1])[0]
@@ -78,7 +74,7 @@ class Blueprint:
 
     def task(self) -> Task:
         """The task, built anew (it may hold state of its own)."""
-        return _made(self.spec["task"], Task, "task")
+        return made(self.spec["task"], Task, "task")
 
     def dense_key(self) -> str:
         """What the dense network depends on, as one digest."""
@@ -87,7 +83,10 @@ class Blueprint:
             "weights": _file_digest(self._typed.weights),
             "data": self.data.digest,
             "task": self.spec["task"],
-            "epochs": [self._typed.method.phases.dense_epochs, self._typed.method.phases.warmup_epochs],
+            "epochs": [
+                self._typed.method.phases.dense_epochs,
+                self._typed.method.phases.warmup_epochs,
+            ],
             "seed": self._typed.seed,
             "precision": self._typed.accelerator.precision,
         }
@@ -150,28 +149,6 @@ def pruning_from(config: MethodConfig) -> Pruning:
         remove_every=config.remove_every,
         slack=config.slack,
     )
-
-
-def _made(config: Mapping[str, Any], kind: type[Any], what: str) -> Any:
-    if "_target_" not in config:
-        raise ConfigError(f"{what}: no _target_; choose a {what} group or set {what}._target_")
-    try:
-        made = instantiate(dict(config), _convert_="all")
-    except InstantiationException as error:
-        if isinstance(cause := _root(error), PruningError):
-            raise cause from error
-        raise ConfigError(f"{what}: {' '.join(str(error).split())}") from error
-    if not isinstance(made, kind):
-        raise ConfigError(
-            f"{what}: {config['_target_']} gives a {type(made).__name__}, not a {kind.__name__}"
-        )
-    return made
-
-
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _named(model: nn.Module) -> dict[str, Tensor]:

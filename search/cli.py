@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 VERBS = {
     "inspect": "what a network costs, before any training",
@@ -24,7 +25,13 @@ VERBS = {
     "serve": "MLflow's dashboard on the sweeps",
     "doctor": "check everything that a sweep needs",
 }
-USER_ERRORS = ("SearchError", "PruningError", "TrackingError", "HydraException", "OmegaConfBaseException")
+USER_ERRORS = (
+    "SearchError",
+    "PruningError",
+    "TrackingError",
+    "HydraException",
+    "OmegaConfBaseException",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,7 +71,7 @@ def run(verb: str, overrides: Sequence[str]) -> int:
     """Run a verb in this process and return its exit code."""
     debug = "debug=true" in [override.lower() for override in overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
-    sys.path.insert(0, os.getcwd())  # the user's own model and data
+    sys.path.insert(0, str(Path.cwd()))  # the user's own model and data
     sys.argv = [f"paring {verb}", *overrides]
     try:
         _refuse_passwords(overrides)

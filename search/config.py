@@ -138,7 +138,9 @@ def cross(config: Any, shape: type[Shape], what: str) -> Shape:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(shape), config)
         if missing := sorted(OmegaConf.missing_keys(merged)):
-            raise ConfigError(f"{what}: no value for {', '.join(missing)}; give it on the command line")
+            raise ConfigError(
+                f"{what}: no value for {', '.join(missing)}; give it on the command line"
+            )
         result = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
@@ -225,7 +227,11 @@ def device_from(config: DeviceConfig) -> Device:
 
 def one_budget(config: BudgetConfig, fallback: Budget) -> Budget:
     """The single budget of `flash`, `sram` and `latency`; `fallback` where none is given."""
-    given = {"flash_bytes": config.flash, "sram_bytes": config.sram, "latency_ms": config.latency}
+    given = {
+        "flash_bytes": config.flash,
+        "sram_bytes": config.sram,
+        "latency_ms": config.latency,
+    }
     limits = {name: parse_limit(name, text) for name, text in given.items() if text is not None}
     return Budget(**{**fallback.limits, **limits})  # type: ignore[arg-type]
 

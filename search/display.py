@@ -67,8 +67,13 @@ def picture(study: Study) -> RenderableType:
     running = [trial for trial in slots if trial.state is TrialState.RUNNING]
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, len(slots)), completed=len(done), width=40)
-    head.add_row(f"study {study.name}", bar, f"{len(done)} of {len(slots)} slots", _remaining(done, slots))
-    return Group(head, *_dense_line(study, done), _running_table(running), _last_table(done))
+    head.add_row(
+        f"study {study.name}",
+        bar,
+        f"{len(done)} of {len(slots)} slots",
+        _remaining(done, slots),
+    )
+    return Group(head, *_dense_line(study), _running_table(running), _last_table(done))
 
 
 def _remaining(done: Sequence[FrozenTrial], slots: Sequence[FrozenTrial]) -> str:
@@ -81,12 +86,16 @@ def _remaining(done: Sequence[FrozenTrial], slots: Sequence[FrozenTrial]) -> str
     return f"about {left} left"
 
 
-def _dense_line(study: Study, done: Sequence[FrozenTrial]) -> list[Text]:
+def _dense_line(study: Study) -> list[Text]:
     note, now = study.note("dense"), study.note("dense_progress")
     if note is not None:
         return [Text(f"dense network: score {note['score']:.4f}", style="dim")]
     if now is not None:
-        return [Text(f"dense network: epoch {now['epoch']} of {now['of']}, score {now['score']:.4f}")]
+        return [
+            Text(
+                f"dense network: epoch {now['epoch']} of {now['of']}, score {now['score']:.4f}"
+            )
+        ]
     return [Text("dense network: about to be trained")]
 
 
@@ -116,7 +125,7 @@ def _budget(trial: FrozenTrial) -> str:
 def _last_table(done: Sequence[FrozenTrial]) -> Table:
     table = Table.grid(padding=(0, 2))
     ended = [t for t in done if t.datetime_complete]
-    for trial in sorted(ended, key=lambda t: t.datetime_complete or 0)[-5:]:  # type: ignore[arg-type, return-value]
+    for trial in sorted(ended, key=lambda t: t.datetime_complete or 0)[-5:]:
         style = "dim" if trial.state is TrialState.COMPLETE else "red"
         table.add_row(Text(f"slot {trial.number}{_result(trial)}", style=style))
     return table

@@ -70,7 +70,9 @@ def front_slots(study: Study) -> list[FrozenTrial]:
     return sorted((t for t in finished if on[t.number]), key=lambda t: t.number)
 
 
-def hypervolumes(points: Sequence[Point], dense: Cost, chance: float, best: float) -> list[float]:
+def hypervolumes(
+    points: Sequence[Point], dense: Cost, chance: float, best: float
+) -> list[float]:
     """The hypervolume after each point, between 0 and 1.
 
     The score counts from chance (0) to the best possible (1), every cost as a share of the

@@ -46,8 +46,8 @@ def _ordered(how: Mapping[str, Any]) -> bool:
 
 def _suggest(trial: optuna.Trial, path: str, how: Any) -> Scalar:
     if isinstance(how, list):
-        choice: Scalar = trial.suggest_categorical(path, how)
-        return choice
+        choice: Any = trial.suggest_categorical(path, how)
+        return choice  # type: ignore[no-any-return]
     low, high, log_scale = how["low"], how["high"], bool(how.get("log", False))
     if isinstance(low, int) and isinstance(high, int):
         return trial.suggest_int(path, low, high, step=int(how.get("step", 1)), log=log_scale)
@@ -116,7 +116,9 @@ def _range(config: BudgetConfig, dense: Cost) -> list[Budget]:
             f"{ {FIELDS[name]: values for name, values in ends.items()} }"
         )
     steps = [step / (config.count - 1) for step in range(config.count)]
-    return [_budget({name: _between(values, s) for name, values in ends.items()}) for s in steps]
+    return [
+        _budget({name: _between(values, s) for name, values in ends.items()}) for s in steps
+    ]
 
 
 def _between(ends: list[float | None], share: float) -> float:

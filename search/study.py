@@ -5,6 +5,7 @@ with its budget, claimed by a compare-and-set to RUNNING, handed back to WAITING
 worker is gone, and told once.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -22,11 +23,13 @@ from typing import Any, final
 import optuna
 import psutil
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import RESOURCES, Budget
 from search.config import Spec, StorageConfig
 from search.errors import StudyError
+from search.made import made
 from search.store import Folder, Store
 from tracking.address import Databases, locate
 from tracking.database import prepare
@@ -34,6 +37,7 @@ from tracking.locks import lock
 
 FORMAT = "paring.study/1"
 SQLITE_WAIT_S = 60
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,7 @@ class Study:
 
     def over(self) -> bool:
         """Whether every slot is over."""
-        return all(trial.state.is_finished() for trial in self.slots())
+        return len(self.optuna.get_trials(deepcopy=False, states=OPEN)) == 0
 
     # --- slots
 
@@ -173,16 +177,27 @@ class Study:
         """Take the first waiting slot, or None when no slot waits."""
         for waiting in self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             try:
-                if not self._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+                if not self._storage.set_trial_state_values(
+                    waiting._trial_id, TrialState.RUNNING
+                ):
                     continue
             except optuna.exceptions.UpdateFinishedTrialError:
                 continue
             self._storage.record_heartbeat(waiting._trial_id)  # type: ignore[attr-defined]
+            self.optuna.sampler = self._sampler(waiting.number)
             trial = optuna.Trial(self.optuna, waiting._trial_id)
             trial.set_user_attr("owner", asdict(Owner.me()))
             trial.set_user_attr("attempt", waiting.user_attrs.get("attempt", 0) + 1)
             return trial
         return None
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """The configured sampler for one slot, seeded by the study's seed and the slot."""
+        digest = hashlib.sha256(f"{self.spec['seed']}/{number}".encode()).digest()
+        config = {**self.spec["sampler"], "seed": int.from_bytes(digest[:4], "big")}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return made(config, optuna.samplers.BaseSampler, "sampler")  # type: ignore[type-abstract]
 
     def hand_back(self, trial_id: int) -> None:
         """Make a running slot wait again, under its number and with all it knows."""
@@ -230,7 +245,7 @@ class Study:
             while not stop.wait(self.home.config.heartbeat_s):
                 try:
                     self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
-                except Exception:  # noqa: BLE001 - an outage: the next beat may get through
+                except Exception:  # an outage: the next beat may get through
                     continue
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -254,7 +269,9 @@ def create_study(
         if (existing := find_study(home, name, storage)) is not None:
             return existing
         study = optuna.create_study(
-            study_name=name, storage=storage, directions=list(objectives.values())
+            study_name=name,
+            storage=storage,
+            directions=[StudyDirection[way.upper()] for way in objectives.values()],
         )
         study.set_user_attr("key", uuid.uuid4().hex)
         study.set_user_attr("created", time.time())

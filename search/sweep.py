@@ -45,7 +45,9 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
     study = find_study(home, name)
     if study is None:
         if spec is None:
-            raise StudyError(f"study={name}: there is none; add experiment=... or a model and data")
+            raise StudyError(
+                f"study={name}: there is none; add experiment=... or a model and data"
+            )
         study = _created(home, name, spec)
     elif spec is not None:
         _require_same(study, spec)
@@ -115,7 +117,12 @@ def _tags(blueprint: Blueprint) -> dict[str, str]:
         f"version.{name}": importlib.metadata.version(name)
         for name in ("paring", "torch", "optuna", "mlflow", "numpy")
     }
-    return {**versions, **_git(), "data": blueprint.data.name, "data.digest": blueprint.data.digest}
+    return {
+        **versions,
+        **_git(),
+        "data": blueprint.data.name,
+        "data.digest": blueprint.data.digest,
+    }
 
 
 def _git() -> dict[str, str]:
@@ -220,7 +227,9 @@ def mirroring(storage: StorageConfig, name: str) -> Iterator[None]:
     logs = log_folder(storage, name)
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    process = context.Process(target=local_mirror, args=(storage, name, stop, logs / "mirror.log"))
+    process = context.Process(
+        target=local_mirror, args=(storage, name, stop, logs / "mirror.log")
+    )
     process.start()
     try:
         yield

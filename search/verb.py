@@ -31,8 +31,8 @@ def verb(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], Any
                     raise  # it travels back from wherever the launcher ran it
                 raise Raised(error) from error
 
-        return hydra.main(version_base="1.3", config_path="pkg://search.conf", config_name=name)(
-            guarded
-        )
+        app = hydra.main(version_base="1.3", config_path="pkg://search.conf", config_name=name)
+        started: Callable[[], Any] = app(guarded)
+        return started
 
     return decorate

@@ -1,16 +1,17 @@
-"""A worker: claims slots of one study until all are over. It may be killed at any instruction."""
+"""A worker: claims slots of one study until all are over.
 
-import hashlib
+It may be killed at any instruction: whoever comes next continues from its checkpoint.
+"""
+
 import logging
-import os
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 import optuna
 import torch
-from hydra.utils import instantiate
 
 from pruning.checkpoint import StoredNetwork, unpack_network
 from pruning.train import evaluate
@@ -31,7 +32,7 @@ class Interrupted(BaseException):
 
 def work(storage: StorageConfig, name: str, threads: int) -> None:
     """Work on the study `name` until every slot is over."""
-    sys.path.insert(0, os.getcwd())  # user code beside the config stays importable
+    sys.path.insert(0, str(Path.cwd()))  # user code beside the config stays importable
     torch.set_num_threads(max(1, threads))
     signal.signal(signal.SIGTERM, _interrupt)
     study = require_study(open_home(storage), name)
@@ -39,7 +40,6 @@ def work(storage: StorageConfig, name: str, threads: int) -> None:
     dense = ensure_dense(study, blueprint)
     while not study.over():
         study.reap()
-        study.optuna.sampler = _sampler(study)
         trial = study.claim()
         if trial is None:
             time.sleep(POLL_S)  # others are at work; one of them may yet be lost
@@ -48,7 +48,7 @@ def work(storage: StorageConfig, name: str, threads: int) -> None:
     _score_front_on_test(study, blueprint)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise Interrupted
 
 
@@ -76,15 +76,6 @@ def _outcome(
     except Exception as error:
         log.exception("slot %d failed", trial.number)
         return Failed(f"{type(error).__name__}: {error}")
-
-
-def _sampler(study: Study) -> optuna.samplers.BaseSampler:
-    """The configured sampler, seeded so that two workers never draw the same numbers."""
-    digest = hashlib.sha256(f"{study.key}/{os.getpid()}/{time.time_ns()}".encode()).digest()
-    config = {**study.spec["sampler"], "seed": int.from_bytes(digest[:4], "big")}
-    sampler = instantiate(config)
-    assert isinstance(sampler, optuna.samplers.BaseSampler)
-    return sampler
 
 
 def _score_front_on_test(study: Study, blueprint: Blueprint) -> None:

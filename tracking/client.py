@@ -8,7 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from tracking.address import mask
+from tracking.database import check
 from tracking.errors import GoneError, ServerError
 
 # Set before MLflow is imported, unless the person chose otherwise. With MLflow's own defaults a
@@ -67,7 +70,8 @@ class Experiment(NamedTuple):
 class Client:
     """MLflow at one tracking URI: a database (made if it is empty) or an HTTP server.
 
-    Every method raises ServerError, or GoneError for a run or experiment that is not there.
+    Constructing it raises DatabaseError for a database that cannot be used. Every method raises
+    ServerError, or GoneError for a run or experiment that is not there.
     `api` is MLflow's own client, for use inside `answering()`.
     """
 
@@ -78,6 +82,8 @@ class Client:
         # for, and it reads its environment while it is imported.
         import mlflow
 
+        if not tracking_uri.startswith("http"):
+            check(tracking_uri, "MLflow")  # MLflow would try an unreachable one for minutes
         self.uri = tracking_uri
         self._mlflow: Any = mlflow
         with self.answering():
@@ -88,7 +94,7 @@ class Client:
         """Turn MLflow's errors inside the block into ours."""
         try:
             yield
-        except self._mlflow.exceptions.MlflowException as error:
+        except (self._mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             raise self._translated(error) from error
 
     def experiments(self, key: str) -> list[Experiment]:

@@ -54,7 +54,8 @@ class Mirror:
         A slot gets its run when it is first worked on, so that the run's start is true. `blobs`
         holds the files of finished slots by digest; one that is missing is noted in the tag
         `paring.warning`. May be called again at any time, and after a crash at any point:
-        nothing is doubled. Raises ServerError; what was written until then stays valid.
+        nothing is doubled. Raises ServerError or, for a database that cannot be used,
+        DatabaseError; what was written until then stays valid.
         """
         try:
             return self._sync(study, blobs)

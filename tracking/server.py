@@ -19,6 +19,7 @@ from tracking.notes import runs_path
 
 _READY_SECONDS = 90
 _STOP_SECONDS = 10
+_STDERR = 2
 
 
 def command(host: str = "127.0.0.1", port: int = 5000) -> list[str]:
@@ -29,7 +30,8 @@ def command(host: str = "127.0.0.1", port: int = 5000) -> list[str]:
     """
     return [
         sys.executable, "-m", "mlflow", "server",
-        "--workers", "1", "--host", host, "--port", str(port),
+        "--workers", "1", "--uvicorn-opts", "--log-level warning",
+        "--host", host, "--port", str(port),
     ]  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def serving(
     variables = {**os.environ, **environment(mlflow_url, artifact_root)}
     # A session of its own: Ctrl-C reaches us alone, and its children end with it.
     child = subprocess.Popen(
-        command(host, port), env=variables, stdout=sys.stderr.fileno(), start_new_session=True
+        command(host, port), env=variables, stdout=_STDERR, start_new_session=True
     )
     try:
         yield _answering(child, host, port), child

@@ -18,7 +18,9 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     form = choose(config.format, "format", FORMATS)
     if not isinstance(config.trial, int):
-        raise ConfigError(f"trial={config.trial}: the number of a slot, as shown by paring front")
+        raise ConfigError(
+            f"trial={config.trial}: the number of a slot, as shown by paring front"
+        )
     out = inside(Path.cwd(), config.out, "out")
     home = open_home(cross(config.storage, StorageConfig, "storage"))
     study = require_study(home, checked_name(config.study))

@@ -47,7 +47,16 @@ def main(config: DictConfig) -> None:
 def print_table(record: StudyRecord) -> None:
     """The front for people, smallest flash first; costs are estimated."""
     table = Table(title=_title(record), caption="costs: estimated by the cost model")
-    for name in ("trial", record.metric, "test", "flash", "SRAM", "latency", "budget flash", "planes"):
+    for name in (
+        "trial",
+        record.metric,
+        "test",
+        "flash",
+        "SRAM",
+        "latency",
+        "budget flash",
+        "planes",
+    ):
         table.add_column(name, justify="right" if name != "planes" else "left")
     if record.dense is not None:
         costs = record.dense.costs
@@ -56,7 +65,9 @@ def print_table(record: StudyRecord) -> None:
             size(costs.sram_bytes), duration(costs.latency_ms), "", "", style="dim",
         )  # fmt: skip
     points = [slot for slot in record.slots if slot.planes and slot.costs is not None]
-    for slot in sorted(points, key=lambda s: s.costs.flash_bytes if s.costs else 0, reverse=True):
+    for slot in sorted(
+        points, key=lambda s: s.costs.flash_bytes if s.costs else 0, reverse=True
+    ):
         assert slot.costs is not None
         table.add_row(
             str(slot.number),

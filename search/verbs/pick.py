@@ -55,7 +55,9 @@ def _limits(config: DictConfig) -> tuple[Budget, str]:
     if config.device is None:
         limits = one_budget(budget, Budget())
         if not limits.limits:
-            raise ConfigError("pick: for what? give device=NAME, or budget.flash=32KiB and the like")
+            raise ConfigError(
+                "pick: for what? give device=NAME, or budget.flash=32KiB and the like"
+            )
         return limits, "best"
     device = device_from(cross(config.device, DeviceConfig, "device"))
     return one_budget(budget, device.budget), device.name

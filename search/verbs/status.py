@@ -19,10 +19,16 @@ def main(config: DictConfig) -> None:
     home = open_home(cross(config.storage, StorageConfig, "storage"))
     study = require_study(home, checked_name(config.study))
     if output == "json":
-        print(json.dumps({"study": study.name, "trials": counts(study), "failures": failures(study)}))
+        print(
+            json.dumps(
+                {"study": study.name, "trials": counts(study), "failures": failures(study)}
+            )
+        )
         return
     console = wide_console()
     console.print(picture(study))
-    console.print("  ".join(f"{state} {count}" for state, count in counts(study).items() if count))
+    console.print(
+        "  ".join(f"{state} {count}" for state, count in counts(study).items() if count)
+    )
     for number, reason in failures(study).items():
         console.print(f"slot {number}: {reason}", markup=False)

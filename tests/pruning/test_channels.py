@@ -31,21 +31,19 @@ def group_of(graph: Graph, value: str) -> set[str]:
 
 def test_residual_branches_are_tied_to_their_trunk(small):
     graph, _ = small("resnet8")
-    trunk = group_of(graph, "features.0.0")
-    assert group_of(graph, "features.1.0.body.1.1") == trunk
-    assert group_of(graph, "features.1.0.add") == trunk
-    inner = group_of(graph, "features.1.0.body.0.0")
-    assert inner != trunk
-    assert group_of(graph, "features.2.0.body.1.1") == group_of(
-        graph, "features.2.0.shortcut.1"
-    )
+    stem, second = "features.stem.conv", "features.block2.body.second.conv"
+    trunk = group_of(graph, stem)
+    assert group_of(graph, "features.block1.body.second.conv") == trunk
+    assert group_of(graph, "features.block1.add") == trunk
+    assert group_of(graph, "features.block1.body.first.conv").isdisjoint(trunk)
+    assert group_of(graph, second) == group_of(graph, "features.block2.shortcut.conv")
     assert prunable(graph) == {
-        "features.0.0": 8,
-        "features.1.0.body.0.0": 8,
-        "features.2.0.body.0.0": 16,
-        "features.2.0.body.1.0": 16,
-        "features.3.0.body.0.0": 32,
-        "features.3.0.body.1.0": 32,
+        stem: 8,
+        "features.block1.body.first.conv": 8,
+        "features.block2.body.first.conv": 16,
+        second: 16,
+        "features.block3.body.first.conv": 32,
+        "features.block3.body.second.conv": 32,
     }
 
 
@@ -58,11 +56,16 @@ def test_input_and_outputs_are_never_prunable(small):
 
 def test_a_depthwise_convolution_is_tied_to_its_input(small):
     graph, _ = small("ds_cnn")
-    assert group_of(graph, "features.1.0.0") == group_of(graph, "features.0.0")
-    assert np.array_equal(
-        graph.channels.layout["features.1.0.0"], graph.channels.layout["features.0.0"]
+    assert group_of(graph, "features.block1.depthwise.conv") == group_of(
+        graph, "features.stem.conv"
     )
-    assert group_of(graph, "features.1.1.0").isdisjoint(group_of(graph, "features.0.0"))
+    assert np.array_equal(
+        graph.channels.layout["features.block1.depthwise.conv"],
+        graph.channels.layout["features.stem.conv"],
+    )
+    assert group_of(graph, "features.block1.pointwise.conv").isdisjoint(
+        group_of(graph, "features.stem.conv")
+    )
 
 
 def test_a_depthwise_multiplier_repeats_each_unit(odd):
@@ -173,12 +176,16 @@ def test_inner_groups_are_those_inside_residual_branches(small):
         graph, _ = small(name)
         inner = inner_groups(graph)
         found = {g.name for g, i in zip(graph.channels.groups, inner, strict=True) if i}
-        assert found == {n for n in prunable(graph) if n.endswith("body.0.0")}
+        assert found == {n for n in prunable(graph) if n.endswith("body.first.conv")}
     for name in ("vgg16", "ds_cnn", "mobilenet_v1"):
         assert not any(inner_groups(small(name)[0]))
     graph, _ = small("mobilenet_v2")
-    adds = [o for o in graph.operators if o.kind == "add"]
-    assert sum(inner_groups(graph)) == len(adds) == 10
+    inner = inner_groups(graph)
+    found = {g.name for g, i in zip(graph.channels.groups, inner, strict=True) if i}
+    adds = {o.name for o in graph.operators if o.kind == "add"}
+    widened = {n.replace("add", "body.expand.conv") for n in adds} & set(prunable(graph))
+    assert found == widened
+    assert len(adds) - len(widened) == 1  # the first block does not widen: all of it is trunk
 
 
 def test_operators_without_a_rule_are_refused():

@@ -169,11 +169,11 @@ def test_tracing_leaves_modes_as_they_were():
 
 def test_graph_of_a_residual_net_by_hand(small):
     graph, _ = small("resnet8")
-    first = graph["features.1.0.body.0.0"]
+    first = graph["features.block1.body.first.conv"]
     assert (first.kind, first.shape) == ("conv", (8, 16, 16))
     assert first.attributes["kernel"] == [3, 3]
-    assert first.parameters == {"weight": "features.1.0.body.0.0.weight"}
-    norm = graph["features.1.0.body.0.1"]
+    assert first.parameters == {"weight": "features.block1.body.first.conv.weight"}
+    norm = graph["features.block1.body.first.norm"]
     assert norm.inputs == (first.name,)
     assert set(norm.parameters) == {"weight", "bias", "mean", "variance"}
     assert graph.outputs == ("classifier",)

@@ -93,23 +93,25 @@ def postgres_store(
 
 
 @pytest.fixture(scope="session")
-def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    databases = locate(tmp_path_factory.mktemp("template"))
+def sqlite_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Return SQLite databases that the tests share, as they share PostgreSQL's."""
+    databases = locate(tmp_path_factory.mktemp("paring"))
     prepare(databases)
     Client(databases.mlflow).is_taken("nothing")  # takes seconds: MLflow migrates step by step
-    return databases.folder or Path()
+    return Store(databases, tmp_path_factory.mktemp("artifacts"))
 
 
 @pytest.fixture
-def sqlite_store(_sqlite_template: Path, tmp_path: Path) -> Store:
-    """Return SQLite databases of this test alone."""
-    databases = locate(shutil.copytree(_sqlite_template, tmp_path / "paring"))
-    return Store(databases, tmp_path / "artifacts")
+def own_store(sqlite_store: Store, tmp_path: Path) -> Store:
+    """Return a copy of the SQLite databases for one test alone."""
+    assert sqlite_store.databases.folder is not None
+    folder = shutil.copytree(sqlite_store.databases.folder, tmp_path / "paring")
+    return Store(locate(folder), tmp_path / "artifacts")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest) -> Store:
-    """Return each kind of store in turn; on PostgreSQL all tests share one, by study keys."""
+    """Return each kind of store in turn; tests share it, each with keys of its own."""
     kind = "sqlite_store" if request.param == "sqlite" else "postgres_store"
     found: Store = request.getfixturevalue(kind)
     return found
@@ -197,22 +199,39 @@ def blobs() -> dict[str, bytes]:
     return {f"digest-{number}": f"model {number}".encode() for number in range(20)}
 
 
+@dataclass(frozen=True)
+class Browser:
+    """Opens addresses as a person's browser does, scripts included."""
+
+    program: str
+    folder: Path
+
+    def page(self, address: str) -> str:
+        """Return the elements of the page, once its scripts have run."""
+        return self._run("--dump-dom", address)
+
+    def picture(self, address: str) -> Path:
+        """Return a picture of the page."""
+        path = self.folder / "picture.png"
+        # In a process of its own a sandboxed frame would be drawn too late for the picture.
+        self._run("--disable-features=IsolateSandboxedIframes", f"--screenshot={path}", address)
+        return path
+
+    def _run(self, *arguments: str) -> str:
+        common = [
+            *(self.program, "--headless=new", "--no-sandbox", "--disable-gpu"),
+            *(f"--user-data-dir={self.folder / 'profile'}", "--window-size=1900,1200"),
+            "--virtual-time-budget=20000",
+        ]
+        return subprocess.run(
+            [*common, *arguments], capture_output=True, text=True, timeout=120, check=True
+        ).stdout
+
+
 @pytest.fixture
-def chromium(tmp_path: Path) -> Callable[..., str]:
-    """Return a browser that opens an address, runs its scripts and gives back the page."""
+def chromium(tmp_path: Path) -> Browser:
+    """Return a browser; skip where there is none."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("chromium is not installed (make system-deps)")
-
-    def opened(address: str) -> str:
-        arguments = [
-            program, "--headless=new", "--no-sandbox", "--disable-gpu",
-            f"--user-data-dir={tmp_path / 'chromium'}", "--window-size=1400,1000",
-            "--virtual-time-budget=20000", "--dump-dom", address,
-        ]  # fmt: skip
-        found = subprocess.run(
-            arguments, capture_output=True, text=True, timeout=120, check=True
-        )
-        return found.stdout
-
-    return opened
+    return Browser(program, tmp_path)

@@ -132,7 +132,7 @@ def test_a_locked_table_is_reported(bare_postgres: Databases, postgres_location:
 
 
 def test_nobody_at_the_port_is_reported() -> None:
-    with pytest.raises(UnreachableError, match="127.0.0.1:1, schema paring_optuna.*PGPASSWORD"):
+    with pytest.raises(UnreachableError, match=r"schema paring_optuna.*PGPASSWORD"):
         prepare(locate("postgresql://127.0.0.1:1/test"))
 
 

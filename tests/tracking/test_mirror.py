@@ -206,15 +206,15 @@ def test_again_changes_nothing(
 
 
 def test_in_step_nothing_is_written(
-    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+    own_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.COMPLETE, State.RUNNING, State.STOPPED)
-    one = mirror(sqlite_store)
+    one = mirror(own_store)
     one.sync(study, blobs)
-    file = Path(locate(sqlite_store.databases.folder).mlflow.removeprefix("sqlite:///"))
+    file = Path(locate(own_store.databases.folder).mlflow.removeprefix("sqlite:///"))
     before = file.read_bytes()
     one.sync(study, blobs)
-    mirror(sqlite_store).sync(study, blobs)
+    mirror(own_store).sync(study, blobs)
     assert file.read_bytes() == before
 
 
@@ -538,5 +538,5 @@ def test_a_server_that_is_down_is_reported(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ServerError, match="http://127.0.0.1:1 .*paring serve"):
+    with pytest.raises(ServerError, match=r"http://127\.0\.0\.1:1 .*paring serve"):
         Mirror("http://127.0.0.1:1").sync(make_study(), {})

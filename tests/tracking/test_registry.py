@@ -64,13 +64,15 @@ def test_another_model_takes_the_alias(store: Any, study: StudyRecord, picked: P
 
 
 @pytest.mark.parametrize("alias", ["", "a b", "stm32@168", "v1", "a.b", "latest", "ü"])
-def test_unfit_aliases_are_refused(study: StudyRecord, picked: Path, alias: str) -> None:
+def test_unfit_aliases_are_refused(make_study: MakeStudy, picked: Path, alias: str) -> None:
+    study = make_study()
     with pytest.raises(RegistryError, match="cannot be an alias"):
         register("sqlite:////nowhere", study, study.slots[0], picked, alias, "model")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", " "])
-def test_unfit_names_are_refused(study: StudyRecord, picked: Path, name: str) -> None:
+def test_unfit_names_are_refused(make_study: MakeStudy, picked: Path, name: str) -> None:
+    study = make_study()
     with pytest.raises(RegistryError, match="cannot name a model"):
         register("sqlite:////nowhere", study, study.slots[0], picked, "tiny", name)
 

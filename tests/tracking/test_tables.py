@@ -42,7 +42,8 @@ def test_slots_without_a_finite_score_are_on_no_front(make_study: MakeStudy) -> 
     [
         (size(None), "\u2013"), (size(12), "12 B"), (size(1024), "1 KiB"),
         (size(100_000), "97.7 KiB"), (size(1023 * 1024), "1023 KiB"),
-        (size(3 << 20), "3 MiB"), (duration(0.01234), "0.0123 ms"), (duration(12345), "12345 ms"),
+        (size(3 << 20), "3 MiB"), (duration(0.01234), "0.0123 ms"),
+        (duration(12345), "12345 ms"),
         (work(999), "999"), (work(12_300_000), "12.3 M"), (work(2_000_000_000), "2 G"),
         (bounds(Limits()), "none"), (bounds(Limits(sram_bytes=2048)), "2 KiB SRAM"),
     ],

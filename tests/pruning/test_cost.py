@@ -1,0 +1,332 @@
+"""Costs: published numbers, two uses of one formula, and what must never happen."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pruning import models
+from pruning.budget import RESOURCES
+from pruning.cost import CostModel, Encoding, published
+from pruning.errors import PruningError
+from pruning.graph import Graph
+from pruning.kernels import fuse
+from pruning.memory import PUBLISHED, Conventions
+from pruning.shrink import shrink_graph
+from pruning.trace import trace
+from pruning.work import instructions, macs
+
+SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
+ODD = [
+    "excite", "excite-linear", "stacked", "grouped", "preactivation", "plain", "multiplier",
+    "waves", "twice", "spread", "dense", "overwriting",
+]  # fmt: skip
+
+# peak SRAM, bytes of weights, MACs, bottleneck: see "Golden numbers" of the method's notes
+GOLDEN = {
+    "resnet8": (49_152, 77_706, 12_534_400, "features.block1.body.second.conv"),
+    "resnet20": (49_152, 271_690, 40_903_296, "features.block1.body.second.conv"),
+    "resnet8-26": (79_872, 203_746, 32_615_440, "features.block1.body.second.conv"),
+    "ds_cnn": (16_000, 22_604, 2_664_768, "features.block1.depthwise.conv"),
+    "mobilenet_v1": (55_296, 210_850, 7_491_968, "features.block1.pointwise.conv"),
+    "vgg16": (131_072, 14_719_818, 313_326_592, None),
+    "mobilenet_v2": (319_488, 2_219_626, 88_067_584, "features.block3.body.depthwise.conv"),
+}
+
+
+def meta(make, shape) -> Graph:
+    with torch.device("meta"):
+        return trace(make(), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_costs(zoo, device, name):
+    graph = zoo(name)
+    model = published(graph, device)
+    sram, weights, work, bottleneck = GOLDEN[name]
+    cost = model.dense
+    assert (cost.sram_bytes, cost.flash_bytes, cost.macs) == (sram, weights, work)
+    widths = graph.channels.widths
+    if bottleneck is None:  # VGG's second convolution
+        bottleneck = [k.name for k in model.kernels if k.kind == "conv"][1]
+    if name.startswith("resnet20"):  # all blocks of the first stage are alike
+        peak = [line.name for line in model.explain(widths) if line.live_bytes == sram]
+        assert model.bottleneck(widths) == peak[0]
+        assert bottleneck in peak or "block" in peak[0]
+    else:
+        assert model.bottleneck(widths) == bottleneck
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_peaks_under_other_conventions(zoo, device, name):
+    """Only the in-place depthwise changes a published peak, and only MobileNet-v2's."""
+    graph = zoo(name)
+    peak = GOLDEN[name][0]
+
+    def under(**switches):
+        conventions = Conventions(**{"count_input": False, **switches})
+        return CostModel(graph, device, conventions=conventions).dense.sram_bytes
+
+    assert under(count_input=True) == peak
+    assert under(in_place_add=True) == peak
+    in_place = under(in_place_depthwise=True)
+    if name == "mobilenet_v2":
+        assert in_place == 196_608
+    elif name == "ds_cnn":
+        assert in_place <= peak
+    else:
+        assert in_place == peak
+
+
+def test_the_bottleneck_of_a_residual_block_holds_input_output_and_skip(zoo, device):
+    graph = zoo("resnet8")
+    lines = {
+        line.name: line for line in published(graph, device).explain(graph.channels.widths)
+    }
+    line = lines["features.block1.body.second.conv"]
+    assert line.live_bytes == 3 * 16 * 32 * 32
+    assert len(line.live) == 3
+    assert line.shape == (16, 32, 32)
+    assert line.fused == ("batch_norm",)
+
+
+def test_int8_adds_a_bias_a_multiplier_and_a_shift_per_channel(zoo, device):
+    for name in ("resnet8", "ds_cnn", "mobilenet_v2"):
+        graph = zoo(name)
+        outputs = sum(
+            graph.shape(k.output)[0] for k in fuse(graph) if k.main.kind in ("conv", "linear")
+        )
+        int8 = CostModel(graph, device).dense.flash_bytes
+        plain = CostModel(graph, device, Encoding.PUBLISHED).dense.flash_bytes
+        assert int8 - plain == 8 * outputs
+
+
+# -- latency ------------------------------------------------------------------------------------
+
+
+def counted(graph: Graph, core: str = "cortex-m4") -> float:
+    total = 0.0
+    for kernel in fuse(graph):
+        c_in = sum(graph.shape(name)[0] for name in kernel.main.inputs)
+        c_out = graph.shape(kernel.output)[0]
+        work = instructions(kernel, core)
+        total += work.product * c_in * c_out + work.output * c_out
+        total += work.input * c_in + work.constant
+    return total
+
+
+def layer_macs(graph: Graph) -> float:
+    """Of convolutions and linear layers alone, as the instruction counts are quoted."""
+    total = 0.0
+    for kernel in fuse(graph):
+        if kernel.main.kind in ("conv", "linear"):
+            work, c_out = macs(kernel), graph.shape(kernel.output)[0]
+            total += (
+                work.product * graph.shape(kernel.main.inputs[0])[0] + work.output
+            ) * c_out
+    return total
+
+
+@pytest.mark.parametrize(
+    ("name", "core", "millions"),
+    [
+        ("resnet8", "cortex-m4", 30.15),
+        ("ds_cnn", "cortex-m4", 9.71),
+        ("resnet8", "cortex-m3", 38.37),
+        ("ds_cnn", "cortex-m3", 15.07),
+    ],
+)
+def test_instruction_totals(zoo, name, core, millions):
+    assert counted(zoo(name), core) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "per_mac"),
+    [
+        (lambda: models.resnet8(filters=16), (3, 32, 32), 2.41),
+        (lambda: models.resnet8(filters=13), (3, 32, 32), 2.65),
+        (lambda: models.resnet8(filters=10), (3, 32, 32), 2.85),
+        (lambda: models.ds_cnn(filters=64), (1, 49, 10), 3.65),
+        (lambda: models.ds_cnn(filters=37), (1, 49, 10), 4.73),
+    ],
+)
+def test_instructions_per_mac_grow_as_nets_shrink(make, shape, per_mac):
+    graph = meta(make, shape)
+    assert counted(graph) / layer_macs(graph) == pytest.approx(per_mac, rel=0.025)
+
+
+def test_latency_is_instructions_times_cycles_over_clock(zoo, device):
+    graph = zoo("ds_cnn")
+    milliseconds = counted(graph) * device.cycles_per_instruction / device.clock_hz * 1e3
+    assert CostModel(graph, device).dense.latency_ms == pytest.approx(milliseconds, rel=1e-9)
+
+
+def test_slower_cores_need_more_instructions(zoo):
+    for name in GOLDEN:
+        m4, m3, m0 = (counted(zoo(name), f"cortex-{c}") for c in ("m4", "m3", "m0+"))
+        assert m4 < m3 < m0
+
+
+def test_an_unknown_core_is_refused(zoo):
+    with pytest.raises(PruningError, match=r"'z80'; known: cortex-m0\+"):
+        counted(zoo("ds_cnn"), "z80")
+
+
+# -- explanations -------------------------------------------------------------------------------
+
+
+def test_explanations_add_up(zoo, odd, device, random_mask):
+    for graph in [zoo(n) for n in GOLDEN] + [odd(n)[0] for n in ODD]:
+        model = CostModel(graph, device)
+        kept = random_mask(graph, 3)
+        widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
+        cost, lines = model.cost(widths), model.explain(widths)
+        assert sum(line.flash_bytes for line in lines) == cost.flash_bytes
+        assert sum(line.macs for line in lines) == cost.macs
+        assert sum(line.latency_ms for line in lines) == pytest.approx(cost.latency_ms)
+        assert max(line.live_bytes for line in lines) == cost.sram_bytes
+        assert sorted(line.name for line in lines) == sorted(k.name for k in model.kernels)
+
+
+def test_flash_by_hand_counts_every_parameter(odd, device):
+    """Weights and biases as stored, where no batch norm is left over after folding."""
+    for name in ("excite", "grouped", "plain", "multiplier", "spread"):
+        graph, module = odd(name)
+        weights = channels = 0
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                weights += layer.weight.numel()
+                channels += layer.weight.shape[0]
+        assert published(graph, device).dense.flash_bytes == weights + channels, name
+
+
+# -- fusion -------------------------------------------------------------------------------------
+
+
+def test_fusion_by_hand(odd):
+    kernels = {k.name: k for k in fuse(odd("preactivation")[0])}
+    assert [k for k in kernels if k.startswith("norm")] == ["norm1"]  # norm2 follows a conv
+    assert kernels["norm1"].chain == ("norm1", "relu")
+    assert kernels["conv1"].chain == ("conv1", "norm2", "relu:2")
+    assert kernels["stem"].chain == ("stem",)  # read twice: the norm cannot be folded in
+    assert kernels["conv2"].inputs == ("relu:2",)
+    plain = {k.name: k for k in fuse(odd("plain")[0])}
+    assert plain["hidden"].inputs == ("max_pool2d",)  # a flatten only renames
+    assert plain["sigmoid"].kind == "activation"
+    multiplier = {k.name: k for k in fuse(odd("multiplier")[0])}
+    assert multiplier["depthwise"].kind == "depthwise"
+    assert multiplier["stem.0"].chain == ("stem.0", "stem.1", "stem.2.hardtanh")
+
+
+# -- one formula, two uses ----------------------------------------------------------------------
+
+
+def everything(small, odd):
+    return [small(n)[0] for n in SMALL] + [odd(n)[0] for n in ODD]
+
+
+def test_differentiable_cost_is_the_exact_one_at_integers(small, odd, device, random_mask):
+    for seed, graph in enumerate(everything(small, odd)):
+        model = CostModel(graph, device)
+        kept = random_mask(graph, seed)
+        widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
+        cost, steps = model.cost(widths), model.schedule(widths)
+        for temperature in (1.0, cost.sram_bytes / 20):
+            point = torch.tensor(widths, dtype=torch.float64)
+            smooth = model.resources(point, steps, temperature)
+            assert tuple(smooth) == RESOURCES
+            assert smooth["flash_bytes"].item() == cost.flash_bytes
+            assert smooth["latency_ms"].item() == pytest.approx(cost.latency_ms, rel=1e-12)
+            over = smooth["sram_bytes"].item() - cost.sram_bytes
+            assert -1e-6 <= over <= temperature * math.log(len(steps)) + 1e-6
+
+
+def test_gradients_against_finite_differences(small, odd, device):
+    for graph in everything(small, odd):
+        model = CostModel(graph, device)
+        widths = torch.tensor(graph.channels.widths, dtype=torch.float64) * 0.7 + 0.2
+        steps = model.schedule([max(1, round(w)) for w in widths.tolist()])
+        temperature = model.dense.sram_bytes / 20
+
+        def resource(point, name, args=(model, steps, temperature)):
+            return args[0].resources(point, args[1], args[2])[name]
+
+        for name in RESOURCES:
+            point = widths.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(resource(point, name), point)
+            assert (slope >= 0).all()
+            for index in range(len(widths)):
+                step = torch.zeros_like(widths)
+                step[index] = 1e-4
+                rise = resource(widths + step, name) - resource(widths - step, name)
+                scale = max(1.0, slope.abs().max().item())
+                assert rise.item() / 2e-4 == pytest.approx(
+                    slope[index].item(), abs=1e-5 * scale
+                )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cost_at_widths_is_the_dense_cost_of_the_shrunk_graph(
+    small, odd, device, random_mask, seed
+):
+    for graph in everything(small, odd):
+        kept = random_mask(graph, seed)
+        widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
+        for encoding, conventions in (
+            (Encoding.INT8, Conventions()),
+            (Encoding.PUBLISHED, PUBLISHED),
+            (Encoding.INT8, Conventions(in_place_add=True, in_place_depthwise=True)),
+        ):
+            wide = CostModel(graph, device, encoding, conventions)
+            narrow = CostModel(shrink_graph(graph, kept), device, encoding, conventions)
+            assert narrow.dense == wide.cost(widths)
+
+
+def test_cost_at_zoo_sizes(zoo, device, random_mask):
+    for name in GOLDEN:
+        graph = zoo(name)
+        kept = random_mask(graph, 5)
+        widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
+        narrow = CostModel(shrink_graph(graph, kept), device).dense
+        assert narrow == CostModel(graph, device).cost(widths)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "shape"),
+    [
+        (models.resnet8, lambda: models.resnet8(filters=9), (3, 32, 32)),
+        (models.resnet20, lambda: models.resnet20(filters=7), (3, 32, 32)),
+        (models.ds_cnn, lambda: models.ds_cnn(filters=37), (1, 49, 10)),
+        (models.mobilenet_v1, lambda: models.mobilenet_v1(width=0.125), (3, 64, 64)),
+        (models.vgg16, lambda: models.vgg16(width=0.25), (3, 32, 32)),
+    ],
+)
+def test_cost_at_widths_is_that_of_a_net_built_narrow_and_traced(device, wide, narrow, shape):
+    graph, small = meta(wide, shape), meta(narrow, shape)
+    assert [g.name for g in graph.channels.groups] == [g.name for g in small.channels.groups]
+    assert (
+        CostModel(graph, device).cost(small.channels.widths) == CostModel(small, device).dense
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_fewer_channels_never_cost_more(small, odd, device, data):
+    kind, name = data.draw(
+        st.sampled_from([("small", n) for n in SMALL] + [("odd", n) for n in ODD])
+    )
+    graph = (small if kind == "small" else odd)(name)[0]
+    model = CostModel(graph, device)
+    widths, fewer = [], []
+    for group in graph.channels.groups:
+        width = data.draw(st.integers(1, group.size)) if group.prunable else group.size
+        widths.append(width)
+        fewer.append(data.draw(st.integers(1, width)) if group.prunable else group.size)
+    more, less = model.cost(widths), model.cost(fewer)
+    assert less.flash_bytes <= more.flash_bytes
+    assert less.sram_bytes <= more.sram_bytes
+    assert less.macs <= more.macs
+    assert less.latency_ms <= more.latency_ms

@@ -1,0 +1,248 @@
+"""Peak memory against every order there is, counted in another way."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pruning.cost import CostModel
+from pruning.graph import INPUT, Operator
+from pruning.kernels import Kernel, fuse
+from pruning.memory import Conventions, schedule
+from pruning.shrink import shrink_graph
+from pruning.trace import trace
+
+SWITCHES = ("count_input", "in_place_add", "in_place_depthwise", "search_order")
+ALL = [
+    Conventions(**dict(zip(SWITCHES, flags, strict=True)))
+    for flags in itertools.product((False, True), repeat=4)
+]
+
+
+def peak_of(order, kernels, sizes, outputs, conventions) -> int:
+    """The peak of one order, by keeping a list of what is in memory."""
+    waiting = {name: [k.name for k in kernels if name in k.inputs] for name in sizes}
+    for name in outputs:
+        waiting[name].append("the caller")
+    memory = {INPUT} if conventions.count_input else set()
+    peak = 0
+    for kernel in order:
+        for name in kernel.inputs:
+            waiting[name].remove(kernel.name) if kernel.name in waiting[name] else None
+        dying = [n for n in kernel.inputs if not waiting[n] and n != INPUT]
+        same = [n for n in dying if sizes[n] == sizes[kernel.output]]
+        allowed = {
+            "add": conventions.in_place_add,
+            "multiply": conventions.in_place_add,
+            "activation": conventions.in_place_add,
+            "depthwise": conventions.in_place_depthwise,
+        }.get(kernel.kind, False)
+        saved = sizes[kernel.output] if allowed and same else 0
+        peak = max(peak, sum(sizes[n] for n in memory) + sizes[kernel.output] - saved)
+        memory.add(kernel.output)
+        memory = {n for n in memory if waiting[n]}
+    return peak
+
+
+def orders(kernels):
+    """All orders in which every kernel comes after those that make its inputs."""
+
+    def extend(done, rest):
+        if not rest:
+            yield done
+        made = {INPUT, *(k.output for k in done)}
+        for kernel in rest:
+            if made.issuperset(kernel.inputs):
+                yield from extend([*done, kernel], [k for k in rest if k is not kernel])
+
+    return extend([], list(kernels))
+
+
+def brute(kernels, sizes, outputs, conventions) -> int:
+    candidates = orders(kernels) if conventions.search_order else [list(kernels)]
+    return min(peak_of(o, kernels, sizes, outputs, conventions) for o in candidates)
+
+
+class Branches(nn.Module):
+    """Two branches of unequal shape that are concatenated, and a skip over both."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(2, 6, 3, padding=1)
+        self.wide, self.narrow = nn.Conv2d(6, 16, 3, padding=1), nn.Conv2d(16, 2, 1)
+        self.other, self.last = nn.Conv2d(6, 4, 3, padding=1), nn.Conv2d(6, 6, 1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        side = self.narrow(self.wide(x))
+        joined = self.last(torch.cat([self.other(x), side], 1))
+        return self.head((joined + x).mean((2, 3)))
+
+
+class Mobile(nn.Module):
+    """An inverted residual: depthwise while the skip is held."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.expand = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 12, 1)
+        self.depthwise = nn.Conv2d(12, 12, 3, padding=1, groups=12)
+        self.project, self.head = nn.Conv2d(12, 4, 1), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.project(self.depthwise(self.expand(x)).relu())
+        return self.head(x.mean((2, 3)))
+
+
+class Gated(nn.Module):
+    """A gate computed beside a branch; the standalone sigmoid is a kernel of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(1, 8, 3, padding=1)
+        self.c, self.head = nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.Linear(8, 3)
+
+    def forward(self, x):
+        a = self.a(x)
+        y = a * torch.sigmoid(self.b(x))
+        return self.head((self.c(y) + self.c(a)).mean((2, 3)))
+
+
+class Forks(nn.Module):
+    """Two outputs, one of them read inside as well; the graph's order is not the best."""
+
+    def __init__(self):
+        super().__init__()
+        self.big, self.small = nn.Conv2d(1, 20, 1), nn.Conv2d(1, 2, 3, stride=4)
+        self.shrink, self.more = nn.Conv2d(20, 1, 8), nn.Conv2d(1, 12, 1)
+        self.less = nn.Conv2d(12, 1, 8)
+
+    def forward(self, x):
+        big, more = self.big(x), self.more(x)
+        return self.small(x), self.shrink(big) + self.less(more)
+
+
+NETS = {
+    "branches": (Branches, (2, 6, 6)),
+    "mobile": (Mobile, (3, 6, 6)),
+    "gated": (Gated, (1, 8, 8)),
+    "forks": (Forks, (1, 8, 8)),
+}
+
+
+@pytest.fixture(scope="module")
+def pruned(random_mask):
+    """Each net as it is and with channels removed."""
+    nets = {}
+    for name, (make, shape) in NETS.items():
+        graph = trace(make(), torch.zeros(shape))
+        nets[name] = [graph, *(shrink_graph(graph, random_mask(graph, s)) for s in (1, 2))]
+    return nets
+
+
+def sizes_of(graph):
+    names = [INPUT, *(k.output for k in fuse(graph))]
+    return {n: torch.Size(graph.shape(n)).numel() for n in names}
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "conventions", ALL, ids=lambda c: "".join(f"{getattr(c, s):d}" for s in SWITCHES)
+)
+def test_best_order_of_pruned_nets(pruned, device, name, conventions):
+    for graph in pruned[name]:
+        kernels = fuse(graph)
+        assert len(kernels) <= 9
+        model = CostModel(graph, device, conventions=conventions)
+        wanted = brute(kernels, sizes_of(graph), graph.outputs, conventions)
+        assert model.peak(graph.channels.widths) == wanted
+        assert model.dense.sram_bytes == wanted
+        lines = model.explain(graph.channels.widths)
+        assert max(line.live_bytes for line in lines) == wanted
+        order = [kernels[step.kernel] for step in model.schedule(graph.channels.widths)]
+        assert peak_of(order, kernels, sizes_of(graph), graph.outputs, conventions) == wanted
+
+
+@pytest.mark.parametrize(
+    ("switch", "name", "widths", "off", "on"),
+    [
+        # the addition holds three maps of one channel; the stem reads three and writes one
+        ("count_input", "mobile", {"stem": 1, "expand": 1}, 36 * (1 + 1 + 1), 36 * (3 + 1)),
+        # the addition holds two operands and a result; in place, the projection holds most
+        ("in_place_add", "mobile", {"stem": 4, "expand": 1}, 36 * (4 + 4 + 4), 36 * (4 + 1 + 4)),
+        # the depthwise holds the skip, twelve channels in and twelve out, or twelve once
+        ("in_place_depthwise", "mobile", {"stem": 1, "expand": 12}, 36 * 25, 36 * (1 + 12 + 1)),
+        # the graph makes both wide maps first; one is better read first
+        ("search_order", "forks", {"big": 20, "more": 12}, 64 * (20 + 12) + 8 + 1, 64 * 20 + 1),
+    ],
+)  # fmt: skip
+def test_each_switch_matters(pruned, device, switch, name, widths, off, on):
+    graph = pruned[name][0]
+    n = [widths.get(g.name, g.size) for g in graph.channels.groups]
+    others = {"count_input": False, "search_order": False}
+    found = [
+        CostModel(graph, device, conventions=Conventions(**{**others, switch: flag})).peak(n)
+        for flag in (False, True)
+    ]
+    assert found == [off, on]
+
+
+@st.composite
+def problems(draw):
+    """Up to seven kernels that read earlier ones, with sizes that often agree."""
+    count = draw(st.integers(1, 7))
+    kernels, sizes = [], {INPUT: draw(st.integers(1, 6))}
+    for index in range(count):
+        names = list(sizes)
+        kind = draw(st.sampled_from(["conv", "add", "depthwise", "concat"]))
+        wanted = 2 if kind in ("add", "concat") else 1
+        inputs = tuple(draw(st.sampled_from(names)) for _ in range(wanted))
+        attributes = {"depthwise": True} if kind == "depthwise" else {}
+        main = Operator(
+            name=f"k{index}",
+            kind="conv" if kind == "depthwise" else kind,
+            inputs=inputs,
+            shape=(1,),
+            attributes=attributes,
+        )
+        kernels.append(Kernel(main=main, inputs=inputs, chain=(main.name,)))
+        same = sizes[inputs[0]]
+        sizes[main.name] = draw(st.one_of(st.just(same), st.integers(1, 6)))
+    read = {n for k in kernels for n in k.inputs}
+    unread = [k.output for k in kernels if k.output not in read]
+    extra = draw(st.lists(st.sampled_from([k.output for k in kernels]), max_size=1))
+    return kernels, sizes, tuple(dict.fromkeys([*unread, *extra]))
+
+
+@settings(max_examples=120, deadline=None)
+@given(problems(), st.sampled_from(ALL))
+def test_random_networks(problem, conventions):
+    kernels, sizes, outputs = problem
+    steps = schedule(kernels, sizes, outputs, conventions)
+    counted = {**sizes, INPUT: sizes[INPUT] if conventions.count_input else 0}
+    assert sorted(step.kernel for step in steps) == list(range(len(kernels)))
+    found = max(sum(counted[name] for name in step.live) for step in steps)
+    assert found == brute(kernels, sizes, outputs, conventions)
+
+
+def test_a_circle_is_an_error():
+    pair = []
+    for name, other in (("a", "b"), ("b", "a")):
+        main = Operator(name=name, kind="conv", inputs=(other,), shape=(1,))
+        pair.append(Kernel(main=main, inputs=(other,), chain=(name,)))
+    with pytest.raises(ValueError, match="circle"):
+        schedule(pair, {INPUT: 1, "a": 1, "b": 1}, ("b",), Conventions())
+
+
+def test_among_equals_the_order_of_the_graph_wins(zoo):
+    for name in ("resnet8", "ds_cnn", "vgg16"):
+        graph = zoo(name)
+        kernels = fuse(graph)
+        steps = schedule(kernels, sizes_of(graph), graph.outputs, Conventions())
+        if name != "resnet8":  # its shortcuts may run first
+            assert [s.kernel for s in steps] == list(range(len(kernels)))
+        assert len(steps) == len(kernels)

@@ -1,0 +1,186 @@
+"""Folding keeps outputs; int8 codes are int8; scores survive."""
+
+import numpy as np
+import pytest
+import torch
+
+from pruning.data import digits
+from pruning.kernels import fuse
+from pruning.network import Network
+from pruning.quantize import QuantizedNetwork, fold
+
+SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
+ODD = [
+    "excite", "excite-linear", "stacked", "grouped", "preactivation", "plain", "multiplier",
+    "waves", "twice", "spread", "dense", "overwriting",
+]  # fmt: skip
+
+
+def inputs_for(graph, count=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, *graph.input_shape, generator=generator)
+
+
+def each(small, odd):
+    return [small(n) for n in SMALL] + [odd(n) for n in ODD]
+
+
+def test_folding_keeps_outputs_and_removes_norms(small, odd):
+    for graph, model in each(small, odd):
+        folded, tensors = fold(graph, model.state_dict())
+        inputs = inputs_for(graph)
+        with torch.no_grad():
+            found = Network(folded, tensors).eval()(inputs)
+            wanted = model(inputs.clone())
+        scale = wanted.abs().max()
+        torch.testing.assert_close(found / scale, wanted / scale, rtol=0, atol=1e-5)
+        left = [o.name for o in folded.operators if o.kind == "batch_norm"]
+        assert left == [k.name for k in fuse(graph) if k.kind == "batch_norm"]
+        assert len(fuse(folded)) == len(fuse(graph))
+
+
+def test_a_layer_with_two_norms_is_folded_twice(odd):
+    graph, model = odd("twice")
+    folded, tensors = fold(graph, model.state_dict())
+    assert {o.name for o in folded.operators if o.kind == "conv"} == {
+        "stem", "shared", "shared:2",
+    }  # fmt: skip
+    assert torch.equal(tensors["shared.weight"], tensors["shared:2.weight"])
+
+
+class Spy(QuantizedNetwork):
+    """Keeps what every buffer held."""
+
+    def _observe(self, name, value, calibrate):
+        result = super()._observe(name, value, calibrate)
+        if not calibrate:
+            self.__dict__.setdefault("held", {})[name] = result
+        return result
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mobilenet_v2"])
+def test_buffers_hold_int8_codes(small, name):
+    check_codes(*small(name))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_buffers_of_odd_networks_hold_int8_codes(odd, name):
+    check_codes(*odd(name))
+
+
+def check_codes(graph, model):
+    network = Spy(graph, model.state_dict(), inputs_for(graph, 16))
+    network(3 * inputs_for(graph, 4, seed=1))  # beyond the calibrated range: it must saturate
+    buffers = {k.output for k in fuse(network.graph)}
+    for name in ("input", *buffers):
+        value = network.held[name]
+        source = name
+        while source not in network.ranges:  # max pooling copies the codes of its input
+            kernel = next(k for k in fuse(network.graph) if k.output == source)
+            assert kernel.main.attributes["mode"] == "max"
+            (source,) = kernel.inputs
+        code = network.ranges[source]
+        assert -128 <= code.zero_point <= 127
+        integers = value.double() / code.scale + code.zero_point
+        torch.testing.assert_close(integers, integers.round(), rtol=0, atol=1e-3)
+        assert integers.min() > -128.5
+        assert integers.max() < 127.5
+        assert len(torch.unique(value)) <= 256
+
+
+def test_zero_is_a_code(small, odd):
+    """Padding writes zeros: they must be exact."""
+    for graph, model in each(small, odd):
+        network = QuantizedNetwork(graph, model.state_dict(), inputs_for(graph))
+        for code in network.ranges.values():
+            assert float(code.zero_point).is_integer()
+            assert code.scale > 0
+
+
+def test_ranges_by_hand():
+    graph, model = line()
+    calibration = torch.tensor([[-1.0, 3.0], [0.5, 1.55]])
+    network = QuantizedNetwork(graph, model.state_dict(), calibration)
+    code = network.ranges["input"]
+    assert code.scale == pytest.approx(4.0 / 255)
+    assert code.zero_point == round(-128 + 1.0 / (4.0 / 255))
+
+
+def line():
+    from pruning.trace import trace
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    return trace(model, torch.zeros(2)), model
+
+
+def test_weights_are_on_a_symmetric_grid_of_255_levels_per_channel(small, odd):
+    for graph, model in each(small, odd):
+        floating = fold(graph, model.state_dict())[1]
+        network = QuantizedNetwork(graph, model.state_dict(), inputs_for(graph))
+        for name, tensor in network._tensors.items():
+            if not name.endswith(".weight") or tensor.dim() < 2:
+                assert torch.equal(tensor, floating[name])
+                continue
+            rows, original = tensor.flatten(1).double(), floating[name].flatten(1).double()
+            scale = original.abs().amax(1, keepdim=True) / 127
+            codes = rows / scale
+            torch.testing.assert_close(codes, codes.round(), rtol=0, atol=1e-3)
+            assert codes.abs().max() <= 127 + 1e-3
+            assert (rows - original).abs().le(scale / 2 * 1.001).all()
+
+
+def test_outputs_are_near_the_floating_ones(small):
+    for name in ("resnet8", "ds_cnn", "mobilenet_v1"):
+        graph, model = small(name)
+        inputs = inputs_for(graph, 64)
+        network = QuantizedNetwork(graph, model.state_dict(), inputs)
+        with torch.no_grad():
+            wanted, found = model(inputs), network(inputs)
+        noise = (found - wanted).pow(2).mean() / wanted.pow(2).mean()
+        assert 0 < noise < 10 ** (-20 / 10)  # a signal-to-noise ratio above 20 dB
+
+
+def test_max_pooling_and_constant_inputs_do_not_break(odd):
+    graph, model = odd("plain")
+    network = QuantizedNetwork(graph, model.state_dict(), torch.zeros(4, *graph.input_shape))
+    assert network(torch.zeros(2, *graph.input_shape)).isfinite().all()
+
+
+def test_score_of_a_trained_net_is_near_the_floating_one():
+    """A linear classifier of digits, solved in closed form through a small random network."""
+    torch.manual_seed(0)
+    data = digits()
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.BatchNorm2d(16), torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(256, 10),
+    ).eval()  # fmt: skip
+    inputs = data.normalise(data.train.inputs)
+    with torch.no_grad():
+        features = model[:5](inputs).double()
+        wanted = torch.nn.functional.one_hot(data.train.targets, 10).double()
+        gram = features.T @ features + 10 * torch.eye(256)
+        model[5].weight.copy_(torch.linalg.solve(gram, features.T @ wanted).T)
+        model[5].bias.zero_()
+    from pruning.trace import trace
+
+    graph = trace(model, inputs[0])
+    network = QuantizedNetwork(graph, model.state_dict(), inputs[:256])
+    test, targets = data.normalise(data.test.inputs), data.test.targets
+    with torch.no_grad():
+        floating = (model(test).argmax(1) == targets).float().mean().item()
+        int8 = (network(test).argmax(1) == targets).float().mean().item()
+    assert floating > 0.9
+    assert abs(int8 - floating) < 0.015
+
+
+def test_masked_out_channels_do_not_move_ranges(small, network_of, random_mask):
+    """The shrunk network has the ranges of the masked one, so scores need no mask."""
+    from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
+
+    graph, model = small("resnet8")
+    kept = random_mask(graph, 1)
+    tensors = shrink_tensors(network_of(graph, model).tensors(), kept_axes(graph, kept))
+    network = QuantizedNetwork(shrink_graph(graph, kept), tensors, inputs_for(graph))
+    assert np.isfinite([code.scale for code in network.ranges.values()]).all()
+    assert network(inputs_for(graph)).shape == (8, 10)
