@@ -157,3 +157,7 @@ def _masked_if_shown(overrides: Sequence[str]):  # type: ignore[no-untyped-def]
 
 def _complain(text: str) -> None:
     print(f"paring: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
-_PAGE = 1000
+_PAGE = 500
 _METRICS_A_CALL = 850  # MLflow takes 1,000 things of all kinds in one call of 1 MB
 _OTHERS_A_CALL = 50
 _TEXT_LIMIT = 5000

@@ -1,9 +1,8 @@
-"""The front as rows, for CSV, JSON, Markdown and HTML alike; sizes as people read them."""
+"""The front as rows, for CSV, JSON and HTML alike; sizes as people read them."""
 
 import csv
 import io
 import json
-from collections.abc import Sequence
 from math import isfinite
 
 from tracking.records import RESOURCES, Costs, Limits, Scalar, SlotRecord, State, StudyRecord
@@ -49,12 +48,6 @@ def front_csv(study: StudyRecord) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def size(value: float | None) -> str:

@@ -2,12 +2,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracking import AddressError, locate, mask
 
 MARK = "Zq7x9"
+FEW = settings(max_examples=50, deadline=None)
 PRINTABLE = st.text(
     st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), max_size=8
 )
@@ -79,6 +80,7 @@ def test_unfit_schemas_are_refused(schema: str) -> None:
         locate("postgresql://host/db", schema=schema)
 
 
+@FEW
 @given(before=PRINTABLE, after=PRINTABLE, quoted=st.booleans())
 def test_a_password_is_refused_and_not_repeated(before: str, after: str, quoted: bool) -> None:
     password = before + MARK + after
@@ -96,6 +98,7 @@ def test_a_password_in_the_query_is_refused_and_not_repeated(key: str, secret: s
     assert MARK not in str(caught.value)
 
 
+@FEW
 @given(before=PRINTABLE, after=PRINTABLE)
 def test_mask_hides_the_password_of_a_url(before: str, after: str) -> None:
     masked = mask(f"postgresql://user:{before}{MARK}{after}@host:5432/db")
@@ -103,6 +106,7 @@ def test_mask_hides_the_password_of_a_url(before: str, after: str) -> None:
     assert masked.startswith("postgresql://user:***@")
 
 
+@FEW
 @given(before=UNBROKEN, after=UNBROKEN, text=st.text(max_size=20))
 def test_mask_hides_passwords_inside_a_message(before: str, after: str, text: str) -> None:
     message = f"{text} failed: http://me:{before}{MARK}{after}@host/ was refused"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tracking import Limits, State, StudyRecord, front_csv, front_json, front_rows
-from tracking.tables import bounds, duration, markdown, size, work
+from tracking.tables import bounds, duration, size, work
 
 MakeStudy = Callable[..., StudyRecord]
 
@@ -50,7 +50,3 @@ def test_slots_without_a_finite_score_are_on_no_front(make_study: MakeStudy) -> 
 )  # fmt: skip
 def test_numbers_as_people_read_them(shown: str, expected: str) -> None:
     assert shown == expected
-
-
-def test_a_markdown_table() -> None:
-    assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"

@@ -1,0 +1,48 @@
+# The same commands for people and for CI. Everything is installed into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install demo test quick lint bench system-deps clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/paring: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=25"
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(BIN)/paring ## create .venv with paring and its development tools
+
+demo: install ## a sweep on handwritten digits, its front, and a picked model
+	$(BIN)/paring sweep study=demo experiment=demo workers=2
+	$(BIN)/paring front study=demo
+	$(BIN)/paring front study=demo output=html out=front.html
+	$(BIN)/paring pick study=demo device=stm32f103 out=picked
+	$(BIN)/paring export study=demo trial=0 out=exported
+
+test: install ## all tests
+	$(BIN)/python -m pytest
+
+quick: install ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: install ## style, types and the rule about doors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install ## benchmarks, by hand
+	$(BIN)/python -m pytest tests/benchmarks -m bench -s
+
+system-deps: ## Debian packages for the browser tests
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium
+
+clean: ## remove the environment and caches, but no studies
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,271 @@
+"""From salience and budgets to widths."""
+
+import math
+
+import pytest
+import torch
+
+from pruning.allocate import (
+    Allocation,
+    Method,
+    allocate,
+    least_cost,
+    least_widths,
+    project,
+    require_reachable,
+    uniform_ratio,
+)
+from pruning.budget import RESOURCES, Budget, Cost
+from pruning.cost import CostModel
+from pruning.errors import BudgetError
+from pruning.gates import Gates, least_salient
+from pruning.job import annealed
+
+NETS = ["resnet8", "ds_cnn", "mobilenet_v2"]
+METHODS = list(Method)
+
+
+def opened(graph, seed=0) -> Gates:
+    gates = Gates.open(graph.channels)
+    gates.salience = torch.rand(
+        graph.channels.units, generator=torch.Generator().manual_seed(seed)
+    )
+    return gates
+
+
+def share(model: CostModel, part: float, names=RESOURCES) -> Budget:
+    """A part of the way from the least cost to the dense one, for some resources."""
+    least, dense = least_cost(model), model.dense
+    limits = {
+        n: getattr(least, n) + part * (getattr(dense, n) - getattr(least, n)) for n in names
+    }
+    return Budget(**{n: v if n == "latency_ms" else int(v) for n, v in limits.items()})
+
+
+@pytest.fixture(scope="module", params=NETS)
+def model(request, small, device):
+    return CostModel(small(request.param)[0], device)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("part", [0.0, 0.05, 0.3, 0.8, 1.0])
+def test_projection_meets_every_budget_exactly(model, method, part):
+    gates = opened(model.graph)
+    how = Allocation(method=method)
+    for names in (RESOURCES, ("flash_bytes",), ("sram_bytes",), ("latency_ms",), ()):
+        budget = share(model, part, names)
+        widths = project(gates, model, budget, how)
+        assert budget.holds(model.cost(widths))
+        for group, width in zip(model.graph.channels.groups, widths, strict=True):
+            assert 1 <= width <= group.size
+            assert group.prunable or width == group.size
+        if part == 1.0 or not names:
+            assert widths == [g.size for g in model.graph.channels.groups]
+
+
+@pytest.mark.parametrize("method", [Method.DIFFERENTIABLE, Method.MAGNITUDE])
+def test_projection_leaves_no_room_for_one_more_channel(model, method):
+    gates, budget = opened(model.graph), share(model, 0.3)
+    widths = project(gates, model, budget, Allocation(method=method))
+    for index, group in enumerate(model.graph.channels.groups):
+        if group.prunable and widths[index] < group.size:
+            more = [w + (i == index) for i, w in enumerate(widths)]
+            assert not budget.holds(model.cost(more))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_projection_after_allocation(model, method):
+    """The path that training takes: a few updates under a falling budget, then integers."""
+    gates, final = opened(model.graph), share(model, 0.2)
+    how = Allocation(method=method)
+    for step in range(1, 6):
+        budget = annealed(final, model.dense, step / 5)
+        allocate(gates, model, budget, final, how)
+        integer = gates.integer_widths(model.graph.channels)
+        for group, width, kept in zip(
+            model.graph.channels.groups, gates.widths.tolist(), integer, strict=True
+        ):
+            assert 0.999 <= width <= group.size + 1e-6
+            assert kept == max(1, round(width))
+            assert group.prunable or kept == group.size
+    near = model.cost(gates.integer_widths(model.graph.channels))
+    assert all(over < 0.25 for over in final.overshoot(near).values())
+    assert final.holds(model.cost(project(gates, model, final, how)))
+
+
+def test_the_mask_keeps_the_most_salient(model):
+    gates, final = opened(model.graph), share(model, 0.3)
+    allocate(gates, model, final, final, Allocation(method=Method.UNIFORM))
+    for group in model.graph.channels.groups:
+        kept, salience = gates.kept[group.units], gates.salience[group.units]
+        if not kept.all():
+            assert salience[kept].min() > salience[~kept].max()
+
+
+def test_impossible_budgets_are_refused_with_the_kernel_to_blame(small, device):
+    graph, _ = small("resnet8")
+    model = CostModel(graph, device)
+    least = least_cost(model)
+    lines = model.explain(least_widths(model))
+    cases = {
+        "flash_bytes": (least.flash_bytes - 1, max(lines, key=lambda x: x.flash_bytes)),
+        "sram_bytes": (least.sram_bytes - 1, max(lines, key=lambda x: x.live_bytes)),
+        "latency_ms": (least.latency_ms * 0.999, max(lines, key=lambda x: x.latency_ms)),
+    }
+    for name, (limit, line) in cases.items():
+        budget = Budget(**{name: limit})
+        with pytest.raises(BudgetError) as caught:
+            require_reachable(model, budget)
+        message = str(caught.value)
+        assert name in message
+        assert line.name in message
+        assert f"{getattr(least, name):g}" in message
+        assert sum(other in message for other in RESOURCES) == 1
+        with pytest.raises(BudgetError):
+            project(opened(graph), model, budget, Allocation())
+    exact = Budget(flash_bytes=least.flash_bytes, sram_bytes=least.sram_bytes)
+    require_reachable(model, exact)
+
+
+def test_no_width_costs_less_than_the_least(model):
+    assert least_cost(model) == model.cost(least_widths(model))
+    assert all(
+        width == (1 if group.prunable else group.size)
+        for width, group in zip(least_widths(model), model.graph.channels.groups, strict=True)
+    )
+
+
+@pytest.mark.parametrize("part", [0.02, 0.1, 0.4, 0.9])
+def test_uniform_ratio_is_maximal(model, part):
+    sizes = torch.tensor(model.graph.channels.widths)
+    groups = model.graph.channels.groups
+
+    def cost(ratio: float) -> Cost:
+        return model.cost(
+            [max(1, int(ratio * g.size)) if g.prunable else g.size for g in groups]
+        )
+
+    budget = share(model, part)
+    ratio = uniform_ratio(model, sizes, budget)
+    assert 0 <= ratio < 1
+    assert budget.holds(cost(ratio))
+    assert not budget.holds(cost(ratio + 1e-3))
+    assert uniform_ratio(model, sizes, share(model, 1.0)) == 1.0
+
+
+def test_uniform_projection_has_one_ratio(model):
+    gates, budget = opened(model.graph), share(model, 0.3)
+    widths = project(gates, model, budget, Allocation(method=Method.UNIFORM))
+    ratio = uniform_ratio(model, gates.sizes, budget)
+    for group, width in zip(model.graph.channels.groups, widths, strict=True):
+        assert width == (max(1, int(ratio * group.size)) if group.prunable else group.size)
+
+
+def test_magnitude_allocation_has_one_threshold(model):
+    """Salience relative to its group's mean: all that is kept is above all that is not."""
+    gates, budget = opened(model.graph), share(model, 0.3)
+    allocate(gates, model, budget, budget, Allocation(method=Method.MAGNITUDE))
+    kept, gone = [], []
+    for group in model.graph.channels.groups:
+        relative = gates.salience[group.units] / gates.salience[group.units].mean()
+        mask = gates.kept[group.units]
+        if group.prunable and int(mask.sum()) > 1:  # one channel stays whatever it is worth
+            kept.append(relative[mask])
+            gone.append(relative[~mask])
+    assert torch.cat(kept).min() >= torch.cat(gone).max()
+
+
+def test_differentiable_allocation_gives_more_to_what_is_worth_more(small, device):
+    graph, _ = small("vgg16")
+    model = CostModel(graph, device)
+    gates = opened(graph)
+    groups = [g for g in graph.channels.groups if g.prunable]
+    rich, poor = groups[4], groups[5]
+    gates.salience[rich.units] *= 10
+    gates.salience[poor.units] *= 0.01
+    final = share(model, 0.3)
+    for step in range(20):
+        allocate(gates, model, annealed(final, model.dense, step / 15), final, Allocation())
+    ratio = gates.widths / gates.sizes
+    index = [g.name for g in graph.channels.groups]
+    assert ratio[index.index(rich.name)] > ratio[index.index(poor.name)] + 0.1
+
+
+def test_essential_groups_keep_a_floor(small, device):
+    graph, _ = small("resnet8")
+    model = CostModel(graph, device)
+    gates, final = opened(graph), share(model, 0.1)
+    stem = graph.channels.groups[1]
+    gates.salience[stem.units] = 1e-6
+    how = Allocation(floor=0.75)
+    for step in range(20):
+        allocate(gates, model, annealed(final, model.dense, step / 15), final, how)
+    uniform = uniform_ratio(model, gates.sizes, final)
+    assert gates.widths[1] / gates.sizes[1] >= 0.75 * uniform - 1e-9
+
+
+@pytest.mark.parametrize("start", ["dense", "below"])
+def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
+    model = CostModel(small("resnet8")[0], device)
+    final = share(model, 0.2)
+    begin = model.dense if start == "dense" else least_cost(model)
+    path = [annealed(final, begin, s / 50) for s in range(61)]
+    for name in RESOURCES:
+        values = [getattr(budget, name) for budget in path]
+        target = getattr(final, name)
+        expected = getattr(begin, name) if start == "dense" else target
+        assert values[0] == pytest.approx(expected)
+        assert all(a >= b >= target for a, b in zip(values, values[1:], strict=False))
+        assert values[50:] == [target] * 11
+    middle = annealed(Budget(flash_bytes=1000), model.dense, 0.5).flash_bytes
+    dense = model.dense.flash_bytes
+    assert middle == pytest.approx(1000 * (dense / 1000) ** (1 / 8))
+    assert annealed(Budget(), model.dense, 0.3) == Budget()
+
+
+# -- gates ---------------------------------------------------------------------------------------
+
+
+def test_salience_is_a_running_mean_of_magnitudes(small):
+    gates = Gates.open(small("resnet8")[0].channels)
+    units = len(gates.salience)
+    gates.observe(torch.full((units,), -2.0), memory=0.9)
+    gates.observe(torch.full((units,), 1.0), memory=0.9)
+    assert gates.salience == pytest.approx(torch.full((units,), 0.9 * 0.2 + 0.1))
+
+
+def test_mask_gradient_is_the_first_order_change_of_the_loss(odd, network_of):
+    """dL/dm against removing a little of one channel."""
+    graph, model = odd("stacked")
+    network = network_of(graph, model).double()
+    inputs = torch.randn(4, *graph.input_shape, dtype=torch.float64)
+    mask = torch.ones(graph.channels.units, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(network(inputs, mask).square().sum(), mask)
+    for unit in range(0, len(mask), 3):
+        change = torch.zeros_like(mask)
+        change[unit] = 1e-6
+        with torch.no_grad():
+            up, down = (network(inputs, mask + s * change).square().sum() for s in (1, -1))
+        assert (up - down).item() / 2e-6 == pytest.approx(
+            slope[unit].item(), rel=1e-4, abs=1e-4
+        )
+
+
+def test_least_salient_means(small):
+    graph, _ = small("resnet8")
+    gates = opened(graph)
+    gates.kept[graph.channels.groups[1].start] = False
+    means = least_salient(gates, graph.channels, 2)
+    for mean, group in zip(means.tolist(), graph.channels.groups, strict=True):
+        kept = gates.salience[group.units][gates.kept[group.units]]
+        assert mean == pytest.approx(sum(sorted(kept.tolist())[:2]) / min(2, len(kept)))
+
+
+def test_compact_keeps_the_order(small):
+    graph, _ = small("resnet8")
+    gates = opened(graph)
+    before = gates.salience.clone()
+    units = torch.arange(0, graph.channels.units, 2).numpy()
+    gates.compact(units)
+    assert torch.equal(gates.salience, before[::2])
+    assert len(gates.kept) == math.ceil(graph.channels.units / 2)
