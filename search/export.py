@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import torch
 from pruning.checkpoint import StoredNetwork, unpack_network
 from search.errors import ConfigError, StudyError
 from search.files import write_whole
-from search.report import front_json
+from search.report import run_ids
 from search.study import Study
 from tracking.records import SlotRecord, StudyRecord
-from tracking.tables import duration, size
+from tracking.tables import duration, front_object, size
 
 MODEL = "model.safetensors"
 FORMATS = ("safetensors", "onnx")
@@ -64,8 +63,7 @@ def describe(
     study: Study, record: StudyRecord, slot: SlotRecord, network: StoredNetwork
 ) -> dict[str, Any]:
     """Everything about a model but its weights, as JSON values."""
-    runs: Mapping[str, str] = study.note("runs") or {}
-    whole = front_json(record, runs, (slot,))
+    whole = front_object(record, run_ids(study), (slot,))
     return {
         "schema": "paring.model/1",
         "study": record.name,

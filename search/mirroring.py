@@ -11,7 +11,7 @@ import signal
 from multiprocessing.synchronize import Event
 
 from search.config import StorageConfig
-from search.report import study_record
+from search.report import run_ids, study_record
 from search.study import Study, open_home, require_study
 from tracking.errors import BusyError, ServerError, TrackingError
 from tracking.mirror import Mirror
@@ -23,9 +23,8 @@ PAUSE_S = 3.0
 def mirror_once(study: Study, mirror: Mirror) -> None:
     """One pass: MLflow agrees with the study afterwards; run ids are kept with the study."""
     runs = mirror.sync(study_record(study), study.home.store)
-    named = {str(number): run for number, run in runs.items()}
-    if study.note("runs") != named:
-        study.set_note("runs", named)
+    if run_ids(study) != runs:
+        study.set_note("runs", runs)
 
 
 def mirror_until(storage: StorageConfig, name: str, stop: Event) -> None:

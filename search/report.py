@@ -1,7 +1,7 @@
 """A study as plain records: what Optuna and the store know, put together for people."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -128,56 +128,9 @@ def _row(epoch: Epoch) -> EpochRow:
     )
 
 
-def front_json(
-    record: StudyRecord, runs: Mapping[str, str], slots: Sequence[SlotRecord] | None = None
-) -> dict[str, Any]:
-    """The front as one JSON object (schema paring.front/1).
-
-    `runs` maps slot numbers to run ids; `slots` are shown instead of those on the front.
-    """
-    shown = [s for s in record.slots if s.planes] if slots is None else slots
-    states = [slot.state for slot in record.slots]
-    return {
-        "schema": "paring.front/1",
-        "study": record.name,
-        "metric": record.metric,
-        "precision": record.precision,
-        "dense": asdict(record.dense) if record.dense else None,
-        "trials": {state.value: states.count(state) for state in State},
-        "hypervolume": {
-            "value": record.hypervolumes[-1] if record.hypervolumes else 0.0,
-            "reference": REFERENCE,
-        },
-        "front": [_entry(slot, runs) for slot in shown],
-    }
-
-
-REFERENCE = {
-    "score": "chance (0) to the best possible (1)",
-    "flash_bytes": "share of dense",
-    "sram_bytes": "share of dense",
-    "latency_ms": "share of dense",
-    "point": [0.0, 1.0, 1.0, 1.0],
-}
-
-
-def _entry(slot: SlotRecord, runs: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "trial": slot.number,
-        "run_id": runs.get(str(slot.number)),
-        "score": slot.score,
-        "test_score": slot.test_score,
-        "costs": {
-            "estimated": asdict(slot.costs) if slot.costs else None,
-            "planned": None,
-            "measured": None,
-        },
-        "budget": asdict(slot.budget),
-        "planes": list(slot.planes),
-        "params": dict(slot.params),
-        "widths": dict(slot.widths),
-        "parent": slot.parent,
-    }
+def run_ids(study: Study) -> dict[int, str]:
+    """The MLflow run of every slot that has one, by number."""
+    return {int(number): run for number, run in (study.note("runs") or {}).items()}
 
 
 def failures(study: Study) -> dict[int, str]:

@@ -109,10 +109,11 @@ def _values(config: BudgetConfig, name: str, dense: Cost) -> list[float | None]:
 def _range(config: BudgetConfig, dense: Cost) -> list[Budget]:
     ends = {name: _values(config, name, dense) for name in RESOURCES}
     ends = {name: values for name, values in ends.items() if values != [None]}
-    if not ends or config.count < 2 or any(len(values) != 2 for values in ends.values()):
+    pairs = all(len(values) == 2 for values in ends.values())
+    if not ends or not pairs or config.count < 2:
         raise ConfigError(
-            "budget.kind=range: give flash, sram or latency as [loosest, tightest] and count of "
-            f"at least 2; got count={config.count} and "
+            "budget.kind=range: give flash, sram or latency as [loosest, tightest] and count "
+            f"of at least 2; got count={config.count} and "
             f"{ {FIELDS[name]: values for name, values in ends.items()} }"
         )
     steps = [step / (config.count - 1) for step in range(config.count)]

@@ -116,7 +116,7 @@ class Owner:
         if self.host != socket.gethostname():
             return False
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) > 1.0
+            return bool(abs(psutil.Process(self.pid).create_time() - self.started) > 1.0)
         except psutil.NoSuchProcess:
             return True
 

@@ -31,7 +31,7 @@ from tracking.records import (
 )
 from tracking.registry import register
 from tracking.server import serve, serving
-from tracking.tables import front_csv, front_json, front_rows
+from tracking.tables import front_csv, front_object, front_rows
 
 __all__ = [
     "RESOURCES",
@@ -59,7 +59,7 @@ __all__ = [
     "UnreachableError",
     "check",
     "front_csv",
-    "front_json",
+    "front_object",
     "front_page",
     "front_rows",
     "locate",

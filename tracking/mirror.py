@@ -15,7 +15,7 @@ from tracking.errors import GoneError, ServerError
 from tracking.notes import experiment_note, front_path
 from tracking.plots import front_page
 from tracking.records import SlotRecord, State, StudyRecord
-from tracking.tables import front_csv, front_json
+from tracking.tables import front_csv, front_object
 
 _ARTIFACTS = "paring.artifacts"
 _WARNING = "paring.warning"
@@ -104,7 +104,7 @@ def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
     run = _brought_about(client, seen.experiment_id, seen.study, wanted)
     seen.study = run
     if _artifacts_differ(run, wanted):
-        _write_artifacts(client, run, wanted, _study_texts(study), {}, {})
+        _write_artifacts(client, run, wanted, _study_texts(study, seen), {}, {})
     _settle(client, run, wanted)
     link = front_path(seen.experiment_id, run.run_id)
     if seen.note != (note := experiment_note(study, link)):
@@ -236,11 +236,12 @@ def _slot_texts(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
     return texts
 
 
-def _study_texts(study: StudyRecord) -> dict[str, str]:
+def _study_texts(study: StudyRecord, seen: _Seen) -> dict[str, str]:
+    runs = {number: run.run_id for number, run in seen.slots.items()}
     return {
         "config.yaml": study.config,
         "front.html": front_page(study),
-        "front.json": front_json(study),
+        "front.json": json.dumps(front_object(study, runs), indent=1) + "\n",
         "front.csv": front_csv(study),
     }
 

@@ -3,11 +3,22 @@
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
+from typing import Any
 
 from tracking.records import RESOURCES, Costs, Limits, Scalar, SlotRecord, State, StudyRecord
 
 Row = dict[str, Scalar]
+
+REFERENCE = {
+    "score": "chance (0) to the best possible (1)",
+    "flash_bytes": "share of dense",
+    "sram_bytes": "share of dense",
+    "latency_ms": "share of dense",
+    "point": [0.0, 1.0, 1.0, 1.0],
+}
 
 DASH = "\u2013"  # shown where there is no value
 
@@ -35,9 +46,47 @@ def front_rows(study: StudyRecord) -> list[Row]:
     return [_row(slot) for slot in front_slots(study)]
 
 
-def front_json(study: StudyRecord) -> str:
-    """Return the front as a JSON list of flat rows."""
-    return json.dumps(front_rows(study), indent=1) + "\n"
+def front_object(
+    study: StudyRecord, runs: Mapping[int, str], slots: Sequence[SlotRecord] | None = None
+) -> dict[str, Any]:
+    """Return the front as JSON values (schema paring.front/1).
+
+    `runs` maps slot numbers to run ids; `slots` are shown instead of those on the front.
+    """
+    shown = front_slots(study) if slots is None else slots
+    states = [slot.state for slot in study.slots]
+    return {
+        "schema": "paring.front/1",
+        "study": study.name,
+        "metric": study.metric,
+        "precision": study.precision,
+        "dense": asdict(study.dense) if study.dense else None,
+        "trials": {state.value: states.count(state) for state in State},
+        "hypervolume": {
+            "value": study.hypervolumes[-1] if study.hypervolumes else 0.0,
+            "reference": REFERENCE,
+        },
+        "front": [_entry(slot, runs) for slot in shown],
+    }
+
+
+def _entry(slot: SlotRecord, runs: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        "trial": slot.number,
+        "run_id": runs.get(slot.number),
+        "score": slot.score,
+        "test_score": slot.test_score,
+        "costs": {
+            "estimated": asdict(slot.costs) if slot.costs else None,
+            "planned": None,
+            "measured": None,
+        },
+        "budget": asdict(slot.budget),
+        "planes": list(slot.planes),
+        "params": dict(slot.params),
+        "widths": dict(slot.widths),
+        "parent": slot.parent,
+    }
 
 
 def front_csv(study: StudyRecord) -> str:

@@ -9,13 +9,13 @@ from rich.table import Table
 from search.config import StorageConfig, checked_name, cross, inside
 from search.display import wide_console
 from search.files import write_whole
-from search.report import front_json, study_record
+from search.report import run_ids, study_record
 from search.study import open_home, require_study
 from search.verb import verb
 from search.verbs.choices import choose
 from tracking.plots import front_page
 from tracking.records import StudyRecord
-from tracking.tables import duration, front_csv, size
+from tracking.tables import duration, front_csv, front_object, size
 
 OUTPUTS = ("table", "json", "csv", "html")
 
@@ -31,7 +31,7 @@ def main(config: DictConfig) -> None:
         print_table(record)
         return
     text = {
-        "json": lambda: json.dumps(front_json(record, study.note("runs") or {}), indent=1),
+        "json": lambda: json.dumps(front_object(record, run_ids(study)), indent=1),
         "csv": lambda: front_csv(record),
         "html": lambda: front_page(record),
     }[output]()

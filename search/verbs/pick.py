@@ -67,8 +67,9 @@ def _said(record: StudyRecord, slot: SlotRecord) -> str:
     costs = slot.costs
     assert costs is not None
     return (
-        f"slot {slot.number}: {record.metric} {slot.score:.4f}, flash {size(costs.flash_bytes)}, "
-        f"SRAM {size(costs.sram_bytes)}, {duration(costs.latency_ms)} (estimated)"
+        f"slot {slot.number}: {record.metric} {slot.score:.4f}, "
+        f"flash {size(costs.flash_bytes)}, SRAM {size(costs.sram_bytes)}, "
+        f"{duration(costs.latency_ms)} (estimated)"
     )
 
 

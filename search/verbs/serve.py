@@ -16,7 +16,8 @@ def main(config: DictConfig) -> None:
     home = open_home(cross(config.storage, StorageConfig, "storage"))
     if home.config.tracking_uri is not None:
         raise ConfigError(
-            f"storage.tracking_uri={home.config.tracking_uri}: there is a server already; open it"
+            f"storage.tracking_uri={home.config.tracking_uri}: there is a server already; "
+            "open it in a browser"
         )
     key = None
     if config.study is not None:

@@ -20,7 +20,7 @@ RECORDS = {
     "SlotRecord", "State", "StudyRecord",
 }  # fmt: skip
 DEEDS = {
-    "Mirror", "check", "front_csv", "front_json", "front_page", "front_rows", "locate", "lock",
+    "Mirror", "check", "front_csv", "front_object", "front_page", "front_rows", "locate", "lock",
     "mask", "prepare", "register", "serve", "serving",
 }  # fmt: skip
 

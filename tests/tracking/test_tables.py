@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tracking import Limits, State, StudyRecord, front_csv, front_json, front_rows
+from tracking import Limits, State, StudyRecord, front_csv, front_object, front_rows
 from tracking.tables import bounds, duration, size, work
 
 MakeStudy = Callable[..., StudyRecord]
@@ -19,7 +19,13 @@ def test_the_three_tables_agree(make_study: MakeStudy) -> None:
     assert rows[1]["flash_bytes"] == 30000
     assert rows[1]["budget_flash_bytes"] == 32768
     assert rows[1]["budget_sram_bytes"] is None
-    assert json.loads(front_json(study)) == rows
+    whole = json.loads(json.dumps(front_object(study, {0: "r0"})))
+    assert whole["schema"] == "paring.front/1"
+    assert [(entry["trial"], entry["run_id"]) for entry in whole["front"]] == [(1, None), (0, "r0")]
+    assert whole["front"][1]["costs"]["estimated"]["flash_bytes"] == 30000
+    assert whole["front"][1]["costs"]["measured"] is None
+    assert whole["trials"]["complete"] == 2
+    assert whole["trials"]["stopped"] == 1
     table = list(csv.DictReader(io.StringIO(front_csv(study))))
     assert [int(row["trial"]) for row in table] == [1, 0]
     assert json.loads(table[1]["widths"]) == {"stem": 8, "stage1.conv": 4}
@@ -27,7 +33,8 @@ def test_the_three_tables_agree(make_study: MakeStudy) -> None:
 
 def test_an_empty_front_is_an_empty_table(make_study: MakeStudy) -> None:
     study = make_study(State.RUNNING)
-    assert (front_rows(study), front_json(study), front_csv(study)) == ([], "[]\n", "trial\n")
+    assert (front_rows(study), front_csv(study)) == ([], "trial\n")
+    assert front_object(study, {})["front"] == []
 
 
 def test_slots_without_a_finite_score_are_on_no_front(make_study: MakeStudy) -> None:
