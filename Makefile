@@ -29,7 +29,7 @@ test: install ## all tests
 	$(BIN)/python -m pytest
 
 quick: install ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not bench"
 
 lint: install ## style, types and the rule about doors
 	$(BIN)/ruff check .

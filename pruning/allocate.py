@@ -9,6 +9,7 @@ continuous widths. `project` turns them into integers that meet the budget exact
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf, log
 
 import torch
 from torch import Tensor
@@ -16,7 +17,9 @@ from torch import Tensor
 from pruning.budget import Budget, Cost
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
-from pruning.gates import Gates, inner_groups, least_salient
+from pruning.gates import Gates, inner_groups
+
+IMPORTANCE = (0.2, 5.0)
 
 
 class Method(StrEnum):
@@ -31,12 +34,14 @@ class Method(StrEnum):
 class Allocation:
     """Settings of the allocation.
 
-    step: how far one update moves the keep ratio of a group of average worth.
+    step: how far one iteration moves the keep ratio of a group of average worth.
+    iterations: of ascent in one update.
     floor: least keep ratio of groups that carry everything, as a share of the uniform one.
     """
 
     method: Method = Method.DIFFERENTIABLE
     step: float = 0.03
+    iterations: int = 4
     floor: float = 0.75
 
 
@@ -140,13 +145,27 @@ def _box(gates: Gates, model: CostModel, final: Budget, how: Allocation) -> _Box
 def _differentiable(
     gates: Gates, model: CostModel, budget: Budget, final: Budget, how: Allocation
 ) -> Tensor:
-    """Raise each keep ratio by the worth of its next channels, then return to the budget."""
+    """Maximise the sum over groups of importance times log(keep ratio), within the budget.
+
+    The first channels of a group are worth most: a value of s log(a) has the gradient s / a,
+    which keeps groups from vanishing and gives cheap ones more than their share. Importance
+    is measured (see `Gates.importance`). A few steps of gradient ascent, each followed by a
+    return to the budget, go on from the widths so far.
+    """
     box = _box(gates, model, final, how)
-    worth = box.sizes * least_salient(gates, model.graph.channels, 2)
-    mean = worth[box.prunable].mean().clamp_min(1e-30)
-    step = torch.where(box.prunable, how.step * (worth / mean).clamp(0, 4), 0.0)
-    ratio = box.clip(gates.widths / box.sizes + step)
-    return _return_to_budget(ratio, box, model, budget) * box.sizes
+    importance = _importance(gates, box.prunable)
+    ratio = gates.widths / box.sizes
+    for _ in range(how.iterations):
+        worth = torch.where(box.prunable, importance / ratio, 0.0)
+        step = how.step * worth / worth[box.prunable].mean().clamp_min(1e-30)
+        ratio = _return_to_budget(box.clip(ratio + step), box, model, budget)
+    return ratio * box.sizes
+
+
+def _importance(gates: Gates, prunable: Tensor) -> Tensor:
+    """Importance relative to its mean, within bounds that noise cannot make it leave."""
+    mean = gates.importance[prunable].mean().clamp_min(1e-30)
+    return (gates.importance / mean).clamp(*IMPORTANCE)
 
 
 def _return_to_budget(ratio: Tensor, box: _Box, model: CostModel, budget: Budget) -> Tensor:
@@ -231,49 +250,90 @@ def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     if how.method is Method.UNIFORM:
         return _scaled(model, gates.sizes, uniform_ratio(model, gates.sizes, budget))
     sizes = [group.size for group in model.graph.channels.groups]
+    if budget.holds(model.cost(sizes)):
+        return sizes
     widths = [
         max(1, min(s, round(n))) for s, n in zip(sizes, gates.widths.tolist(), strict=True)
     ]
-    ranked = [
-        gates.salience[group.units].sort(descending=True).values.tolist()
-        for group in model.graph.channels.groups
-    ]
+    ranked = _channel_values(gates, model, how)
     while not budget.holds(model.cost(widths)):
-        widths = _drop_one(model, budget, widths, ranked)
+        widths = _drop(model, budget, widths, ranked)
     return _fill(model, budget, widths, ranked)
 
 
-def _drop_one(
+def _channel_values(gates: Gates, model: CostModel, how: Allocation) -> list[list[float]]:
+    """What the first, second, ... channel of every group is worth.
+
+    By salience; in the differentiable allocation by its own model, importance times log(n).
+    """
+    groups = model.graph.channels.groups
+    if how.method is not Method.DIFFERENTIABLE:
+        return [gates.salience[g.units].sort(descending=True).values.tolist() for g in groups]
+    prunable = torch.tensor([group.prunable for group in groups])
+    importance = _importance(gates, prunable).tolist()
+    return [
+        [inf, *(weight * log(n / (n - 1)) for n in range(2, group.size + 1))]
+        for weight, group in zip(importance, groups, strict=True)
+    ]
+
+
+def _drop(
     model: CostModel, budget: Budget, widths: list[int], ranked: list[list[float]]
 ) -> list[int]:
-    over = {n: o for n, o in budget.overshoot(model.cost(widths)).items() if o > 0}
-    choices = []
-    for index, group in enumerate(model.graph.channels.groups):
-        if not group.prunable or widths[index] == 1:
-            continue
-        fewer = _changed(widths, index, -1)
-        after = budget.overshoot(model.cost(fewer))
-        relief = sum(max(0.0, o - max(after[n], 0.0)) for n, o in over.items())
-        loss = ranked[index][widths[index] - 1] + 1e-12
+    """Channels go one by one until the budget holds for the order of kernels that is best now.
+
+    Another order may do with less memory, so what holds here holds exactly.
+    """
+    groups, live = model.graph.channels.groups, model.live(model.schedule(widths))
+    limits = _limits(budget)
+    while True:
+        shrinking = [i for i, g in enumerate(groups) if g.prunable and widths[i] > 1]
+        table = torch.tensor([widths, *(_changed(widths, i, -1) for i in shrinking)])
+        over = torch.relu(_costs(model, budget, table, live) / limits - 1)
+        if not shrinking or not over[0].any():
+            return widths
+        relief = (over[0] - over[1:]).sum(1).clamp_min(0).tolist()
+        loss = [ranked[i][widths[i] - 1] + 1e-12 for i in shrinking]
         # Where no single channel helps (several buffers share the peak), the cheapest goes.
-        choices.append((relief <= 0, loss / relief if relief > 0 else loss, fewer))
-    return min(choices)[2]
+        price = [(r <= 0, v / r if r > 0 else v) for r, v in zip(relief, loss, strict=True)]
+        widths = _changed(widths, min(zip(price, shrinking, strict=True))[1], -1)
 
 
 def _fill(
     model: CostModel, budget: Budget, widths: list[int], ranked: list[list[float]]
 ) -> list[int]:
+    """The most valuable channels come back one by one while the budget holds."""
+    groups = model.graph.channels.groups
+    limits = _limits(budget)
+    live = model.live(model.schedule(widths))
     while True:
-        choices = []
-        for index, group in enumerate(model.graph.channels.groups):
-            if not group.prunable or widths[index] == group.size:
-                continue
-            more = _changed(widths, index, +1)
-            if budget.holds(model.cost(more)):
-                choices.append((ranked[index][widths[index]], more))
-        if not choices:
+        growing = [i for i, g in enumerate(groups) if g.prunable and widths[i] < g.size]
+        table = [_changed(widths, i, +1) for i in growing]
+        if not growing:
             return widths
-        widths = max(choices)[1]
+        fits = (_costs(model, budget, torch.tensor(table), live) <= limits).all(1).tolist()
+        if not any(fits):  # in this order of kernels; in the best one for each?
+            live = model.live(model.schedule(widths))
+            fits = [budget.holds(model.cost(more)) for more in table]
+        if not any(fits):
+            return widths
+        values = [
+            (ranked[i][widths[i]], -i) for i, fit in zip(growing, fits, strict=True) if fit
+        ]
+        widths = _changed(widths, -max(values)[1], +1)
+
+
+def _limits(budget: Budget) -> Tensor:
+    """The limits as a vector; that on latency, a sum of fractions, a hair lower."""
+    hair = {"latency_ms": 1 - 1e-12}
+    values = [limit * hair.get(name, 1.0) for name, limit in budget.limits.items()]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _costs(model: CostModel, budget: Budget, table: Tensor, live: Tensor) -> Tensor:
+    """Limited resources of many widths (rows) for one order of kernels: (rows, limits)."""
+    costs = model.costs(table, live)
+    return torch.stack([costs[name] for name in budget.limits], dim=1)
 
 
 def _changed(widths: list[int], index: int, by: int) -> list[int]:

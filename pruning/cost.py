@@ -10,6 +10,7 @@ exact <= smooth <= exact + temperature * ln(kernels).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 import numpy as np
 import torch
@@ -87,18 +88,30 @@ class CostModel:
         `widths` is a float64 vector. `steps` is the schedule at (about) these widths;
         `temperature` is in bytes.
         """
-        live = self._live(steps) @ widths
+        live = self.live(steps) @ widths
         return {
             "flash_bytes": self._sum("flash", widths),
             "sram_bytes": temperature * torch.logsumexp(live / temperature, dim=0),
             "latency_ms": self._sum("instructions", widths) * self.device.milliseconds(1.0),
         }
 
+    def costs(self, table: Tensor, live: Tensor) -> dict[str, Tensor]:
+        """Flash bytes, SRAM bytes and latency in ms of many integer widths at once.
+
+        `table` is (rows, groups). The memory is that of the kernels in the order that `live`
+        was made for: exact where that order is the best one, and otherwise too much.
+        """
+        n = table.double().T
+        return {
+            "flash_bytes": self._work("flash", n).sum(0).round(),
+            "sram_bytes": (live @ n).amax(0).round(),
+            "latency_ms": self._work("instructions", n).sum(0) * self.device.milliseconds(1.0),
+        }
+
     def schedule(self, widths: Sequence[int]) -> tuple[Step, ...]:
         """The best order of the kernels at integer widths."""
         n = np.asarray(widths, dtype=np.int64)
-        names = (INPUT, *(kernel.output for kernel in self.kernels))
-        sizes = {name: int(self._buffer(name) @ n) for name in names}
+        sizes = {name: int(buffer @ n) for name, buffer in self._buffers.items()}
         return schedule(self.kernels, sizes, self._outputs, self.conventions)
 
     def explain(self, widths: Sequence[int]) -> tuple[KernelCost, ...]:
@@ -130,7 +143,10 @@ class CostModel:
     def _work(self, name: str, widths: Tensor) -> Tensor:
         """Work per kernel; the one place where the bilinear form is evaluated."""
         c_in, c_out = self._inputs @ widths, self._written @ widths
-        product, output, input_, constant = self._coefficients[name].unbind()
+        columns = self._coefficients[name]
+        if widths.dim() == 2:  # (groups, rows): many widths at once
+            columns = columns.unsqueeze(-1)
+        product, output, input_, constant = columns.unbind()
         return product * c_in * c_out + output * c_out + input_ * c_in + constant
 
     def _sum(self, name: str, widths: Tensor) -> Tensor:
@@ -168,24 +184,26 @@ class CostModel:
     def _counts(self, value: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return self.graph.channels.counts[value]
 
-    def _buffer(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Bytes of a buffer per channel kept of each group (one byte per element)."""
-        return self._counts(name) * int(np.prod(self.graph.shape(name)[1:], dtype=np.int64))
+    @cached_property
+    def _buffers(self) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+        """Bytes of every buffer per channel kept of each group (one byte per element)."""
+        names = (INPUT, *(kernel.output for kernel in self.kernels))
+        return {name: self._counts(name) * prod(self.graph.shape(name)[1:]) for name in names}
 
     def _channels(self, value: str, widths: Tensor) -> int:
         return int(self._counts(value) @ widths.numpy())
 
-    def _live(self, steps: Sequence[Step]) -> Tensor:
+    def live(self, steps: Sequence[Step]) -> Tensor:
         """Bytes live at each step per channel kept of each group."""
         counted = [
             [n for n in s.live if n != INPUT or self.conventions.count_input] for s in steps
         ]
         zero = np.zeros(len(self.graph.channels.groups), dtype=np.int64)
-        rows = [sum((self._buffer(name) for name in names), zero) for names in counted]
+        rows = [sum((self._buffers[name] for name in names), zero) for names in counted]
         return torch.from_numpy(np.stack(rows)).double()
 
     def _live_bytes(self, widths: Tensor, steps: Sequence[Step]) -> list[int]:
-        return [round(value) for value in (self._live(steps) @ widths).tolist()]
+        return [round(value) for value in (self.live(steps) @ widths).tolist()]
 
 
 def published(graph: Graph, device: Device) -> CostModel:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pruning.channels import Channels, Ids
+from pruning.channels import Channels, Group, Ids
 from pruning.graph import Graph
 
 
@@ -20,12 +20,15 @@ class Gates:
 
     `sizes` (groups,) int64: channels of each group before pruning began. `widths` (groups,)
     float64: continuous channels kept. `salience` (units,) float32. `kept` (units,) bool.
+    `importance` (groups,) float64: s in the model loss = ... - s log(width), measured by how
+    the loss rises when a group loses half of its channels.
     """
 
     sizes: Tensor
     widths: Tensor
     salience: Tensor
     kept: Tensor
+    importance: Tensor
 
     @staticmethod
     def open(channels: Channels) -> "Gates":
@@ -36,12 +39,21 @@ class Gates:
             widths=sizes.double(),
             salience=torch.zeros(channels.units),
             kept=torch.ones(channels.units, dtype=torch.bool),
+            importance=torch.zeros(len(channels.groups), dtype=torch.float64),
         )
 
     def observe(self, gradient: Tensor, memory: float) -> None:
         """Take in dL/dm of one step, (units,)."""
         fresh = gradient.detach().abs().to(self.salience)
         self.salience = memory * self.salience + (1 - memory) * fresh
+
+    def half_of(self, group: Group) -> Tensor:
+        """The mask, with only the more salient half of one group's kept channels."""
+        mask = self.kept.clone()
+        kept = torch.nonzero(mask[group.units]).flatten() + group.start
+        order = torch.argsort(self.salience[kept], descending=True, stable=True)
+        mask[kept[order[(len(kept) + 1) // 2 :]]] = False
+        return mask
 
     def integer_widths(self, channels: Channels) -> list[int]:
         """Channels that the mask keeps, per group."""
@@ -60,15 +72,6 @@ class Gates:
         index = torch.from_numpy(units)
         self.salience = self.salience[index]
         self.kept = self.kept[index]
-
-
-def least_salient(gates: Gates, channels: Channels, count: int) -> Tensor:
-    """Mean salience of the `count` least salient kept units of every group, (groups,)."""
-    means = []
-    for group in channels.groups:
-        kept = gates.salience[group.units][gates.kept[group.units]]
-        means.append(kept.sort().values[:count].mean())
-    return torch.stack(means).double()
 
 
 def inner_groups(graph: Graph) -> tuple[bool, ...]:

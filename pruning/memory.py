@@ -8,6 +8,7 @@ its largest memory use (the recurrence of Liberis and Lane, arXiv 1910.05110, ru
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from pruning.graph import INPUT
@@ -50,20 +51,22 @@ class _Problem:
         outputs: Sequence[str],
         conventions: Conventions,
     ) -> None:
-        self.kernels, self.conventions = kernels, conventions
+        self.kernels = kernels
         self.sizes = {**sizes, INPUT: sizes[INPUT] if conventions.count_input else 0}
         maker = {kernel.output: index for index, kernel in enumerate(kernels)}
+        self.inputs = [tuple(dict.fromkeys(kernel.inputs)) for kernel in kernels]
         self.needs = [
-            sum({1 << maker[name] for name in kernel.inputs if name != INPUT})
-            for kernel in kernels
+            sum(1 << maker[name] for name in names if name != INPUT) for names in self.inputs
         ]
-        self.readers = {
-            name: sum(1 << i for i, kernel in enumerate(kernels) if name in kernel.inputs)
-            for name in (INPUT, *maker)
-        }
+        self.readers = dict.fromkeys((INPUT, *maker), 0)
+        for index, names in enumerate(self.inputs):
+            for name in names:
+                self.readers[name] |= 1 << index
         for name in outputs:  # a bit that no kernel has: outputs are read after the last kernel
             self.readers[name] |= 1 << len(kernels)
-        self.made = {name: 1 << index for name, index in maker.items()} | {INPUT: 0}
+        allowed = dict.fromkeys(("add", "multiply", "activation"), conventions.in_place_add)
+        allowed["depthwise"] = conventions.in_place_depthwise
+        self.in_place = [allowed.get(kernel.kind, False) for kernel in kernels]
         self.all = (1 << len(kernels)) - 1
 
     def ready(self, done: int) -> list[int]:
@@ -73,38 +76,27 @@ class _Problem:
             if not done >> index & 1 and needs & ~done == 0
         ]
 
-    def resident(self, done: int) -> tuple[str, ...]:
-        """Buffers that are made and still needed after the kernels in `done`."""
-        return tuple(
-            name
-            for name, readers in self.readers.items()
-            if self.made[name] & ~done == 0 and readers & ~done
-        )
+    def dying(self, done: int, index: int) -> list[str]:
+        """The inputs that nobody needs once kernel `index` has run after those in `done`."""
+        after = done | 1 << index
+        return [name for name in self.inputs[index] if self.readers[name] & ~after == 0]
 
-    def live(self, done: int, index: int) -> tuple[str, ...]:
-        """Buffers that occupy memory while kernel `index` runs after those in `done`."""
-        kernel = self.kernels[index]
-        before = self.resident(done)
-        reused = self._overwritten(done, kernel, 1 << index)
-        return (*(name for name in before if name != reused), kernel.output)
-
-    def _overwritten(self, done: int, kernel: Kernel, bit: int) -> str | None:
-        switch = {
-            "add": self.conventions.in_place_add,
-            "multiply": self.conventions.in_place_add,
-            "activation": self.conventions.in_place_add,
-            "depthwise": self.conventions.in_place_depthwise,
-        }
-        if not switch.get(kernel.kind, False):
+    def overwritten(self, dying: Sequence[str], index: int) -> str | None:
+        """The dying input into whose place kernel `index` writes."""
+        if not self.in_place[index]:
             return None
-        for name in kernel.inputs:
-            dies = self.readers[name] & ~(done | bit) == 0
-            if dies and name != INPUT and self.sizes[name] == self.sizes[kernel.output]:
-                return name
-        return None
+        size = self.sizes[self.kernels[index].output]
+        same = (name for name in dying if name != INPUT and self.sizes[name] == size)
+        return next(same, None)
 
-    def size(self, names: Sequence[str]) -> int:
-        return sum(self.sizes[name] for name in names)
+    def run(self, done: int, index: int, held: int) -> tuple[int, int]:
+        """Bytes live while kernel `index` runs and held after it, given those held before."""
+        output = self.kernels[index].output
+        dying = self.dying(done, index)
+        reused = self.overwritten(dying, index)
+        live = held + self.sizes[output] - (self.sizes[reused] if reused else 0)
+        kept = self.sizes[output] if self.readers[output] else 0
+        return live, held + kept - sum(self.sizes[name] for name in dying)
 
 
 def schedule(
@@ -121,41 +113,40 @@ def schedule(
     problem = _Problem(kernels, sizes, outputs, conventions)
     order = _search(problem) if conventions.search_order else list(range(len(kernels)))
     steps: list[Step] = []
+    held = [INPUT]
     done = 0
     for index in order:
-        steps.append(Step(index, problem.live(done, index)))
+        output, dying = kernels[index].output, problem.dying(done, index)
+        reused = problem.overwritten(dying, index)
+        steps.append(Step(index, (*(name for name in held if name != reused), output)))
+        held = [name for name in (*held, output) if name not in dying and problem.readers[name]]
         done |= 1 << index
     return tuple(steps)
 
 
 def _search(problem: _Problem) -> list[int]:
     """Best-first over sets of kernels run; the first complete set has the smallest peak."""
-    start: tuple[int, list[int], int] = (0, [], 0)
+    start: tuple[int, list[int], int, int] = (0, [], 0, problem.sizes[INPUT])
     heap = [start]
     seen: set[int] = set()
     while heap:
-        peak, order, done = heapq.heappop(heap)
+        peak, order, done, held = heapq.heappop(heap)
         if done == problem.all:
             return order
         if done in seen:
             continue
         seen.add(done)
-        for index in _choices(problem, done, peak):
-            now = problem.size(problem.live(done, index))
-            heapq.heappush(heap, (max(peak, now), [*order, index], done | 1 << index))
+        for index, live, left in _choices(problem, done, held, peak):
+            heapq.heappush(heap, (max(peak, live), [*order, index], done | 1 << index, left))
     raise ValueError("the kernels depend on each other in a circle")
 
 
-def _choices(problem: _Problem, done: int, peak: int) -> list[int]:
-    """The kernels worth running next.
+def _choices(problem: _Problem, done: int, held: int, peak: int) -> list[tuple[int, int, int]]:
+    """The kernels worth running next, each with the bytes live in it and held after it.
 
     One that stays within the peak reached so far and leaves no more memory occupied than it
     found can always run at once: any best order can be rearranged to begin with it.
     """
-    ready = problem.ready(done)
-    before = problem.size(problem.resident(done))
-    for index in ready:
-        after = problem.size(problem.resident(done | 1 << index))
-        if after <= before and problem.size(problem.live(done, index)) <= peak:
-            return [index]
-    return ready
+    choices = [(index, *problem.run(done, index, held)) for index in problem.ready(done)]
+    harmless = (c for c in choices if c[2] <= held and c[1] <= peak)
+    return list(islice(harmless, 1)) or choices

@@ -68,6 +68,11 @@ class Network(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
 
+def first(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The first output of a network: the one that a task judges."""
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+
 def _step(
     operator: Operator, inputs: list[Tensor], own: Tensors, training: bool, mask: Tensor | None
 ) -> Tensor:

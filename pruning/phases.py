@@ -1,5 +1,7 @@
 """What the prune phase does between two steps of the optimizer."""
 
+from math import log
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,9 +11,11 @@ from pruning.channels import Channels
 from pruning.gates import Gates
 from pruning.graph import Graph
 from pruning.job import Job, annealed
-from pruning.network import Network, Tensors
+from pruning.network import Network, Tensors, first
 from pruning.shrink import Kept, kept_axes, shrink_graph, shrink_tensors
 from pruning.state import TrainState, load_optimizer, make_optimizer, optimizer_tensors
+
+Batch = tuple[Tensor, Tensor]
 
 
 def open_gates(state: TrainState, job: Job) -> None:
@@ -21,8 +25,11 @@ def open_gates(state: TrainState, job: Job) -> None:
         state.start = job.cost_model(state.graph).dense
 
 
-def prune(state: TrainState, job: Job, progress: float, step: int) -> None:
-    """Between two steps: move the widths, and now and then remove what will not come back."""
+def prune(state: TrainState, job: Job, progress: float, step: int, batch: Batch) -> None:
+    """Between two steps: move the widths, and now and then remove what will not come back.
+
+    `batch` is the inputs and targets of the last step; importance is measured on it.
+    """
     gates, settings = state.gates, job.pruning
     if gates is None or state.start is None:
         return
@@ -30,10 +37,47 @@ def prune(state: TrainState, job: Job, progress: float, step: int) -> None:
         model = job.cost_model(state.graph)
         budget = annealed(job.budget, state.start, progress / settings.settle)
         _rank(state, job)
+        if step // settings.every % settings.probe_every == 1 % settings.probe_every:
+            _measure_importance(state, job, batch)
         allocate(gates, model, budget, job.budget, settings.allocation)
     if step % settings.remove_every == 0:
         _rank(state, job)
         _remove(state, job, _within_reach(gates, state.graph.channels, settings.slack))
+
+
+def _measure_importance(state: TrainState, job: Job, batch: Batch) -> None:
+    """Fit s in loss = ... - s log(width) to each group: by how much halving it hurts now.
+
+    The running mean over measurements forgets by half, as the network changes quickly.
+    """
+    gates = state.gates
+    if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
+        return
+    whole = _loss(state, job, batch, gates.kept)
+    for index, group in enumerate(state.graph.channels.groups):
+        half = gates.half_of(group)
+        before, after = int(gates.kept[group.units].sum()), int(half[group.units].sum())
+        if not group.prunable or after == before:
+            continue
+        rise = max(_loss(state, job, batch, half) - whole, 0.0)
+        fresh = rise / log(before / after)
+        known = float(gates.importance[index])
+        gates.importance[index] = (known + fresh) / 2 if known > 0 else fresh
+
+
+@torch.no_grad()
+def _loss(state: TrainState, job: Job, batch: Batch, kept: Tensor) -> float:
+    """The loss under a mask, with the batch's own statistics and no trace left in the norms."""
+    inputs, targets = batch
+    network = state.network
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    mask = kept.float().to(job.accelerator.device)
+    with torch.random.fork_rng(devices=[]), job.accelerator.autocast():
+        outputs = first(network(job.accelerator.place(inputs), mask))
+        loss = job.task.loss(outputs, targets.to(outputs.device)).item()
+    for buffer, before in buffers:
+        buffer.copy_(before)
+    return loss
 
 
 def _rank(state: TrainState, job: Job) -> None:

@@ -19,7 +19,7 @@ from pruning.data import Split, batches
 from pruning.errors import DivergedError
 from pruning.graph import Graph
 from pruning.job import Job, Phase, PhaseKind, annealed
-from pruning.network import Tensors
+from pruning.network import Tensors, first
 from pruning.phases import finish_pruning, open_gates, prune
 from pruning.quantize import QuantizedNetwork
 from pruning.state import Epoch, TrainState, widths_of
@@ -56,11 +56,7 @@ def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
     calibration = job.data.train.inputs[:CALIBRATION]
     network = QuantizedNetwork(graph, on_device, place(normalise(calibration)))
     outputs = [network(place(normalise(inputs))) for inputs, _ in batches(split, 500)]
-    return job.task.metric(torch.cat([_first(o).float().cpu() for o in outputs]), split.targets)
-
-
-def _first(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return outputs if isinstance(outputs, Tensor) else outputs[0]
+    return job.task.metric(torch.cat([first(o).float().cpu() for o in outputs]), split.targets)
 
 
 def _seeded(job: Job, epoch: int) -> torch.Generator:
@@ -85,7 +81,7 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> floa
         inputs = job.task.augment(job.data.normalise(inputs), generator)
         loss = _learn(state, job, inputs, targets)
         if phase.kind is PhaseKind.PRUNE:
-            prune(state, job, progress, position * steps + step + 1)
+            prune(state, job, progress, position * steps + step + 1, (inputs, targets))
         total += loss * len(targets)
         count += len(targets)
     return total / count
@@ -102,7 +98,7 @@ def _learn(state: TrainState, job: Job, inputs: Tensor, targets: Tensor) -> floa
     if state.gates is not None:
         mask = state.gates.kept.float().to(job.accelerator.device).requires_grad_()
     with job.accelerator.autocast():
-        outputs = _first(state.network(job.accelerator.place(inputs), mask))
+        outputs = first(state.network(job.accelerator.place(inputs), mask))
         loss = job.task.loss(outputs, targets.to(outputs.device))
     value = loss.item()
     if not np.isfinite(value):

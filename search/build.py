@@ -81,6 +81,7 @@ class Blueprint:
         parts = {
             "model": self.spec["model"],
             "weights": _file_digest(self._typed.weights),
+            "keep": sorted(self._typed.keep),
             "data": self.data.digest,
             "task": self.spec["task"],
             "epochs": [
@@ -104,6 +105,12 @@ class Blueprint:
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
         accelerator = self._typed.accelerator
+        try:
+            torch.device(accelerator.device)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"accelerator.device={accelerator.device}: write cpu or cuda"
+            ) from error
         return Job(
             data=self.data,
             task=self.task(),
@@ -117,7 +124,12 @@ class Blueprint:
 
 
 def dense_recipe(phases: PhasesConfig) -> Recipe:
-    """Warm up, then a half cosine to zero."""
+    """Warm up, then a half cosine to zero.
+
+    Raises:
+        ConfigError: no epochs.
+    """
+    _require_least(phases, dense_epochs=1, warmup_epochs=0)
     warmup = min(phases.warmup_epochs, phases.dense_epochs - 1)
     warm = Phase(kind=PhaseKind.DENSE, epochs=warmup, rate=(0.1, 1.0))
     rest = Phase(kind=PhaseKind.DENSE, epochs=phases.dense_epochs - warmup)
@@ -125,12 +137,25 @@ def dense_recipe(phases: PhasesConfig) -> Recipe:
 
 
 def slot_recipe(phases: PhasesConfig) -> Recipe:
-    """Prune at a constant learning rate, then fine-tune along a half cosine to zero."""
+    """Prune at a constant learning rate, then fine-tune along a half cosine to zero.
+
+    Raises:
+        ConfigError: no epoch to prune in, so that the budget could not be met, or no rate.
+    """
+    _require_least(phases, prune_epochs=1, finetune_epochs=0)
+    if phases.rate <= 0:
+        raise ConfigError(f"method.phases.rate={phases.rate}: write a number above 0")
     rate = phases.rate
     return (
         Phase(kind=PhaseKind.PRUNE, epochs=phases.prune_epochs, rate=(rate, rate)),
         Phase(kind=PhaseKind.FINETUNE, epochs=phases.finetune_epochs, rate=(rate, 0.0)),
     )
+
+
+def _require_least(phases: PhasesConfig, **least: int) -> None:
+    for name, number in least.items():
+        if (value := getattr(phases, name)) < number:
+            raise ConfigError(f"method.phases.{name}={value}: at least {number}")
 
 
 def pruning_from(config: MethodConfig) -> Pruning:

@@ -32,6 +32,7 @@ USER_ERRORS = (
     "HydraException",
     "OmegaConfBaseException",
 )
+RUNNING = ("-m", "--m", "-r", "--ru", "-cd", "-cp", "-cn", "--config")  # print nothing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -141,10 +142,11 @@ def _refuse_passwords(overrides: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _masked_if_shown(overrides: Sequence[str]):  # type: ignore[no-untyped-def]
-    """Hide passwords in what Hydra prints of a config (`--cfg`)."""
+    """Hide passwords in what Hydra prints of a config (`--cfg`, `--info`, `--help`)."""
     from tracking.address import mask
 
-    if not {"--cfg", "-c"} & set(overrides):
+    options = [override for override in overrides if override.startswith("-")]
+    if all(option.startswith(RUNNING) for option in options):
         yield
         return
     printed = io.StringIO()

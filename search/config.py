@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,7 +96,8 @@ class StorageConfig:
 
     `tracking_uri` names an MLflow server; null writes to MLflow's database directly.
     `heartbeat_s` and `grace_s`: how often a worker says that it lives, and after how long a
-    silence its slot goes to another.
+    silence its slot goes to another. `checkpoint_s`: least time between two checkpoints of a
+    training run; 0 stores one after every epoch.
     """
 
     folder: str = ".paring"
@@ -104,6 +106,7 @@ class StorageConfig:
     tracking_uri: str | None = None
     heartbeat_s: int = 5
     grace_s: int = 60
+    checkpoint_s: float = 10.0
 
 
 @dataclass
@@ -126,6 +129,19 @@ class SpecConfig:
     trials: int | None = None
 
 
+@dataclass
+class CallConfig:
+    """What a call asks for besides the study's spec; nothing here decides a result.
+
+    `threads` 0 means cores / workers.
+    """
+
+    study: str = "???"
+    trials: int | None = None
+    workers: int = 1
+    threads: int = 0
+
+
 Shape = TypeVar("Shape")
 
 
@@ -143,9 +159,15 @@ def cross(config: Any, shape: type[Shape], what: str) -> Shape:
             )
         result = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{what}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{what}: {_told(error)}") from error
     assert isinstance(result, shape)
     return result
+
+
+def _told(error: OmegaConfBaseException) -> str:
+    """The first line of an error, with the path of the value."""
+    line, path = str(error).splitlines()[0], error.full_key
+    return f"{path}: {line}" if path and path not in line else line
 
 
 def part(config: DictConfig, shape: type[Shape]) -> Shape:
@@ -153,7 +175,7 @@ def part(config: DictConfig, shape: type[Shape]) -> Shape:
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"config: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"config: {_told(error)}") from error
     assert isinstance(values, dict)
     fields = shape.__dataclass_fields__  # type: ignore[attr-defined]
     chosen = {name: value for name, value in values.items() if name in fields}
@@ -169,7 +191,9 @@ class Spec:
     @staticmethod
     def from_config(config: DictConfig) -> "Spec":
         """Validate what decides a sweep's result out of a composed config."""
-        return Spec(json.loads(json.dumps(asdict(part(config, SpecConfig)), default=str)))
+        values = asdict(part(config, SpecConfig))
+        _require_finite(values, "")
+        return Spec(json.loads(json.dumps(values, default=str)))
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -201,8 +225,41 @@ class Spec:
         return Spec({str(key): value for key, value in values.items()})
 
 
+def _require_finite(value: Any, path: str) -> None:
+    """Refuse NaN and infinity anywhere in a config."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigError(f"config: {path}={value}: write a finite number")
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _require_finite(each, f"{path}.{key}" if path else str(key))
+
+
+def call_from(config: DictConfig) -> CallConfig:
+    """What a call asks for, checked.
+
+    Raises:
+        ConfigError: a value of another type, out of range, or an unfit name.
+    """
+    call = part(config, CallConfig)
+    checked_name(config.study)
+    for name, least in (("trials", 1), ("workers", 1), ("threads", 0)):
+        value = getattr(call, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{name}={value}: at least {least}")
+    return call
+
+
 def device_from(config: DeviceConfig) -> Device:
-    """The engine's record of a device."""
+    """The engine's record of a device.
+
+    Raises:
+        ConfigError: a number that no device can have. BudgetError: an unreadable size.
+    """
+    for name in ("clock_hz", "cycles_per_instruction"):
+        if not 0 < (value := getattr(config, name)) < float("inf"):
+            raise ConfigError(f"device.{name}={value}: write a positive number")
     sizes = {
         name: int(parse_limit(resource, getattr(config, name)) if getattr(config, name) else 0)
         for name, resource in (
@@ -212,6 +269,12 @@ def device_from(config: DeviceConfig) -> Device:
             ("reserved_sram", "sram_bytes"),
         )
     }
+    for name in ("flash", "sram"):
+        if sizes[name] <= sizes[f"reserved_{name}"]:
+            raise ConfigError(
+                f"device.{name}={getattr(config, name)}: nothing is left for a network, "
+                f"device.reserved_{name} is {getattr(config, f'reserved_{name}')}"
+            )
     return Device(
         name=config.name,
         core=config.core,
@@ -233,16 +296,20 @@ def one_budget(config: BudgetConfig, fallback: Budget) -> Budget:
         "latency_ms": config.latency,
     }
     limits = {name: parse_limit(name, text) for name, text in given.items() if text is not None}
+    if below := [name for name, limit in limits.items() if limit <= 0]:
+        raise ConfigError(f"budget: {', '.join(below)} below 1 byte; raise the limit")
     return Budget(**{**fallback.limits, **limits})  # type: ignore[arg-type]
 
 
-def checked_name(name: str, what: str = "study") -> str:
+def checked_name(name: object, what: str = "study") -> str:
     """A name that is safe as a folder, an experiment and a database value.
 
     Raises:
-        ConfigError: it could climb out of its folder, or is empty or too long.
+        ConfigError: it could climb out of its folder, is empty or too long, or no text.
     """
-    if not NAME.fullmatch(name) or ".." in name:
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)  # study=2026
+    if not isinstance(name, str) or not NAME.fullmatch(name) or ".." in name:
         raise ConfigError(
             f"{what}={name!r}: use 1 to 100 letters, digits, '_', '-' or '.', "
             "beginning with a letter or digit"
@@ -250,14 +317,17 @@ def checked_name(name: str, what: str = "study") -> str:
     return name
 
 
-def inside(folder: Path, path: str, what: str) -> Path:
+def inside(folder: Path, path: object, what: str) -> Path:
     """`path` below `folder`, absolute.
 
     Raises:
-        ConfigError: it climbs out of the folder.
+        ConfigError: it climbs out of the folder, is the folder itself, or no path.
     """
     root = folder.resolve()
-    target = (root / path).resolve()
-    if not target.is_relative_to(root):
-        raise ConfigError(f"{what}={path!r} climbs out of {root}; name a folder below it")
+    text = str(path)
+    if path is None or not text.strip() or "\0" in text:
+        raise ConfigError(f"{what}={path!r}: name a place below {root}")
+    target = (root / text).resolve()
+    if target == root or not target.is_relative_to(root):
+        raise ConfigError(f"{what}={text!r} climbs out of {root}; name a place below it")
     return target

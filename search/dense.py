@@ -18,7 +18,7 @@ from pruning.state import TrainState
 from pruning.train import train
 from search.build import Blueprint
 from search.errors import StoreError
-from search.objective import CHECKPOINT_EVERY_S, network_notes, progress
+from search.objective import network_notes, progress
 from search.study import Study, open_storage
 
 
@@ -65,9 +65,9 @@ def _trained(study: Study, blueprint: Blueprint, key: str) -> StoredNetwork:
     stored = time.monotonic()
     for epoch in train(state, job):
         study.set_note("dense_progress", progress(epoch, job.epochs))
-        if time.monotonic() - stored >= CHECKPOINT_EVERY_S and epoch.epoch < job.epochs:
-            digest = study.home.store.put(pack_state(state))
-            study.set_note("dense_checkpoint", {"key": key, "digest": digest})
+        waited = time.monotonic() - stored
+        if waited >= study.home.config.checkpoint_s and epoch.epoch < job.epochs:
+            _store_checkpoint(study, state, key)
             stored = time.monotonic()
     graph, tensors = state.result()
     score = state.history[-1].score
@@ -75,7 +75,17 @@ def _trained(study: Study, blueprint: Blueprint, key: str) -> StoredNetwork:
     cost = asdict(job.cost_model(graph).dense)
     digest = study.home.store.put(content)
     study.set_note("dense", {"key": key, "digest": digest, "score": score, "cost": cost})
+    if (last := study.note("dense_checkpoint")) is not None:
+        study.home.store.remove(last["digest"])
     return unpack_network(content)
+
+
+def _store_checkpoint(study: Study, state: TrainState, key: str) -> None:
+    before = study.note("dense_checkpoint")
+    digest = study.home.store.put(pack_state(state))
+    study.set_note("dense_checkpoint", {"key": key, "digest": digest})
+    if before is not None and before["digest"] != digest:
+        study.home.store.remove(before["digest"])
 
 
 def _begun(study: Study, blueprint: Blueprint, job: Job, key: str) -> TrainState:

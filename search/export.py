@@ -43,7 +43,7 @@ def write_model(
 
     Returns the files, each whole. `form` is one of FORMATS.
     """
-    content = study.home.store[slot.files[MODEL]]
+    content = study.home.store.read(slot.files[MODEL])
     network = unpack_network(content)
     described = describe(study, record, slot, network)
     files = {

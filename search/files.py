@@ -23,6 +23,9 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
         Path(name).chmod(0o644)
         Path(name).replace(path)
+    except OSError as error:  # a full disk, or a folder of that name
+        Path(name).unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {error}; choose another place") from error
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -32,11 +32,20 @@ def finished_slots(study: Study) -> list[FrozenTrial]:
     return sorted(complete, key=lambda t: (t.datetime_complete is None, t.datetime_complete))
 
 
-def point(trial: FrozenTrial) -> Point:
-    """A finished slot's place in objective space."""
+def points_of(study: Study) -> list[Point]:
+    """The finished slots in objective space, in the order in which they finished."""
+    device = Budget(**study.facts["device_limits"])
+    return [_point(trial, device) for trial in finished_slots(study)]
+
+
+def _point(trial: FrozenTrial, device: Budget) -> Point:
+    """A finished slot's place, judged by its stored result alone.
+
+    (A constraint in Optuna may come from an attempt that was killed before it could tell.)
+    """
     result = trial.user_attrs["result"]
-    fits = all(value <= 0 for value in trial.constraints.values())
-    return Point(trial.number, result["score"], Cost(**result["cost"]), fits)
+    cost = Cost(**result["cost"])
+    return Point(trial.number, result["score"], cost, device.holds(cost))
 
 
 def planes(points: Sequence[Point], rises: bool) -> dict[int, tuple[str, ...]]:
@@ -65,9 +74,8 @@ def non_dominated(table: Matrix) -> list[bool]:
 
 def front_slots(study: Study) -> list[FrozenTrial]:
     """The slots on any front, by number."""
-    finished = finished_slots(study)
-    on = planes([point(trial) for trial in finished], study.facts["rises"])
-    return sorted((t for t in finished if on[t.number]), key=lambda t: t.number)
+    on = planes(points_of(study), study.facts["rises"])
+    return [trial for trial in study.slots() if on.get(trial.number)]
 
 
 def hypervolumes(
@@ -107,11 +115,17 @@ def best_within(points: Sequence[Point], limits: Budget, rises: bool) -> Point:
         return min(fitting, key=lambda p: _losses(p, RESOURCES, rises))
     nearest = min(points, key=lambda p: max(limits.overshoot(p.cost).values()))
     missed = "; ".join(
-        f"{name} {getattr(nearest.cost, name):g} exceeds {limits.limits[name]:g} by {over:.1%}"
+        f"{name} {_number(getattr(nearest.cost, name))} exceeds {_number(limits.limits[name])} "
+        f"by {_number(getattr(nearest.cost, name) - limits.limits[name])} ({over:.1%})"
         for name, over in limits.overshoot(nearest.cost).items()
         if over > 0
     )
     raise NothingFitsError(
         f"none of {len(points)} finished points is within the limits; the nearest is slot "
-        f"{nearest.number}: {missed}. Raise the limit, or add slots with tighter budgets."
+        f"{nearest.number}: {missed}. Raise the limit, or start a study with tighter budgets."
     )
+
+
+def _number(value: float) -> str:
+    """Bytes whole, milliseconds with four digits."""
+    return str(int(value)) if value == int(value) else f"{value:.4g}"

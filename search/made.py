@@ -27,7 +27,9 @@ def made(config: Mapping[str, Any], kind: type[Kind], what: str) -> Kind:
     except InstantiationException as error:
         if isinstance(cause := _root(error), PruningError):
             raise cause from error
-        raise ConfigError(f"{what}: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).partition(", set env var")[0].split())
+        why = "" if str(cause) in said else f": {cause}"
+        raise ConfigError(f"{what}: {said}{why}") from error
     if not isinstance(made, kind):
         raise ConfigError(
             f"{what}: {config['_target_']} gives a {type(made).__name__}, not a {kind.__name__}"

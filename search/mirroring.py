@@ -11,9 +11,10 @@ import signal
 from multiprocessing.synchronize import Event
 
 from search.config import StorageConfig
+from search.errors import StoreError
 from search.report import run_ids, study_record
 from search.study import Study, open_home, require_study
-from tracking.errors import BusyError, ServerError, TrackingError
+from tracking.errors import BusyError, TrackingError
 from tracking.mirror import Mirror
 
 log = logging.getLogger("paring.mirror")
@@ -27,8 +28,11 @@ def mirror_once(study: Study, mirror: Mirror) -> None:
         study.set_note("runs", runs)
 
 
-def mirror_until(storage: StorageConfig, name: str, stop: Event) -> None:
-    """Mirror a study until asked to stop, then once more. The body of the mirror's process."""
+def mirror_until(storage: StorageConfig, name: str, stop: Event) -> bool:
+    """Mirror a study until asked to stop, then once more. The body of the mirror's process.
+
+    Returns whether the last pass went well.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     home = open_home(storage)
     study = require_study(home, name)
@@ -39,12 +43,14 @@ def mirror_until(storage: StorageConfig, name: str, stop: Event) -> None:
         try:
             with home.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
                 mirror_once(study, mirror)
+            done = True
         except BusyError:
-            pass  # another mirror is at it
-        except TrackingError as error:
+            done = False  # another mirror is at it
+        except (TrackingError, StoreError) as error:
+            done = False
             log.warning("MLflow is behind, nothing is lost: %s", error)
         if last:
-            return
+            return done
         stop.wait(PAUSE_S)
 
 
@@ -53,6 +59,6 @@ def catch_up(study: Study) -> str | None:
     try:
         with study.home.lock(f"mirror-{study.key}", timeout=60.0):
             mirror_once(study, Mirror(study.home.tracking_uri, study.home.artifacts))
-    except (ServerError, BusyError) as error:
+    except (TrackingError, StoreError) as error:
         return str(error)
     return None

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import optuna
@@ -27,7 +28,6 @@ from search.space import suggest
 from search.study import Study, slot_budget
 
 PRECISION = "int8-simulated"
-CHECKPOINT_EVERY_S = 10.0
 PROGRESS_EVERY_S = 1.0
 
 
@@ -71,6 +71,8 @@ def run_slot(
         _train_with_checkpoints(study, trial, job, state)
     except BudgetError as error:
         return Infeasible(str(error))
+    if not isfinite(score := state.history[-1].score):
+        return Failed(f"{job.task.metric.name} is {score}; correct the metric")
     return _finished(study, state, job)
 
 
@@ -93,7 +95,7 @@ def _train_with_checkpoints(
         if now - shown >= PROGRESS_EVERY_S or epoch.epoch in (1, job.epochs):
             trial.set_user_attr("progress", progress(epoch, job.epochs))
             shown = now
-        if now - stored >= CHECKPOINT_EVERY_S and epoch.epoch < job.epochs:
+        if now - stored >= study.home.config.checkpoint_s and epoch.epoch < job.epochs:
             _store_checkpoint(study, trial, state)
             stored = now
 
@@ -111,7 +113,7 @@ def _store_checkpoint(study: Study, trial: optuna.Trial, state: TrainState) -> N
         study.home.store.remove(before)
 
 
-def _finished(study: Study, state: TrainState, job: Job) -> Finished:
+def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
     """Store the network, and take its cost from what was stored."""
     store = study.home.store
     graph, tensors = state.result()
@@ -119,6 +121,8 @@ def _finished(study: Study, state: TrainState, job: Job) -> Finished:
     model = store.put(pack_network(graph, tensors, network_notes(job, last.score)))
     stored = unpack_network(store[model])
     costs = job.cost_model(stored.graph)
+    if not job.budget.holds(costs.dense):
+        return Failed(f"the stored network costs {costs.dense}, over its {job.budget}")
     history = json.dumps([asdict(epoch) for epoch in state.history]).encode()
     return Finished(
         score=last.score,

@@ -12,7 +12,7 @@ from pruning.checkpoint import epoch_from_json, read_history
 from pruning.errors import CheckpointError
 from pruning.state import Epoch
 from search.errors import StoreError
-from search.front import finished_slots, hypervolumes, planes, point
+from search.front import hypervolumes, planes, points_of
 from search.objective import PRECISION
 from search.study import Study, slot_budget
 from tracking.records import (
@@ -51,7 +51,7 @@ def counts(study: Study) -> dict[str, int]:
 def study_record(study: Study) -> StudyRecord:
     """Everything there is to tell of a study."""
     facts = study.facts
-    finished = [point(trial) for trial in finished_slots(study)]
+    finished = points_of(study)
     on = planes(finished, facts["rises"])
     return StudyRecord(
         name=study.name,

@@ -78,6 +78,12 @@ def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
             f"budget.scale={config.scale}: a ladder needs factors above 0 and at most 1, "
             "such as scale=[0.5,0.25,0.12]"
         )
+    known = config.power.keys() <= set(FIELDS.values())
+    if not known or any(power < 0 for power in config.power.values()):
+        raise ConfigError(
+            f"budget.power={config.power}: give an exponent of at least 0 for "
+            f"{', '.join(FIELDS.values())}"
+        )
     powers = {name: config.power.get(short, 1.0) for name, short in FIELDS.items()}
     return [
         _budget(
@@ -134,4 +140,10 @@ def _budget(limits: Mapping[str, float | None]) -> Budget:
         for name, limit in limits.items()
         if limit is not None
     }
+    if not whole:
+        raise ConfigError(
+            "budget: nothing is limited; give flash, sram or latency, or a power above 0"
+        )
+    if below := [name for name, limit in whole.items() if limit <= 0]:
+        raise ConfigError(f"budget: {', '.join(below)} below 1 byte; raise the limit")
     return Budget(**whole)  # type: ignore[arg-type]

@@ -105,6 +105,20 @@ class Store(Mapping[str, bytes]):
             )
         return content
 
+    def read(self, digest: str) -> bytes:
+        """The blob of a digest that must be there.
+
+        Raises:
+            StoreError: it is damaged or missing.
+        """
+        try:
+            return self[digest]
+        except KeyError as error:
+            raise StoreError(
+                f"store: blob {digest[:12]} is missing; set storage.folder to where the "
+                "study's workers kept their store"
+            ) from error
+
     def remove(self, digest: str) -> None:
         """Forget a blob that nothing refers to any more."""
         self._backend.remove(digest)

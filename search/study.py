@@ -2,7 +2,8 @@
 
 Optuna's database is the truth. A slot is one trial under one number for ever: created WAITING
 with its budget, claimed by a compare-and-set to RUNNING, handed back to WAITING when its
-worker is gone, and told once.
+worker is gone, and told once. Claims and returns take turns under a lock, and a claimant signs
+before it claims, so that a running slot always names who runs it.
 """
 
 import hashlib
@@ -13,10 +14,9 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, final
 
@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import RESOURCES, Budget
 from search.config import Spec, StorageConfig
-from search.errors import StudyError
+from search.errors import ConfigError, StudyError
 from search.made import made
 from search.store import Folder, Store
 from tracking.address import Databases, locate
@@ -72,9 +72,29 @@ class Home:
         return lock(self.databases, name, timeout)
 
 
-def open_home(config: StorageConfig) -> Home:
-    """Locate the databases, and create what is missing."""
+def open_home(config: StorageConfig, create: bool = True) -> Home:
+    """Locate the databases, and create what is missing.
+
+    Raises:
+        ConfigError: a setting makes no sense. StudyError: nothing is there, and `create` is
+            false. DatabaseError: a database cannot be used.
+    """
+    if config.url is not None and "://" not in config.url:
+        raise ConfigError(
+            f"storage.url={config.url}: this is no URL; write postgresql://HOST:PORT/DATABASE, "
+            "or leave it out and give storage.folder for SQLite files"
+        )
+    if config.heartbeat_s < 1 or config.grace_s <= config.heartbeat_s:
+        raise ConfigError(
+            f"storage.heartbeat_s={config.heartbeat_s} storage.grace_s={config.grace_s}: a "
+            "heartbeat takes at least 1 second, and the grace must be longer than it"
+        )
     databases = locate(config.url or Path(config.folder), config.schema)
+    if not create and databases.folder and not (databases.folder / "optuna.db").exists():
+        raise StudyError(
+            f"there are no studies in {databases.folder}; run this where the sweep ran, or "
+            "give its storage.folder"
+        )
     prepare(databases)
     return Home(config, databases)
 
@@ -163,6 +183,19 @@ class Study:
         """Whether every slot is over."""
         return len(self.optuna.get_trials(deepcopy=False, states=OPEN)) == 0
 
+    def require_data(self, digest: str) -> None:
+        """Refuse data other than those the study was created with.
+
+        Raises:
+            StudyError: the digests differ.
+        """
+        if digest != self.facts["data_digest"]:
+            raise StudyError(
+                f"study={self.name}: the data have changed (digest {digest[:12]}, when it was "
+                f"created {self.facts['data_digest'][:12]}); bring the old data back, or "
+                "choose another name"
+            )
+
     # --- slots
 
     def add_slots(self, total: int, budgets: Sequence[Budget], seed: int) -> None:
@@ -175,60 +208,60 @@ class Study:
 
     def claim(self) -> optuna.Trial | None:
         """Take the first waiting slot, or None when no slot waits."""
-        for waiting in self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            try:
-                if not self._storage.set_trial_state_values(
-                    waiting._trial_id, TrialState.RUNNING
-                ):
-                    continue
-            except optuna.exceptions.UpdateFinishedTrialError:
-                continue
-            self._storage.record_heartbeat(waiting._trial_id)  # type: ignore[attr-defined]
-            self.optuna.sampler = self._sampler(waiting.number)
-            trial = optuna.Trial(self.optuna, waiting._trial_id)
-            trial.set_user_attr("owner", asdict(Owner.me()))
-            trial.set_user_attr("attempt", waiting.user_attrs.get("attempt", 0) + 1)
-            return trial
-        return None
+        if not self._in_state(TrialState.WAITING):
+            return None
+        with self._turn():
+            waiting = next(
+                (t for t in self._in_state(TrialState.WAITING) if self._took(t)), None
+            )
+        if waiting is None:
+            return None
+        self.optuna.sampler = sampler_for(self.spec, waiting.number)
+        return optuna.Trial(self.optuna, waiting._trial_id)
 
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """The configured sampler for one slot, seeded by the study's seed and the slot."""
-        digest = hashlib.sha256(f"{self.spec['seed']}/{number}".encode()).digest()
-        config = {**self.spec["sampler"], "seed": int.from_bytes(digest[:4], "big")}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return made(config, optuna.samplers.BaseSampler, "sampler")  # type: ignore[type-abstract]
+    def _took(self, waiting: FrozenTrial) -> bool:
+        """Sign a waiting slot and set it running."""
+        number, attempt = waiting._trial_id, waiting.user_attrs.get("attempt", 0) + 1
+        self._storage.set_trial_user_attr(number, "owner", asdict(Owner.me()))
+        self._storage.set_trial_user_attr(number, "attempt", attempt)
+        self._storage.record_heartbeat(number)  # type: ignore[attr-defined]
+        return self._storage.set_trial_state_values(number, TrialState.RUNNING)
 
-    def hand_back(self, trial_id: int) -> None:
-        """Make a running slot wait again, under its number and with all it knows."""
-        try:
-            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-        except optuna.exceptions.UpdateFinishedTrialError:
-            return  # its worker told it at the last moment
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        return self.optuna.get_trials(deepcopy=False, states=(state,))
+
+    def _turn(self) -> Any:
+        """The lock under which slots are claimed and handed back."""
+        return self.home.lock(f"claim-{self.key}")
+
+    def hand_back(self) -> list[int]:
+        """Make the slots of this process wait again; returns their numbers."""
+        return self._handed_back(
+            lambda trial: trial.user_attrs.get("owner") == asdict(Owner.me())
+        )
 
     def reap(self) -> list[int]:
         """Hand back the slots of workers that are gone; returns their numbers."""
-        stale = set(self._storage._get_stale_trial_ids(self.optuna._study_id))  # type: ignore[attr-defined]
-        reaped = []
-        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial._trial_id in stale or self._abandoned(trial):
-                self.hand_back(trial._trial_id)
-                reaped.append(trial.number)
-        return reaped
+        if not any(map(self._abandoned, self._in_state(TrialState.RUNNING))):
+            return []
+        return self._handed_back(self._abandoned)
+
+    def _handed_back(self, due: Callable[[FrozenTrial], bool]) -> list[int]:
+        """Make running slots wait again, under their numbers and with all they know."""
+        numbers = []
+        with self._turn():
+            for trial in filter(due, self._in_state(TrialState.RUNNING)):
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):  # told just now
+                    self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                    numbers.append(trial.number)
+        return numbers
 
     def _abandoned(self, trial: FrozenTrial) -> bool:
+        """Whether the owner is certainly gone, or has been silent for too long."""
         owner = trial.user_attrs.get("owner")
-        if owner is not None and not self._just_claimed(trial):
-            return Owner(**owner).gone()
-        # Claimed, and its worker died before it could say who it was.
-        since = (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
-        return since > self.home.config.grace_s
-
-    def _just_claimed(self, trial: FrozenTrial) -> bool:
-        """Whether the owner on record may be that of the attempt before."""
-        if trial.datetime_start is None:
+        if owner is not None and Owner(**owner).gone():
             return True
-        return (datetime.now() - trial.datetime_start).total_seconds() < 2.0
+        return trial._trial_id in self._storage._get_stale_trial_ids(self.optuna._study_id)  # type: ignore[attr-defined]
 
     def still_mine(self, trial: optuna.Trial) -> bool:
         """Whether this process still owns the slot."""
@@ -257,6 +290,19 @@ class Study:
             thread.join()
 
 
+def sampler_for(spec: Spec, number: int) -> optuna.samplers.BaseSampler:
+    """The configured sampler for one slot, seeded by the study's seed and the slot.
+
+    Raises:
+        ConfigError: the sampler group makes no sampler.
+    """
+    digest = hashlib.sha256(f"{spec['seed']}/{number}".encode()).digest()
+    config = {**spec["sampler"], "seed": int.from_bytes(digest[:4], "big")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return made(config, optuna.samplers.BaseSampler, "sampler")  # type: ignore[type-abstract]
+
+
 def create_study(
     home: Home, name: str, spec: Spec, objectives: Mapping[str, str], facts: Mapping[str, Any]
 ) -> Study:
@@ -268,6 +314,8 @@ def create_study(
     with home.lock(f"create-{name}"):
         if (existing := find_study(home, name, storage)) is not None:
             return existing
+        with suppress(KeyError):  # half-made: its creator was killed
+            optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(
             study_name=name,
             storage=storage,
@@ -283,19 +331,23 @@ def create_study(
 
 
 def find_study(home: Home, name: str, storage: RDBStorage | None = None) -> Study | None:
-    """The study of a name, or None."""
+    """The study of a name, or None; one that is half-made is none."""
     storage = storage or open_storage(home)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
-    if not study.user_attrs:  # its creator was killed before it had said anything
-        optuna.delete_study(study_name=name, storage=storage)
-        return None
-    if "format" not in study.user_attrs and "key" in study.user_attrs:
-        optuna.delete_study(study_name=name, storage=storage)
-        return None
-    return Study(home, study)
+    return None if _half_made(study) else Study(home, study)
+
+
+def _half_made(study: optuna.Study) -> bool:
+    """Whether a study's creator is still at it, or was killed meanwhile.
+
+    Somebody else's study without attributes is told by its trials: it must not be touched.
+    """
+    known = study.user_attrs
+    ours = not known or "key" in known
+    return ours and "format" not in known and not study.get_trials(deepcopy=False)
 
 
 def require_study(home: Home, name: str) -> Study:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,13 +18,14 @@ from typing import Any
 
 from pruning.allocate import require_reachable
 from pruning.budget import RESOURCES, Budget
+from pruning.state import TrainState
 from search.build import Blueprint
 from search.config import Spec, StorageConfig
 from search.errors import ConfigError, StudyError
 from search.mirroring import catch_up, mirror_until
 from search.space import budgets, check_space
-from search.study import Home, Study, create_study, find_study
-from search.worker import work
+from search.study import Home, Study, create_study, find_study, sampler_for
+from search.worker import Interrupted, work
 
 log = logging.getLogger("paring.sweep")
 OBJECTIVES = ("score", *RESOURCES, "macs")
@@ -49,8 +50,10 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
                 f"study={name}: there is none; add experiment=... or a model and data"
             )
         study = _created(home, name, spec)
-    elif spec is not None:
-        _require_same(study, spec)
+    else:
+        study.require_data(Blueprint(study.spec).data.digest)
+    if spec is not None:
+        _require_same(study, spec)  # somebody may have created it just before us
     wanted = total or study.spec["trials"] or len(study.facts["budgets"])
     made = [Budget(**limits) for limits in study.facts["budgets"]]
     study.add_slots(wanted, made, study.spec["seed"])
@@ -79,13 +82,26 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
         "tags": _tags(blueprint),
     }
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
-    blueprint.slot_job({}, made[0], typed.seed)  # and every setting must be readable
+    _try_out(blueprint, made[0])
     return create_study(home, name, spec, _directions(typed.objectives, task.rises), facts)
+
+
+def _try_out(blueprint: Blueprint, budget: Budget) -> None:
+    """Make what workers will make, so that a setting nobody can use is refused at once."""
+    sampler_for(blueprint.spec, 0)
+    start = blueprint.start
+    for job in (blueprint.dense_job(), blueprint.slot_job({}, budget, blueprint.spec["seed"])):
+        try:
+            TrainState.begin(start.graph, start.tensors, job)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"task.optimizer: {error}") from error
 
 
 def _directions(objectives: list[str], rises: bool) -> dict[str, str]:
     if unknown := [name for name in objectives if name not in OBJECTIVES]:
         raise ConfigError(f"objectives: unknown {unknown}; choose from {', '.join(OBJECTIVES)}")
+    if not objectives:
+        raise ConfigError(f"objectives: none; choose from {', '.join(OBJECTIVES)}")
     return {
         name: "maximize" if name == "score" and rises else "minimize" for name in objectives
     }
@@ -155,7 +171,7 @@ def run(study: Study, workers: int, threads: int) -> Iterator[None]:
     context = multiprocessing.get_context("spawn")
     storage = study.home.config
     logs = log_folder(storage, study.name)
-    with mirroring(storage, study.name):
+    with mirroring(storage, study.name) as mirror:
         crew = [_start(context, storage, study.name, threads, logs, n) for n in range(workers)]
         restarts = 0
         try:
@@ -176,7 +192,7 @@ def run(study: Study, workers: int, threads: int) -> Iterator[None]:
                     crew[index] = _start(context, storage, study.name, threads, logs, index)
         finally:
             _stop(crew)
-    if (obstacle := catch_up(study)) is not None:
+    if mirror.exitcode != 0 and (obstacle := catch_up(study)) is not None:
         log.warning("MLflow is behind, nothing is lost: %s", obstacle)
 
 
@@ -193,7 +209,8 @@ def _start(
 def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path) -> None:
     """A worker beside others on this machine: logs to a file, ends with its parent."""
     follow_parent(log_file)
-    work(storage, name, threads)
+    with suppress(Interrupted, KeyboardInterrupt):  # the slot has been handed back
+        work(storage, name, threads)
 
 
 def follow_parent(log_file: Path) -> None:
@@ -222,9 +239,14 @@ def log_folder(storage: StorageConfig, name: str) -> Path:
 
 
 @contextmanager
-def mirroring(storage: StorageConfig, name: str) -> Iterator[None]:
-    """A process that keeps MLflow in step while the block runs."""
+def mirroring(storage: StorageConfig, name: str) -> Iterator[BaseProcess]:
+    """A process that keeps MLflow in step while the block runs.
+
+    When the block has ended its exit code is 0 if MLflow has everything.
+    """
     logs = log_folder(storage, name)
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have their own
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     process = context.Process(
@@ -232,12 +254,13 @@ def mirroring(storage: StorageConfig, name: str) -> Iterator[None]:
     )
     process.start()
     try:
-        yield
+        yield process
     finally:
         stop.set()
         process.join(timeout=60)
         if process.is_alive():
             process.kill()
+            process.join()
 
 
 def local_mirror(storage: StorageConfig, name: str, stop: Any, log_file: Path) -> None:
@@ -245,7 +268,8 @@ def local_mirror(storage: StorageConfig, name: str, stop: Any, log_file: Path) -
     follow_parent(log_file)
     if hasattr(os, "nice"):
         os.nice(10)
-    mirror_until(storage, name, stop)
+    if not mirror_until(storage, name, stop):
+        raise SystemExit(1)
 
 
 def _stop(crew: list[BaseProcess]) -> None:

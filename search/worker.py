@@ -14,10 +14,12 @@ import optuna
 import torch
 
 from pruning.checkpoint import StoredNetwork, unpack_network
+from pruning.errors import CheckpointError
 from pruning.train import evaluate
 from search.build import Blueprint
 from search.config import StorageConfig
 from search.dense import ensure_dense
+from search.errors import StoreError
 from search.front import front_slots
 from search.objective import Failed, Outcome, run_slot, tell
 from search.study import Study, open_home, require_study
@@ -37,15 +39,25 @@ def work(storage: StorageConfig, name: str, threads: int) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     study = require_study(open_home(storage), name)
     blueprint = Blueprint(study.spec)
+    study.require_data(blueprint.data.digest)
     dense = ensure_dense(study, blueprint)
+    try:
+        _work_off(study, blueprint, dense)
+    except (Interrupted, KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        log.info("handed back: %s", study.hand_back())
+        raise
+    _score_front_on_test(study, blueprint)
+
+
+def _work_off(study: Study, blueprint: Blueprint, dense: StoredNetwork) -> None:
     while not study.over():
         study.reap()
         trial = study.claim()
         if trial is None:
             time.sleep(POLL_S)  # others are at work; one of them may yet be lost
-            continue
-        _attempt(study, trial, blueprint, dense)
-    _score_front_on_test(study, blueprint)
+        else:
+            _attempt(study, trial, blueprint, dense)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -56,14 +68,9 @@ def _attempt(
     study: Study, trial: optuna.Trial, blueprint: Blueprint, dense: StoredNetwork
 ) -> None:
     log.info("slot %d: attempt %d", trial.number, trial.user_attrs["attempt"])
-    try:
-        with study.heartbeat(trial):
-            outcome = _outcome(study, trial, blueprint, dense)
-            told = tell(study, trial, outcome)
-    except (Interrupted, KeyboardInterrupt):
-        study.hand_back(trial._trial_id)
-        log.info("slot %d: handed back", trial.number)
-        raise
+    with study.heartbeat(trial):
+        outcome = _outcome(study, trial, blueprint, dense)
+        told = tell(study, trial, outcome)
     log.info("slot %d: %s%s", trial.number, outcome, "" if told else " (taken by another)")
 
 
@@ -85,7 +92,11 @@ def _score_front_on_test(study: Study, blueprint: Blueprint) -> None:
             key = f"test/{trial.number}"
             if study.note(key) is None:
                 digest = trial.user_attrs["result"]["files"]["model.safetensors"]
-                network = unpack_network(study.home.store[digest])
+                try:
+                    network = unpack_network(study.home.store.read(digest))
+                except (StoreError, CheckpointError) as error:
+                    log.warning("slot %d: no test score: %s", trial.number, error)
+                    continue
                 job = blueprint.dense_job()
                 score = evaluate(network.graph, network.tensors, job, blueprint.data.test)
                 study.set_note(key, score)

@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
             f"trial={config.trial}: the number of a slot, as shown by paring front"
         )
     out = inside(Path.cwd(), config.out, "out")
-    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, checked_name(config.study))
     record = study_record(study)
     slot = finished_slot(record, config.trial)

@@ -24,7 +24,7 @@ OUTPUTS = ("table", "json", "csv", "html")
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", OUTPUTS)
-    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, checked_name(config.study))
     record = study_record(study)
     if output == "table":

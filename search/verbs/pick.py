@@ -18,7 +18,7 @@ from search.config import (
 )
 from search.errors import ConfigError
 from search.export import finished_slot, write_model
-from search.front import best_within, finished_slots, point
+from search.front import best_within, points_of
 from search.mirroring import catch_up
 from search.report import study_record
 from search.study import Study, open_home, require_study
@@ -32,13 +32,12 @@ from tracking.tables import duration, size
 @verb("pick")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     out = inside(Path.cwd(), config.out, "out")
     limits, who = _limits(config)
     alias = checked_name(config.alias or who, "alias").replace(".", "_")
     study = require_study(home, checked_name(config.study))
-    points = [point(trial) for trial in finished_slots(study)]
-    best = best_within(points, limits, study.facts["rises"])
+    best = best_within(points_of(study), limits, study.facts["rises"])
     record = study_record(study)
     slot = finished_slot(record, best.number)
     files = write_model(study, record, slot, out, "safetensors")

@@ -13,7 +13,7 @@ from tracking.server import serve
 @verb("serve")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     if home.config.tracking_uri is not None:
         raise ConfigError(
             f"storage.tracking_uri={home.config.tracking_uri}: there is a server already; "

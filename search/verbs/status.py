@@ -16,7 +16,7 @@ from search.verbs.choices import choose
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, checked_name(config.study))
     if output == "json":
         print(

@@ -1,14 +1,14 @@
 """`paring sweep`: create or continue a study, run local workers, show how it goes."""
 
+import signal
 import sys
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from search import sweep
-from search.config import Spec, StorageConfig, checked_name, cross
+from search.config import AcceleratorConfig, Spec, StorageConfig, call_from, cross
 from search.display import progress
-from search.errors import ConfigError
 from search.study import open_home
 from search.verb import verb
 
@@ -18,18 +18,16 @@ NEUTRAL = ("study", "trials", "workers", "storage", "debug", "accelerator.thread
 @verb("sweep")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    name = checked_name(config.study)
-    workers = int(config.workers)
-    if workers < 1:
-        raise ConfigError(f"workers={workers}: at least 1; others can join with paring worker")
-    if config.trials is not None and int(config.trials) < 1:
-        raise ConfigError(f"trials={config.trials}: at least 1")
+    call = call_from(config)
+    name = call.study
+    spec = Spec.from_config(config)
+    accelerator = cross(config.accelerator, AcceleratorConfig, "accelerator")
     home = open_home(cross(config.storage, StorageConfig, "storage"))
-    spec = Spec.from_config(config) if _asks_for_something() else None
-    study = sweep.prepare(home, name, spec, config.trials)
-    threads = sweep.threads_for(workers, config.accelerator.threads)
+    study = sweep.prepare(home, name, spec if _asks_for_something() else None, call.trials)
+    threads = sweep.threads_for(call.workers, accelerator.threads)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers hand their slots back
     with progress(study) as display:
-        for _ in sweep.run(study, workers, threads):
+        for _ in sweep.run(study, call.workers, threads):
             display()
     print(
         f"study {name} is complete: see it with  paring front study={name}  and  "

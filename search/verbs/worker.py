@@ -5,16 +5,23 @@ import logging
 from omegaconf import DictConfig
 
 from search import sweep, worker
-from search.config import StorageConfig, checked_name, cross
+from search.config import StorageConfig, call_from, cross
+from search.study import open_home, require_study
 from search.verb import verb
+
+log = logging.getLogger("paring")
 
 
 @verb("worker")
 def main(config: DictConfig) -> None:
     """Run the verb."""
     storage = cross(config.storage, StorageConfig, "storage")
-    name = checked_name(config.study)
-    threads = sweep.threads_for(max(1, int(config.workers)), int(config.threads))
-    logging.getLogger("paring").info("worker %s joins study %s", config.worker.index, name)
-    with sweep.mirroring(storage, name):
-        worker.work(storage, name, threads)
+    call = call_from(config)
+    threads = sweep.threads_for(call.workers, call.threads)
+    require_study(open_home(storage, create=False), call.study)
+    log.info("worker %s joins study %s", config.worker.index, call.study)
+    try:
+        with sweep.mirroring(storage, call.study):
+            worker.work(storage, call.study, threads)
+    except worker.Interrupted:
+        log.info("worker %s was asked to stop; its slot waits for another", config.worker.index)

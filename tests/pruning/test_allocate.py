@@ -1,6 +1,7 @@
 """From salience and budgets to widths."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -18,10 +19,10 @@ from pruning.allocate import (
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
-from pruning.gates import Gates, least_salient
+from pruning.gates import Gates
 from pruning.job import annealed
 
-NETS = ["resnet8", "ds_cnn", "mobilenet_v2"]
+NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
 METHODS = list(Method)
 
 
@@ -48,7 +49,7 @@ def model(request, small, device):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("part", [0.0, 0.05, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize("part", [0.0, 0.2, 1.0])
 def test_projection_meets_every_budget_exactly(model, method, part):
     gates = opened(model.graph)
     how = Allocation(method=method)
@@ -181,13 +182,14 @@ def test_differentiable_allocation_gives_more_to_what_is_worth_more(small, devic
     gates = opened(graph)
     groups = [g for g in graph.channels.groups if g.prunable]
     rich, poor = groups[4], groups[5]
-    gates.salience[rich.units] *= 10
-    gates.salience[poor.units] *= 0.01
+    index = [g.name for g in graph.channels.groups]
+    gates.importance[:] = 1.0
+    gates.importance[index.index(rich.name)] = 4.0
+    gates.importance[index.index(poor.name)] = 0.25
     final = share(model, 0.3)
     for step in range(20):
         allocate(gates, model, annealed(final, model.dense, step / 15), final, Allocation())
     ratio = gates.widths / gates.sizes
-    index = [g.name for g in graph.channels.groups]
     assert ratio[index.index(rich.name)] > ratio[index.index(poor.name)] + 0.1
 
 
@@ -196,7 +198,9 @@ def test_essential_groups_keep_a_floor(small, device):
     model = CostModel(graph, device)
     gates, final = opened(graph), share(model, 0.1)
     stem = graph.channels.groups[1]
-    gates.salience[stem.units] = 1e-6
+    gates.importance[:] = 1.0
+    gates.importance[1] = 0.0
+    assert stem.prunable
     how = Allocation(floor=0.75)
     for step in range(20):
         allocate(gates, model, annealed(final, model.dense, step / 15), final, how)
@@ -215,7 +219,7 @@ def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
         target = getattr(final, name)
         expected = getattr(begin, name) if start == "dense" else target
         assert values[0] == pytest.approx(expected)
-        assert all(a >= b >= target for a, b in zip(values, values[1:], strict=False))
+        assert all(a >= b >= target for a, b in pairwise(values))
         assert values[50:] == [target] * 11
     middle = annealed(Budget(flash_bytes=1000), model.dense, 0.5).flash_bytes
     dense = model.dense.flash_bytes
@@ -223,7 +227,7 @@ def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
     assert annealed(Budget(), model.dense, 0.3) == Budget()
 
 
-# -- gates ---------------------------------------------------------------------------------------
+# -- gates --
 
 
 def test_salience_is_a_running_mean_of_magnitudes(small):
@@ -251,14 +255,19 @@ def test_mask_gradient_is_the_first_order_change_of_the_loss(odd, network_of):
         )
 
 
-def test_least_salient_means(small):
+def test_half_of_a_group_is_its_more_salient_half(small):
     graph, _ = small("resnet8")
     gates = opened(graph)
-    gates.kept[graph.channels.groups[1].start] = False
-    means = least_salient(gates, graph.channels, 2)
-    for mean, group in zip(means.tolist(), graph.channels.groups, strict=True):
-        kept = gates.salience[group.units][gates.kept[group.units]]
-        assert mean == pytest.approx(sum(sorted(kept.tolist())[:2]) / min(2, len(kept)))
+    group = graph.channels.groups[1]
+    gates.kept[group.start + torch.argmax(gates.salience[group.units])] = False
+    mask = gates.half_of(group)
+    left = int(gates.kept[group.units].sum())
+    assert int(mask[group.units].sum()) == math.ceil(left / 2)
+    gone = gates.kept & ~mask
+    assert gates.salience[group.units][mask[group.units]].min() > gates.salience[gone].max()
+    others = torch.ones(len(mask), dtype=torch.bool)
+    others[group.units] = False
+    assert torch.equal(mask[others], gates.kept[others])
 
 
 def test_compact_keeps_the_order(small):

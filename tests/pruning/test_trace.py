@@ -137,7 +137,7 @@ def test_layers_over_vectors_and_sequences():
     agree(nn.Sequential(nn.Conv1d(2, 4, 3, padding="same"), nn.AdaptiveAvgPool1d(1)), 2, 9)
 
 
-def test_training_mode_is_the_modules_own(small):
+def test_training_mode_is_the_modules_own():
     """In training mode batch norm uses the batch, moves its statistics, and gradients agree."""
     torch.manual_seed(0)
     model = nn.Sequential(
@@ -265,7 +265,7 @@ REFUSED = {
     "no-momentum": (nn.BatchNorm2d(4, momentum=None), "momentum"),
     "even-same": (nn.Conv2d(4, 4, 2, padding="same"), "asymmetric"),
     "rank": (lambda x: x + x.mean((2, 3)), "different rank|cannot be traced"),
-    "returns-input-free-tensor": (lambda x: torch.zeros(2, 3), "constant operand|unknown"),
+    "returns-input-free-tensor": (lambda _: torch.zeros(2, 3), "constant operand|unknown"),
     "transposed": (nn.ConvTranspose2d(4, 2, 2), "unknown operator"),
     "layer-norm": (nn.LayerNorm(3), "unknown operator"),
 }  # fmt: skip

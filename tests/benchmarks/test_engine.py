@@ -1,0 +1,72 @@
+"""How much the engine costs beside training, as ratios within one run (make bench).
+
+Nothing is asserted of time: machines differ. The ratios are printed.
+"""
+
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from pruning import models
+from pruning.budget import Device
+from pruning.cost import CostModel
+from pruning.network import Network
+from pruning.trace import trace
+
+pytestmark = pytest.mark.bench
+
+MCU = Device(
+    name="mcu", core="cortex-m4", clock_hz=1e8, cycles_per_instruction=1.3,
+    flash_bytes=1 << 20, sram_bytes=1 << 18, reserved_flash_bytes=0, reserved_sram_bytes=0,
+)  # fmt: skip
+ZOO = {
+    "resnet8": (models.resnet8, (3, 32, 32)),
+    "resnet20": (models.resnet20, (3, 32, 32)),
+    "ds_cnn": (models.ds_cnn, (1, 49, 10)),
+    "mobilenet_v1": (models.mobilenet_v1, (3, 96, 96)),
+    "mobilenet_v2": (models.mobilenet_v2, (3, 32, 32)),
+    "vgg16": (models.vgg16, (3, 32, 32)),
+}
+
+
+def median_seconds(work: Callable[[], object], repeats: int = 9) -> float:
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return sorted(times)[repeats // 2]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_cost_and_gradient_beside_a_training_step(name, capsys):
+    make, shape = ZOO[name]
+    net = make()
+    began = time.perf_counter()
+    graph = trace(net, torch.zeros(shape))
+    traced = time.perf_counter() - began
+    network = Network(graph, net.state_dict()).train()
+    batch = torch.randn(64, *shape)
+
+    def train_step() -> None:
+        network(batch).square().mean().backward()
+
+    model = CostModel(graph, MCU)
+    widths = graph.channels.widths
+    steps = model.schedule(widths)
+
+    def cost_step() -> None:
+        point = torch.tensor(widths, dtype=torch.float64, requires_grad=True)
+        sum(model.resources(point, steps, 100.0).values()).backward()
+
+    step = median_seconds(train_step, 3)
+    exact, smooth = median_seconds(lambda: model.cost(widths)), median_seconds(cost_step)
+    with capsys.disabled():
+        print(
+            f"\n{name}: of a training step of 64: exact cost {exact / step:.2%}, "
+            f"cost with gradient {smooth / step:.2%}, tracing once {traced / step:.1f}x"
+        )
+    assert model.cost(widths).flash_bytes > 0

@@ -1,0 +1,401 @@
+"""Training: resumed is uninterrupted, budgets are kept, failures say so."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+from pruning.allocate import Allocation, Method
+from pruning.budget import Budget, Device
+from pruning.checkpoint import pack_network, pack_state, unpack_state
+from pruning.cost import CostModel
+from pruning.data import Augment, digits, synthetic
+from pruning.errors import BudgetError, DivergedError
+from pruning.graph import Graph
+from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning
+from pruning.network import Network
+from pruning.phases import magnitudes
+from pruning.tasks import Task, adamw, sgd
+from pruning.trace import trace
+from pruning.train import Epoch, TrainState, evaluate, train, widths_of
+
+RECIPE = (
+    Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.8)),
+    Phase(kind=PhaseKind.PRUNE, epochs=3, rate=(0.8, 0.5)),
+    Phase(kind=PhaseKind.FINETUNE, epochs=1, rate=(0.5, 0.0)),
+)
+
+
+class Tiny(nn.Module):
+    """A residual block, a depthwise convolution, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 10, 3, padding=1), nn.BatchNorm2d(10), nn.ReLU())
+        self.inner = nn.Sequential(
+            nn.Conv2d(10, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 10, 1, bias=False), nn.BatchNorm2d(10),
+        )  # fmt: skip
+        self.drop, self.last = nn.Dropout(0.2), nn.Linear(10 * 16, 4)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = torch.relu(x + self.inner(x))
+        return self.last(self.drop(nn.functional.max_pool2d(x, 2).flatten(1)))
+
+
+@cache
+def tiny() -> tuple[Graph, dict[str, torch.Tensor]]:
+    torch.manual_seed(1)
+    model = Tiny()
+    return trace(model, torch.zeros(1, 8, 8)), model.state_dict()
+
+
+def starting(job: Job) -> TrainState:
+    return TrainState.begin(*tiny(), job)
+
+
+def make_job(device: Device, **changes) -> Job:
+    job = Job(
+        data=synthetic(train=66, validation=32, test=32, noise=1.5),
+        task=Task(
+            optimizer=sgd(lr=0.05),
+            augment=Augment(shift=1, flip=True, noise=0.1, cutout=2),
+            batch_size=16,
+        ),
+        recipe=RECIPE,
+        seed=3,
+        device=device,
+        pruning=Pruning(every=2, remove_every=4, slack=0.05, settle=0.8),
+    )
+    dense = job.cost_model(starting(job).graph).dense
+    budget = Budget(
+        flash_bytes=int(dense.flash_bytes * 0.6),
+        sram_bytes=int(dense.sram_bytes * 0.7),
+        latency_ms=dense.latency_ms * 0.5,
+    )
+    return replace(job, **{"budget": budget, **changes})
+
+
+def timeless(epochs: list[Epoch]) -> list[Epoch]:
+    return [replace(epoch, seconds=0.0) for epoch in epochs]
+
+
+def snapshot(state: TrainState) -> bytes:
+    """Everything that is stored, but for the seconds."""
+    copy = TrainState(
+        state.network, state.optimizer, state.gates, state.start, state.epoch,
+        timeless(state.history),
+    )  # fmt: skip
+    return pack_state(copy)
+
+
+def pruning_by(method: Method) -> Pruning:
+    allocation = Allocation(method=method)
+    return Pruning(every=2, remove_every=3, slack=0.05, allocation=allocation)
+
+
+MOVED = Augment(shift=1, noise=0.2)
+PLAIN = sgd(lr=0.05, momentum=0.0, nesterov=False)
+VARIANTS = {
+    "sgd": {},
+    "adamw": {"task": Task(optimizer=adamw(), augment=MOVED, batch_size=16)},
+    "plain-sgd": {"task": Task(optimizer=PLAIN, batch_size=20)},
+    "uniform": {"pruning": pruning_by(Method.UNIFORM)},
+    "magnitude": {"pruning": pruning_by(Method.MAGNITUDE)},
+    "bf16": {"accelerator": Accelerator(precision="bf16")},
+}
+QUICK = ("sgd", "adamw")
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [*QUICK, *(pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS if v not in QUICK)],
+)
+def test_resumed_from_any_epoch_is_uninterrupted(device, variant):
+    job = make_job(device, **VARIANTS[variant])
+    whole = starting(job)
+    stored = [pack_state(whole)]
+    sizes = [whole.graph.channels.units]
+    for _ in train(whole, job):
+        stored.append(pack_state(whole))
+        sizes.append(whole.graph.channels.units)
+    assert [e.phase for e in whole.history] == ["dense", "prune", "prune", "prune", "finetune"]
+    assert sizes[4] < sizes[3] <= sizes[2] <= sizes[1] == sizes[0]
+    assert sizes[3] < sizes[0]  # channels were removed before the phase ended
+    wanted = snapshot(whole)
+    for epoch, content in enumerate(stored):
+        torch.manual_seed(epoch)  # whatever happened to the global generator
+        resumed = unpack_state(content, job)
+        assert resumed.epoch == epoch
+        rest = list(train(resumed, job))
+        assert timeless(rest) == timeless(whole.history[epoch:])
+        assert snapshot(resumed) == wanted
+
+
+def test_the_same_seed_gives_the_same_and_another_does_not(device):
+    job = make_job(device)
+    first, again = starting(job), starting(job)
+    other_job = replace(job, seed=4)
+    other = starting(other_job)
+    for state, task in ((first, job), (again, job), (other, other_job)):
+        list(train(state, task))
+    assert snapshot(first) == snapshot(again)
+    assert snapshot(first) != snapshot(other)
+
+
+def test_closing_the_generator_leaves_a_state_that_continues(device):
+    job = make_job(device)
+    whole, stopped = starting(job), starting(job)
+    list(train(whole, job))
+    run = train(stopped, job)
+    next(run)
+    next(run)
+    run.close()
+    assert stopped.epoch == 2
+    list(train(stopped, job))
+    assert snapshot(stopped) == snapshot(whole)
+    assert list(train(stopped, job)) == []  # nothing is left to do
+
+
+def test_leaving_the_loop_after_the_first_epoch(device):
+    job = make_job(device)
+    state = starting(job)
+    for epoch in train(state, job):
+        assert epoch.epoch == 1
+        break
+    assert (state.epoch, len(state.history)) == (1, 1)
+
+
+def test_records(device):
+    job = make_job(device)
+    state = starting(job)
+    dense = job.cost_model(state.graph).dense
+    epochs = list(train(state, job))
+    assert state.history == epochs
+    assert [e.epoch for e in epochs] == [1, 2, 3, 4, 5]
+    assert epochs[0].cost == dense
+    assert epochs[0].budget == epochs[-1].budget == job.budget
+    flash = [e.budget.flash_bytes for e in epochs[1:]]
+    assert flash == sorted(flash, reverse=True)
+    assert flash[0] < dense.flash_bytes
+    assert flash[-1] == job.budget.flash_bytes
+    for epoch in epochs:
+        assert 0 <= epoch.score <= 1
+        assert epoch.seconds > 0
+    last = epochs[-1]
+    graph, tensors = state.result()
+    assert last.widths == widths_of(graph)
+    assert last.cost == epochs[3].cost == job.cost_model(graph).dense
+    assert last.bottleneck == job.cost_model(graph).bottleneck(graph.channels.widths)
+    assert last.score == evaluate(graph, tensors, job, job.data.validation)
+    assert json.loads(json.dumps(asdict(last)))["phase"] == "finetune"
+
+
+def test_result_in_mid_phase_is_the_masked_network(device):
+    job = make_job(device)
+    state = starting(job)
+    run = train(state, job)
+    for _ in range(3):
+        epoch = next(run)
+    assert state.gates is not None
+    assert not state.gates.kept.all()
+    graph, tensors = state.result()
+    assert epoch.cost == job.cost_model(graph).dense
+    assert epoch.widths == widths_of(graph)
+    inputs = torch.randn(4, 1, 8, 8)
+    state.network.eval()
+    with torch.no_grad():
+        masked = state.network(inputs, state.gates.kept.float())
+        torch.testing.assert_close(
+            Network(graph, tensors).eval()(inputs), masked, rtol=1e-5, atol=1e-5
+        )
+
+
+def test_removal_keeps_what_the_optimizer_remembers(device):
+    """The momentum of a channel that stays is that of the channel, not of its neighbour."""
+    job = make_job(device)
+    state = starting(job)
+    next(train(state, job))
+    before = {
+        n: state.optimizer.state[p]["momentum_buffer"].clone()
+        for n, p in state.network.named_parameters()
+    }
+    from pruning.gates import Gates
+    from pruning.phases import _remove
+
+    state.gates = Gates.open(state.graph.channels)
+    kept = torch.ones(state.graph.channels.units, dtype=torch.bool).numpy()
+    group = next(g for g in state.graph.channels.groups if g.name == "inner.0")
+    kept[group.start + 2] = False
+    _remove(state, job, kept)
+    rows = [0, 1, 3, 4, 5, 6, 7]
+    after = {
+        n: state.optimizer.state[p]["momentum_buffer"]
+        for n, p in state.network.named_parameters()
+    }
+    assert torch.equal(after["inner/0/weight"], before["inner/0/weight"][rows])
+    assert torch.equal(after["inner/3/weight"], before["inner/3/weight"][rows])
+    assert torch.equal(after["inner/6/weight"], before["inner/6/weight"][:, rows])
+    assert torch.equal(after["inner/1/bias"], before["inner/1/bias"][rows])
+    assert torch.equal(after["last/weight"], before["last/weight"])
+    assert len(state.gates.kept) == state.graph.channels.units == len(kept) - 1
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_finished_networks_are_within_their_budget(device, method):
+    pruning = Pruning(every=2, remove_every=4, allocation=Allocation(method=method))
+    job = make_job(device, pruning=pruning)
+    state = starting(job)
+    last = list(train(state, job))[-1]
+    assert job.budget.holds(last.cost)
+    assert state.gates is None
+    assert state.graph.channels.widths == tuple(
+        last.widths.get(g.name, g.size) for g in state.graph.channels.groups
+    )
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_a_phase_too_short_for_any_update_still_ends_within_budget(device, method):
+    pruning = Pruning(every=1000, remove_every=1000, allocation=Allocation(method=method))
+    recipe = (Phase(kind=PhaseKind.PRUNE, epochs=1),)
+    job = make_job(device, pruning=pruning, recipe=recipe)
+    state = starting(job)
+    (epoch,) = train(state, job)
+    assert job.budget.holds(epoch.cost)
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from pruning.budget import Device
+from pruning.checkpoint import unpack_network
+from pruning.cost import CostModel
+stored = unpack_network(Path(sys.argv[1]).read_bytes())
+device = Device(**json.loads(sys.argv[2]))
+model = CostModel(stored.graph, device)
+sizes = {n: list(t.shape) for n, t in stored.tensors.items()}
+cost = model.dense
+print(json.dumps([cost.flash_bytes, cost.sram_bytes, cost.latency_ms, cost.macs, sizes]))
+"""
+
+
+@pytest.mark.slow
+def test_the_stored_file_is_within_budget_in_a_fresh_process(device, tmp_path):
+    job = make_job(device)
+    state = starting(job)
+    last = list(train(state, job))[-1]
+    graph, tensors = state.result()
+    (tmp_path / "network").write_bytes(pack_network(graph, tensors, {}))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path / "network", json.dumps(asdict(device))],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    flash, sram, latency, macs, sizes = json.loads(done.stdout)
+    assert (flash, sram, latency, macs) == (
+        last.cost.flash_bytes, last.cost.sram_bytes, last.cost.latency_ms, last.cost.macs,
+    )  # fmt: skip
+    assert flash <= job.budget.flash_bytes
+    assert sram <= job.budget.sram_bytes
+    assert latency <= job.budget.latency_ms
+    # And by hand: the tensors themselves are that small.
+    weights = [s for n, s in sizes.items() if n.endswith("weight") and len(s) > 1]
+    assert flash == sum(torch.Size(s).numel() + 9 * s[0] for s in weights)
+
+
+def test_a_diverging_run_says_so(device):
+    task = Task(optimizer=sgd(lr=1e30), batch_size=16)
+    job = make_job(device, task=task, recipe=(Phase(kind=PhaseKind.DENSE, epochs=3),))
+    with pytest.raises(
+        DivergedError, match=r"loss is (nan|inf) in epoch 1; lower the learning"
+    ):
+        list(train(starting(job), job))
+
+
+def test_a_budget_out_of_reach_is_an_error_of_the_phase(device):
+    job = make_job(device, budget=Budget(flash_bytes=10))
+    with pytest.raises(BudgetError, match="flash_bytes 10 is below the least reachable"):
+        list(train(starting(job), job))
+
+
+def test_learning_rate_follows_the_phases(device):
+    job = make_job(device)
+    assert Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.2)).rate_at(0.5) == pytest.approx(
+        0.6
+    )
+    assert [job.phase_at(e)[0].kind.value for e in range(5)] == [
+        "dense", "prune", "prune", "prune", "finetune",
+    ]  # fmt: skip
+    assert [job.phase_at(e)[1] for e in range(5)] == [0, 0, 1, 2, 0]
+    with pytest.raises(IndexError, match="after 5 epochs"):
+        job.phase_at(5)
+    state = starting(job)
+    list(train(state, job))
+    rates = {group["lr"] for group in state.optimizer.param_groups}
+    assert len(rates) == 1
+    assert 0 < rates.pop() < 0.05 * 0.5
+
+
+def test_magnitudes_are_scales_where_there_are_batch_norms(device):
+    job = make_job(device)
+    state = starting(job)
+    next(train(state, job))
+    graph, tensors = state.graph, state.network.tensors()
+    found = magnitudes(graph, tensors)
+    groups = {g.name: g for g in graph.channels.groups}
+    scales = (tensors["inner.1.weight"].abs() + tensors["inner.4.weight"].abs()) / 2
+    torch.testing.assert_close(found[groups["inner.0"].units], scales.detach())
+    rows = tensors["last.weight"].norm(dim=1)
+    torch.testing.assert_close(found[groups["last"].units], rows.detach())
+
+
+def test_magnitude_pruning_goes_by_magnitude_to_the_end(device):
+    """Gradients of the mask must not leak into the ranking of the magnitude baseline."""
+    pruning = Pruning(
+        every=1000, remove_every=1000, allocation=Allocation(method=Method.MAGNITUDE)
+    )
+    job = make_job(device, pruning=pruning, recipe=(Phase(kind=PhaseKind.PRUNE, epochs=1),))
+    job = replace(job, task=replace(job.task, optimizer=sgd(lr=0.0, weight_decay=0.0)))
+    state = starting(job)
+    scale = state.network.tensors()["inner.1.weight"]
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
+    scale.data.copy_((order + 1.0) / 10)
+    state.network.tensors()["inner.4.weight"].data.fill_(0.5)
+    list(train(state, job))
+    left = sorted((state.network.tensors()["inner.1.weight"] * 10).round().tolist())
+    assert 0 < len(left) < 8
+    assert left == list(range(9 - len(left), 9))
+
+
+@pytest.mark.slow
+def test_digits_are_learnt_under_a_tight_budget(device):
+    from pruning import models
+
+    torch.manual_seed(0)
+    model = models.resnet8(in_channels=1)
+    data = digits()
+    job = Job(
+        data=data,
+        task=Task(optimizer=adamw(), batch_size=64),
+        recipe=(
+            Phase(kind=PhaseKind.DENSE, epochs=5, rate=(1.0, 0.8)),
+            Phase(kind=PhaseKind.PRUNE, epochs=6, rate=(0.8, 0.5)),
+            Phase(kind=PhaseKind.FINETUNE, epochs=8, rate=(0.5, 0.0)),
+        ),
+        seed=0,
+        device=device,
+        pruning=Pruning(every=5, remove_every=20),
+    )
+    graph = trace(model, torch.zeros(data.input_shape))
+    dense = CostModel(graph, device).dense
+    job = replace(job, budget=Budget(flash_bytes=dense.flash_bytes // 8))
+    state = TrainState.begin(graph, model.state_dict(), job)
+    last = list(train(state, job))[-1]
+    assert job.budget.holds(last.cost)
+    assert last.score > 0.93

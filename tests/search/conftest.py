@@ -1,0 +1,134 @@
+"""A home of each kind, tiny studies in it, and the command line in this process."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from sqlalchemy import text
+from sqlalchemy.schema import DropSchema
+
+from search import cli
+from search.config import Spec, StorageConfig
+from search.study import Home, open_home
+from tracking import TrackingError, locate
+from tracking.database import connected
+
+POSTGRES = "postgresql://127.0.0.1:5432/test"
+FEW_DATA = [
+    "data._target_=pruning.data.synthetic",
+    "~data.validation_share",
+    "~data.test_share",
+    "+data.train=64",
+]
+TINY = [
+    *FEW_DATA,
+    "model.filters=4",
+    "task.batch_size=16",
+    "scale=[0.5,0.25]",
+    "method.phases.dense_epochs=2",
+    "method.phases.prune_epochs=1",
+    "method.phases.finetune_epochs=1",
+]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """The URL of a PostgreSQL server; a skip where there is none."""
+    url = os.environ.get("PARING_TEST_POSTGRES", POSTGRES)
+    try:
+        with connected(locate(url).optuna):
+            return url
+    except TrackingError as error:
+        pytest.skip(f"PARING_TEST_POSTGRES or {POSTGRES} cannot be reached: {error}")
+
+
+@pytest.fixture
+def on_postgres(postgres_url: str, tmp_path: Path) -> Iterator[StorageConfig]:
+    """Storage in schemas of its own, dropped afterwards."""
+    schema = f"paring_s{uuid4().hex[:12]}"
+    yield StorageConfig(folder=str(tmp_path / ".paring"), url=postgres_url, schema=schema)
+    with connected(locate(postgres_url, schema).optuna, autocommit=True) as connection:
+        connection.execute(text("SET lock_timeout = '10s'"))
+        for kind in ("optuna", "mlflow"):
+            connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> StorageConfig:
+    """Where studies live: each kind of database in turn."""
+    if request.param == "sqlite":
+        return StorageConfig(folder=str(tmp_path / ".paring"))
+    found: StorageConfig = request.getfixturevalue("on_postgres")
+    return found
+
+
+@pytest.fixture
+def home(storage: StorageConfig) -> Home:
+    return open_home(replace(storage, heartbeat_s=1, grace_s=600))
+
+
+@pytest.fixture(scope="session")
+def compose_spec() -> Callable[..., Spec]:
+    """The spec that `paring sweep` makes of overrides."""
+
+    def composed(*overrides: str) -> Spec:
+        GlobalHydra.instance().clear()
+        with initialize_config_module(version_base="1.3", config_module="search.conf"):
+            return Spec.from_config(compose("sweep", ["study=x", *overrides]))
+
+    return composed
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides for a sweep whose slots take a moment."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_spec(compose_spec: Callable[..., Spec]) -> Spec:
+    """A spec whose slots take a moment."""
+    return compose_spec(*TINY)
+
+
+@pytest.fixture
+def quiet_process() -> Iterator[None]:
+    """Put back what a verb or a worker changes in its process."""
+    path, argv, environment = list(sys.path), list(sys.argv), dict(os.environ)
+    handler = signal.getsignal(signal.SIGTERM)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    sys.path[:], sys.argv[:] = path, argv
+    for key in set(os.environ) - set(environment):
+        del os.environ[key]
+    signal.signal(signal.SIGTERM, handler)
+    root.handlers[:], root.level = handlers, level
+    GlobalHydra.instance().clear()
+
+
+Called = tuple[int, str, str]
+
+
+@pytest.fixture
+def paring(capsys: pytest.CaptureFixture[str], quiet_process: None) -> Callable[..., Called]:
+    """`paring VERB ...` in this process: exit code, stdout and stderr."""
+
+    def call(*arguments: str) -> Called:
+        GlobalHydra.instance().clear()
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return call

@@ -1,0 +1,415 @@
+"""Slots: created once, claimed by one, handed back whole, told by their owner."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from pruning.budget import Budget, Cost
+from search import study as module
+from search.config import Spec
+from search.errors import ConfigError, StudyError
+from search.objective import Failed, Finished, Infeasible, tell
+from search.study import (
+    Home,
+    Owner,
+    Study,
+    create_study,
+    find_study,
+    open_home,
+    open_storage,
+    require_study,
+    slot_budget,
+)
+
+DENSE = {"flash_bytes": 5000, "sram_bytes": 700, "latency_ms": 2.0, "macs": 50000}
+FACTS = {
+    "metric": "accuracy",
+    "rises": True,
+    "chance": 0.25,
+    "best": 1.0,
+    "dense_cost": DENSE,
+    "device_limits": {"flash_bytes": 1000, "sram_bytes": 500},
+    "budgets": [],
+    "data_digest": "d" * 64,
+    "tags": {},
+}
+OBJECTIVES = {"score": "maximize", "flash_bytes": "minimize", "sram_bytes": "minimize"}
+
+
+BUDGETS = (Budget(flash_bytes=900), Budget(flash_bytes=600), Budget(flash_bytes=300))
+FORK = multiprocessing.get_context("fork")
+COST = Cost(flash_bytes=800, sram_bytes=600, latency_ms=1.0, macs=10)
+
+
+def processes(body: Callable[..., None], count: int, *arguments: Any) -> list[int | None]:
+    """Run a function in so many processes at one moment; their exit codes."""
+    gate = FORK.Barrier(count)
+    crew = [FORK.Process(target=body, args=(gate, *arguments)) for _ in range(count)]
+    for one in crew:
+        one.start()
+    for one in crew:
+        one.join(60)
+    return [one.exitcode for one in crew]
+
+
+def reopened(home: Home, name: str = "s") -> Study:
+    """The study as another process sees it: with connections of its own."""
+    return require_study(open_home(home.config), name)
+
+
+def finished(**changes: Any) -> Finished:
+    whole = Finished(
+        score=0.9, cost=COST, widths={"a": 2}, bottleneck="a", files={}, seconds=1.0
+    )
+    return replace(whole, **changes)
+
+
+@pytest.fixture
+def study(home: Home, tiny_spec: Spec) -> Study:
+    """A study without slots, and with facts that nobody measured."""
+    return create_study(home, "s", tiny_spec, OBJECTIVES, FACTS)
+
+
+# --- studies
+
+
+def test_a_study_is_found_as_it_was_created(study: Study, home: Home, tiny_spec: Spec) -> None:
+    found = reopened(home)
+    assert (found.key, found.spec, dict(found.facts)) == (study.key, tiny_spec, FACTS)
+    assert found.objectives == tuple(OBJECTIVES)
+    assert [way.name for way in found.optuna.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+
+
+def test_creating_it_again_finds_it(study: Study, home: Home, tiny_spec: Spec) -> None:
+    assert create_study(home, "s", tiny_spec, OBJECTIVES, FACTS).key == study.key
+
+
+def test_there_is_none_of_another_name(study: Study, home: Home) -> None:
+    assert find_study(home, "other") is None
+    with pytest.raises(StudyError, match=r"study=other.*studies: s\b"):
+        require_study(home, "other")
+
+
+def test_a_half_made_study_is_none_and_is_made_anew(home: Home, tiny_spec: Spec) -> None:
+    half = optuna.create_study(study_name="s", storage=open_storage(home))
+    assert find_study(home, "s") is None
+    half.set_user_attr("key", "k")
+    assert find_study(home, "s") is None
+    assert half.user_attrs == {"key": "k"}  # looking deletes nothing: its creator may live
+    create_study(home, "s", tiny_spec, OBJECTIVES, FACTS)
+    assert reopened(home).spec == tiny_spec
+
+
+@pytest.mark.parametrize("noted", [{}, {"mine": 1}])
+def test_a_foreign_study_is_refused_and_left_alone(
+    home: Home, tiny_spec: Spec, noted: dict[str, int]
+) -> None:
+    theirs = optuna.create_study(study_name="s", storage=open_storage(home))
+    theirs.ask()
+    for key, value in noted.items():
+        theirs.set_user_attr(key, value)
+    with pytest.raises(StudyError, match="not made by paring"):
+        find_study(home, "s")
+    with pytest.raises(StudyError, match="not made by paring"):
+        create_study(home, "s", tiny_spec, OBJECTIVES, FACTS)
+    assert len(theirs.trials) == 1
+
+
+def test_changed_data_are_refused(study: Study) -> None:
+    study.require_data(FACTS["data_digest"])
+    with pytest.raises(StudyError, match="data have changed"):
+        study.require_data("e" * 64)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"url": "localhost/db"}, {"heartbeat_s": 0}, {"heartbeat_s": 5, "grace_s": 5}]
+)
+def test_a_senseless_storage_is_refused(home: Home, changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        open_home(replace(home.config, **changes))
+
+
+# --- slots are created once
+
+
+def test_slots_have_numbers_and_budgets_in_turn(study: Study, home: Home) -> None:
+    study.add_slots(7, BUDGETS, seed=3)
+    slots = reopened(home).slots()
+    assert [slot.number for slot in slots] == list(range(7))
+    assert [slot_budget(slot) for slot in slots] == [BUDGETS[i % 3] for i in range(7)]
+    assert {slot.state for slot in slots} == {TrialState.WAITING}
+    assert [slot.user_attrs["slot"]["seed"] for slot in slots] == [3] * 7
+
+
+@pytest.mark.parametrize(("total", "expected"), [(4, 4), (2, 4), (9, 9)])
+def test_only_a_larger_total_adds(study: Study, total: int, expected: int) -> None:
+    study.add_slots(4, BUDGETS, 0)
+    before = [slot.user_attrs["slot"] for slot in study.slots()]
+    study.add_slots(total, BUDGETS, 0)
+    slots = study.slots()
+    assert [slot.number for slot in slots] == list(range(expected))
+    assert [slot.user_attrs["slot"] for slot in slots[:4]] == before
+    assert slot_budget(slots[-1]) == BUDGETS[(expected - 1) % 3]
+
+
+def _add(gate: Any, home: Home, total: int) -> None:
+    found = reopened(home)
+    gate.wait()
+    found.add_slots(total, BUDGETS, 0)
+
+
+def test_two_creators_make_no_doubles(study: Study, home: Home) -> None:
+    assert processes(_add, 2, home, 12) == [0, 0]
+    slots = study.slots()
+    assert [slot.number for slot in slots] == list(range(12))
+    assert [slot.user_attrs["slot"]["number"] for slot in slots] == list(range(12))
+    assert [slot_budget(slot) for slot in slots] == [BUDGETS[i % 3] for i in range(12)]
+
+
+# --- a slot is claimed by one
+
+
+def test_the_first_waiting_slot_is_claimed(study: Study) -> None:
+    study.add_slots(2, BUDGETS, 0)
+    trial = study.claim()
+    assert trial is not None
+    assert trial.number == 0
+    assert trial.user_attrs["attempt"] == 1
+    assert trial.user_attrs["owner"] == asdict(Owner.me())
+    assert [slot.state.name for slot in study.slots()] == ["RUNNING", "WAITING"]
+    assert study.still_mine(trial)
+    assert not study.over()
+
+
+def test_nothing_is_claimed_where_nothing_waits(study: Study) -> None:
+    assert study.claim() is None
+    assert study.over()
+
+
+def _claim_all(gate: Any, home: Home, taken: Any) -> None:
+    found = reopened(home)
+    gate.wait()
+    while (trial := found.claim()) is not None:
+        taken.put((trial.number, os.getpid()))
+
+
+def test_processes_claim_every_slot_once(study: Study, home: Home) -> None:
+    study.add_slots(16, BUDGETS, 0)
+    taken = FORK.SimpleQueue()
+    assert processes(_claim_all, 3, home, taken) == [0, 0, 0]
+    claims = dict(taken.get() for _ in range(16))
+    assert taken.empty()
+    assert sorted(claims) == list(range(16))
+    for slot in study.slots():
+        assert slot.user_attrs["owner"]["pid"] == claims[slot.number]
+        assert slot.user_attrs["attempt"] == 1
+
+
+def test_threads_claim_every_slot_once(study: Study, home: Home) -> None:
+    study.add_slots(8, BUDGETS, 0)
+    numbers: list[int] = []
+
+    def claim_all() -> None:
+        found = reopened(home)
+        while (trial := found.claim()) is not None:
+            numbers.append(trial.number)
+
+    crew = [threading.Thread(target=claim_all) for _ in range(3)]
+    for one in crew:
+        one.start()
+    for one in crew:
+        one.join()
+    assert sorted(numbers) == list(range(8))
+
+
+# --- a slot is handed back whole
+
+
+def test_a_slot_handed_back_keeps_what_it_knows(study: Study, home: Home) -> None:
+    study.add_slots(2, BUDGETS, 0)
+    trial = study.claim()
+    assert trial is not None
+    lr = trial.suggest_float("task.optimizer.lr", 0.01, 1.0, log=True)
+    trial.set_user_attr("checkpoint", "c")
+    assert study.hand_back() == [0]
+    waiting = study.slots()[0]
+    assert waiting.state is TrialState.WAITING
+    again = reopened(home).claim()
+    assert again is not None
+    assert (again.number, again.user_attrs["attempt"]) == (0, 2)
+    assert again.suggest_float("task.optimizer.lr", 0.01, 1.0, log=True) == lr
+    assert again.user_attrs["checkpoint"] == "c"
+    assert again.user_attrs["slot"] == waiting.user_attrs["slot"]
+    assert len(study.slots()) == 2
+
+
+def _claim_and_hold(gate: Any, home: Home) -> None:
+    assert reopened(home).claim() is not None
+    gate.wait()
+    signal.pause()
+
+
+def killed_owner(home: Home) -> None:
+    """Let a process claim a slot, then kill it."""
+    gate = FORK.Barrier(2)
+    child = FORK.Process(target=_claim_and_hold, args=(gate, home))
+    child.start()
+    gate.wait(60)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+
+
+def test_the_slot_of_a_killed_process_goes_back_at_once(study: Study, home: Home) -> None:
+    study.add_slots(3, BUDGETS, 0)
+    mine = study.claim()
+    assert mine is not None
+    killed_owner(home)
+    assert [slot.state.name for slot in study.slots()] == ["RUNNING", "RUNNING", "WAITING"]
+    assert study.reap() == [1]
+    assert [slot.state.name for slot in study.slots()] == ["RUNNING", "WAITING", "WAITING"]
+    assert study.reap() == []
+    assert study.still_mine(mine)
+    assert study.hand_back() == [0]  # what others run is not handed back
+    killed_owner(home)
+    assert study.reap() == [0]  # although it was claimed a moment ago, in a second attempt
+
+
+def _die_before_claiming(gate: Any, home: Home) -> None:
+    found = reopened(home)
+    found._storage.set_trial_state_values = _die  # type: ignore[method-assign, assignment]
+    gate.wait()
+    found.claim()
+
+
+def _die_after_claiming(gate: Any, home: Home) -> None:
+    module.sampler_for = _die  # type: ignore[assignment]
+    found = reopened(home)
+    gate.wait()
+    found.claim()
+
+
+def _die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("body", [_die_before_claiming, _die_after_claiming])
+def test_a_claimant_may_be_killed_at_any_instruction(
+    study: Study, home: Home, body: Callable[..., None]
+) -> None:
+    study.add_slots(1, BUDGETS, 0)
+    assert processes(body, 1, home) == [-signal.SIGKILL]
+    study.reap()
+    trial = study.claim()
+    assert trial is not None
+    assert trial.number == 0
+    assert study.still_mine(trial)
+
+
+def test_a_silent_owner_on_another_host_loses_its_slot(study: Study) -> None:
+    study.add_slots(1, BUDGETS, 0)
+    trial = study.claim()
+    assert trial is not None
+    trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
+    assert study.reap() == []  # its heart beats
+    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'")
+        )
+    assert study.reap() == [0]
+    assert study.slots()[0].state is TrialState.WAITING
+
+
+def test_the_heart_beats_while_a_slot_is_worked_on(study: Study) -> None:
+    study.add_slots(1, BUDGETS, 0)
+    trial = study.claim()
+    assert trial is not None
+    beaten = threading.Event()
+    record = study._storage.record_heartbeat  # type: ignore[attr-defined]
+
+    def beat(number: int) -> None:
+        record(number)
+        beaten.set()
+
+    study._storage.record_heartbeat = beat  # type: ignore[attr-defined]
+    with study.heartbeat(trial):
+        assert beaten.wait(30)
+
+
+def test_a_process_with_a_reused_id_is_not_the_owner() -> None:
+    me = Owner.me()
+    assert not me.gone()
+    assert replace(me, started=me.started - 100).gone()
+    assert not replace(me, host="elsewhere", pid=1 << 30).gone()
+    assert replace(me, pid=1 << 30).gone()
+
+
+# --- a slot is told once, by its owner
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (finished(), TrialState.COMPLETE),
+        (Infeasible("too tight"), TrialState.PRUNED),
+        (Failed("no"), TrialState.FAIL),
+    ],
+)
+def test_an_outcome_is_told(study: Study, home: Home, outcome: Any, state: TrialState) -> None:
+    study.add_slots(1, BUDGETS, 0)
+    trial = study.claim()
+    assert trial is not None
+    assert study.slots()[0].constraints == {}
+    checkpoint = home.store.put(b"state")
+    trial.set_user_attr("checkpoint", checkpoint)
+    assert tell(study, trial, outcome)
+    told = reopened(home).slots()[0]
+    assert told.state is state
+    assert checkpoint not in home.store
+    assert study.over()
+    assert study.claim() is None
+    assert not tell(study, trial, outcome)
+    if state is TrialState.COMPLETE:
+        assert told.values == [0.9, 800, 600]
+        assert told.constraints == {"device.flash_bytes": -200, "device.sram_bytes": 100}
+    else:
+        assert told.user_attrs["reason"] == outcome.reason
+
+
+def test_nobody_tells_for_another(study: Study) -> None:
+    study.add_slots(1, BUDGETS, 0)
+    trial = study.claim()
+    assert trial is not None
+    trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
+    assert not tell(study, trial, finished())
+    slot = study.slots()[0]
+    assert slot.state is TrialState.RUNNING
+    assert "result" not in slot.user_attrs
+    assert slot.constraints == {}
+
+
+def test_a_slot_handed_back_cannot_be_told(study: Study) -> None:
+    study.add_slots(1, BUDGETS, 0)
+    trial = study.claim()
+    assert trial is not None
+    study.hand_back()
+    assert not tell(study, trial, finished())
+    assert study.slots()[0].state is TrialState.WAITING
+
+
+def test_an_interrupt_after_telling_loses_nothing(study: Study) -> None:
+    study.add_slots(1, (Budget(),), 0)
+    trial = study.claim()
+    assert trial is not None
+    assert tell(study, trial, finished())
+    assert study.hand_back() == []
+    assert study.slots()[0].state is TrialState.COMPLETE
