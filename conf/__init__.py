@@ -1,0 +1,1 @@
+"""Configs: values only; their shape is defined in search.config."""

@@ -12,17 +12,14 @@ repeated and grouped channels alike.
 
 # ruff: noqa: ARG001 - the rules of a table all take the same arguments
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import UnsupportedOperatorError
-
-if TYPE_CHECKING:
-    from pruning.graph import Graph, Operator
+from pruning.records import INPUT, Operator, Shape
 
 Ids = NDArray[np.int64]
 
@@ -89,10 +86,10 @@ class _Atoms:
                 self.parent[high] = low
 
 
-Rule = Callable[["Operator", list[Ids], _Atoms], Ids]
+Rule = Callable[[Operator, list[Ids], _Atoms], Ids]
 
 
-def _convolution(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _convolution(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     out = atoms.fresh(operator.shape[0])
     groups = operator.attributes.get("groups", 1)
     by_group_in, by_group_out = inputs[0].reshape(groups, -1), out.reshape(groups, -1)
@@ -106,22 +103,22 @@ def _convolution(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
     return out
 
 
-def _same(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _same(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     return inputs[0]
 
 
-def _elementwise(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _elementwise(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     if operator.attributes.get("spread"):  # one channel meets all: it is tied to none of them
         return inputs[int(operator.attributes["widest"])]
     atoms.tie(inputs[0], inputs[1])
     return inputs[0]
 
 
-def _concat(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _concat(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     return np.concatenate(inputs)
 
 
-def _flatten(operator: "Operator", inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _flatten(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     return np.repeat(inputs[0], operator.shape[0] // len(inputs[0]))
 
 
@@ -140,12 +137,17 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def find_channels(graph: "Graph") -> Channels:
-    """The units, groups and layouts of a graph."""
+def find_channels(
+    input_shape: Shape,
+    operators: Sequence[Operator],
+    outputs: Sequence[str],
+    keep: Sequence[str],
+) -> Channels:
+    """The units, groups and layouts of a graph; channels of `keep` and outputs are fixed."""
     atoms = _Atoms()
-    layout: dict[str, Ids] = {"input": atoms.fresh(graph.input_shape[0])}
+    layout: dict[str, Ids] = {INPUT: atoms.fresh(input_shape[0])}
     sharing: dict[str, Operator] = {}
-    for operator in graph.operators:
+    for operator in operators:
         if operator.kind not in RULES:
             raise UnsupportedOperatorError(
                 f"operator {operator.name}: no rule for {operator.kind}"
@@ -159,11 +161,10 @@ def find_channels(graph: "Graph") -> Channels:
     roots = np.array([atoms.root(atom) for atom in range(len(atoms.parent))])
     layout = {name: roots[ids] for name, ids in layout.items()}
     fixed = np.zeros(len(roots), dtype=bool)
-    for name in ("input", *graph.outputs, *graph.keep):
+    # A softmax normalises over channels: without one of them the rest would change.
+    normalised = [operator.name for operator in operators if operator.kind == "softmax"]
+    for name in (INPUT, *outputs, *keep, *normalised):
         fixed[layout[name]] = True
-    for operator in graph.operators:
-        if operator.kind == "softmax":  # normalises over channels: the rest would change
-            fixed[layout[operator.name]] = True
     return _grouped(layout, fixed)
 
 

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from pruning.budget import Cost, Device
-from pruning.graph import INPUT, Graph
+from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
 from pruning.memory import PUBLISHED, Conventions, Step, schedule
+from pruning.records import INPUT
 from pruning.work import Encoding, Work, flash, instructions, macs
 
 __all__ = ["CostModel", "Encoding", "KernelCost", "published"]

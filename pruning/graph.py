@@ -1,45 +1,15 @@
 """A network as data: operators, the shapes they make, and the channels they share.
 
 A `Graph` holds no weights and no Python code: operators name their parameters, and whoever
-executes the graph brings a mapping from names to tensors. Shapes leave the batch out, so a
-feature map is (channels, height, width) and a feature vector is (channels,).
+executes the graph brings a mapping from names to tensors.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from pruning.channels import Channels, find_channels
-
-Shape = tuple[int, ...]
-INPUT = "input"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """One step of a network. Its output value bears its name.
-
-    `parameters` maps roles ("weight", "bias", "mean", "variance") to tensor names.
-    `attributes` holds JSON values only (strides, paddings, epsilon, ...).
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    shape: Shape
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The kind, or the function of an activation."""
-        return str(self.attributes.get("function", self.kind))
-
-    @property
-    def elements_per_channel(self) -> int:
-        """How many numbers one channel of the output holds."""
-        return prod(self.shape[1:])
+from pruning.records import INPUT, Operator, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +27,8 @@ class Graph:
     channels: Channels = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", find_channels(self))
+        channels = find_channels(self.input_shape, self.operators, self.outputs, self.keep)
+        object.__setattr__(self, "channels", channels)
 
     def __getitem__(self, name: str) -> Operator:
         return next(operator for operator in self.operators if operator.name == name)

@@ -8,7 +8,8 @@ buffers between them: the unit in which work, memory and time are counted.
 from dataclasses import dataclass, replace
 from math import prod
 
-from pruning.graph import INPUT, Graph, Operator
+from pruning.graph import Graph
+from pruning.records import INPUT, Operator
 
 CLAMPS = ("relu", "relu6")
 FOLDING = ("conv", "linear")

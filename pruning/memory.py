@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from pruning.graph import INPUT
 from pruning.kernels import Kernel
+from pruning.records import INPUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning.graph import INPUT, Graph, Operator
+from pruning.graph import Graph
+from pruning.records import INPUT, Operator
 
 Tensors = Mapping[str, Tensor]
 Execute = Callable[[Operator, list[Tensor], Tensors, bool], Tensor]

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pruning.allocate import Method, allocate, project
+from pruning.allocate import Method, allocate
 from pruning.channels import Channels
 from pruning.gates import Gates
 from pruning.graph import Graph
 from pruning.job import Job, annealed
 from pruning.network import Network, Tensors, first
+from pruning.project import project
 from pruning.shrink import Kept, kept_axes, shrink_graph, shrink_tensors
 from pruning.state import TrainState, load_optimizer, make_optimizer, optimizer_tensors
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pruning.graph import INPUT, Graph, Operator
+from pruning.graph import Graph
 from pruning.kernels import FOLDING, fuse
 from pruning.network import execute
+from pruning.records import INPUT, Operator
 
 LEVELS = 255
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pruning.channels import Channels, Ids
-from pruning.graph import Graph, Operator
+from pruning.graph import Graph
+from pruning.records import Operator
 
 Kept = NDArray[np.bool_]  # one entry per unit
 Axes = dict[str, tuple[Ids, ...]]  # tensor name -> the indices kept along its leading axes

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from pruning.errors import UnsupportedOperatorError
-from pruning.graph import INPUT, Graph, Operator
+from pruning.graph import Graph
 from pruning.operators import (
     BATCH,
     COPIES,
@@ -27,6 +27,7 @@ from pruning.operators import (
     shape_of,
     unsupported,
 )
+from pruning.records import INPUT, Operator
 
 ROLES = {
     "weight": "weight",

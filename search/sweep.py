@@ -16,8 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from pruning.allocate import require_reachable
 from pruning.budget import RESOURCES, Budget
+from pruning.reach import require_reachable
 from pruning.state import TrainState
 from search.build import Blueprint
 from search.config import Spec, StorageConfig

@@ -7,9 +7,9 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.table import Table
 
-from pruning.allocate import least_cost
 from pruning.budget import RESOURCES
 from pruning.cost import CostModel
+from pruning.reach import least_cost
 from search.build import Blueprint
 from search.config import Spec
 from search.display import wide_console

@@ -6,21 +6,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pruning.allocate import (
-    Allocation,
-    Method,
-    allocate,
-    least_cost,
-    least_widths,
-    project,
-    require_reachable,
-    uniform_ratio,
-)
+from pruning.allocate import Allocation, Method, allocate
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
 from pruning.gates import Gates
 from pruning.job import annealed
+from pruning.project import project
+from pruning.reach import least_cost, least_widths, require_reachable, uniform_ratio
 
 NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
 METHODS = list(Method)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from pruning.graph import INPUT, Graph, Operator
+from pruning.graph import Graph
+from pruning.records import INPUT, Operator
 
 ODD = ["excite", "stacked", "multiplier", "waves", "spread", "overwriting"]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruning.cost import CostModel
-from pruning.graph import INPUT, Operator
 from pruning.kernels import Kernel, fuse
 from pruning.memory import Conventions, schedule
+from pruning.records import INPUT, Operator
 from pruning.shrink import shrink_graph
 from pruning.trace import trace
 

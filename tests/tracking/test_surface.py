@@ -20,8 +20,8 @@ RECORDS = {
     "SlotRecord", "State", "StudyRecord",
 }  # fmt: skip
 DEEDS = {
-    "Mirror", "check", "front_csv", "front_object", "front_page", "front_rows", "locate", "lock",
-    "mask", "prepare", "register", "serve", "serving",
+    "Mirror", "check", "front_csv", "front_object", "front_page", "front_rows", "locate",
+    "lock", "mask", "prepare", "register", "serve", "serving",
 }  # fmt: skip
 
 

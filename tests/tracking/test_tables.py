@@ -21,7 +21,10 @@ def test_the_three_tables_agree(make_study: MakeStudy) -> None:
     assert rows[1]["budget_sram_bytes"] is None
     whole = json.loads(json.dumps(front_object(study, {0: "r0"})))
     assert whole["schema"] == "paring.front/1"
-    assert [(entry["trial"], entry["run_id"]) for entry in whole["front"]] == [(1, None), (0, "r0")]
+    assert [(entry["trial"], entry["run_id"]) for entry in whole["front"]] == [
+        (1, None),
+        (0, "r0"),
+    ]
     assert whole["front"][1]["costs"]["estimated"]["flash_bytes"] == 30000
     assert whole["front"][1]["costs"]["measured"] is None
     assert whole["trials"]["complete"] == 2

@@ -1,0 +1,66 @@
+"""What budgets can be met at all, and by which common keep ratio."""
+
+from torch import Tensor
+
+from pruning.budget import Budget, Cost
+from pruning.cost import CostModel
+from pruning.errors import BudgetError
+
+
+def least_widths(model: CostModel) -> list[int]:
+    """The smallest widths the engine goes to: one channel in every prunable group."""
+    return [1 if group.prunable else group.size for group in model.graph.channels.groups]
+
+
+def least_cost(model: CostModel) -> Cost:
+    """The cost at the smallest widths: no budget below it can be met."""
+    return model.cost(least_widths(model))
+
+
+def require_reachable(model: CostModel, budget: Budget) -> None:
+    """Refuse a budget that no width meets, before any training.
+
+    Raises:
+        BudgetError: naming each limit, the least reachable cost and the kernel to blame.
+    """
+    least = least_cost(model)
+    if budget.holds(least):
+        return
+    lines = model.explain(least_widths(model))
+    blame = {
+        "flash_bytes": max(lines, key=lambda line: line.flash_bytes),
+        "sram_bytes": max(lines, key=lambda line: line.live_bytes),
+        "latency_ms": max(lines, key=lambda line: line.latency_ms),
+    }
+    missed = [
+        f"{name} {budget.limits[name]:g} is below the least reachable {getattr(least, name):g} "
+        f"(most of it in {blame[name].name})"
+        for name, over in budget.overshoot(least).items()
+        if over > 0
+    ]
+    raise BudgetError(
+        "budget out of reach with one channel in every group: "
+        + "; ".join(missed)
+        + ". Raise the limit, use a smaller input, or another network."
+    )
+
+
+def uniform_ratio(model: CostModel, sizes: Tensor, budget: Budget) -> float:
+    """The largest common keep ratio whose rounded widths meet the budget, to 1e-3."""
+    low, high = 0.0, 1.0
+    if budget.holds(model.cost(scaled_widths(model, sizes, 1.0))):
+        return 1.0
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        fits = budget.holds(model.cost(scaled_widths(model, sizes, middle)))
+        low, high = (middle, high) if fits else (low, middle)
+    return low
+
+
+def scaled_widths(model: CostModel, sizes: Tensor, ratio: float) -> list[int]:
+    """Widths at one keep ratio for every prunable group, rounded down, at least 1."""
+    groups = model.graph.channels.groups
+    return [
+        max(1, min(group.size, int(ratio * int(size)))) if group.prunable else group.size
+        for group, size in zip(groups, sizes, strict=True)
+    ]

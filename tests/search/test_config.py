@@ -1,0 +1,247 @@
+"""From YAML to frozen values: every config composes, and nonsense is refused by its path."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from pruning.budget import Budget
+from search.cli import VERBS
+from search.config import (
+    BudgetConfig,
+    DeviceConfig,
+    Spec,
+    call_from,
+    checked_name,
+    cross,
+    device_from,
+    inside,
+    one_budget,
+)
+from search.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+GROUPS = sorted(
+    (path.parent.name, path.stem)
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name != "hydra"
+)
+NEEDED = {
+    "custom": ["_target_=x.Y"],
+    "cifar10": ["folder=x"],
+    "idx": ["folder=x"],
+    "npz": ["path=x"],
+    "speech_commands": ["path=x"],
+}
+composed = Callable[..., Spec]
+
+
+@pytest.mark.parametrize(("group", "choice"), GROUPS)
+def test_every_choice_composes(compose_spec: composed, group: str, choice: str) -> None:
+    needed = [f"{group}.{rest}" for rest in NEEDED.get(choice, [])]
+    if (group, choice) == ("experiment", "cifar10"):
+        needed = ["data.folder=x"]
+    spec = compose_spec(f"{group}={choice}", *needed)
+    assert spec.typed().method.phases.prune_epochs > 0
+
+
+def test_every_config_is_a_verb_or_common() -> None:
+    assert {path.stem for path in CONF.glob("*.yaml")} == {*VERBS, "common"}
+
+
+def test_experiments_begin_with_their_command() -> None:
+    for path in (CONF / "experiment").glob("*.yaml"):
+        package, command = path.read_text().splitlines()[:2]
+        assert package == "# @package _global_"
+        assert command.startswith("# paring sweep study=")
+        assert f"experiment={path.stem}" in command
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "device").glob("*.yaml")), ids=lambda p: p.stem)
+def test_devices_are_named_after_their_file_and_name_a_source(path: Path) -> None:
+    values = yaml.safe_load(path.read_text())
+    device = device_from(cross(OmegaConf.create(values), DeviceConfig, "device"))
+    assert device.name == path.stem
+    assert device.source
+    assert all(limit > 0 for limit in device.budget.limits.values())
+    assert device.milliseconds(1e6) > 0
+
+
+def test_a_spec_survives_its_storage(compose_spec: composed) -> None:
+    import json
+
+    spec = compose_spec("experiment=demo", "budget=grid", "budget.flash=['12 %',4096]")
+    again = Spec(json.loads(json.dumps(dict(spec.values))))
+    assert again == spec
+    assert again.typed() == spec.typed()
+    assert yaml.safe_load(spec.yaml()) == spec.values
+    assert spec["trials"] == 24
+    assert "storage" not in spec.values
+
+
+def test_no_secret_is_in_a_spec(
+    compose_spec: composed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hush-hush")
+    assert "hush-hush" not in compose_spec("storage=postgres").yaml()
+
+
+def test_values_are_replaced_by_path(tiny_spec: Spec) -> None:
+    before = tiny_spec.yaml()
+    other = tiny_spec.replaced({"task.optimizer.lr": 0.5, "method.phases.rate": 0.25})
+    assert other["task"]["optimizer"]["lr"] == 0.5
+    assert other.typed().method.phases.rate == 0.25
+    assert tiny_spec.yaml() == before
+    assert (
+        other.replaced(
+            {
+                "task.optimizer.lr": tiny_spec["task"]["optimizer"]["lr"],
+                "method.phases.rate": tiny_spec.typed().method.phases.rate,
+            }
+        )
+        == tiny_spec
+    )
+
+
+@pytest.mark.parametrize("path", ["task.optimiser.lr", "lr", "task.optimizer.lr.x", "trials"])
+def test_a_path_to_nothing_is_refused(tiny_spec: Spec, path: str) -> None:
+    with pytest.raises(ConfigError, match=f"{path}.*is no setting"):
+        tiny_spec.replaced({path: 1})
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=x", "seed: Value 'x'"),
+        ("task.optimizer.lr=nan", r"task\.optimizer\.lr=nan"),
+        ("scale=[0.5,inf]", r"budget\.scale\.1=inf"),
+        ("device.clock_hz=fast", "clock_hz"),
+        ("keep=stem", "keep"),
+        ("data=npz", r"data\.path"),
+    ],
+)
+def test_nonsense_is_named_by_its_path(
+    compose_spec: composed, override: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        compose_spec(override)
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(ConfigError, match="budget: .*flsh"):
+        cross(OmegaConf.create({"flsh": 1}), BudgetConfig, "budget")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("workers=0", "workers=0: at least 1"),
+        ("workers=-1", "workers=-1"),
+        ("workers=1.5", "workers"),
+        ("trials=0", "trials=0"),
+        ("trials=two", "trials"),
+        ("study=true", "study=True"),
+        ("study=[a]", "study"),
+        ("study=null", "study"),
+    ],
+)
+def test_calls_are_checked(override: str, said: str) -> None:
+    GlobalHydra.instance().clear()
+    with initialize_config_module(version_base="1.3", config_module="search.conf"):
+        config = compose("sweep", ["study=x", override])
+    with pytest.raises(ConfigError, match=said):
+        call_from(config)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clock_hz": 0.0},
+        {"clock_hz": float("nan")},
+        {"cycles_per_instruction": -1.0},
+        {"flash": "16 KiB"},
+        {"sram": 0},
+    ],
+)
+def test_impossible_devices_are_refused(changes: dict[str, Any]) -> None:
+    values = {"name": "d", "core": "c", "flash": "64 KiB", "sram": 4096}
+    values |= {"reserved_flash": "16 KiB", **changes}
+    with pytest.raises(ConfigError, match=f"device.{next(iter(changes))}"):
+        device_from(DeviceConfig(**values))
+
+
+def test_one_budget_beside_the_device() -> None:
+    device = Budget(flash_bytes=1000, sram_bytes=500)
+    given_ = BudgetConfig(flash="512 B", latency="20 ms")
+    assert one_budget(given_, device) == Budget(
+        flash_bytes=512, sram_bytes=500, latency_ms=20.0
+    )
+    assert one_budget(BudgetConfig(), device) == device
+    with pytest.raises(ConfigError, match="below 1 byte"):
+        one_budget(BudgetConfig(sram=0.5), device)
+
+
+# --- names and places
+
+
+@pytest.mark.parametrize("name", ["demo", "a.b-c_9", "2026", "x" * 100])
+def test_good_names(name: str) -> None:
+    assert checked_name(name) == name
+
+
+def test_a_number_is_a_name() -> None:
+    assert checked_name(2026) == "2026"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "a/b", "a..b", "-x", "x" * 101, "a b", "a\n", None, True, 1.5],
+)
+def test_bad_names(name: object) -> None:
+    with pytest.raises(ConfigError, match="study="):
+        checked_name(name)
+
+
+pieces = st.lists(st.sampled_from(["..", ".", "a", "b c", "", "/", "~", "\\", "…"]), max_size=6)
+
+
+@given(pieces)
+def test_no_path_climbs_out(parts: list[str]) -> None:
+    root = Path("/tmp/nowhere/root")
+    path = "/".join(parts)
+    try:
+        place = inside(root, path, "out")
+    except ConfigError as error:
+        assert "out=" in str(error)
+        depth, lowest = 0, 0
+        for part in path.split("/"):
+            depth += -1 if part == ".." else part not in ("", ".")
+            lowest = min(lowest, depth)
+        assert path.startswith("/") or depth <= 0 or lowest < 0 or not path.strip()
+    else:
+        assert root in place.parents
+        assert ".." not in place.parts
+
+
+def test_links_do_not_lead_out(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    root.mkdir()
+    other.mkdir()
+    (root / "link").symlink_to(other)
+    with pytest.raises(ConfigError, match="climbs out"):
+        inside(root, "link/file", "out")
+    assert inside(root, "new/file", "out") == root / "new" / "file"
+    assert inside(root, str(root / "x"), "out") == root / "x"
+
+
+@pytest.mark.parametrize("path", [None, "", " ", ".", "x\0y"])
+def test_no_place_at_all(tmp_path: Path, path: object) -> None:
+    with pytest.raises(ConfigError, match="out="):
+        inside(tmp_path, path, "out")
