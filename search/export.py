@@ -1,7 +1,9 @@
 """A finished slot's model as files that anyone can load: no pickle, no code of ours needed."""
 
 import json
+import logging
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +138,9 @@ def onnx_bytes(network: StoredNetwork) -> bytes:
             f"format=onnx: {error.name} is not installed; pip install 'paring[onnx]'"
         ) from error
     example = torch.zeros(2, *network.graph.input_shape)
-    with tempfile.TemporaryDirectory() as folder:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision aloud
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         path = Path(folder) / "model.onnx"
         program = torch.onnx.export(
             network.module(),
@@ -148,5 +152,5 @@ def onnx_bytes(network: StoredNetwork) -> bytes:
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65535)},),
         )
         assert program is not None
-        program.save(path)
+        program.save(path, external_data=False)
         return path.read_bytes()

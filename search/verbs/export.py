@@ -22,8 +22,9 @@ def main(config: DictConfig) -> None:
             f"trial={config.trial}: the number of a slot, as shown by paring front"
         )
     out = inside(Path.cwd(), config.out, "out")
+    name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(home, checked_name(config.study))
+    study = require_study(home, name)
     record = study_record(study)
     slot = finished_slot(record, config.trial)
     for file in write_model(study, record, slot, out, form):

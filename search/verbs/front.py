@@ -24,8 +24,9 @@ OUTPUTS = ("table", "json", "csv", "html")
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", OUTPUTS)
+    name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(home, checked_name(config.study))
+    study = require_study(home, name)
     record = study_record(study)
     if output == "table":
         print_table(record)

@@ -32,11 +32,12 @@ from tracking.tables import duration, size
 @verb("pick")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     out = inside(Path.cwd(), config.out, "out")
     limits, who = _limits(config)
     alias = checked_name(config.alias or who, "alias").replace(".", "_")
-    study = require_study(home, checked_name(config.study))
+    name = checked_name(config.study)
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
+    study = require_study(home, name)
     best = best_within(points_of(study), limits, study.facts["rises"])
     record = study_record(study)
     slot = finished_slot(record, best.number)

@@ -16,8 +16,9 @@ from search.verbs.choices import choose
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
+    name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(home, checked_name(config.study))
+    study = require_study(home, name)
     if output == "json":
         print(
             json.dumps(

@@ -119,7 +119,10 @@ Called = tuple[int, str, str]
 
 
 @pytest.fixture
-def paring(capsys: pytest.CaptureFixture[str], quiet_process: None) -> Callable[..., Called]:
+def paring(
+    capsys: pytest.CaptureFixture[str],
+    quiet_process: None,
+) -> Callable[..., Called]:
     """`paring VERB ...` in this process: exit code, stdout and stderr."""
 
     def call(*arguments: str) -> Called:

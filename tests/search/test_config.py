@@ -135,7 +135,7 @@ def test_nonsense_is_named_by_its_path(
 
 
 def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(ConfigError, match="budget: .*flsh"):
+    with pytest.raises(ConfigError, match=r"budget: .*flsh"):
         cross(OmegaConf.create({"flsh": 1}), BudgetConfig, "budget")
 
 
@@ -218,8 +218,7 @@ def test_no_path_climbs_out(parts: list[str]) -> None:
     path = "/".join(parts)
     try:
         place = inside(root, path, "out")
-    except ConfigError as error:
-        assert "out=" in str(error)
+    except ConfigError:
         depth, lowest = 0, 0
         for part in path.split("/"):
             depth += -1 if part == ".." else part not in ("", ".")

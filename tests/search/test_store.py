@@ -99,7 +99,7 @@ def test_half_a_blob_is_never_seen(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot write 1 bytes.*storage.folder"):
+    with pytest.raises(StoreError, match=r"cannot write 1 bytes.*storage\.folder"):
         Store(Folder(tmp_path / "file")).put(b"x")
 
 
@@ -130,7 +130,7 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("kept")
     for place in (tmp_path / "folder", tmp_path / "file" / "below"):
-        with pytest.raises(ConfigError, match="cannot write .*choose another place"):
+        with pytest.raises(ConfigError, match=r"cannot write .*choose another place"):
             write_whole(place, b"x")
     assert files(tmp_path) == [tmp_path / "file"]
     assert (tmp_path / "file").read_text() == "kept"

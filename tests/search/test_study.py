@@ -93,7 +93,8 @@ def test_creating_it_again_finds_it(study: Study, home: Home, tiny_spec: Spec) -
     assert create_study(home, "s", tiny_spec, OBJECTIVES, FACTS).key == study.key
 
 
-def test_there_is_none_of_another_name(study: Study, home: Home) -> None:
+def test_there_is_none_of_another_name(study: Study) -> None:
+    home = study.home
     assert find_study(home, "other") is None
     with pytest.raises(StudyError, match=r"study=other.*studies: s\b"):
         require_study(home, "other")

@@ -1,0 +1,337 @@
+"""The command line: mistakes end with one line and exit code 2, JSON is never mixed with logs."""
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from search.cli import VERBS, main
+
+Paring = Callable[..., tuple[int, str, str]]
+NEEDED = {verb: ["study=x"] for verb in ("sweep", "worker", "status", "front", "pick")}
+NEEDED["export"] = ["study=x", "trial=0"]
+OWN = "data._target_=pruning.data.synthetic ~data.validation_share ~data.test_share"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def the_complaint(called: tuple[int, str, str]) -> str:
+    """The one line on stderr of a call that ends with 2 and prints nothing else."""
+    code, out, err = called
+    assert (code, out) == (2, ""), err
+    (line,) = err.splitlines()
+    assert line.startswith("paring: ")
+    assert "Traceback" not in line
+    assert "Error executing job" not in line
+    return line
+
+
+MISTAKES = [
+    # unknown keys, choices and syntax
+    ("sweep study=a nosuch=1", "'nosuch'"),
+    ("sweep study=a model.filtres=4", "filtres"),
+    ("sweep study=a model=nosuch", "model/nosuch.*resnet8"),
+    ("inspect device=nosuch", "device/nosuch.*stm32f446"),
+    ("pick study=a device=nosuch", "device/nosuch"),
+    ("sweep study=a experiment=nosuch", "experiment/nosuch.*demo"),
+    ("sweep study=a foo", "foo"),
+    ("sweep study=a,b", "study=a,b"),
+    # missing values and wrong types
+    ("sweep", "study"),
+    ("status", "study"),
+    ("export study=a", "trial"),
+    ("sweep study=a workers=abc", "workers.*abc"),
+    ("sweep study=a workers=1.5", "workers.*1.5"),
+    ("sweep study=a workers=0", "workers=0: at least 1"),
+    ("sweep study=a workers=-2", "workers=-2"),
+    ("sweep study=a trials=0", "trials=0: at least 1"),
+    ("sweep study=a trials=many", "trials.*many"),
+    ("sweep study=a seed=nan", "seed.*nan"),
+    ("sweep study=a accelerator.threads=abc", "threads.*abc"),
+    ("sweep study=a task.optimizer.lr=nan", r"task\.optimizer\.lr=nan"),
+    ("sweep study=a scale=[nan]", "scale.0=nan"),
+    ("sweep study=a scale=0.5", "scale"),
+    ("worker study=a workers=0", "workers=0"),
+    ("worker study=a threads=x", "threads"),
+    ("export study=a trial=abc", "trial=abc"),
+    ("export study=a trial=0 format=tflite", "format=tflite: write one of safetensors, onnx"),
+    ("front study=a output=xml", "output=xml"),
+    ("status study=a output=xml", "output=xml"),
+    ("inspect output=xml", "output=xml"),
+    ("doctor output=xml", "output=xml"),
+    # names and places
+    ("sweep study=../a", r"study='../a'"),
+    ("sweep study=a/b", "study='a/b'"),
+    ("status study=..", "study"),
+    ("pick study=a device=rp2040 out=../x", "out='../x' climbs out"),
+    ("pick study=a device=rp2040 out=/tmp/x", "out='/tmp/x' climbs out"),
+    ("pick study=a device=rp2040 out=.", "out='.'"),
+    ("export study=a trial=0 out=a/../../x", "climbs out"),
+    ("pick study=a device=rp2040 alias=a/b", "alias='a/b'"),
+    # studies that are not there
+    ("front study=a", "no studies in .*here"),
+    ("worker study=a", "no studies"),
+    ("sweep study=a", "study=a: there is none; add experiment"),
+    # models, data, devices
+    ("inspect model=custom", r"model\._target_"),
+    ("inspect model=custom model._target_=nosuch.Net", "nosuch.Net.*No module named 'nosuch'"),
+    ("inspect model=custom model._target_=pathlib.Path", "gives a PosixPath, not a Module"),
+    ("inspect model.filters=0", "filters is 0"),
+    ("inspect model.filters=abc", "filters|resnet8"),
+    ("inspect weights=/nowhere.pt", "no weights at /nowhere.pt"),
+    ("inspect keep=[nosuch]", "nosuch"),
+    ("inspect data=npz data.path=/nowhere.npz", "no data set at /nowhere.npz"),
+    ("inspect data=cifar10", r"data\.folder"),
+    ("inspect data=cifar10 data.folder=/nowhere", "/nowhere"),
+    ("inspect device.clock_hz=0", r"device\.clock_hz=0"),
+    ("inspect device.flash=16KiB", r"device\.flash=16KiB: nothing is left"),
+    # recipes and budgets
+    (f"sweep study=a {OWN} method.name=foo", "foo.*differentiable"),
+    (f"sweep study=a {OWN} method.phases.dense_epochs=0", "dense_epochs=0: at least 1"),
+    (f"sweep study=a {OWN} method.phases.prune_epochs=0", "prune_epochs=0: at least 1"),
+    (f"sweep study=a {OWN} method.phases.rate=0", "rate=0"),
+    (f"sweep study=a {OWN} task.optimizer.lr=-1", r"task\.optimizer: .*-1"),
+    (f"sweep study=a {OWN} task.batch_size=0", "batch_size"),
+    (f"sweep study=a {OWN} objectives=[foo]", "foo.*flash_bytes"),
+    (f"sweep study=a {OWN} objectives=[]", "objectives: none"),
+    (f"sweep study=a {OWN} sampler._target_=builtins.dict", "sampler.*dict"),
+    (f"sweep study=a {OWN} +sampler.nosuch=1", "sampler.*nosuch"),
+    (f"sweep study=a {OWN} +space.foo=[1,2]", "'foo' is no setting"),
+    (f"sweep study=a {OWN} accelerator.device=foo", "accelerator.device=foo"),
+    (f"sweep study=a {OWN} accelerator.precision=int4", "int4"),
+    (f"sweep study=a {OWN} budget=grid", "nothing is limited"),
+    (f"sweep study=a {OWN} budget=grid budget.flash=10parsec", "10parsec"),
+    (
+        f"sweep study=a {OWN} budget=grid budget.flash=10B",
+        "flash_bytes 10 is below the least reachable [0-9]+ ",
+    ),
+    (f"sweep study=a {OWN} scale=[2]", r"scale=\[2\.0\]"),
+    ("pick study=a", "device=NAME, or budget.flash"),
+    ("pick study=a budget.flash=nan", "nan"),
+    # databases
+    ("sweep study=a storage.url=postgresql://u:hush@h/db", r"u:\*\*\*@h.*PGPASSWORD"),
+    ("sweep study=a storage.url=postgresql://h/db?password=hush", r"\*\*\*.*PGPASSWORD"),
+    ("sweep study=a storage.url=postgresql://127.0.0.1:1/db", "127.0.0.1:1.*server running"),
+    ("sweep study=a storage.url=mysql://h/db", "mysql.*postgresql"),
+    ("sweep study=a storage.url=nonsense", "storage.url=nonsense.*no URL"),
+    ("sweep study=a storage.heartbeat_s=0", "heartbeat_s=0"),
+    ("sweep study=a storage.folder=/proc/x", "/proc/x"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_gets_one_clear_line(
+    paring: Paring, elsewhere: Path, line: str, said: str
+) -> None:
+    complaint = the_complaint(paring(*line.split()))
+    assert re.search(said, complaint), complaint
+    assert "hush" not in complaint
+    assert {path.name for path in elsewhere.iterdir()} <= {".paring"}
+
+
+def test_the_mistakes_of_reading_leave_nothing_behind(paring: Paring, elsewhere: Path) -> None:
+    for verb in ("status", "front", "worker"):
+        the_complaint(paring(verb, "study=a"))
+    the_complaint(paring("pick", "study=a", "device=rp2040"))
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_an_unknown_verb(paring: Paring) -> None:
+    assert re.search("'prune'.*sweep", the_complaint(paring("prune", "study=a")))
+
+
+def test_no_verb_shows_the_usage(paring: Paring) -> None:
+    assert paring("--help")[0] == 0
+    code, out, _ = paring()
+    assert code == 2
+    assert all(verb in out for verb in VERBS)
+    assert paring("--version")[1].startswith("paring ")
+
+
+def test_an_unknown_option(paring: Paring) -> None:
+    code, out, err = paring("sweep", "--nosuch")
+    assert (code, out) == (2, "")
+    assert "--nosuch" in err
+
+
+def test_debug_shows_the_traceback(paring: Paring) -> None:
+    code, out, err = paring("sweep", "study=../a", "debug=true")
+    assert (code, out) == (2, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("paring: study='../a'")
+
+
+# --- databases of somebody else
+
+
+def test_a_foreign_database(paring: Paring, elsewhere: Path) -> None:
+    (elsewhere / ".paring").mkdir()
+    path = elsewhere / ".paring" / "optuna.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    for line in ("status study=a", "sweep study=a experiment=demo"):
+        complaint = the_complaint(paring(*line.split()))
+        assert re.search(r"optuna\.db.*recipes.*nothing was changed", complaint)
+    assert path.read_bytes() == before
+    assert not (elsewhere / ".paring" / "mlflow.db").exists()
+
+
+def test_a_file_that_is_no_database(paring: Paring, elsewhere: Path) -> None:
+    (elsewhere / ".paring").mkdir()
+    path = elsewhere / ".paring" / "optuna.db"
+    path.write_bytes(b"my diary\n" * 500)
+    assert "not a SQLite database" in the_complaint(paring("status", "study=a"))
+    assert path.read_bytes() == b"my diary\n" * 500
+
+
+def test_the_folder_is_a_file(paring: Paring, elsewhere: Path) -> None:
+    (elsewhere / ".paring").write_text("kept")
+    assert "is a file" in the_complaint(paring("sweep", "study=a", "experiment=demo"))
+    assert (elsewhere / ".paring").read_text() == "kept"
+
+
+@pytest.mark.slow
+def test_a_locked_database(paring: Paring, elsewhere: Path) -> None:
+    (elsewhere / ".paring").mkdir()
+    other = sqlite3.connect(elsewhere / ".paring" / "optuna.db")
+    other.execute("CREATE TABLE studies (x)")
+    other.execute("BEGIN EXCLUSIVE")
+    assert "is locked" in the_complaint(paring("status", "study=a"))
+    other.close()
+
+
+# --- passwords
+
+
+@pytest.fixture
+def own_configs(tmp_path: Path) -> str:
+    """A folder of configs whose storage has a password in its URL."""
+    (tmp_path / "own" / "storage").mkdir(parents=True)
+    (tmp_path / "own" / "storage" / "mine.yaml").write_text(
+        "folder: .paring\nurl: postgresql://me:hush@db.example/paring\n"
+    )
+    return str(tmp_path / "own")
+
+
+def test_a_password_in_a_config_is_refused(paring: Paring, own_configs: str) -> None:
+    called = paring("sweep", "--config-dir", own_configs, "storage=mine", "study=a")
+    complaint = the_complaint(called)
+    assert "password" in complaint
+    assert "hush" not in complaint
+    debug = paring(
+        "sweep", "--config-dir", own_configs, "storage=mine", "study=a", "debug=true"
+    )
+    assert "hush" not in debug[1] + debug[2]
+
+
+@pytest.mark.parametrize(
+    "option", ["--cfg job", "--cfg=job", "-cjob", "-c all", "--info config", "-i all", "--help"]
+)
+def test_a_shown_config_hides_the_password(
+    paring: Paring, own_configs: str, option: str
+) -> None:
+    arguments = ["--config-dir", own_configs, "storage=mine", "study=a", *option.split()]
+    code, out, err = paring("sweep", *arguments)
+    assert code == 0, err
+    assert "hush" not in out + err
+    assert "me:***@db.example" in out
+
+
+# --- what a Hydra user expects
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(paring: Paring, elsewhere: Path, verb: str) -> None:
+    code, out, err = paring(verb, "--help")
+    assert (code, err) == (0, "")
+    assert f"paring {verb}" in out
+    assert "storage" in out or verb == "inspect"
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_its_config(paring: Paring, elsewhere: Path, verb: str) -> None:
+    import yaml
+
+    code, out, err = paring(verb, *NEEDED.get(verb, []), "--cfg", "job")
+    assert (code, err) == (0, "")
+    assert yaml.safe_load(out)["debug"] is False
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_inspect_prints_nothing_but_json(paring: Paring, elsewhere: Path) -> None:
+    code, out, err = paring("inspect", "output=json", "model.filters=4")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["schema"] == "paring.inspect/1"
+    assert told["flash_bytes"] == sum(line["flash_bytes"] for line in told["operators"])
+    assert told["macs"] == sum(line["macs"] for line in told["operators"])
+    assert told["sram_bytes"] == max(line["live_bytes"] for line in told["operators"])
+    assert told["fits"] is True
+    assert all(told["least"][name] < told[name] for name in ("flash_bytes", "sram_bytes"))
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_inspect_says_when_a_network_does_not_fit(paring: Paring) -> None:
+    code, out, _ = paring("inspect", "model.filters=64", "device=stm32f103")
+    assert code == 0
+    assert "does NOT fit stm32f103" in out
+
+
+def test_doctor_prints_nothing_but_json(paring: Paring) -> None:
+    code, out, _ = paring("doctor", "output=json")
+    checks = json.loads(out)
+    assert {check["what"] for check in checks} >= {"Python", "torch", "threads", "store"}
+    assert code == (0 if all(check["good"] for check in checks) else 2)
+
+
+def test_doctor_finds_what_is_wrong(paring: Paring, elsewhere: Path) -> None:
+    (elsewhere / ".paring").mkdir()
+    (elsewhere / ".paring" / "mlflow.db").write_bytes(b"my diary\n" * 500)
+    code, out, _ = paring("doctor", "output=json")
+    bad = [check for check in json.loads(out) if not check["good"]]
+    assert code == 2
+    assert any("not a SQLite database" in check["found"] for check in bad)
+
+
+def test_the_users_own_network_is_found(paring: Paring, elsewhere: Path) -> None:
+    (elsewhere / "mynet_of_the_cli_test.py").write_text(
+        "from torch import nn\n"
+        "def net(classes, width):\n"
+        "    return nn.Sequential(nn.Conv2d(1, width, 3), nn.ReLU(), nn.Flatten(),\n"
+        "                         nn.Linear(width * 36, classes))\n"
+    )
+    target = "model._target_=mynet_of_the_cli_test.net"
+    given = [target, "+model.classes=auto", "+model.width=5", "output=json"]
+    code, out, err = paring("inspect", "model=custom", *given)
+    assert code == 0, err
+    assert json.loads(out)["groups"][0]["channels"] == 5
+
+
+def test_as_a_process_of_its_own(elsewhere: Path) -> None:
+    command = [str(Path(sys.executable).with_name("paring")), "inspect", "nosuch=1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("paring: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_main_always_ends_with_an_exit_code() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
