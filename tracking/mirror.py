@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import final
@@ -21,6 +21,7 @@ _ARTIFACTS = "paring.artifacts"
 _WARNING = "paring.warning"
 _INCOMPLETE = " incomplete"
 _STEPS_A_CALL = 60
+PAGE_EVERY_S = 30.0
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class _Seen:
     note: str
     study: Run | None = None
     slots: dict[int, Run] = field(default_factory=dict)
+    page_written: float = -inf
 
 
 @final
@@ -103,14 +105,21 @@ def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
     wanted = study_run(study)
     run = _brought_about(client, seen.experiment_id, seen.study, wanted)
     seen.study = run
-    if _artifacts_differ(run, wanted):
+    if _artifacts_differ(run, wanted) and _page_is_due(seen, study):
         _write_artifacts(client, run, wanted, _study_texts(study, seen), {}, {})
+        seen.page_written = time.monotonic()
     _settle(client, run, wanted)
     link = front_path(seen.experiment_id, run.run_id)
     if seen.note != (note := experiment_note(study, link)):
         with client.answering():
             client.api.set_experiment_tag(seen.experiment_id, "mlflow.note.content", note)
         seen.note = note
+
+
+def _page_is_due(seen: _Seen, study: StudyRecord) -> bool:
+    """Whether to write the study's pages, megabytes each: not often, but for the last time."""
+    over = all(slot.state.over for slot in study.slots)
+    return over or time.monotonic() - seen.page_written >= PAGE_EVERY_S
 
 
 def _root_uri(tracking_uri: str, root: str | Path | None) -> str | None:

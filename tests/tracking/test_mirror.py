@@ -117,7 +117,31 @@ def test_what_the_studys_run_holds(
     assert run.metrics["slots.waiting"] == 1
     files = artifacts(sqlite_store, run)
     assert files.keys() == {"config.yaml", "front.html", "front.json", "front.csv"}
-    assert [row["trial"] for row in json.loads(files["front.json"])] == [1, 0]
+    front = json.loads(files["front.json"])["front"]
+    runs = slot_runs(sqlite_store, study)
+    assert [(entry["trial"], entry["run_id"]) for entry in front] == [
+        (1, runs[1].run_id),
+        (0, runs[0].run_id),
+    ]
+
+
+def test_pages_are_written_now_and_then_and_at_the_end(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.RUNNING, State.WAITING)
+    one = mirror(sqlite_store)
+
+    def page() -> list[int]:
+        text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
+        return [entry["trial"] for entry in json.loads(text)["front"]]
+
+    one.sync(study, blobs)
+    assert page() == []
+    half, whole = make_study(State.COMPLETE, State.WAITING), make_study(State.COMPLETE)
+    one.sync(replace(half, key=study.key), blobs)
+    assert page() == []  # it has just been written
+    one.sync(replace(whole, key=study.key), blobs)
+    assert page() == [0]  # nothing will change any more
 
 
 def test_the_experiments_note_leads_to_the_front(
@@ -364,12 +388,8 @@ def test_front_membership_follows_the_front(
     one.sync(with_slots(study, off, study.slots[1]), blobs)
     tags = slot_runs(sqlite_store, study)[0].tags
     assert (tags["paring.front"], tags["paring.planes"]) == ("false", "")
-    assert [
-        row["trial"]
-        for row in json.loads(
-            artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
-        )
-    ] == [1]
+    text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
+    assert [entry["trial"] for entry in json.loads(text)["front"]] == [1]
 
 
 def test_counts_may_fall(sqlite_store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
