@@ -18,6 +18,12 @@ class Raised(BaseException):
         self.error = error
 
 
+def _elsewhere(hydra_config: Any) -> bool:
+    """Whether a launcher runs the verb in another process."""
+    launcher = str(hydra_config.launcher._target_)
+    return hydra_config.mode is RunMode.MULTIRUN and not launcher.endswith(".BasicLauncher")
+
+
 def verb(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], Any]]:
     """Decorate a function of a composed config as the Hydra app `name`."""
 
@@ -27,7 +33,7 @@ def verb(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], Any
             try:
                 function(config)
             except Exception as error:
-                if HydraConfig.get().mode is RunMode.MULTIRUN:
+                if _elsewhere(HydraConfig.get()):
                     raise  # it travels back from wherever the launcher ran it
                 raise Raised(error) from error
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,7 +18,7 @@ from sqlalchemy.schema import DropSchema
 
 from search import cli
 from search.config import Spec, StorageConfig
-from search.study import Home, open_home
+from search.study import Home, Study, open_home
 from tracking import TrackingError, locate
 from tracking.database import connected
 
@@ -61,7 +62,7 @@ def on_postgres(postgres_url: str, tmp_path: Path) -> Iterator[StorageConfig]:
             connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> StorageConfig:
     """Where studies live: each kind of database in turn."""
     if request.param == "sqlite":
@@ -135,3 +136,17 @@ def paring(
         return (code if isinstance(code, int) else 0, printed.out, printed.err)
 
     return call
+
+
+@pytest.fixture
+def runs_of() -> Callable[[Study], list[Any]]:
+    """All of a study's runs, as MLflow itself tells them."""
+    from mlflow import MlflowClient
+
+    def runs(study: Study) -> list[Any]:
+        client = MlflowClient(study.home.tracking_uri)
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        found = client.search_runs(experiments, max_results=1000)
+        return [run for run in found if run.data.tags.get("paring.study") == study.key]
+
+    return runs

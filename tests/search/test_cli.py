@@ -1,4 +1,4 @@
-"""The command line: mistakes end with one line and exit code 2, JSON is never mixed with logs."""
+"""The command line: a mistake ends with one line and exit code 2; JSON stands alone."""
 
 import json
 import re
@@ -80,13 +80,29 @@ MISTAKES = [
     ("pick study=a device=rp2040 out=.", "out='.'"),
     ("export study=a trial=0 out=a/../../x", "climbs out"),
     ("pick study=a device=rp2040 alias=a/b", "alias='a/b'"),
+    ("pick study=a", "device=NAME, or budget.flash"),
+    ("pick study=a budget.flash=nan", "nan"),
     # studies that are not there
     ("front study=a", "no studies in .*here"),
     ("worker study=a", "no studies"),
     ("sweep study=a", "study=a: there is none; add experiment"),
+    ("inspect model=custom model._target_=nosuch.Net", "nosuch.Net.*No module named 'nosuch'"),
+    (
+        f"sweep study=a {OWN} budget=grid budget.flash=10B",
+        "flash_bytes 10 is below the least reachable [0-9]+ ",
+    ),
+    # databases
+    ("sweep study=a storage.url=postgresql://u:hush@h/db", r"u:\*\*\*@h.*PGPASSWORD"),
+    ("sweep study=a storage.url=postgresql://h/db?password=hush", r"\*\*\*.*PGPASSWORD"),
+    ("sweep study=a storage.url=postgresql://127.0.0.1:1/db", "127.0.0.1:1.*server running"),
+    ("sweep study=a storage.url=mysql://h/db", "mysql.*postgresql"),
+    ("sweep study=a storage.url=nonsense", "storage.url=nonsense.*no URL"),
+    ("sweep study=a storage.heartbeat_s=0", "heartbeat_s=0"),
+    ("sweep study=a storage.folder=/proc/x", "/proc/x"),
+]
+MORE_MISTAKES = [
     # models, data, devices
     ("inspect model=custom", r"model\._target_"),
-    ("inspect model=custom model._target_=nosuch.Net", "nosuch.Net.*No module named 'nosuch'"),
     ("inspect model=custom model._target_=pathlib.Path", "gives a PosixPath, not a Module"),
     ("inspect model.filters=0", "filters is 0"),
     ("inspect model.filters=abc", "filters|resnet8"),
@@ -113,25 +129,17 @@ MISTAKES = [
     (f"sweep study=a {OWN} accelerator.precision=int4", "int4"),
     (f"sweep study=a {OWN} budget=grid", "nothing is limited"),
     (f"sweep study=a {OWN} budget=grid budget.flash=10parsec", "10parsec"),
-    (
-        f"sweep study=a {OWN} budget=grid budget.flash=10B",
-        "flash_bytes 10 is below the least reachable [0-9]+ ",
-    ),
     (f"sweep study=a {OWN} scale=[2]", r"scale=\[2\.0\]"),
-    ("pick study=a", "device=NAME, or budget.flash"),
-    ("pick study=a budget.flash=nan", "nan"),
-    # databases
-    ("sweep study=a storage.url=postgresql://u:hush@h/db", r"u:\*\*\*@h.*PGPASSWORD"),
-    ("sweep study=a storage.url=postgresql://h/db?password=hush", r"\*\*\*.*PGPASSWORD"),
-    ("sweep study=a storage.url=postgresql://127.0.0.1:1/db", "127.0.0.1:1.*server running"),
-    ("sweep study=a storage.url=mysql://h/db", "mysql.*postgresql"),
-    ("sweep study=a storage.url=nonsense", "storage.url=nonsense.*no URL"),
-    ("sweep study=a storage.heartbeat_s=0", "heartbeat_s=0"),
-    ("sweep study=a storage.folder=/proc/x", "/proc/x"),
 ]
 
 
-@pytest.mark.parametrize(("line", "said"), MISTAKES, ids=[line for line, _ in MISTAKES])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        *(pytest.param(*each, id=each[0]) for each in MISTAKES),
+        *(pytest.param(*each, id=each[0], marks=pytest.mark.slow) for each in MORE_MISTAKES),
+    ],
+)
 def test_a_mistake_gets_one_clear_line(
     paring: Paring, elsewhere: Path, line: str, said: str
 ) -> None:
@@ -254,6 +262,7 @@ def test_a_shown_config_hides_the_password(
 # --- what a Hydra user expects
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(paring: Paring, elsewhere: Path, verb: str) -> None:
     code, out, err = paring(verb, "--help")
@@ -263,6 +272,7 @@ def test_every_verb_has_help(paring: Paring, elsewhere: Path, verb: str) -> None
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_shows_its_config(paring: Paring, elsewhere: Path, verb: str) -> None:
     import yaml
@@ -319,9 +329,10 @@ def test_the_users_own_network_is_found(paring: Paring, elsewhere: Path) -> None
     given = [target, "+model.classes=auto", "+model.width=5", "output=json"]
     code, out, err = paring("inspect", "model=custom", *given)
     assert code == 0, err
-    assert json.loads(out)["groups"][0]["channels"] == 5
+    assert json.loads(out)["groups"][1]["channels"] == 5
 
 
+@pytest.mark.slow
 def test_as_a_process_of_its_own(elsewhere: Path) -> None:
     command = [str(Path(sys.executable).with_name("paring")), "inspect", "nosuch=1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, check=False)

@@ -43,6 +43,7 @@ NEEDED = {
 composed = Callable[..., Spec]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "choice"), GROUPS)
 def test_every_choice_composes(compose_spec: composed, group: str, choice: str) -> None:
     needed = [f"{group}.{rest}" for rest in NEEDED.get(choice, [])]

@@ -1,0 +1,194 @@
+"""Whatever is killed, the same command ends the sweep with exactly the asked slots."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from pruning.checkpoint import unpack_network
+from search.build import Blueprint
+from search.config import StorageConfig
+from search.report import counts
+from search.study import Study, find_study, open_home, slot_budget
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+PARING = str(Path(sys.executable).with_name("paring"))
+PATIENCE_S = 120
+TOTAL = 8
+
+
+def overrides_for(storage: StorageConfig) -> list[str]:
+    if storage.url is None:
+        return [f"storage.folder={storage.folder}", "storage.checkpoint_s=0"]
+    return [
+        "storage=postgres",
+        f"storage.folder={storage.folder}",
+        f"storage.url={storage.url}",
+        f"storage.schema={storage.schema}",
+        "storage.checkpoint_s=0",
+    ]
+
+
+class Commands:
+    """Starts commands in process groups of their own, and leaves none of them behind."""
+
+    def __init__(self, storage: StorageConfig, folder: Path) -> None:
+        self.storage, self.folder = storage, folder
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, verb: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [PARING, verb, "study=s", *arguments, *overrides_for(self.storage)]
+        with (self.folder / f"{len(self.started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        self.started.append(process)
+        return process
+
+    def said(self) -> str:
+        logs = [*self.folder.glob("*.log"), *Path(self.storage.folder).glob("logs/s/*.log")]
+        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(logs))
+
+    def stop(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def commands(storage: StorageConfig, tmp_path: Path) -> Iterator[Commands]:
+    made = Commands(storage, tmp_path)
+    yield made
+    made.stop()
+
+
+def until(what: str, process: subprocess.Popen[bytes], condition: Callable[[], Any]) -> Any:
+    """The first true value of a condition while a command runs."""
+    end = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        assert process.poll() is None, f"it ended with {process.returncode} before {what}"
+        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(0.02)
+    return value
+
+
+def complete(study: Study) -> int:
+    return counts(study)["complete"]
+
+
+def running(study: Study, owner: int | None = None) -> FrozenTrial | None:
+    """A slot in the midst of its training, perhaps of a certain process."""
+    for slot in study.slots():
+        known = slot.user_attrs
+        if slot.state is not TrialState.RUNNING or "checkpoint" not in known:
+            continue
+        if owner is None or known["owner"]["pid"] == owner:
+            return slot
+    return None
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_sweep_survives_every_kill(
+    commands: Commands, tiny: list[str], runs_of: Callable[[Study], list[Any]]
+) -> None:
+    again = [*tiny, "method.phases.finetune_epochs=12", f"trials={TOTAL}", "workers=2"]
+    home = open_home(commands.storage)
+
+    # one worker is killed: another takes its place
+    first = commands.start("sweep", *again)
+    study = until("the study", first, lambda: find_study(home, "s"))
+    until("a complete slot", first, lambda: complete(study) >= 1)
+    victim = until("a running slot", first, lambda: running(study))
+    os.kill(victim.user_attrs["owner"]["pid"], signal.SIGKILL)
+    until("a second attempt", first, lambda: _attempts(study)[victim.number] >= 2)
+
+    # the parent alone is killed: its workers and the mirror end by themselves
+    until("three complete slots", first, lambda: complete(study) >= 3 and running(study))
+    children = family(first)
+    assert len(children) >= 3
+    first.kill()
+    first.wait()
+    end = time.monotonic() + 20
+    while not all(map(gone, children)):
+        assert time.monotonic() < end, f"still there: {[c for c in children if not gone(c)]}"
+        time.sleep(0.05)
+    assert not study.over()
+    left = complete(study)
+
+    # everything is killed at once
+    second = commands.start("sweep", *again)
+    until("progress", second, lambda: complete(study) > left and running(study))
+    os.killpg(second.pid, signal.SIGKILL)
+    second.wait()
+    assert not study.over()
+    _check_numbers(study)
+
+    # a worker is asked to stop: it hands its slot back and is content
+    worker = commands.start("worker")
+    mine = until("its slot", worker, lambda: running(study, worker.pid))
+    worker.terminate()
+    assert worker.wait(PATIENCE_S) == 0, commands.said()
+    slot = study.slots()[mine.number]
+    assert slot.state in (TrialState.WAITING, TrialState.COMPLETE)
+    assert running(study, worker.pid) is None
+
+    # and the same command ends it
+    last = commands.start("sweep", *again)
+    assert last.wait(PATIENCE_S) == 0, commands.said()
+    _check_numbers(study)
+    assert counts(study)["complete"] == TOTAL, commands.said()
+    _check_results(study)
+    runs = runs_of(study)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert sorted(int(run.data.tags.get("paring.slot", -1)) for run in runs) == [
+        -1,
+        *range(TOTAL),
+    ]
+
+
+def _attempts(study: Study) -> list[int]:
+    return [slot.user_attrs.get("attempt", 0) for slot in study.slots()]
+
+
+def _check_numbers(study: Study) -> None:
+    """No slot is lost or doubled, and each has the budget it was created with."""
+    slots = study.slots()
+    assert [slot.number for slot in slots] == list(range(TOTAL))
+    budgets = study.facts["budgets"]
+    for slot in slots:
+        assert slot.user_attrs["slot"]["number"] == slot.number
+        assert slot.user_attrs["slot"]["budget"] == budgets[slot.number % len(budgets)]
+
+
+def _check_results(study: Study) -> None:
+    """Slots of one budget are equal runs here: those interrupted equal those that were not."""
+    assert max(_attempts(study)) >= 2
+    blueprint = Blueprint(study.spec)
+    models: dict[int, set[str]] = {}
+    for slot in study.slots():
+        result = slot.user_attrs["result"]
+        digest = result["files"]["model.safetensors"]
+        cost = blueprint.cost_model(unpack_network(study.home.store[digest]).graph).dense
+        assert slot_budget(slot).holds(cost)
+        assert result["cost"]["flash_bytes"] == cost.flash_bytes
+        models.setdefault(slot.number % len(study.facts["budgets"]), set()).add(digest)
+    assert [len(found) for found in models.values()] == [1] * len(models)

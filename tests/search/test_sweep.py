@@ -1,0 +1,156 @@
+"""A whole sweep from the command line, with the user's own network, and what comes of it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search import sweep
+from search.build import Blueprint
+from search.config import StorageConfig
+from search.report import counts
+from search.study import Study, open_home, require_study, slot_budget
+
+pytestmark = pytest.mark.slow
+PARING = str(Path(sys.executable).with_name("paring"))
+NETWORK = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, classes, width):
+        super().__init__(
+            nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride=2), nn.ReLU(),
+            nn.Flatten(), nn.Linear(width * 4, classes),
+        )
+"""
+OWN = [
+    "study=own", "model=custom", "model._target_=mynet.Net", "+model.classes=auto",
+    "+model.width=8", "budget.power.sram=0", "space=rates",
+]  # fmt: skip
+COSTS = """
+import json, sys
+from dataclasses import asdict
+from pathlib import Path
+from pruning.budget import Device
+from pruning.checkpoint import unpack_network
+from pruning.cost import CostModel
+device = Device(**json.loads(sys.argv[1]))
+files = map(Path, sys.argv[2:])
+costs = [asdict(CostModel(unpack_network(f.read_bytes()).graph, device).dense) for f in files]
+print(json.dumps(costs))
+"""
+
+
+def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PARING, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("own")
+    (place / "mynet.py").write_text(NETWORK)
+    return place
+
+
+@pytest.fixture(scope="module")
+def swept(folder: Path, tiny: list[str]) -> subprocess.CompletedProcess[str]:
+    given = [word for word in tiny if word != "model.filters=4"]
+    return ran(folder, "sweep", *given, *OWN, "trials=4", "workers=2")
+
+
+@pytest.fixture
+def study(folder: Path, swept: subprocess.CompletedProcess[str]) -> Study:
+    assert swept.returncode == 0, swept.stderr
+    return require_study(open_home(StorageConfig(folder=str(folder / ".paring"))), "own")
+
+
+def test_a_sweep_ends_with_the_asked_total(
+    swept: subprocess.CompletedProcess[str], study: Study, folder: Path
+) -> None:
+    assert swept.stdout == ""
+    assert swept.stderr.count("complete: score") == 4
+    assert "Traceback" not in swept.stderr
+    assert [slot.number for slot in study.slots()] == [0, 1, 2, 3]
+    assert counts(study)["complete"] == 4
+    assert {path.name for path in folder.iterdir()} <= {"mynet.py", "__pycache__", ".paring"}
+
+
+def test_every_cost_is_true_in_a_fresh_process(study: Study) -> None:
+    device = Blueprint(study.spec).device
+    facts = {name: getattr(device, name) for name in device.__slots__}
+    results = [slot.user_attrs["result"] for slot in study.slots()]
+    digests = [result["files"]["model.safetensors"] for result in results]
+    files = [str(study.home.folder / "store" / name[:2] / name[2:]) for name in digests]
+    fresh = subprocess.run(
+        [sys.executable, "-c", COSTS, json.dumps(facts), *files],
+        capture_output=True,
+        check=True,
+    )
+    costs = json.loads(fresh.stdout)
+    assert costs == [result["cost"] for result in results]
+    for slot, cost in zip(study.slots(), costs, strict=True):
+        limits = slot_budget(slot).limits
+        assert limits
+        assert all(cost[name] <= limit for name, limit in limits.items())
+
+
+def test_mlflow_has_one_run_a_slot_and_one_for_the_study(
+    study: Study, folder: Path, runs_of: Callable[[Study], list[Any]]
+) -> None:
+    runs = runs_of(study)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    by_slot = {run.data.tags.get("paring.slot"): run for run in runs}
+    assert set(by_slot) == {None, "0", "1", "2", "3"}
+    assert len(runs) == 5
+    front = json.loads(ran(folder, "front", "study=own", "output=json").stdout)
+    assert front["front"]
+    for entry in front["front"]:
+        run = by_slot[str(entry["trial"])]
+        assert entry["run_id"] == run.info.run_id
+        assert run.data.params["task.optimizer.lr"] == str(entry["params"]["task.optimizer.lr"])
+
+
+def test_joblib_starts_workers_that_find_the_users_code(
+    study: Study,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runs_of: Callable[[Study], list[Any]],
+) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    sweep.prepare(study.home, "own", None, 6)
+    launch = ["-m", "hydra/launcher=joblib", "worker.index=range(0,2)"]
+    done = ran(folder, "worker", *launch, "study=own")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert counts(study)["complete"] == len(study.slots()) == 6
+    assert {path.name for path in folder.iterdir()} <= {"mynet.py", "__pycache__", ".paring"}
+    runs = runs_of(study)
+    assert sorted(run.data.tags.get("paring.slot", "-") for run in runs) == [*"-012345"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_mistake_of_a_launched_worker_is_one_line(folder: Path, study: Study) -> None:
+    assert study.name == "own"
+    done = ran(folder, "worker", "-m", "worker.index=range(0,2)", "study=nosuch")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "paring: study=nosuch: there is none" in done.stderr.splitlines()[-1]
+    assert "Error executing job" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_picking_registers_the_model(study: Study, folder: Path) -> None:
+    from mlflow import MlflowClient
+
+    done = ran(folder, "pick", "study=own", "device=rp2040", "out=best")
+    assert done.returncode == 0, done.stderr
+    assert "registered: own version 1 as @rp2040" in done.stdout
+    client = MlflowClient(study.home.tracking_uri)
+    assert int(client.get_model_version_by_alias("own", "rp2040").version) == 1
+    assert (folder / "best" / "model.safetensors").is_file()

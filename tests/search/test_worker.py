@@ -1,0 +1,434 @@
+"""Work on real, tiny studies in this process: results, resumption, and the verbs that read."""
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from pruning.budget import Budget, Cost
+from pruning.checkpoint import unpack_network
+from pruning.errors import PruningError
+from search import sweep
+from search.build import Blueprint
+from search.config import Spec, StorageConfig
+from search.errors import StudyError
+from search.front import points_of
+from search.report import counts, study_record
+from search.study import Home, Study, open_home, require_study, slot_budget
+from search.worker import work
+
+FORK = multiprocessing.get_context("fork")
+Paring = Callable[..., tuple[int, str, str]]
+
+
+def told(trial: FrozenTrial) -> dict[str, Any]:
+    """A slot's result without what differs from run to run: times."""
+    result = dict(trial.user_attrs["result"])
+    return {
+        **{key: result[key] for key in ("score", "cost", "widths", "bottleneck")},
+        "model": result["files"]["model.safetensors"],
+        "params": trial.params,
+    }
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("worked")
+
+
+@pytest.fixture(scope="module")
+def spec(compose_spec: Callable[..., Spec], tiny: list[str]) -> Spec:
+    return compose_spec(*tiny, "space=rates", "method.phases.finetune_epochs=6", "trials=4")
+
+
+@pytest.fixture(scope="module")
+def home(place: Path) -> Home:
+    return open_home(StorageConfig(folder=str(place / ".paring"), checkpoint_s=0))
+
+
+@pytest.fixture(scope="module")
+def done(home: Home, spec: Spec) -> Study:
+    """A study of four slots that was worked off without interruption."""
+    before = signal.getsignal(signal.SIGTERM), list(sys.path)
+    sweep.prepare(home, "done", spec, None)
+    work(home.config, "done", threads=1)
+    signal.signal(signal.SIGTERM, before[0])
+    sys.path[:] = before[1]
+    return require_study(home, "done")
+
+
+# --- what a worker leaves behind
+
+
+def test_every_slot_is_complete_within_its_budget(done: Study) -> None:
+    slots = done.slots()
+    assert [slot.number for slot in slots] == [0, 1, 2, 3]
+    assert counts(done)["complete"] == 4
+    blueprint = Blueprint(done.spec)
+    for slot in slots:
+        network = unpack_network(done.home.store[told(slot)["model"]])
+        cost = blueprint.cost_model(network.graph).dense
+        assert slot_budget(slot).holds(cost)
+        assert Cost(**told(slot)["cost"]) == cost
+        assert slot.values == [
+            told(slot)["score"],
+            cost.flash_bytes,
+            cost.sram_bytes,
+            cost.latency_ms,
+        ]
+        assert set(slot.params) == {"task.optimizer.lr", "method.phases.rate"}
+        assert all(value <= 0 for value in slot.constraints.values())
+    assert slots[0].params != slots[2].params  # one budget, other hyperparameters
+
+
+def test_budgets_take_turns_loosest_first(done: Study) -> None:
+    dense = done.facts["dense_cost"]
+    flash = [slot_budget(slot).flash_bytes for slot in done.slots()]
+    assert flash == [int(dense["flash_bytes"] * share) for share in (0.5, 0.25, 0.5, 0.25)]
+
+
+def test_no_checkpoint_is_left(done: Study) -> None:
+    """Of a finished study the store holds the dense network, and two files a slot."""
+    kept = {done.note("dense")["digest"]}
+    for slot in done.slots():
+        kept |= set(slot.user_attrs["result"]["files"].values())
+    root = done.home.folder / "store"
+    assert {p.parent.name + p.name for p in root.rglob("*") if p.is_file()} >= kept
+    for slot in done.slots():
+        assert slot.user_attrs["checkpoint"] not in done.home.store
+
+
+def test_the_test_split_is_read_for_the_front_alone(done: Study) -> None:
+    record = study_record(done)
+    assert any(slot.planes for slot in record.slots)
+    for slot in record.slots:
+        assert (slot.test_score is not None) == bool(slot.planes)
+
+
+def test_a_record_tells_every_epoch(done: Study) -> None:
+    phases = done.spec.typed().method.phases
+    for slot in study_record(done).slots:
+        assert [row.epoch for row in slot.epochs] == list(
+            range(1, phases.prune_epochs + phases.finetune_epochs + 1)
+        )
+        assert slot.epochs[-1].score == slot.score
+        assert slot.epochs[-1].costs == slot.costs
+
+
+# --- killed and resumed
+
+
+def _work(config: StorageConfig, name: str) -> None:
+    work(config, name, threads=1)
+
+
+def first_running(study: Study) -> FrozenTrial | None:
+    return next(
+        (
+            slot
+            for slot in study.slots()
+            if slot.state is TrialState.RUNNING and "checkpoint" in slot.user_attrs
+        ),
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+@pytest.mark.usefixtures("quiet_process")
+def test_a_resumed_slot_equals_an_uninterrupted_one(
+    home: Home, done: Study, spec: Spec, number: signal.Signals
+) -> None:
+    name = f"stopped-{number.name}"
+    study = sweep.prepare(home, name, spec, None)
+    child = FORK.Process(target=_work, args=(home.config, name))
+    child.start()
+    while (slot := first_running(study)) is None:
+        assert child.is_alive()
+        time.sleep(0.002)
+    assert child.pid is not None
+    os.kill(child.pid, number)
+    child.join()
+    stopped = study.slots()[slot.number]
+    waits = number is signal.SIGTERM
+    assert stopped.state is (TrialState.WAITING if waits else TrialState.RUNNING)
+    work(home.config, name, threads=1)
+    slots = study.slots()
+    assert [told(slot) for slot in slots] == [told(slot) for slot in done.slots()]
+    attempts = [slot.user_attrs["attempt"] for slot in slots]
+    assert attempts == [2 if i == slot.number else 1 for i in range(4)]
+    assert study.note("dense") == done.note("dense")  # trained once for both studies
+
+
+@pytest.mark.slow
+def test_a_lost_checkpoint_means_another_start_and_the_same_result(
+    home: Home, done: Study, spec: Spec
+) -> None:
+    study = sweep.prepare(home, "lost", spec, 1)
+    trial = study.claim()
+    assert trial is not None
+    trial.set_user_attr("checkpoint", "0" * 64)
+    study.hand_back()
+    before = signal.getsignal(signal.SIGTERM)
+    work(home.config, "lost", threads=1)
+    signal.signal(signal.SIGTERM, before)
+    assert told(study.slots()[0]) == told(done.slots()[0])
+
+
+# --- continuing
+
+
+def test_the_same_total_adds_nothing_and_a_larger_one_adds(home: Home, spec: Spec) -> None:
+    for total, expected in ((None, 4), (4, 4), (3, 4), (6, 6), (None, 6)):
+        study = sweep.prepare(home, "grows", spec, total)
+        assert [slot.number for slot in study.slots()] == list(range(expected))
+    assert sweep.prepare(home, "grows", None, 7).slots()[-1].number == 6
+
+
+def test_more_slots_are_worked_off(home: Home, done: Study, spec: Spec) -> None:
+    before = [told(slot) for slot in done.slots()]
+    study = sweep.prepare(home, "done", None, 5)
+    handler = signal.getsignal(signal.SIGTERM)
+    work(home.config, "done", threads=1)
+    signal.signal(signal.SIGTERM, handler)
+    slots = study.slots()
+    assert len(slots) == 5
+    assert [told(slot) for slot in slots[:4]] == before
+    assert slots[4].state is TrialState.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("model.filters=5", "model"),
+        ("data.train=65", "data"),
+        ("task.optimizer.lr=0.2", "task"),
+        ("method.phases.prune_epochs=2", "method"),
+        ("scale=[0.5]", "budget"),
+        ("seed=1", "seed"),
+        ("device=rp2040", "device"),
+        ("sampler=random", "sampler"),
+    ],
+)
+def test_another_recipe_is_refused(
+    home: Home,
+    done: Study,
+    compose_spec: Callable[..., Spec],
+    tiny: list[str],
+    change: str,
+    said: str,
+) -> None:
+    before = len(done.slots())
+    base = [*tiny, "space=rates", "method.phases.finetune_epochs=6", "trials=4"]
+    other = compose_spec(*base, change)
+    with pytest.raises(StudyError, match=rf"study=done: .*other settings: {said} \(stored"):
+        sweep.prepare(home, "done", other, 9)
+    assert len(done.slots()) == before
+
+
+def test_only_free_settings_may_differ(
+    home: Home, done: Study, compose_spec: Callable[..., Spec], tiny: list[str]
+) -> None:
+    base = [*tiny, "space=rates", "method.phases.finetune_epochs=6"]
+    same = compose_spec(*base, "trials=2", "accelerator.threads=2")
+    assert sweep.prepare(home, "done", same, None).key == done.key
+
+
+def test_an_unreachable_budget_makes_no_study(
+    home: Home, compose_spec: Callable[..., Spec], tiny: list[str]
+) -> None:
+    spec = compose_spec(*tiny, "budget=grid", "budget.flash=[4KiB,100B]")
+    with pytest.raises(PruningError, match="flash_bytes 100 is below the least reachable"):
+        sweep.prepare(home, "unreachable", spec, None)
+    with pytest.raises(StudyError):
+        require_study(home, "unreachable")
+
+
+def test_another_keep_is_another_dense_network(
+    compose_spec: Callable[..., Spec], tiny: list[str]
+) -> None:
+    free, kept = compose_spec(*tiny), compose_spec(*tiny, "keep=[features.stem.conv]")
+    assert Blueprint(free).dense_key() != Blueprint(kept).dense_key()
+    other = compose_spec(*tiny, "device=rp2040", "scale=[0.3]")
+    assert Blueprint(free).dense_key() == Blueprint(other).dense_key()
+
+
+# --- the verbs that read a study
+
+
+@pytest.fixture
+def here(place: Path, done: Study, monkeypatch: pytest.MonkeyPatch) -> Path:
+    assert done.over()
+    monkeypatch.chdir(place)
+    return place
+
+
+def test_front_as_json(paring: Paring, here: Path, done: Study) -> None:
+    code, out, err = paring("front", "study=done", "output=json")
+    assert (code, err) == (0, "")
+    front = json.loads(out)
+    assert front["schema"] == "paring.front/1"
+    assert set(front) == {
+        "schema", "study", "metric", "precision", "dense", "trials", "hypervolume", "front"
+    }  # fmt: skip
+    assert front["trials"]["complete"] == len(done.slots())
+    assert front["dense"]["costs"] == done.facts["dense_cost"]
+    on = {slot.number: slot for slot in study_record(done).slots if slot.planes}
+    assert {entry["trial"] for entry in front["front"]} == set(on)
+    for entry in front["front"]:
+        slot = done.slots()[entry["trial"]]
+        assert entry["score"] == told(slot)["score"]
+        assert entry["test_score"] == done.note(f"test/{slot.number}")
+        assert entry["costs"] == {
+            "estimated": told(slot)["cost"], "planned": None, "measured": None
+        }  # fmt: skip
+        assert Budget(**entry["budget"]) == slot_budget(slot)
+        assert entry["widths"] == told(slot)["widths"]
+        assert entry["params"] == slot.params
+        assert list(on[slot.number].planes) == entry["planes"]
+
+
+@pytest.mark.slow
+def test_front_as_csv_table_and_page(paring: Paring, here: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(paring("front", "study=done", "output=csv")[1])))
+    assert rows
+    assert {"trial", "score", "flash_bytes"} <= set(rows[0])
+    code, out, _ = paring("front", "study=done")
+    assert code == 0
+    assert "estimated" in out
+    assert paring("front", "study=done", "output=html", "out=pages/f.html")[0] == 0
+    assert "plotly" in (here / "pages" / "f.html").read_text()
+
+
+def test_status_as_json(paring: Paring, here: Path, done: Study) -> None:
+    code, out, err = paring("status", "study=done", "output=json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["trials"]["complete"] == len(done.slots())
+    assert "slots" in paring("status", "study=done")[1]
+
+
+LOAD = """
+import json, sys
+from pathlib import Path
+from pruning.budget import Device
+from pruning.checkpoint import unpack_network
+from pruning.cost import CostModel
+import dataclasses, torch
+facts = json.loads(sys.argv[1])
+network = unpack_network(Path(sys.argv[2]).read_bytes())
+cost = CostModel(network.graph, Device(**facts)).dense
+out = network.module()(torch.zeros(2, *network.graph.input_shape))
+print(json.dumps({"cost": dataclasses.asdict(cost), "out": list(out.shape)}))
+assert not {"optuna", "hydra", "mlflow"} & set(sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study) -> None:
+    code, out, err = paring("export", "study=done", "trial=1", "out=models/one")
+    assert (code, err) == (0, "")
+    folder = here / "models" / "one"
+    assert {p.name for p in folder.iterdir()} == {
+        "model.safetensors",
+        "model.json",
+        "README.md",
+    }
+    assert all(str(path) in out for path in folder.iterdir())
+    device = Blueprint(done.spec).device
+    facts = {name: getattr(device, name) for name in device.__slots__}
+    command = [sys.executable, "-c", LOAD, json.dumps(facts), str(folder / "model.safetensors")]
+    fresh = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    model = json.loads((folder / "model.json").read_text())
+    assert fresh["cost"] == model["costs"]["estimated"] == told(done.slots()[1])["cost"]
+    assert fresh["out"] == [2, len(model["classes"])]
+    assert model["schema"] == "paring.model/1"
+    assert (model["study"], model["trial"]) == ("done", 1)
+    assert model["score"] == told(done.slots()[1])["score"]
+    assert set(model["input"]) == {"shape", "mean", "std"}
+    assert model["data"] == {"name": "synthetic", "digest": done.facts["data_digest"]}
+    assert model["graph"]
+    card = (folder / "README.md").read_text()
+    assert f"{model['score']:.4f}" in card
+    assert "unpack_network" in card
+    assert "stm32f446" in card
+
+
+@pytest.mark.parametrize("trial", [99, -1])
+def test_export_of_no_such_slot(paring: Paring, here: Path, trial: int) -> None:
+    code, out, err = paring("export", "study=done", f"trial={trial}")
+    assert (code, out) == (2, "")
+    assert f"trial={trial}: this slot does not exist; with a model: 0, 1" in err
+    assert not (here / "exported").exists()
+
+
+def test_export_without_its_blob(paring: Paring, here: Path) -> None:
+    folder = here / ".paring" / "store"
+    folder.rename(here / "elsewhere")
+    try:
+        code, out, err = paring("export", "study=done", "trial=0")
+    finally:
+        (here / "elsewhere").rename(folder)
+    assert (code, out) == (2, "")
+    assert "is missing; set storage.folder" in err
+    assert not (here / "exported").exists()
+
+
+def test_pick_takes_the_best_within_limits(paring: Paring, here: Path, done: Study) -> None:
+    limit = sorted(p.cost.flash_bytes for p in points_of(done))[1]
+    given = ["study=done", f"budget.flash={limit}", "register=false", "out=best"]
+    code, out, err = paring("pick", *given)
+    assert (code, err) == (0, "")
+    fitting = [p for p in points_of(done) if p.cost.flash_bytes <= limit]
+    assert json.loads((here / "best" / "model.json").read_text())["score"] == max(
+        p.score for p in fitting
+    )
+    assert "written: " in out
+
+
+def test_pick_where_nothing_fits(paring: Paring, here: Path, done: Study) -> None:
+    least = min(p.cost.flash_bytes for p in points_of(done))
+    code, out, err = paring("pick", "study=done", f"budget.flash={least - 1}", "out=none")
+    assert (code, out) == (2, "")
+    assert f"flash_bytes {least} exceeds {least - 1} by 1 (" in err
+    assert "Traceback" not in err
+    assert not (here / "none").exists()
+
+
+def test_reading_a_study_changes_nothing(paring: Paring, here: Path) -> None:
+    before = sorted(path.name for path in here.iterdir())
+    for line in ("front study=done", "status study=done", "status study=done output=json"):
+        assert paring(*line.split())[0] == 0
+    assert sorted(path.name for path in here.iterdir()) == before
+    code, out, err = paring("status", "study=nosuch")
+    assert (code, out) == (2, "")
+    assert "studies: " in err
+
+
+@pytest.mark.parametrize("line", ["study=done seed=5", "study=done model.filters=5"])
+def test_the_command_refuses_another_recipe(paring: Paring, here: Path, line: str) -> None:
+    code, out, err = paring("sweep", *line.split())
+    assert (code, out) == (2, "")
+    assert "created with other settings" in err
+    assert "or choose another name" in err
+    assert here.is_dir()
+
+
+def test_threads_are_set(done: Study) -> None:
+    assert done.over()
+    assert torch.get_num_threads() == 1
+    assert sweep.threads_for(1, 0) == (os.cpu_count() or 1)
+    assert sweep.threads_for(1000, 0) == 1
+    assert sweep.threads_for(4, 3) == 3
