@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 
 from pruning.errors import BudgetError
 
@@ -102,4 +103,6 @@ def parse_limit(resource: str, value: str | float, dense: float | None = None) -
         )
     scale = dense / 100 if unit == "%" and dense is not None else units.get(unit, 1)
     limit = number * scale
+    if not isfinite(limit) or (resource != "latency_ms" and limit < 1):
+        raise BudgetError(f"{resource}: the limit {value!r} is not within 1 byte and infinity")
     return float(int(limit)) if resource != "latency_ms" else limit

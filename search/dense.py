@@ -18,8 +18,9 @@ from pruning.state import TrainState
 from pruning.train import train
 from search.build import Blueprint
 from search.errors import StoreError
+from search.home import open_storage
 from search.objective import network_notes, progress
-from search.study import Study, open_storage
+from search.study import Study
 
 
 def ensure_dense(study: Study, blueprint: Blueprint) -> StoredNetwork:

@@ -12,8 +12,9 @@ from multiprocessing.synchronize import Event
 
 from search.config import StorageConfig
 from search.errors import StoreError
+from search.home import open_home
 from search.report import run_ids, study_record
-from search.study import Study, open_home, require_study
+from search.study import Study, require_study
 from tracking.errors import BusyError, TrackingError
 from tracking.mirror import Mirror
 

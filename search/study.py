@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, final
 
 import optuna
@@ -27,95 +26,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import RESOURCES, Budget
-from search.config import Spec, StorageConfig
-from search.errors import ConfigError, StudyError
+from search.config import Spec
+from search.errors import StudyError
+from search.home import Home, open_storage
 from search.made import made
-from search.store import Folder, Store
-from tracking.address import Databases, locate
-from tracking.database import prepare
-from tracking.locks import lock
 
 FORMAT = "paring.study/1"
-SQLITE_WAIT_S = 60
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where studies live: databases, store and folders."""
-
-    config: StorageConfig
-    databases: Databases
-
-    @property
-    def folder(self) -> Path:
-        """The local folder for the store, logs and pages."""
-        return Path(self.config.folder).resolve()
-
-    @property
-    def store(self) -> Store:
-        """The blobs."""
-        return Store(Folder(self.folder / "store"))
-
-    @property
-    def tracking_uri(self) -> str:
-        """Where MLflow is: a server, or its database."""
-        return self.config.tracking_uri or self.databases.mlflow
-
-    @property
-    def artifacts(self) -> Path | None:
-        """Where MLflow's artifacts go when it is written without a server."""
-        return None if self.config.tracking_uri else self.folder / "artifacts"
-
-    def lock(self, name: str, timeout: float | None = 60.0) -> Any:
-        """A mutex between all processes of this home."""
-        return lock(self.databases, name, timeout)
-
-
-def open_home(config: StorageConfig, create: bool = True) -> Home:
-    """Locate the databases, and create what is missing.
-
-    Raises:
-        ConfigError: a setting makes no sense. StudyError: nothing is there, and `create` is
-            false. DatabaseError: a database cannot be used.
-    """
-    if config.url is not None and "://" not in config.url:
-        raise ConfigError(
-            f"storage.url={config.url}: this is no URL; write postgresql://HOST:PORT/DATABASE, "
-            "or leave it out and give storage.folder for SQLite files"
-        )
-    if config.heartbeat_s < 1 or config.grace_s <= config.heartbeat_s:
-        raise ConfigError(
-            f"storage.heartbeat_s={config.heartbeat_s} storage.grace_s={config.grace_s}: a "
-            "heartbeat takes at least 1 second, and the grace must be longer than it"
-        )
-    databases = locate(config.url or Path(config.folder), config.schema)
-    if not create and databases.folder and not (databases.folder / "optuna.db").exists():
-        raise StudyError(
-            f"there are no studies in {databases.folder}; run this where the sweep ran, or "
-            "give its storage.folder"
-        )
-    prepare(databases)
-    return Home(config, databases)
-
-
-def open_storage(home: Home) -> RDBStorage:
-    """Optuna's storage, with heartbeats, waiting for locks and surviving a restart."""
-    url = home.databases.optuna
-    options: dict[str, Any] = (
-        {"connect_args": {"timeout": SQLITE_WAIT_S}}
-        if url.startswith("sqlite")
-        else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
-    )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with home.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
-        return RDBStorage(
-            url,
-            engine_kwargs=options,
-            heartbeat_interval=home.config.heartbeat_s,
-            grace_period=home.config.grace_s,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +116,15 @@ class Study:
     # --- slots
 
     def add_slots(self, total: int, budgets: Sequence[Budget], seed: int) -> None:
-        """Create slots up to a total; slot i has budget i mod len(budgets)."""
+        """Create slots up to a total; slot i has budget i mod len(budgets).
+
+        Every time round the budgets has another seed, so that no two slots are the same.
+        """
         with self.home.lock(f"slots-{self.key}"):
             for number in range(len(self.slots()), total):
-                budget = budgets[number % len(budgets)]
-                entry = {"number": number, "budget": asdict(budget), "seed": seed}
+                repeat, index = divmod(number, len(budgets))
+                budget = asdict(budgets[index])
+                entry = {"number": number, "budget": budget, "seed": seed + repeat}
                 self.optuna.enqueue_trial({}, user_attrs={"slot": entry})
 
     def claim(self) -> optuna.Trial | None:

@@ -22,9 +22,10 @@ from pruning.state import TrainState
 from search.build import Blueprint
 from search.config import Spec, StorageConfig
 from search.errors import ConfigError, StudyError
+from search.home import Home
 from search.mirroring import catch_up, mirror_until
 from search.space import budgets, check_space
-from search.study import Home, Study, create_study, find_study, sampler_for
+from search.study import Study, create_study, find_study, sampler_for
 from search.worker import Interrupted, work
 
 log = logging.getLogger("paring.sweep")

@@ -21,8 +21,9 @@ from search.config import StorageConfig
 from search.dense import ensure_dense
 from search.errors import StoreError
 from search.front import front_slots
+from search.home import open_home
 from search.objective import Failed, Outcome, run_slot, tell
-from search.study import Study, open_home, require_study
+from search.study import Study, require_study
 
 log = logging.getLogger("paring.worker")
 POLL_S = 0.5

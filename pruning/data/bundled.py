@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from pruning.data.dataset import Dataset, Split, assemble, hold_out, share_of
 
@@ -15,6 +14,8 @@ def digits(validation_share: float = 0.2, test_share: float = 0.2) -> Dataset:
     Raises:
         DataError: the shares leave no sample for a split.
     """
+    from sklearn.datasets import load_digits  # a second to import, and only needed here
+
     images, labels = load_digits(return_X_y=True)
     inputs = torch.from_numpy(images.astype(np.uint8)).view(-1, 1, 8, 8)
     samples = Split(inputs, torch.from_numpy(labels).long())

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from search.config import StorageConfig, cross
 from search.display import wide_console
+from search.home import Home, open_home
 from search.store import Folder, Store
-from search.study import Home, open_home
 from search.verb import verb
 from search.verbs.choices import choose
 from tracking.database import check

@@ -7,8 +7,9 @@ from omegaconf import DictConfig
 from search.config import StorageConfig, checked_name, cross, inside
 from search.errors import ConfigError
 from search.export import FORMATS, finished_slot, write_model
+from search.home import open_home
 from search.report import study_record
-from search.study import open_home, require_study
+from search.study import require_study
 from search.verb import verb
 from search.verbs.choices import choose
 

@@ -9,8 +9,9 @@ from rich.table import Table
 from search.config import StorageConfig, checked_name, cross, inside
 from search.display import wide_console
 from search.files import write_whole
+from search.home import open_home
 from search.report import run_ids, study_record
-from search.study import open_home, require_study
+from search.study import require_study
 from search.verb import verb
 from search.verbs.choices import choose
 from tracking.plots import front_page

@@ -19,9 +19,10 @@ from search.config import (
 from search.errors import ConfigError
 from search.export import finished_slot, write_model
 from search.front import best_within, points_of
+from search.home import open_home
 from search.mirroring import catch_up
 from search.report import study_record
-from search.study import Study, open_home, require_study
+from search.study import Study, require_study
 from search.verb import verb
 from tracking.errors import TrackingError
 from tracking.records import SlotRecord, StudyRecord

@@ -4,8 +4,9 @@ from omegaconf import DictConfig
 
 from search.config import StorageConfig, checked_name, cross
 from search.errors import ConfigError
+from search.home import open_home
 from search.mirroring import catch_up
-from search.study import open_home, require_study
+from search.study import require_study
 from search.verb import verb
 from tracking.server import serve
 

@@ -6,8 +6,9 @@ from omegaconf import DictConfig
 
 from search.config import StorageConfig, checked_name, cross
 from search.display import picture, wide_console
+from search.home import open_home
 from search.report import counts, failures
-from search.study import open_home, require_study
+from search.study import require_study
 from search.verb import verb
 from search.verbs.choices import choose
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from search import sweep
 from search.config import AcceleratorConfig, Spec, StorageConfig, call_from, cross
 from search.display import progress
-from search.study import open_home
+from search.home import open_home
 from search.verb import verb
 
 NEUTRAL = ("study", "trials", "workers", "storage", "debug", "accelerator.threads", "hydra")

@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 
 from search import sweep, worker
 from search.config import StorageConfig, call_from, cross
-from search.study import open_home, require_study
+from search.home import open_home
+from search.study import require_study
 from search.verb import verb
 
 log = logging.getLogger("paring")

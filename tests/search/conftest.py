@@ -18,7 +18,8 @@ from sqlalchemy.schema import DropSchema
 
 from search import cli
 from search.config import Spec, StorageConfig
-from search.study import Home, Study, open_home
+from search.home import Home, open_home
+from search.study import Study
 from tracking import TrackingError, locate
 from tracking.database import connected
 

@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.checkpoint import unpack_network
 from search.build import Blueprint
 from search.config import StorageConfig
+from search.home import open_home
 from search.report import counts
-from search.study import Study, find_study, open_home, slot_budget
+from search.study import Study, find_study, slot_budget
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 PARING = str(Path(sys.executable).with_name("paring"))

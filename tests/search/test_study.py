@@ -17,18 +17,9 @@ from pruning.budget import Budget, Cost
 from search import study as module
 from search.config import Spec
 from search.errors import ConfigError, StudyError
+from search.home import Home, open_home, open_storage
 from search.objective import Failed, Finished, Infeasible, tell
-from search.study import (
-    Home,
-    Owner,
-    Study,
-    create_study,
-    find_study,
-    open_home,
-    open_storage,
-    require_study,
-    slot_budget,
-)
+from search.study import Owner, Study, create_study, find_study, require_study, slot_budget
 
 DENSE = {"flash_bytes": 5000, "sram_bytes": 700, "latency_ms": 2.0, "macs": 50000}
 FACTS = {
@@ -148,7 +139,7 @@ def test_slots_have_numbers_and_budgets_in_turn(study: Study, home: Home) -> Non
     assert [slot.number for slot in slots] == list(range(7))
     assert [slot_budget(slot) for slot in slots] == [BUDGETS[i % 3] for i in range(7)]
     assert {slot.state for slot in slots} == {TrialState.WAITING}
-    assert [slot.user_attrs["slot"]["seed"] for slot in slots] == [3] * 7
+    assert [slot.user_attrs["slot"]["seed"] for slot in slots] == [3, 3, 3, 4, 4, 4, 5]
 
 
 @pytest.mark.parametrize(("total", "expected"), [(4, 4), (2, 4), (9, 9)])

@@ -12,8 +12,9 @@ import pytest
 from search import sweep
 from search.build import Blueprint
 from search.config import StorageConfig
+from search.home import open_home
 from search.report import counts
-from search.study import Study, open_home, require_study, slot_budget
+from search.study import Study, require_study, slot_budget
 
 pytestmark = pytest.mark.slow
 PARING = str(Path(sys.executable).with_name("paring"))

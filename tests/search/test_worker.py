@@ -25,8 +25,9 @@ from search.build import Blueprint
 from search.config import Spec, StorageConfig
 from search.errors import StudyError
 from search.front import points_of
+from search.home import Home, open_home
 from search.report import counts, study_record
-from search.study import Home, Study, open_home, require_study, slot_budget
+from search.study import Study, require_study, slot_budget
 from search.worker import work
 
 FORK = multiprocessing.get_context("fork")
