@@ -25,11 +25,11 @@ demo: install ## a sweep on handwritten digits, its front, and a picked model
 	$(BIN)/paring pick study=demo device=stm32f103 out=picked
 	$(BIN)/paring export study=demo trial=0 out=exported
 
-test: install ## all tests
-	$(BIN)/python -m pytest
+test: install ## all tests, two at a time
+	$(BIN)/python -m pytest -n 2
 
 quick: install ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not bench"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not bench"
 
 lint: install ## style, types and the rule about doors
 	$(BIN)/ruff check .

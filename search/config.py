@@ -296,8 +296,6 @@ def one_budget(config: BudgetConfig, fallback: Budget) -> Budget:
         "latency_ms": config.latency,
     }
     limits = {name: parse_limit(name, text) for name, text in given.items() if text is not None}
-    if below := [name for name, limit in limits.items() if limit <= 0]:
-        raise ConfigError(f"budget: {', '.join(below)} below 1 byte; raise the limit")
     return Budget(**{**fallback.limits, **limits})  # type: ignore[arg-type]
 
 

@@ -229,6 +229,7 @@ def _beyond(limit: float, axis: Axis) -> Figure:
 def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
     """Return the label of a device limit, at the line or at the edge beyond which it lies."""
     place = log10(limit) if axis.logarithmic and limit > 0 else limit
+    near_the_end = not inside or axis.share(limit) > 0.7
     return {
         "text": label,
         "x": place if inside else 1,
@@ -236,7 +237,7 @@ def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
         "y": 1,
         "yref": "paper",
         "yanchor": "bottom",
-        "xanchor": "center" if inside else "right",
+        "xanchor": "right" if near_the_end else "center",
         "showarrow": False,
         "font": {"size": 11, "color": LIMIT},
     }
