@@ -186,7 +186,7 @@ def test_one_budget_beside_the_device() -> None:
         flash_bytes=512, sram_bytes=500, latency_ms=20.0
     )
     assert one_budget(BudgetConfig(), device) == device
-    with pytest.raises(BudgetError, match="sram_bytes: the limit 0.5"):
+    with pytest.raises(BudgetError, match=r"sram_bytes: the limit 0\.5"):
         one_budget(BudgetConfig(sram=0.5), device)
 
 
