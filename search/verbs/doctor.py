@@ -54,7 +54,7 @@ def _table(findings: list[Finding]) -> Table:
         table.add_column(name)
     for finding in findings:
         mark = "[green]ok[/]" if finding.good else "[red]bad[/]"
-        table.add_row(finding.what, mark, finding.found, finding.cure)
+        table.add_row(finding.what, mark, finding.found, "" if finding.good else finding.cure)
     return table
 
 

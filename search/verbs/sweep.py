@@ -6,7 +6,7 @@ import sys
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from search import sweep
+from search import crew, sweep
 from search.config import AcceleratorConfig, Spec, StorageConfig, call_from, cross
 from search.display import progress
 from search.home import open_home
@@ -24,10 +24,10 @@ def main(config: DictConfig) -> None:
     accelerator = cross(config.accelerator, AcceleratorConfig, "accelerator")
     home = open_home(cross(config.storage, StorageConfig, "storage"))
     study = sweep.prepare(home, name, spec if _asks_for_something() else None, call.trials)
-    threads = sweep.threads_for(call.workers, accelerator.threads)
+    threads = crew.threads_for(call.workers, accelerator.threads)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers hand their slots back
     with progress(study) as display:
-        for _ in sweep.run(study, call.workers, threads):
+        for _ in crew.run(study, call.workers, threads):
             display()
     print(
         f"study {name} is complete: see it with  paring front study={name}  and  "

@@ -4,7 +4,7 @@ import logging
 
 from omegaconf import DictConfig
 
-from search import sweep, worker
+from search import crew, worker
 from search.config import StorageConfig, call_from, cross
 from search.home import open_home
 from search.study import require_study
@@ -18,11 +18,11 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     storage = cross(config.storage, StorageConfig, "storage")
     call = call_from(config)
-    threads = sweep.threads_for(call.workers, call.threads)
+    threads = crew.threads_for(call.workers, call.threads)
     require_study(open_home(storage, create=False), call.study)
     log.info("worker %s joins study %s", config.worker.index, call.study)
     try:
-        with sweep.mirroring(storage, call.study):
+        with crew.mirroring(storage, call.study):
             worker.work(storage, call.study, threads)
     except worker.Interrupted:
         log.info("worker %s was asked to stop; its slot waits for another", config.worker.index)

@@ -148,7 +148,7 @@ def test_a_sweep_survives_every_kill(
     _check_numbers(study)
 
     # a worker is asked to stop: it hands its slot back and is content
-    worker = commands.start("worker")
+    worker = commands.start("worker", "threads=1")  # as many as the sweep gives each
     mine = until("its slot", worker, lambda: running(study, worker.pid))
     worker.terminate()
     assert worker.wait(PATIENCE_S) == 0, commands.said()

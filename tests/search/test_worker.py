@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.budget import Budget, Cost
 from pruning.checkpoint import unpack_network
 from pruning.errors import PruningError
-from search import sweep
+from search import crew, sweep
 from search.build import Blueprint
 from search.config import Spec, StorageConfig
 from search.errors import StudyError
@@ -430,6 +430,6 @@ def test_the_command_refuses_another_recipe(paring: Paring, here: Path, line: st
 def test_threads_are_set(done: Study) -> None:
     assert done.over()
     assert torch.get_num_threads() == 1
-    assert sweep.threads_for(1, 0) == (os.cpu_count() or 1)
-    assert sweep.threads_for(1000, 0) == 1
-    assert sweep.threads_for(4, 3) == 3
+    assert crew.threads_for(1, 0) == (os.cpu_count() or 1)
+    assert crew.threads_for(1000, 0) == 1
+    assert crew.threads_for(4, 3) == 3
