@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 VERBS = {
@@ -141,7 +141,7 @@ def _refuse_passwords(overrides: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _masked_if_shown(overrides: Sequence[str]):  # type: ignore[no-untyped-def]
+def _masked_if_shown(overrides: Sequence[str]) -> Iterator[None]:
     """Hide passwords in what Hydra prints of a config (`--cfg`, `--info`, `--help`)."""
     from tracking.address import mask
 
