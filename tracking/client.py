@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, final
 from sqlalchemy.exc import SQLAlchemyError
 
 from tracking.address import mask
-from tracking.database import check
+from tracking.birth import ensure_tables
 from tracking.errors import GoneError, ServerError
 
 # Set before MLflow is imported, unless the person chose otherwise. With MLflow's own defaults a
@@ -83,7 +83,7 @@ class Client:
         import mlflow
 
         if not tracking_uri.startswith("http"):
-            check(tracking_uri, "MLflow")  # MLflow would try an unreachable one for minutes
+            ensure_tables(tracking_uri)  # MLflow would try an unreachable one for minutes
         self.uri = tracking_uri
         self._mlflow: Any = mlflow
         with self.answering():

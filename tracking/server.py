@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from tracking.birth import ensure_tables
 from tracking.client import ENVIRONMENT, Client
 from tracking.errors import ServerError
 from tracking.notes import runs_path
@@ -80,6 +81,8 @@ def serving(
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run MLflow's server during the block; give its address and process once it answers."""
     _refuse_taken(host, port)
+    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
+    ensure_tables(mlflow_url)
     variables = {**os.environ, **environment(mlflow_url, artifact_root)}
     # A session of its own: Ctrl-C reaches us alone, and its children end with it.
     child = subprocess.Popen(

@@ -111,7 +111,13 @@ def pixels(picture: Path, color: str) -> int:
     return sum(count for count, found in counts if found == wanted)
 
 
-_SERVE = "import sys; from tracking import serve; serve(*sys.argv[1:3], port=int(sys.argv[3]))"
+# A shell starts what runs in the background with Ctrl-C ignored; here it must be heard.
+_SERVE = """
+import signal, sys
+from tracking import serve
+signal.signal(signal.SIGINT, signal.default_int_handler)
+serve(*sys.argv[1:3], port=int(sys.argv[3]))
+"""
 
 
 @pytest.mark.slow
