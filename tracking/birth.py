@@ -31,11 +31,11 @@ def ensure_tables(mlflow_url: str) -> None:
 
 def _build(path: Path) -> None:
     # Here and not above: importing MLflow takes seconds.
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    artifacts = (path.parent / "artifacts").as_uri()  # of MLflow's default experiment
     with TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
         draft = Path(folder) / path.name
-        engine = create_sqlalchemy_engine(f"sqlite:///{draft}")  # type: ignore[no-untyped-call]
-        _initialize_tables(engine)  # type: ignore[no-untyped-call]
-        engine.dispose()
+        store = SqlAlchemyStore(f"sqlite:///{draft}", artifacts)  # type: ignore[no-untyped-call]
+        store.engine.dispose()
         draft.replace(path)
