@@ -167,8 +167,14 @@ def pruning_from(config: MethodConfig) -> Pruning:
     if config.name not in list(Method):
         raise ConfigError(f"method.name={config.name!r}: write one of {', '.join(Method)}")
     return Pruning(
-        allocation=Allocation(method=Method(config.name), step=config.step, floor=config.floor),
+        allocation=Allocation(
+            method=Method(config.name),
+            step=config.step,
+            iterations=config.iterations,
+            floor=config.floor,
+        ),
         every=config.every,
+        probe_every=config.probe_every,
         memory=config.memory,
         settle=config.settle,
         remove_every=config.remove_every,

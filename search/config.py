@@ -53,8 +53,10 @@ class MethodConfig:
 
     name: str = "differentiable"
     step: float = 0.03
+    iterations: int = 4
     floor: float = 0.75
     every: int = 10
+    probe_every: int = 5
     memory: float = 0.9
     settle: float = 0.9
     remove_every: int = 60

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,10 @@ def onnx_bytes(network: StoredNetwork) -> bytes:
     Raises:
         ConfigError: the extra is not installed.
     """
-    try:
-        import onnx  # noqa: F401 - an extra
-        import onnxscript  # noqa: F401
-    except ImportError as error:
+    if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise ConfigError(
-            f"format=onnx: {error.name} is not installed; pip install 'paring[onnx]'"
-        ) from error
+            f"format=onnx: {' and '.join(missing)} not installed; pip install 'paring[onnx]'"
+        )
     example = torch.zeros(2, *network.graph.input_shape)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision aloud
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

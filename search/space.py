@@ -21,12 +21,20 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def check_space(space: Mapping[str, Any]) -> None:
-    """Refuse a space that no sampler could draw from.
+    """Refuse a space that no sampler could draw from, or that slots could not follow.
+
+    All slots share one network, its data and its dense training, so only what happens in a
+    slot may be searched.
 
     Raises:
         ConfigError: naming the path and the form it should have.
     """
     for path, how in space.items():
+        if not path.startswith(SEARCHED) or path in SHARED:
+            raise ConfigError(
+                f"space: {path!r} is no setting that slots may differ in; search paths below "
+                f"{' and '.join(SEARCHED)}, such as task.optimizer.lr"
+            )
         choices = isinstance(how, list) and len(how) > 0
         bounds = isinstance(how, Mapping) and {"low", "high"} <= set(how) <= ALLOWED
         if not choices and not (bounds and _ordered(how)):
@@ -37,6 +45,8 @@ def check_space(space: Mapping[str, Any]) -> None:
 
 
 ALLOWED = {"low", "high", "log", "step"}
+SEARCHED = ("task.", "method.")
+SHARED = ("method.phases.dense_epochs", "method.phases.warmup_epochs")
 
 
 def _ordered(how: Mapping[str, Any]) -> bool:

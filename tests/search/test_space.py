@@ -22,6 +22,14 @@ def made(**settings: Any) -> tuple[Budget, ...]:
     return budgets(BudgetConfig(**settings), DENSE)
 
 
+@pytest.mark.parametrize(
+    "path", ["model.filters", "data.validation_share", "method.phases.dense_epochs", "seed"]
+)
+def test_what_all_slots_share_cannot_be_searched(path: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{path}' is no setting that slots may differ in"):
+        check_space({path: [1, 2]})
+
+
 def test_a_ladder_is_shares_of_the_dense_cost() -> None:
     assert made(kind="ladder", scale=[0.25, 0.5], power=POWER) == (
         Budget(flash_bytes=40_000, sram_bytes=7_071),  # 10,000 x sqrt(0.5), rounded down
@@ -140,10 +148,10 @@ def test_a_space_that_nobody_can_draw_from_is_refused(how: Any) -> None:
 
 
 SPACE = {
-    "a": {"low": 0.1, "high": 10.0, "log": True},
-    "b": {"low": 2, "high": 8, "step": 2},
-    "c": ["x", "y"],
-    "d": {"low": 0.0, "high": 1.0, "step": 0.25},
+    "task.a": {"low": 0.1, "high": 10.0, "log": True},
+    "task.b": {"low": 2, "high": 8, "step": 2},
+    "task.c": ["x", "y"],
+    "task.d": {"low": 0.0, "high": 1.0, "step": 0.25},
 }
 
 
@@ -154,11 +162,11 @@ def test_every_path_of_a_space_gets_one_value() -> None:
         trial = study.ask()
         drawn = suggest(trial, SPACE)
         assert list(drawn) == list(SPACE)
-        assert 0.1 <= float(drawn["a"]) <= 10
-        assert drawn["b"] in (2, 4, 6, 8)
-        assert isinstance(drawn["b"], int)
-        assert drawn["c"] in ("x", "y")
-        assert float(drawn["d"]) in (0, 0.25, 0.5, 0.75, 1)
+        assert 0.1 <= float(drawn["task.a"]) <= 10
+        assert drawn["task.b"] in (2, 4, 6, 8)
+        assert isinstance(drawn["task.b"], int)
+        assert drawn["task.c"] in ("x", "y")
+        assert float(drawn["task.d"]) in (0, 0.25, 0.5, 0.75, 1)
         assert suggest(trial, SPACE) == drawn == trial.params
 
 
