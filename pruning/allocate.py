@@ -6,23 +6,23 @@ continuous widths; `pruning.project` turns them into integers.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from pruning.baselines import magnitude, uniform
+from pruning.baselines import greedy, magnitude, uniform
 from pruning.budget import Budget
 from pruning.cost import CostModel
 from pruning.gates import Gates, inner_groups
-from pruning.reach import uniform_ratio
-
-IMPORTANCE = (0.2, 5.0)
+from pruning.program import Loss, Optimum, best_widths
 
 
 class Method(StrEnum):
     """How the channels to keep are shared out among the groups."""
 
     DIFFERENTIABLE = "differentiable"
+    GREEDY = "greedy"
     UNIFORM = "uniform"
     MAGNITUDE = "magnitude"
 
@@ -31,110 +31,90 @@ class Method(StrEnum):
 class Allocation:
     """Settings of the allocation.
 
-    step: how far one iteration moves the keep ratio of a group of average worth.
-    iterations: of ascent in one update.
-    floor: least keep ratio of groups that carry everything, as a share of the uniform one.
+    power: how fast the loss rises as a group narrows, p in (n / size)^-p.
+    trust: how much of the measured differences between groups to believe, from 0 (all are
+    equal) to 1; in logarithms.
+    vanish: whether groups inside residual branches may vanish, and their branches with them.
     """
 
     method: Method = Method.DIFFERENTIABLE
-    step: float = 0.03
-    iterations: int = 4
-    floor: float = 0.75
+    power: float = 0.5
+    trust: float = 0.5
+    vanish: bool = True
+
+    @property
+    def vanishing(self) -> bool:
+        """Whether groups may vanish; one ratio or one threshold for all leaves none empty."""
+        return self.vanish and self.method in (Method.DIFFERENTIABLE, Method.GREEDY)
 
 
-def allocate(
-    gates: Gates, model: CostModel, budget: Budget, final: Budget, how: Allocation
-) -> None:
-    """Move `gates.widths` and the mask to the budget of the moment.
-
-    `final` is the budget at the end of pruning; it sets the floor of essential groups.
-    """
+def allocate(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> None:
+    """Move `gates.widths` and the mask to the budget of the moment."""
     channels = model.graph.channels
     match how.method:
         case Method.DIFFERENTIABLE:
-            gates.widths = _differentiable(gates, model, budget, final, how)
+            gates.widths = torch.from_numpy(optimum(gates, model, budget, how).widths)
+        case Method.GREEDY:
+            worth = channel_worth(gates, model, how)
+            gates.widths = greedy(gates, model, budget, worth, how.vanishing)
         case Method.UNIFORM:
             gates.widths = uniform(gates, model, budget)
         case Method.MAGNITUDE:
             gates.widths = magnitude(gates, model, budget)
-    rounded = [max(1, round(width)) for width in gates.widths.tolist()]
-    sizes = [group.size for group in channels.groups]
-    gates.keep_most_salient(
-        channels, [min(n, size) for n, size in zip(rounded, sizes, strict=True)]
-    )
+    gates.keep_most_salient(channels, gates.rounded(channels))
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """The keep ratios that an allocation may choose from, per group."""
-
-    sizes: Tensor
-    low: Tensor
-    high: Tensor
-    prunable: Tensor
-
-    def clip(self, ratio: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(ratio, self.low), self.high)
+def optimum(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> Optimum:
+    """The widths of the least loss within the budget, as far as the measured model knows."""
+    groups = model.graph.channels.groups
+    present = np.array([float(group.size) for group in groups])
+    low = np.where([group.prunable for group in groups], 1.0, present)
+    return best_widths(model, budget, loss_model(gates, model, how), low, present)
 
 
-def _box(gates: Gates, model: CostModel, final: Budget, how: Allocation) -> _Box:
-    groups, sizes = model.graph.channels.groups, gates.sizes.double()
-    prunable = torch.tensor([group.prunable for group in groups])
-    present = torch.tensor([group.size for group in groups]) / sizes
-    uniform = uniform_ratio(model, gates.sizes, final)
-    floor = torch.where(torch.tensor(inner_groups(model.graph)), 0.0, how.floor * uniform)
-    low = torch.minimum(torch.maximum(floor, 1 / sizes), present)
-    return _Box(sizes, torch.where(prunable, low, present), present, prunable)
+def loss_model(gates: Gates, model: CostModel, how: Allocation) -> Loss:
+    """The loss as a function of the widths, from what was measured so far."""
+    prunable = np.array([group.prunable for group in model.graph.channels.groups])
+    measured = gates.importance.numpy()
+    mean = measured[prunable].mean() if prunable.any() else 0.0
+    known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
+    importance = np.where(prunable, max(mean, 1e-12) * known**how.trust, 0.0)
+    return Loss(importance, gates.sizes.double().numpy(), how.power)
 
 
-def _differentiable(
-    gates: Gates, model: CostModel, budget: Budget, final: Budget, how: Allocation
-) -> Tensor:
-    """Maximise the sum over groups of importance times log(keep ratio), within the budget.
+def branch_to_drop(
+    gates: Gates, model: CostModel, final: Budget, how: Allocation
+) -> int | None:
+    """The group that should vanish, because the others make more of its share; None if none.
 
-    The first channels of a group are worth most: a value of s log(a) has the gradient s / a,
-    which keeps groups from vanishing and gives cheap ones more than their share. Importance
-    is measured (see `Gates.importance`). A few steps of gradient ascent, each followed by a
-    return to the budget, go on from the widths so far.
+    Losses at the best widths within the final budget are compared, with and without it;
+    without it, the measured rise of its disappearance is added.
     """
-    box = _box(gates, model, final, how)
-    importance = relative_importance(gates, box.prunable)
-    ratio = gates.widths / box.sizes
-    for _ in range(how.iterations):
-        worth = torch.where(box.prunable, importance / ratio, 0.0)
-        step = how.step * worth / worth[box.prunable].mean().clamp_min(1e-30)
-        ratio = _return_to_budget(box.clip(ratio + step), box, model, budget)
-    return ratio * box.sizes
+    if not gates.importance.any():  # a network that has learnt nothing yet tells nothing
+        return None
+    losses: dict[int | None, float] = {None: optimum(gates, model, final, how).loss}
+    for index, inner in enumerate(inner_groups(model.graph)):
+        if inner:
+            widths = [g.size for g in model.graph.channels.groups]
+            widths[index] = 0
+            smaller, _ = model.left(widths)
+            left = gates.without(model.share(widths))
+            losses[index] = optimum(left, smaller, final, how).loss + float(
+                gates.branches[index]
+            )
+    return min(losses, key=losses.__getitem__)
 
 
-def relative_importance(gates: Gates, prunable: Tensor) -> Tensor:
-    """Importance relative to its mean, within bounds that noise cannot make it leave."""
-    mean = gates.importance[prunable].mean().clamp_min(1e-30)
-    return (gates.importance / mean).clamp(*IMPORTANCE)
+def channel_worth(gates: Gates, model: CostModel, how: Allocation) -> list[list[float]]:
+    """What the first, second, ... channel of every group is worth.
 
-
-def _return_to_budget(ratio: Tensor, box: _Box, model: CostModel, budget: Budget) -> Tensor:
-    """Newton steps on log R of the worst resource until no limit is exceeded."""
-    for _ in range(60):
-        point = ratio.clone().requires_grad_()
-        worst = _worst_overshoot(point * box.sizes, model, budget)
-        if worst is None or worst.item() <= 1e-3:
-            break
-        (gradient,) = torch.autograd.grad(worst, point)
-        free = box.prunable & ((ratio > box.low + 1e-9) | (gradient < 0))
-        gradient = torch.where(free, gradient, 0.0)
-        square = (gradient * gradient).sum().item()
-        if square < 1e-18:  # everything that could shrink is at its floor
-            break
-        ratio = box.clip(ratio - gradient * (worst.item() / square))
-    return ratio
-
-
-def _worst_overshoot(widths: Tensor, model: CostModel, budget: Budget) -> Tensor | None:
-    """log(resource / limit) of the resource that exceeds its limit most."""
-    whole = [max(1, round(width)) for width in widths.tolist()]
-    steps = model.schedule(whole)
-    temperature = max(model.peak(whole) / 20, 1.0)
-    resources = model.resources(widths, steps, temperature)
-    over = [torch.log(resources[name] / limit) for name, limit in budget.limits.items()]
-    return max(over, key=lambda value: value.item(), default=None)
+    By salience; in the differentiable allocation by its own model of the loss.
+    """
+    groups = model.graph.channels.groups
+    if how.method is not Method.DIFFERENTIABLE:
+        return [gates.salience[g.units].sort(descending=True).values.tolist() for g in groups]
+    loss = loss_model(gates, model, how)
+    return [
+        [inf, *(float(pull) for pull in scale * np.arange(1.5, group.size) ** (-how.power - 1))]
+        for group, scale in zip(groups, loss.importance * loss.sizes**how.power, strict=True)
+    ]

@@ -1,4 +1,6 @@
-"""The allocations to beat: one keep ratio for all, and one threshold on magnitude for all."""
+"""The allocations to beat: one keep ratio for all, one threshold on magnitude for all, and
+channel by channel whatever is worth least.
+"""
 
 from collections.abc import Sequence
 
@@ -8,6 +10,7 @@ from torch import Tensor
 from pruning.budget import Budget
 from pruning.cost import CostModel
 from pruning.gates import Gates
+from pruning.moves import Worth, drop
 from pruning.reach import scaled_widths, uniform_ratio
 
 
@@ -28,6 +31,14 @@ def magnitude(gates: Gates, model: CostModel, budget: Budget) -> Tensor:
         fits = budget.holds(model.cost(_above(model, scaled, middle)))
         low, high = (low, middle) if fits else (middle, high)
     return torch.tensor(_above(model, scaled, high), dtype=torch.float64)
+
+
+def greedy(
+    gates: Gates, model: CostModel, budget: Budget, worth: Worth, vanish: bool
+) -> Tensor:
+    """From the widths so far, the least salience per marginal resource goes."""
+    widths = drop(model, budget, gates.rounded(model.graph.channels), worth, vanish)
+    return torch.tensor(widths, dtype=torch.float64)
 
 
 def _relative(salience: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from math import isfinite
 from pruning.errors import BudgetError
 
 RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
+LIMITS = (*RESOURCES, "macs")
 BYTES = {"b": 1.0, "kib": 1024.0, "kb": 1000.0, "mib": 1024.0**2, "mb": 1000.0**2}
 UNITS = {
     "flash_bytes": BYTES,
@@ -32,11 +33,12 @@ class Budget:
     flash_bytes: int | None = None
     sram_bytes: int | None = None
     latency_ms: float | None = None
+    macs: int | None = None
 
     @property
     def limits(self) -> dict[str, float]:
         """The limits that are set, by resource."""
-        named = {name: getattr(self, name) for name in RESOURCES}
+        named = {name: getattr(self, name) for name in LIMITS}
         return {name: value for name, value in named.items() if value is not None}
 
     def overshoot(self, cost: Cost) -> dict[str, float]:

@@ -97,7 +97,7 @@ def pack_state(state: TrainState) -> bytes:
     return _pack(tensors, STATE, header)
 
 
-GATES = ("sizes", "widths", "salience", "kept", "importance")
+GATES = ("sizes", "widths", "salience", "kept", "importance", "branches")
 
 
 def unpack_state(content: bytes, job: Job) -> TrainState:

@@ -8,19 +8,21 @@ exact <= smooth <= exact + temperature * ln(kernels).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.budget import Cost, Device
+from pruning.budget import LIMITS, Cost, Device
 from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
 from pruning.memory import PUBLISHED, Conventions, Step, schedule
 from pruning.records import INPUT
+from pruning.shrink import group_shares, shrink_graph, stays_connected, units_left, without
 from pruning.work import Encoding, Work, flash, instructions, macs
 
 __all__ = ["CostModel", "Encoding", "KernelCost", "published"]
@@ -48,7 +50,9 @@ class KernelCost:
 class CostModel:
     """Costs of one graph at any widths, for one device, encoding and set of conventions.
 
-    Widths are given in the order of `graph.channels.groups`.
+    Widths are given in the order of `graph.channels.groups`. A width of zero is that of a group
+    that vanished: `cost`, `peak`, `explain` and `bottleneck` then look at the network that is
+    left; the other functions want widths above zero.
     """
 
     graph: Graph
@@ -63,6 +67,9 @@ class CostModel:
 
     def cost(self, widths: Sequence[int]) -> Cost:
         """The exact cost at integer widths."""
+        if not all(widths):
+            model, widths = self.left(widths)
+            return model.cost(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
         return Cost(
             flash_bytes=round(self._sum("flash", n).item()),
@@ -73,6 +80,9 @@ class CostModel:
 
     def peak(self, widths: Sequence[int]) -> int:
         """Exact peak SRAM in bytes at integer widths."""
+        if not all(widths):
+            model, widths = self.left(widths)
+            return model.peak(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
         return max(self._live_bytes(n, self.schedule(widths)))
 
@@ -84,7 +94,7 @@ class CostModel:
     def resources(
         self, widths: Tensor, steps: Sequence[Step], temperature: float
     ) -> dict[str, Tensor]:
-        """Flash bytes, smooth peak SRAM bytes and latency in ms, with gradients.
+        """Flash bytes, smooth peak SRAM bytes, latency in ms and MACs, with gradients.
 
         `widths` is a float64 vector. `steps` is the schedule at (about) these widths;
         `temperature` is in bytes.
@@ -94,20 +104,46 @@ class CostModel:
             "flash_bytes": self._sum("flash", widths),
             "sram_bytes": temperature * torch.logsumexp(live / temperature, dim=0),
             "latency_ms": self._sum("instructions", widths) * self.device.milliseconds(1.0),
+            "macs": self._sum("macs", widths),
         }
 
-    def costs(self, table: Tensor, live: Tensor) -> dict[str, Tensor]:
-        """Flash bytes, SRAM bytes and latency in ms of many integer widths at once.
+    def costs(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """Flash bytes, SRAM bytes, latency in ms and MACs of many integer widths at once.
 
-        `table` is (rows, groups). The memory is that of the kernels in the order that `live`
-        was made for: exact where that order is the best one, and otherwise too much.
+        Each result is a vector, one entry a row. Memory is that of the kernels in the order
+        that is best for the first row with the same groups left: exact where that order is the
+        best one, and otherwise too much.
         """
-        n = table.double().T
+        alike: dict[tuple[bool, ...], list[int]] = {}
+        for position, row in enumerate(rows):
+            alike.setdefault(tuple(map(bool, row)), []).append(position)
+        results = {name: torch.zeros(len(rows), dtype=torch.float64) for name in LIMITS}
+        for positions in alike.values():
+            left = [self.left(rows[position]) for position in positions]
+            for name, values in left[0][0]._table([widths for _, widths in left]).items():
+                results[name][positions] = values
+        return results
+
+    def _table(self, rows: list[list[int]]) -> dict[str, Tensor]:
+        n = torch.tensor(rows, dtype=torch.float64).T
         return {
             "flash_bytes": self._work("flash", n).sum(0).round(),
-            "sram_bytes": (live @ n).amax(0).round(),
+            "sram_bytes": (self.live(self.schedule(rows[0])) @ n).amax(0).round(),
             "latency_ms": self._work("instructions", n).sum(0) * self.device.milliseconds(1.0),
+            "macs": self._work("macs", n).sum(0).round(),
         }
+
+    def form(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Flash, latency or MACs as n'Qn + q'n + c of the widths n: (Q, q, c), Q symmetric."""
+        kind, scale = {
+            "flash_bytes": ("flash", 1.0),
+            "macs": ("macs", 1.0),
+            "latency_ms": ("instructions", self.device.milliseconds(1.0)),
+        }[name]
+        c_in, c_out = self._inputs.numpy(), self._written.numpy()
+        product, output, input_, constant = scale * self._coefficients[kind].numpy()
+        square = (c_in * product[:, None]).T @ c_out
+        return (square + square.T) / 2, output @ c_out + input_ @ c_in, float(constant.sum())
 
     def schedule(self, widths: Sequence[int]) -> tuple[Step, ...]:
         """The best order of the kernels at integer widths."""
@@ -117,6 +153,9 @@ class CostModel:
 
     def explain(self, widths: Sequence[int]) -> tuple[KernelCost, ...]:
         """Every kernel in execution order, with its share of each cost."""
+        if not all(widths):
+            model, widths = self.left(widths)
+            return model.explain(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
         steps = self.schedule(widths)
         live = self._live_bytes(n, steps)
@@ -140,6 +179,49 @@ class CostModel:
     def bottleneck(self, widths: Sequence[int]) -> str:
         """The kernel during which most memory is live."""
         return max(self.explain(widths), key=lambda line: line.live_bytes).name
+
+    def left(self, widths: Sequence[int]) -> "tuple[CostModel, list[int]]":
+        """What groups of width zero leave behind: the cost model of that network, its widths.
+
+        Raises:
+            ValueError: no network is left.
+        """
+        gone = frozenset(index for index, width in enumerate(widths) if not width)
+        if not gone:
+            return self, list(widths)
+        if gone not in self._smaller:
+            kept = without(self.graph, sorted(gone))
+            graph = shrink_graph(self.graph, kept)
+            units = units_left(self.graph, graph, kept)
+            share = group_shares(self.graph.channels, graph.channels, units)
+            self._smaller[gone] = (replace(self, graph=graph), share)
+        model, share = self._smaller[gone]
+        n = share @ torch.as_tensor(widths, dtype=torch.float64)
+        return model, [round(width) for width in n.tolist()]
+
+    def share(self, widths: Sequence[int]) -> Tensor:
+        """Which groups of this model those of `left(widths)` are; see `group_shares`."""
+        gone = frozenset(index for index, width in enumerate(widths) if not width)
+        if not gone:
+            return torch.eye(len(widths), dtype=torch.float64)
+        self.left(widths)
+        return self._smaller[gone][1]
+
+    def stands(self, widths: Sequence[int]) -> bool:
+        """Whether a network is left when groups of width zero vanish."""
+        gone = frozenset(index for index, width in enumerate(widths) if not width)
+        if gone not in self._standing:
+            kept = without(self.graph, sorted(gone))
+            self._standing[gone] = stays_connected(self.graph, kept)
+        return self._standing[gone]
+
+    @cached_property
+    def _standing(self) -> dict[frozenset[int], bool]:
+        return {}
+
+    @cached_property
+    def _smaller(self) -> "dict[frozenset[int], tuple[CostModel, Tensor]]":
+        return {}
 
     def _work(self, name: str, widths: Tensor) -> Tensor:
         """Work per kernel; the one place where the bilinear form is evaluated."""

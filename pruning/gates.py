@@ -5,13 +5,14 @@ first; it is a running mean of |dL/dm| (a first-order Taylor term), m being the 
 masks a channel. The mask itself is binary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pruning.channels import Channels, Group, Ids
 from pruning.graph import Graph
+from pruning.shrink import group_shares, stays_connected, without
 
 
 @dataclass
@@ -20,8 +21,9 @@ class Gates:
 
     `sizes` (groups,) int64: channels of each group before pruning began. `widths` (groups,)
     float64: continuous channels kept. `salience` (units,) float32. `kept` (units,) bool.
-    `importance` (groups,) float64: s in the model loss = ... - s log(width), measured by how
-    the loss rises when a group loses half of its channels.
+    `importance` (groups,) float64: s in the model of the loss (see `pruning.program`), measured
+    by how the loss rises when a group loses most of its channels. `branches` (groups,) float64:
+    by how much it rises when a group inside a residual branch loses all of them.
     """
 
     sizes: Tensor
@@ -29,6 +31,7 @@ class Gates:
     salience: Tensor
     kept: Tensor
     importance: Tensor
+    branches: Tensor
 
     @staticmethod
     def open(channels: Channels) -> "Gates":
@@ -40,6 +43,7 @@ class Gates:
             salience=torch.zeros(channels.units),
             kept=torch.ones(channels.units, dtype=torch.bool),
             importance=torch.zeros(len(channels.groups), dtype=torch.float64),
+            branches=torch.zeros(len(channels.groups), dtype=torch.float64),
         )
 
     def observe(self, gradient: Tensor, memory: float) -> None:
@@ -47,13 +51,20 @@ class Gates:
         fresh = gradient.detach().abs().to(self.salience)
         self.salience = memory * self.salience + (1 - memory) * fresh
 
-    def half_of(self, group: Group) -> Tensor:
-        """The mask, with only the more salient half of one group's kept channels."""
+    def with_only(self, group: Group, width: int) -> Tensor:
+        """The mask, with only so many of one group's kept channels, the most salient."""
         mask = self.kept.clone()
         kept = torch.nonzero(mask[group.units]).flatten() + group.start
         order = torch.argsort(self.salience[kept], descending=True, stable=True)
-        mask[kept[order[(len(kept) + 1) // 2 :]]] = False
+        mask[kept[order[width:]]] = False
         return mask
+
+    def rounded(self, channels: Channels) -> list[int]:
+        """The widths as whole numbers; only a width of zero becomes zero."""
+        return [
+            min(group.size, max(round(width), int(width > 0)))
+            for group, width in zip(channels.groups, self.widths.tolist(), strict=True)
+        ]
 
     def integer_widths(self, channels: Channels) -> list[int]:
         """Channels that the mask keeps, per group."""
@@ -67,24 +78,32 @@ class Gates:
             mask[order[:width]] = True
             self.kept[group.units] = mask
 
-    def compact(self, units: Ids) -> None:
-        """Forget all units but the given ones, after they were removed from the graph."""
+    def without(self, share: Tensor) -> "Gates":
+        """What is known of the groups of a smaller graph (see `group_shares`)."""
+        return replace(
+            self,
+            sizes=torch.round(share @ self.sizes.double()).long(),
+            widths=share @ self.widths,
+            importance=share @ self.importance,
+            branches=share @ self.branches,
+        )
+
+    def move(self, before: Channels, after: Channels, units: Ids) -> None:
+        """Follow the channels to a smaller graph; `units` are the old ones of its units."""
+        moved = self.without(group_shares(before, after, units))
+        self.sizes, self.widths = moved.sizes, moved.widths
+        self.importance, self.branches = moved.importance, moved.branches
         index = torch.from_numpy(units)
         self.salience = self.salience[index]
         self.kept = self.kept[index]
 
 
 def inner_groups(graph: Graph) -> tuple[bool, ...]:
-    """For every group, whether the network stays connected without it.
+    """For every group, whether it may vanish: the outputs can be computed without it.
 
     Such groups lie inside a residual branch; the others carry everything there is to know.
     """
-    return tuple(_connected_without(graph, group.operators) for group in graph.channels.groups)
-
-
-def _connected_without(graph: Graph, removed: tuple[str, ...]) -> bool:
-    reached = {"input"} - set(removed)
-    for operator in graph.operators:
-        if operator.name not in removed and reached.intersection(operator.inputs):
-            reached.add(operator.name)
-    return set(graph.outputs) <= reached
+    return tuple(
+        group.prunable and stays_connected(graph, without(graph, (index,)))
+        for index, group in enumerate(graph.channels.groups)
+    )

@@ -3,7 +3,6 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import cos, pi
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ class PhaseKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """So many epochs of one kind; the learning rate moves from `rate[0]` to `rate[1]` times the
-    optimizer's along a half cosine.
+    optimizer's along a straight line, so that phases can be pieces of one schedule.
     """
 
     kind: PhaseKind
@@ -39,7 +38,7 @@ class Phase:
     def rate_at(self, progress: float) -> float:
         """The factor on the learning rate at a share of the phase from 0 to 1."""
         start, end = self.rate
-        return end + (start - end) * (1 + cos(pi * progress)) / 2
+        return start + (end - start) * progress
 
 
 Recipe = tuple[Phase, ...]

@@ -1,22 +1,21 @@
 """What the prune phase does between two steps of the optimizer."""
 
-from math import log
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from pruning.allocate import Method, allocate
+from pruning.allocate import Method, allocate, branch_to_drop
 from pruning.channels import Channels
-from pruning.gates import Gates
+from pruning.gates import Gates, inner_groups
 from pruning.graph import Graph
 from pruning.job import Job, annealed
 from pruning.network import Network, Tensors, first
 from pruning.project import project
-from pruning.shrink import Kept, kept_axes, shrink_graph, shrink_tensors
+from pruning.shrink import Kept, kept_axes, shrink_graph, shrink_tensors, units_left, without
 from pruning.state import TrainState, load_optimizer, make_optimizer, optimizer_tensors
 
 Batch = tuple[Tensor, Tensor]
+MOST = 4  # importance is measured with a quarter of a group's channels
 
 
 def open_gates(state: TrainState, job: Job) -> None:
@@ -35,35 +34,57 @@ def prune(state: TrainState, job: Job, progress: float, step: int, batch: Batch)
     if gates is None or state.start is None:
         return
     if step % settings.every == 0:
-        model = job.cost_model(state.graph)
-        budget = annealed(job.budget, state.start, progress / settings.settle)
         _rank(state, job)
         if step // settings.every % settings.probe_every == 1 % settings.probe_every:
-            _measure_importance(state, job, batch)
-        allocate(gates, model, budget, job.budget, settings.allocation)
+            _measure(state, job, batch)
+            _drop_branch(state, job)
+        model = job.cost_model(state.graph)
+        budget = annealed(job.budget, state.start, progress / settings.settle)
+        allocate(gates, model, budget, settings.allocation)
+    gone = [index for index, width in enumerate(gates.widths.tolist()) if not width]
+    if gone:  # a branch vanishes at once: nothing could bring it back
+        _remove(state, job, without(state.graph, gone))
     if step % settings.remove_every == 0:
         _rank(state, job)
         _remove(state, job, _within_reach(gates, state.graph.channels, settings.slack))
 
 
-def _measure_importance(state: TrainState, job: Job, batch: Batch) -> None:
-    """Fit s in loss = ... - s log(width) to each group: by how much halving it hurts now.
+def _measure(state: TrainState, job: Job, batch: Batch) -> None:
+    """By how much the loss rises now when a group loses most, or all, of its channels.
 
-    The running mean over measurements forgets by half, as the network changes quickly.
+    A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
+    changes quickly.
     """
-    gates = state.gates
+    gates, power = state.gates, job.pruning.allocation.power
     if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
         return
     whole = _loss(state, job, batch, gates.kept)
+    inner = inner_groups(state.graph)
     for index, group in enumerate(state.graph.channels.groups):
-        half = gates.half_of(group)
-        before, after = int(gates.kept[group.units].sum()), int(half[group.units].sum())
+        size, before = int(gates.sizes[index]), int(gates.kept[group.units].sum())
+        after = -(-before // MOST)
         if not group.prunable or after == before:
             continue
-        rise = max(_loss(state, job, batch, half) - whole, 0.0)
-        fresh = rise / log(before / after)
-        known = float(gates.importance[index])
-        gates.importance[index] = (known + fresh) / 2 if known > 0 else fresh
+        rise = _loss(state, job, batch, gates.with_only(group, after)) - whole
+        lengthening = ((after / size) ** -power - (before / size) ** -power) / power
+        gates.importance[index] = _mean(gates.importance[index], rise / lengthening)
+        if inner[index]:
+            rise = _loss(state, job, batch, gates.with_only(group, 0)) - whole
+            gates.branches[index] = _mean(gates.branches[index], rise)
+
+
+def _mean(known: Tensor, fresh: float) -> Tensor:
+    fresh = max(fresh, 0.0)
+    return (known + fresh) / 2 if known > 0 else torch.tensor(fresh, dtype=known.dtype)
+
+
+def _drop_branch(state: TrainState, job: Job) -> None:
+    how = job.pruning.allocation
+    if state.gates is None or how.method is not Method.DIFFERENTIABLE or not how.vanishing:
+        return
+    gone = branch_to_drop(state.gates, job.cost_model(state.graph), job.budget, how)
+    if gone is not None:
+        _remove(state, job, without(state.graph, [gone]))
 
 
 @torch.no_grad()
@@ -125,20 +146,23 @@ def _remove(state: TrainState, job: Job, kept: Kept) -> None:
     """Physically drop units from the network, the optimizer and the gates."""
     if kept.all():
         return
-    axes = kept_axes(state.graph, kept)
-    network = Network(
-        shrink_graph(state.graph, kept), shrink_tensors(state.network.tensors(), axes)
-    ).to(job.accelerator.device)
+    before, axes = state.graph, kept_axes(state.graph, kept)
+    graph = shrink_graph(before, kept)
+    network = Network(graph, shrink_tensors(state.network.tensors(), axes)).to(
+        job.accelerator.device
+    )
     optimizer = make_optimizer(network, job)
     remembered = {
         name: shrink_tensors(entries, dict.fromkeys(entries, axes[name]))
         for name, entries in optimizer_tensors(state.optimizer, state.network).items()
+        if name in axes
     }
     load_optimizer(optimizer, network, remembered)
     state.network, state.optimizer = network, optimizer
     state.network.train()
     if state.gates is not None:
-        state.gates.compact(np.flatnonzero(kept))
+        units = units_left(before, graph, kept)
+        state.gates.move(before.channels, graph.channels, units)
 
 
 def finish_pruning(state: TrainState, job: Job) -> None:

@@ -5,11 +5,19 @@ from torch import Tensor
 from pruning.budget import Budget, Cost
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
+from pruning.gates import inner_groups
 
 
 def least_widths(model: CostModel) -> list[int]:
-    """The smallest widths the engine goes to: one channel in every prunable group."""
-    return [1 if group.prunable else group.size for group in model.graph.channels.groups]
+    """The smallest widths the engine goes to: one channel in every prunable group, and none
+    in those inside residual branches.
+    """
+    least = [1 if group.prunable else group.size for group in model.graph.channels.groups]
+    for index, inner in enumerate(inner_groups(model.graph)):
+        fewer = [*least[:index], 0, *least[index + 1 :]]
+        if inner and model.stands(fewer):
+            least = fewer
+    return least
 
 
 def least_cost(model: CostModel) -> Cost:
@@ -31,6 +39,7 @@ def require_reachable(model: CostModel, budget: Budget) -> None:
         "flash_bytes": max(lines, key=lambda line: line.flash_bytes),
         "sram_bytes": max(lines, key=lambda line: line.live_bytes),
         "latency_ms": max(lines, key=lambda line: line.latency_ms),
+        "macs": max(lines, key=lambda line: line.macs),
     }
     missed = [
         f"{name} {budget.limits[name]:g} is below the least reachable {getattr(least, name):g} "
@@ -39,7 +48,7 @@ def require_reachable(model: CostModel, budget: Budget) -> None:
         if over > 0
     ]
     raise BudgetError(
-        "budget out of reach with one channel in every group: "
+        "budget out of reach of one channel a group and no residual branches: "
         + "; ".join(missed)
         + ". Raise the limit, use a smaller input, or another network."
     )

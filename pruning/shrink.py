@@ -1,6 +1,6 @@
 """Removing channels for real: the same network with smaller tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pruning.channels import Channels, Ids
 from pruning.graph import Graph
-from pruning.records import Operator
+from pruning.records import INPUT, Operator
 
 Kept = NDArray[np.bool_]  # one entry per unit
 Axes = dict[str, tuple[Ids, ...]]  # tensor name -> the indices kept along its leading axes
@@ -19,32 +19,115 @@ Axes = dict[str, tuple[Ids, ...]]  # tensor name -> the indices kept along its l
 def shrink_graph(graph: Graph, kept: Kept) -> Graph:
     """The graph that is left when only the units in `kept` stay.
 
-    Fixed units must stay, and at least one unit of every group.
+    Fixed units must stay. A group of which nothing stays takes with it whatever can no longer
+    be computed: a residual branch becomes its skip, a concatenation loses an operand.
+
+    Raises:
+        ValueError: a fixed unit is missing, or no path leads from the input to an output.
     """
     _check(graph.channels, kept)
-    operators = tuple(_shrunk(graph.channels, operator, kept) for operator in graph.operators)
-    return replace(graph, operators=operators)
+    left = _left(graph, kept)
+    if left is None:
+        raise ValueError("an output depends on a group of which no channel is kept")
+    operators, names = left
+    return replace(
+        graph,
+        operators=tuple(_shrunk(graph.channels, operator, kept) for operator in operators),
+        outputs=tuple(names[name] for name in graph.outputs),
+        keep=tuple(name for name in graph.keep if name in {o.name for o in operators}),
+    )
 
 
 def shrink_tensors(tensors: Mapping[str, Tensor], axes: Axes) -> dict[str, Tensor]:
-    """Tensors with only the kept indices; works for weights and for optimizer state alike."""
-    return {name: _take(tensor, axes.get(name, ())) for name, tensor in tensors.items()}
+    """The tensors that `axes` names, with only the kept indices: weights or optimizer state."""
+    return {name: _take(tensors[name], kept) for name, kept in axes.items() if name in tensors}
 
 
 def kept_axes(graph: Graph, kept: Kept) -> Axes:
-    """Which indices of each parameter stay."""
+    """Which indices stay of each parameter that stays."""
     layout = graph.channels.layout
+    left = _left(graph, kept)
     axes: Axes = {}
-    for operator in graph.operators:
+    for operator in left[0] if left else ():
         if not operator.parameters:
             continue
         out = np.flatnonzero(kept[layout[operator.name]])
         for role, name in operator.parameters.items():
             if role == "weight" and operator.kind in ("conv", "linear"):
-                axes[name] = (out, _kept_inputs(operator, kept[layout[operator.inputs[0]]]))
+                source = graph[operator.name].inputs[0]
+                axes[name] = (out, _kept_inputs(operator, kept[layout[source]]))
             else:
                 axes[name] = (out,)
     return axes
+
+
+def units_left(graph: Graph, smaller: Graph, kept: Kept) -> Ids:
+    """For every unit of the shrunk graph, the unit of `graph` that it was."""
+    old, new = graph.channels.layout, smaller.channels.layout
+    units = np.zeros(smaller.channels.units, dtype=np.int64)
+    for name, ids in new.items():
+        units[ids] = old[name][kept[old[name]]]
+    return units
+
+
+def group_shares(before: Channels, after: Channels, units: Ids) -> Tensor:
+    """(groups after, groups before) float64: which share of each old group a new one holds.
+
+    All ones and zeros, unless a branch that vanished was what held groups apart or together.
+    """
+    share = torch.zeros(len(after.groups), len(before.groups), dtype=torch.float64)
+    left = [np.isin(np.arange(g.start, g.start + g.size), units).sum() for g in before.groups]
+    starts = np.array([group.start for group in before.groups])
+    for row, group in enumerate(after.groups):
+        owners = np.searchsorted(starts, units[group.units], side="right") - 1
+        for owner, count in zip(*np.unique(owners, return_counts=True), strict=True):
+            share[row, owner] = float(count / left[owner])
+    return share
+
+
+def without(graph: Graph, groups: Sequence[int]) -> Kept:
+    """The mask that keeps everything but these groups."""
+    kept = np.ones(graph.channels.units, dtype=bool)
+    for index in groups:
+        kept[graph.channels.groups[index].units] = False
+    return kept
+
+
+def stays_connected(graph: Graph, kept: Kept) -> bool:
+    """Whether every output can still be computed from the units in `kept`."""
+    return _left(graph, kept) is not None
+
+
+def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | None:
+    """The operators that stay, reading what stays, and what every value is called now.
+
+    A value is lost when none of its channels stays, or when what makes it is lost. A sum goes
+    on with the operands that are left, and so does a concatenation if none of the channels of
+    the lost one are kept; everything else needs all. None if an output is lost.
+    """
+    layout = graph.channels.layout
+    names = {INPUT: INPUT}
+    operators: list[Operator] = []
+    for operator in graph.operators:
+        inputs = tuple(names[name] for name in operator.inputs if name in names)
+        whole = len(inputs) == len(operator.inputs)
+        if not kept[layout[operator.name]].any() or not inputs:
+            continue
+        lost = [layout[name] for name in operator.inputs if name not in names]
+        if operator.kind == "concat" and any(kept[ids].any() for ids in lost):
+            return None
+        if whole or (operator.kind == "concat" and len(inputs) > 1):
+            operators.append(replace(operator, inputs=inputs))
+            names[operator.name] = operator.name
+        elif operator.kind in ("add", "concat"):
+            names[operator.name] = inputs[0]
+    if not names.keys() >= set(graph.outputs):
+        return None
+    wanted = {names[name] for name in graph.outputs}
+    for operator in reversed(operators):
+        if operator.name in wanted:
+            wanted.update(operator.inputs)
+    return [operator for operator in operators if operator.name in wanted], names
 
 
 def _kept_inputs(operator: Operator, kept_input: Kept) -> Ids:
@@ -73,5 +156,5 @@ def _shrunk(channels: Channels, operator: Operator, kept: Kept) -> Operator:
 def _check(channels: Channels, kept: Kept) -> None:
     for group in channels.groups:
         left = int(kept[group.units].sum())
-        if left == 0 or (not group.prunable and left < group.size):
+        if not group.prunable and left < group.size:
             raise ValueError(f"group {group.name}: {left} of {group.size} channels kept")

@@ -124,7 +124,7 @@ class Blueprint:
 
 
 def dense_recipe(phases: PhasesConfig) -> Recipe:
-    """Warm up, then a half cosine to zero.
+    """Warm up, then fall to zero in a straight line.
 
     Raises:
         ConfigError: no epochs.
@@ -137,7 +137,7 @@ def dense_recipe(phases: PhasesConfig) -> Recipe:
 
 
 def slot_recipe(phases: PhasesConfig) -> Recipe:
-    """Prune at a constant learning rate, then fine-tune along a half cosine to zero.
+    """Prune at a constant learning rate, then fine-tune along a straight line to zero.
 
     Raises:
         ConfigError: no epoch to prune in, so that the budget could not be met, or no rate.
@@ -169,9 +169,9 @@ def pruning_from(config: MethodConfig) -> Pruning:
     return Pruning(
         allocation=Allocation(
             method=Method(config.name),
-            step=config.step,
-            iterations=config.iterations,
-            floor=config.floor,
+            power=config.power,
+            trust=config.trust,
+            vanish=config.vanish,
         ),
         every=config.every,
         probe_every=config.probe_every,

@@ -52,9 +52,9 @@ class MethodConfig:
     """The pruning method and its settings (see `pruning.job.Pruning`)."""
 
     name: str = "differentiable"
-    step: float = 0.03
-    iterations: int = 4
-    floor: float = 0.75
+    power: float = 0.5
+    trust: float = 0.5
+    vanish: bool = True
     every: int = 10
     probe_every: int = 5
     memory: float = 0.9

@@ -14,7 +14,7 @@ from pruning.state import Epoch
 from search.errors import StoreError
 from search.front import hypervolumes, planes, points_of
 from search.objective import PRECISION
-from search.study import Study, slot_budget
+from search.study import Study, limits_of, slot_budget
 from tracking.records import (
     Costs,
     DenseRecord,
@@ -86,7 +86,7 @@ def _slot(study: Study, trial: FrozenTrial, on: tuple[str, ...]) -> SlotRecord:
         number=trial.number,
         state=state_of(trial),
         attempt=known.get("attempt", 0),
-        budget=Limits(**asdict(slot_budget(trial))),
+        budget=Limits(**limits_of(slot_budget(trial))),
         seed=known["slot"]["seed"],
         params=trial.params,
         epochs=tuple(_row(epoch) for epoch in _history(study, known, result)),

@@ -1,19 +1,20 @@
 """From salience and budgets to widths."""
 
-import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
-from pruning.allocate import Allocation, Method, allocate
+from pruning.allocate import Allocation, Method, allocate, branch_to_drop, optimum
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
-from pruning.gates import Gates
+from pruning.gates import Gates, inner_groups
 from pruning.job import annealed
 from pruning.project import project
 from pruning.reach import least_cost, least_widths, require_reachable, uniform_ratio
+from pruning.shrink import shrink_graph, units_left
 
 NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
 METHODS = list(Method)
@@ -27,9 +28,14 @@ def opened(graph, seed=0) -> Gates:
     return gates
 
 
+def narrowest(model: CostModel) -> Cost:
+    """The cost with one channel in every group: what every method reaches."""
+    return model.cost([1 if g.prunable else g.size for g in model.graph.channels.groups])
+
+
 def share(model: CostModel, part: float, names=RESOURCES) -> Budget:
-    """A part of the way from the least cost to the dense one, for some resources."""
-    least, dense = least_cost(model), model.dense
+    """A part of the way from one channel a group to the dense cost, for some resources."""
+    least, dense = narrowest(model), model.dense
     limits = {
         n: getattr(least, n) + part * (getattr(dense, n) - getattr(least, n)) for n in names
     }
@@ -51,7 +57,7 @@ def test_projection_meets_every_budget_exactly(model, method, part):
         widths = project(gates, model, budget, how)
         assert budget.holds(model.cost(widths))
         for group, width in zip(model.graph.channels.groups, widths, strict=True):
-            assert 1 <= width <= group.size
+            assert 0 <= width <= group.size
             assert group.prunable or width == group.size
         if part == 1.0 or not names:
             assert widths == [g.size for g in model.graph.channels.groups]
@@ -74,13 +80,13 @@ def test_projection_after_allocation(model, method):
     how = Allocation(method=method)
     for step in range(1, 6):
         budget = annealed(final, model.dense, step / 5)
-        allocate(gates, model, budget, final, how)
+        allocate(gates, model, budget, how)
         integer = gates.integer_widths(model.graph.channels)
         for group, width, kept in zip(
             model.graph.channels.groups, gates.widths.tolist(), integer, strict=True
         ):
-            assert 0.999 <= width <= group.size + 1e-6
-            assert kept == max(1, round(width))
+            assert width == 0 or 0.999 <= width <= group.size + 1e-6
+            assert kept == max(round(width), int(width > 0))
             assert group.prunable or kept == group.size
     near = model.cost(gates.integer_widths(model.graph.channels))
     assert all(over < 0.25 for over in final.overshoot(near).values())
@@ -89,7 +95,7 @@ def test_projection_after_allocation(model, method):
 
 def test_the_mask_keeps_the_most_salient(model):
     gates, final = opened(model.graph), share(model, 0.3)
-    allocate(gates, model, final, final, Allocation(method=Method.UNIFORM))
+    allocate(gates, model, final, Allocation(method=Method.UNIFORM))
     for group in model.graph.channels.groups:
         kept, salience = gates.kept[group.units], gates.salience[group.units]
         if not kept.all():
@@ -123,10 +129,11 @@ def test_impossible_budgets_are_refused_with_the_kernel_to_blame(small, device):
 
 def test_no_width_costs_less_than_the_least(model):
     assert least_cost(model) == model.cost(least_widths(model))
-    assert all(
-        width == (1 if group.prunable else group.size)
-        for width, group in zip(least_widths(model), model.graph.channels.groups, strict=True)
-    )
+    inner = inner_groups(model.graph)
+    for width, group, vanishes in zip(
+        least_widths(model), model.graph.channels.groups, inner, strict=True
+    ):
+        assert width == (group.size if not group.prunable else 0 if vanishes else 1)
 
 
 @pytest.mark.parametrize("part", [0.02, 0.1, 0.4, 0.9])
@@ -158,7 +165,7 @@ def test_uniform_projection_has_one_ratio(model):
 def test_magnitude_allocation_has_one_threshold(model):
     """Salience relative to its group's mean: all that is kept is above all that is not."""
     gates, budget = opened(model.graph), share(model, 0.3)
-    allocate(gates, model, budget, budget, Allocation(method=Method.MAGNITUDE))
+    allocate(gates, model, budget, Allocation(method=Method.MAGNITUDE))
     kept, gone = [], []
     for group in model.graph.channels.groups:
         relative = gates.salience[group.units] / gates.salience[group.units].mean()
@@ -180,25 +187,32 @@ def test_differentiable_allocation_gives_more_to_what_is_worth_more(small, devic
     gates.importance[index.index(rich.name)] = 4.0
     gates.importance[index.index(poor.name)] = 0.25
     final = share(model, 0.3)
-    for step in range(20):
-        allocate(gates, model, annealed(final, model.dense, step / 15), final, Allocation())
+    allocate(gates, model, final, Allocation())
     ratio = gates.widths / gates.sizes
     assert ratio[index.index(rich.name)] > ratio[index.index(poor.name)] + 0.1
 
 
-def test_essential_groups_keep_a_floor(small, device):
+def test_what_was_not_measured_counts_as_equal(model):
+    """Without a measurement yet, all groups are alike; with no trust in it, they stay so."""
+    gates, budget = opened(model.graph), share(model, 0.3)
+    before = optimum(gates, model, budget, Allocation()).widths
+    gates.importance = torch.rand(len(gates.sizes), dtype=torch.float64) + 0.1
+    after = optimum(gates, model, budget, Allocation(trust=0.0)).widths
+    assert after == pytest.approx(before, rel=1e-3)
+
+
+def test_a_branch_vanishes_when_the_others_make_more_of_its_share(small, device):
     graph, _ = small("resnet8")
     model = CostModel(graph, device)
-    gates, final = opened(graph), share(model, 0.1)
-    stem = graph.channels.groups[1]
+    gates, inner = opened(graph), inner_groups(graph)
     gates.importance[:] = 1.0
-    gates.importance[1] = 0.0
-    assert stem.prunable
-    how = Allocation(floor=0.75)
-    for step in range(20):
-        allocate(gates, model, annealed(final, model.dense, step / 15), final, how)
-    uniform = uniform_ratio(model, gates.sizes, final)
-    assert gates.widths[1] / gates.sizes[1] >= 0.75 * uniform - 1e-9
+    gates.branches[:] = 1e6  # each of them is dear
+    tight = share(model, 0.1)
+    assert branch_to_drop(gates, model, tight, Allocation()) is None
+    index = inner.index(True)
+    gates.branches[index] = 0.0  # but one is worth nothing
+    assert branch_to_drop(gates, model, tight, Allocation()) == index
+    assert branch_to_drop(gates, model, Budget(), Allocation()) in (None, index)
 
 
 @pytest.mark.parametrize("start", ["dense", "below"])
@@ -248,26 +262,39 @@ def test_mask_gradient_is_the_first_order_change_of_the_loss(odd, network_of):
         )
 
 
-def test_half_of_a_group_is_its_more_salient_half(small):
+def test_with_only_keeps_the_most_salient_of_those_kept(small):
     graph, _ = small("resnet8")
     gates = opened(graph)
     group = graph.channels.groups[1]
     gates.kept[group.start + torch.argmax(gates.salience[group.units])] = False
-    mask = gates.half_of(group)
     left = int(gates.kept[group.units].sum())
-    assert int(mask[group.units].sum()) == math.ceil(left / 2)
-    gone = gates.kept & ~mask
-    assert gates.salience[group.units][mask[group.units]].min() > gates.salience[gone].max()
-    others = torch.ones(len(mask), dtype=torch.bool)
-    others[group.units] = False
-    assert torch.equal(mask[others], gates.kept[others])
+    for width in (0, 1, left // 2, left):
+        mask = gates.with_only(group, width)
+        assert int(mask[group.units].sum()) == width
+        gone = gates.kept & ~mask
+        if 0 < width < left:
+            kept = gates.salience[group.units][mask[group.units]]
+            assert kept.min() > gates.salience[gone].max()
+        others = torch.ones(len(mask), dtype=torch.bool)
+        others[group.units] = False
+        assert torch.equal(mask[others], gates.kept[others])
 
 
-def test_compact_keeps_the_order(small):
-    graph, _ = small("resnet8")
+def test_gates_follow_their_channels_to_a_smaller_graph(small, random_mask):
+    graph, _ = small("resnet20")
     gates = opened(graph)
-    before = gates.salience.clone()
-    units = torch.arange(0, graph.channels.units, 2).numpy()
-    gates.compact(units)
-    assert torch.equal(gates.salience, before[::2])
-    assert len(gates.kept) == math.ceil(graph.channels.units / 2)
+    gates.importance = torch.rand(len(gates.sizes), dtype=torch.float64)
+    kept, inner = random_mask(graph, 3), inner_groups(graph).index(True)
+    kept[graph.channels.groups[inner].units] = False
+    smaller = shrink_graph(graph, kept)
+    before = replace(gates)
+    gates.move(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    assert torch.equal(gates.salience.sort().values, before.salience[kept].sort().values)
+    names = {g.name: i for i, g in enumerate(graph.channels.groups)}
+    assert len(smaller.channels.groups) == len(graph.channels.groups) - 1
+    for index, group in enumerate(smaller.channels.groups):
+        old = graph.channels.groups[names[group.name]]
+        assert gates.sizes[index] == old.size
+        assert gates.importance[index] == before.importance[names[group.name]]
+        salience = before.salience[old.units][torch.from_numpy(kept[old.units])]
+        assert torch.equal(gates.salience[group.units], salience)

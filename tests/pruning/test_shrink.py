@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from pruning.cost import CostModel
+from pruning.gates import inner_groups
 from pruning.network import Network
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from pruning.trace import trace
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
@@ -147,15 +149,80 @@ def test_shrinking_twice_is_shrinking_once(odd, network_of, random_mask):
             assert torch.equal(twice.tensors()[key], tensor), (name, key)
 
 
-def test_a_group_may_not_vanish_and_fixed_channels_may_not_go(small):
+def test_essential_groups_may_not_vanish_and_fixed_channels_may_not_go(small):
     graph, _ = small("resnet8")
-    for group in graph.channels.groups:
+    for group, inner in zip(graph.channels.groups, inner_groups(graph), strict=True):
         kept = np.ones(graph.channels.units, dtype=bool)
         kept[group.units] = False
         if not group.prunable:
             kept[group.start] = group.size > 1
-        with pytest.raises(ValueError, match=f"group {group.name}"):
-            shrink_graph(graph, kept)
+        if not inner:
+            with pytest.raises(ValueError, match=r"channels kept|no channel is kept"):
+                shrink_graph(graph, kept)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet20", "mobilenet_v2"])
+def test_a_block_without_its_branch_is_its_skip(small, network_of, random_mask, name):
+    """The same as the branch's last batch norm saying zero."""
+    graph, model = small(name)
+    network = network_of(graph, model)
+    for index, inner in enumerate(inner_groups(graph)):
+        if not inner:
+            continue
+        group = graph.channels.groups[index]
+        kept = random_mask(graph, index)
+        kept[group.units] = False
+        smaller = shrunk(network, kept)
+        stays = {o.name for o in smaller.graph.operators}
+        gone = {o.name for o in graph.operators} - stays
+        assert gone >= set(group.operators)
+        left = {t for o in smaller.graph.operators for t in o.parameters.values()}
+        assert set(smaller.tensors()) == left
+        last = next(
+            network.graph[o.inputs[i]]
+            for o in graph.operators
+            if o.kind == "add"
+            for i in (0, 1)
+            if o.inputs[i] in gone
+        )
+        silent = Network(graph, network.tensors()).train(network.training)
+        for role in ("weight", "bias"):
+            silent.tensors()[last.parameters[role]].data.zero_()
+        inputs = torch.randn(2, *graph.input_shape)
+        with torch.no_grad():
+            expected = silent(inputs, torch.from_numpy(kept).float())
+            torch.testing.assert_close(smaller(inputs), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_concatenation_goes_on_without_a_vanished_operand(odd, network_of):
+    graph, model = odd("dense")
+    network = network_of(graph, model)
+    inner = inner_groups(graph)
+    assert any(inner)
+    for index in np.flatnonzero(inner):
+        kept = without(graph, [int(index)])
+        smaller = shrunk(network, kept)
+        inputs = torch.randn(2, *graph.input_shape)
+        with torch.no_grad():
+            expected = network(inputs, torch.from_numpy(kept).float())
+            torch.testing.assert_close(smaller(inputs), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_cost_at_width_zero_is_that_of_what_is_left(small, device):
+    for name in ("resnet8", "resnet20", "mobilenet_v2"):
+        graph, _ = small(name)
+        model = CostModel(graph, device)
+        for index, inner in enumerate(inner_groups(graph)):
+            if inner:
+                kept = without(graph, [index])
+                widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
+                left = CostModel(shrink_graph(graph, kept), device)
+                assert model.cost(widths) == left.dense
+                assert model.bottleneck(widths) == left.bottleneck(left.graph.channels.widths)
+                table = model.costs([widths, graph.channels.widths])
+                assert table["flash_bytes"].tolist() == [
+                    left.dense.flash_bytes, model.dense.flash_bytes
+                ]  # fmt: skip
 
 
 @pytest.mark.slow

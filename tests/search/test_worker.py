@@ -251,8 +251,8 @@ def test_only_free_settings_may_differ(
 def test_an_unreachable_budget_makes_no_study(
     home: Home, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
-    spec = compose_spec(*tiny, "budget=grid", "budget.flash=[4KiB,100B]")
-    with pytest.raises(PruningError, match="flash_bytes 100 is below the least reachable"):
+    spec = compose_spec(*tiny, "budget=grid", "budget.flash=[4KiB,10B]")
+    with pytest.raises(PruningError, match="flash_bytes 10 is below the least reachable"):
         sweep.prepare(home, "unreachable", spec, None)
     with pytest.raises(StudyError):
         require_study(home, "unreachable")
