@@ -1,0 +1,143 @@
+"""The benchmark of the pruning engine against its peers (make bench-pruning).
+
+python -m tests.benchmarks.quality --setting short --workers 2 --table test
+
+Runs that are missing under the engine's present code are made, `workers` at a time with one
+thread each; every finished one is a line in tests/benchmarks/results/pruning.jsonl, so that a
+killed benchmark goes on where it was.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import product
+
+import torch
+
+from tests.benchmarks.quality.methods import AFTER_OURS, METHODS, OURS, Run
+from tests.benchmarks.quality.results import Row, append, engine_digest, key_of, read, table
+from tests.benchmarks.quality.setting import BUDGETS, SETTINGS, Setting, dataset
+
+LIKE_OURS = "uniform, filled"  # whose seconds an epoch decide how long "as long" is
+
+
+def main() -> None:
+    """Make what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--setting", choices=SETTINGS, default="short")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--table", choices=("validation", "test"), default="validation")
+    parser.add_argument("--no-run", action="store_true", help="only print the table")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    setting = SETTINGS[options.setting]
+    if options.one:
+        method, budget, seed = options.one
+        print(json.dumps(run_one(setting, method, budget, int(seed))))
+        return
+    if not options.no_run:
+        make(setting, options.methods, options.workers)
+    engine = engine_digest()
+    rows = [r for r in read() if r["setting"] == setting.name and r["engine"] == engine]
+    print(table(sorted(rows, key=_place), OURS, options.table))
+
+
+def make(setting: Setting, methods: list[str], workers: int) -> None:
+    """Every missing run in a process of its own."""
+    for stage in (
+        [m for m in methods if m not in AFTER_OURS],
+        [m for m in methods if m in AFTER_OURS],
+    ):
+        waiting = list(_missing(setting, stage))
+        running: list[tuple[subprocess.Popen[str], tuple[str, str, int]]] = []
+        while waiting or running:
+            while waiting and len(running) < workers:
+                what = waiting.pop(0)
+                running.append((_start(setting, what), what))
+                print("begun:", *what, f"({len(waiting)} waiting)", flush=True)
+            for process, what in [pair for pair in running if pair[0].poll() is not None]:
+                running.remove((process, what))
+                _finish(process, what)
+            time.sleep(0.5)
+
+
+def _missing(setting: Setting, methods: list[str]) -> Iterator[tuple[str, str, int]]:
+    done, engine = {key_of(row) for row in read()}, engine_digest()
+    for seed, method in product(setting.seeds, methods):
+        for budget in ("dense",) if method == "dense" else setting.budgets:
+            if (setting.name, method, budget, seed, engine) not in done:
+                yield method, budget, seed
+
+
+def _start(setting: Setting, what: tuple[str, str, int]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.quality", "--setting", setting.name,
+         "--one", *map(str, what)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def _finish(process: subprocess.Popen[str], what: tuple[str, str, int]) -> None:
+    printed = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise SystemExit(f"{what} failed with {process.returncode}; see above")
+    row = json.loads(printed.splitlines()[-1])
+    append(row)
+    print("done:", *what, f"validation {100 * row['validation']:.2f}", flush=True)
+
+
+def run_one(setting: Setting, method: str, budget: str, seed: int) -> Row:
+    """Train one network and say everything about it."""
+    from pruning.train import evaluate
+
+    torch.set_num_threads(1)
+    data = dataset(setting)
+    limits = BUDGETS.get(budget) or BUDGETS["B1"]
+    run = Run(setting, data, limits, seed, **_known(setting, budget, seed))
+    graph, tensors = METHODS[method](run)
+    how = run.job(())
+    cost = how.cost_model(graph).dense
+    if budget != "dense" and not limits.holds(cost):
+        raise SystemExit(f"{method} misses {budget}: {cost}")
+    return {
+        "setting": setting.name,
+        "method": method,
+        "budget": budget,
+        "seed": seed,
+        "engine": engine_digest(),
+        "validation": evaluate(graph, tensors, how, data.validation),
+        "test": evaluate(graph, tensors, how, data.test),
+        "seconds": round(run.seconds, 1),
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "cost": asdict(cost),
+        "widths": {group.name: group.size for group in graph.channels.groups if group.prunable},
+        "epochs": [[e.phase, round(e.score, 4), round(e.seconds, 1)] for e in run.history],
+        "torch": torch.__version__,
+    }
+
+
+def _known(setting: Setting, budget: str, seed: int) -> dict[str, object]:
+    """What the runs that come after ours need of it."""
+    engine = engine_digest()
+    rows = {key_of(row): row for row in read()}
+    ours = rows.get((setting.name, OURS, budget, seed, engine))
+    like = rows.get((setting.name, LIKE_OURS, budget, seed, engine))
+    if ours is None or like is None:
+        return {}
+    epochs = round(setting.epochs * ours["seconds"] / like["seconds"])
+    return {"widths": ours["widths"], "epochs": epochs}
+
+
+def _place(row: Row) -> tuple[int, str, int]:
+    return (list(METHODS).index(row["method"]), row["budget"], row["seed"])
+
+
+if __name__ == "__main__":
+    main()
