@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pruning.budget import Budget, Cost
 from pruning.errors import CheckpointError, PruningError
+from pruning.explain import explanation_from_json, start_from_json
 from pruning.gates import Gates
 from pruning.graph import Graph
 from pruning.job import Job
@@ -92,6 +93,7 @@ def pack_state(state: TrainState) -> bytes:
         "graph": state.graph.to_json(),
         "epoch": state.epoch,
         "start": asdict(state.start) if state.start else None,
+        "explanation": asdict(state.explanation) if state.explanation else None,
         "history": [asdict(epoch) for epoch in state.history],
     }
     return _pack(tensors, STATE, header)
@@ -114,13 +116,15 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
             parts[part][rest] = tensor
         network = Network(Graph.from_json(header["graph"]), parts["weight"])
         gates = Gates(**parts["gates"]) if parts["gates"] else None
-        start = Cost(**header["start"]) if header["start"] else None
+        start = start_from_json(header["start"]) if header["start"] else None
+        found = header["explanation"]
+        explanation = explanation_from_json(found) if found else None
         history = [epoch_from_json(entry) for entry in header["history"]]
         epoch = int(header["epoch"])
     network = network.to(job.accelerator.device)
     optimizer = make_optimizer(network, job)
     load_optimizer(optimizer, network, _by_parameter(parts["optimizer"], job))
-    return TrainState(network, optimizer, gates, start, epoch, history)
+    return TrainState(network, optimizer, gates, start, explanation, epoch, history)
 
 
 def _by_parameter(stored: Mapping[str, Tensor], job: Job) -> dict[str, dict[str, Tensor]]:

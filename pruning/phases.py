@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pruning.allocate import Method, allocate, branch_to_drop
 from pruning.channels import Channels
+from pruning.explain import Start, explain
 from pruning.gates import Gates, inner_groups
 from pruning.graph import Graph
 from pruning.job import Job, annealed
@@ -22,7 +23,7 @@ def open_gates(state: TrainState, job: Job) -> None:
     """Begin to prune where it has not begun: all channels are kept, and the cost is noted."""
     if state.gates is None:
         state.gates = Gates.open(state.graph.channels)
-        state.start = job.cost_model(state.graph).dense
+        state.start = Start.of(job.cost_model(state.graph))
 
 
 def prune(state: TrainState, job: Job, progress: float, step: int, batch: Batch) -> None:
@@ -39,7 +40,7 @@ def prune(state: TrainState, job: Job, progress: float, step: int, batch: Batch)
             _measure(state, job, batch)
             _drop_branch(state, job)
         model = job.cost_model(state.graph)
-        budget = annealed(job.budget, state.start, progress / settings.settle)
+        budget = annealed(job.budget, state.start.cost, progress / settings.settle)
         allocate(gates, model, budget, settings.allocation)
     gone = [index for index, width in enumerate(gates.widths.tolist()) if not width]
     if gone:  # a branch vanishes at once: nothing could bring it back
@@ -167,11 +168,14 @@ def _remove(state: TrainState, job: Job, kept: Kept) -> None:
 
 def finish_pruning(state: TrainState, job: Job) -> None:
     """Integer widths within the budget; everything else is removed and the gates close."""
-    gates = state.gates
-    if gates is None:
+    gates, how = state.gates, job.pruning.allocation
+    if gates is None or state.start is None:
         return
     _rank(state, job)
-    widths = project(gates, job.cost_model(state.graph), job.budget, job.pruning.allocation)
+    model = job.cost_model(state.graph)
+    widths = project(gates, model, job.budget, how)
+    if how.method is Method.DIFFERENTIABLE:  # the others have no model to explain by
+        state.explanation = explain(state.start, gates, model, job.budget, how, widths)
     gates.keep_most_salient(state.graph.channels, widths)
     _remove(state, job, gates.kept.numpy().copy())
     state.gates = None

@@ -29,11 +29,14 @@ class Optimum:
     """The widths (groups,), the loss that the model foresees for them, and the prices.
 
     `prices` maps a limit to -d loss / d log(limit): zero where the limit does not bind.
+    `charges` (groups,) are those prices times d log(resource) / d log(width): what a group has
+    to be worth to stay as wide as it is.
     """
 
     widths: Vector
     loss: float
     prices: Mapping[str, float]
+    charges: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def best_widths(
         steps = order
         limits = _Limits.of(model, budget, model.live(steps).numpy())
         widths, forces = _interior(limits, loss, low, high)
-    return Optimum(widths, loss(widths), limits.prices(forces))
+    slopes, _ = limits.slopes(widths)
+    return Optimum(widths, loss(widths), limits.prices(forces), forces @ slopes)
 
 
 @dataclass(frozen=True, slots=True)

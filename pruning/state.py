@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pruning.budget import Budget, Cost
+from pruning.explain import Explanation, Start
 from pruning.gates import Gates
 from pruning.graph import Graph
 from pruning.job import Job
@@ -37,7 +38,8 @@ class TrainState:
     network: Network
     optimizer: torch.optim.Optimizer
     gates: Gates | None = None
-    start: Cost | None = None  # the cost when pruning began
+    start: Start | None = None  # the network when pruning began
+    explanation: Explanation | None = None  # what pruning found when it ended
     epoch: int = 0
     history: list[Epoch] = field(default_factory=list)
 

@@ -127,7 +127,7 @@ def _record(
         loss=loss,
         score=score,
         cost=model.dense,
-        budget=annealed(job.budget, state.start, done)
+        budget=annealed(job.budget, state.start.cost, done)
         if moving and state.start
         else job.budget,
         bottleneck=model.bottleneck(graph.channels.widths),

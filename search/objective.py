@@ -123,13 +123,17 @@ def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
     costs = job.cost_model(stored.graph)
     if not job.budget.holds(costs.dense):
         return Failed(f"the stored network costs {costs.dense}, over its {job.budget}")
-    history = json.dumps([asdict(epoch) for epoch in state.history]).encode()
+    files = {"model.safetensors": model}
+    notes: dict[str, Any] = {"epochs.json": [asdict(epoch) for epoch in state.history]}
+    if state.explanation is not None:
+        notes["explanation.json"] = asdict(state.explanation)
+    files |= {name: store.put(json.dumps(note).encode()) for name, note in notes.items()}
     return Finished(
         score=last.score,
         cost=costs.dense,
         widths=widths_of(stored.graph),
         bottleneck=costs.bottleneck(stored.graph.channels.widths),
-        files={"model.safetensors": model, "epochs.json": store.put(history)},
+        files=files,
         seconds=sum(epoch.seconds for epoch in state.history),
     )
 

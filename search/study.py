@@ -293,6 +293,6 @@ def slot_budget(trial: FrozenTrial | optuna.Trial) -> Budget:
     return Budget(**trial.user_attrs["slot"]["budget"])
 
 
-def limits_of(budget: Budget) -> dict[str, float | None]:
+def limits_of(budget: Budget) -> dict[str, Any]:
     """All three limits by name, None where unlimited."""
     return {name: getattr(budget, name) for name in RESOURCES}

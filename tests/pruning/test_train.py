@@ -90,8 +90,8 @@ def timeless(epochs: list[Epoch]) -> list[Epoch]:
 def snapshot(state: TrainState) -> bytes:
     """Everything that is stored, but for the seconds."""
     copy = TrainState(
-        state.network, state.optimizer, state.gates, state.start, state.epoch,
-        timeless(state.history),
+        state.network, state.optimizer, state.gates, state.start, state.explanation,
+        state.epoch, timeless(state.history),
     )  # fmt: skip
     return pack_state(copy)
 

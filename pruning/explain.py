@@ -1,0 +1,158 @@
+"""Why a network looks as it does after pruning: bottlenecks, prices, and a reason per group."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pruning.allocate import Allocation, loss_model, optimum
+from pruning.budget import LIMITS, Budget, Cost
+from pruning.channels import Group
+from pruning.cost import CostModel
+from pruning.gates import Gates
+
+
+class Reason(StrEnum):
+    """Why a group has the width that it has."""
+
+    FIXED = "fixed"  # the network's input or output, or named in keep
+    WHOLE = "whole"  # even its last channel is worth more than it costs
+    BALANCED = "balanced"  # its next channel is worth what it costs
+    LEAST = "least"  # even its first channels cost more than they are worth
+    VANISHED = "vanished"  # the others make more of its branch's share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReport:
+    """One group: channels before and after, and what its next channel is worth and costs.
+
+    `worth` is the fall of the modelled loss by one more channel; `cost` what the resources
+    that it takes are worth elsewhere, at the prices of the limits; both where the continuous
+    widths are best. None for groups that are fixed or gone.
+    """
+
+    name: str
+    before: int
+    after: int
+    reason: Reason
+    worth: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What pruning found.
+
+    `bottlenecks` name, for every resource, the kernel that takes most of it (for memory: during
+    which most is live), before and after. `prices` say by how much the modelled loss falls when
+    a limit rises by one byte, one millisecond or one MAC.
+    """
+
+    bottlenecks: Mapping[str, tuple[str, str]]
+    prices: Mapping[str, float]
+    groups: tuple[GroupReport, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The network when pruning began: its cost, its bottlenecks, and its groups' channels."""
+
+    cost: Cost
+    bottlenecks: Mapping[str, str]
+    widths: Mapping[str, int]
+
+    @staticmethod
+    def of(model: CostModel) -> "Start":
+        """Of a network as it is."""
+        groups = model.graph.channels.groups
+        widths = {group.name: group.size for group in groups}
+        return Start(
+            cost=model.dense,
+            bottlenecks=_bottlenecks(model, list(widths.values())),
+            widths=widths,
+        )
+
+
+def explain(
+    start: Start,
+    gates: Gates,
+    model: CostModel,
+    budget: Budget,
+    how: Allocation,
+    widths: list[int],
+) -> Explanation:
+    """What pruning found when it ended with these integer `widths`.
+
+    Groups of the start that `model.graph` does not have any more have vanished.
+    """
+    groups, best = model.graph.channels.groups, optimum(gates, model, budget, how)
+    prices = {name: price / budget.limits[name] for name, price in best.prices.items()}
+    left, narrow = model.left(widths)
+    worth = loss_model(gates, model, how).pull(best.widths) / best.widths
+    cost = best.charges / best.widths
+    known = {group.name for group in groups}
+    reports = [
+        _report(group, start.widths.get(group.name, group.size), width, w, c)
+        for group, width, w, c in zip(
+            groups, widths, worth.tolist(), cost.tolist(), strict=True
+        )
+    ]
+    reports += [
+        GroupReport(name=name, before=before, after=0, reason=Reason.VANISHED)
+        for name, before in start.widths.items()
+        if name not in known
+    ]
+    after = _bottlenecks(left, narrow)
+    return Explanation(
+        bottlenecks={name: (start.bottlenecks[name], after[name]) for name in LIMITS},
+        prices=prices,
+        groups=tuple(reports),
+    )
+
+
+def _report(group: Group, before: int, after: int, worth: float, cost: float) -> GroupReport:
+    reason = Reason.BALANCED
+    if not group.prunable:
+        reason = Reason.FIXED
+    elif after == 0:
+        reason = Reason.VANISHED
+    elif after == before:
+        reason = Reason.WHOLE
+    elif after == 1 and cost > worth:
+        reason = Reason.LEAST
+    priced = group.prunable and after > 0
+    return GroupReport(
+        name=group.name,
+        before=before,
+        after=after,
+        reason=reason,
+        worth=worth if priced else None,
+        cost=cost if priced else None,
+    )
+
+
+def _bottlenecks(model: CostModel, widths: Sequence[int]) -> dict[str, str]:
+    lines = model.explain(widths)
+    return {
+        "flash_bytes": max(lines, key=lambda line: line.flash_bytes).name,
+        "sram_bytes": max(lines, key=lambda line: line.live_bytes).name,
+        "latency_ms": max(lines, key=lambda line: line.latency_ms).name,
+        "macs": max(lines, key=lambda line: line.macs).name,
+    }
+
+
+def start_from_json(entry: Mapping[str, Any]) -> Start:
+    """What `dataclasses.asdict` made of a start."""
+    return Start(**{**entry, "cost": Cost(**entry["cost"])})
+
+
+def explanation_from_json(entry: Mapping[str, Any]) -> Explanation:
+    """What `dataclasses.asdict` made of an explanation."""
+    return Explanation(
+        bottlenecks={name: (pair[0], pair[1]) for name, pair in entry["bottlenecks"].items()},
+        prices=entry["prices"],
+        groups=tuple(
+            GroupReport(**{**group, "reason": Reason(group["reason"])})
+            for group in entry["groups"]
+        ),
+    )

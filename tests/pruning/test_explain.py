@@ -1,0 +1,119 @@
+"""What the engine says of its own decisions."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from pruning.allocate import Allocation, loss_model, optimum
+from pruning.budget import LIMITS, RESOURCES, Budget
+from pruning.cost import CostModel
+from pruning.explain import Reason, Start, explain, explanation_from_json, start_from_json
+from pruning.gates import Gates, inner_groups
+from pruning.project import project
+from pruning.shrink import shrink_graph, units_left, without
+
+
+def gates_of(graph, seed=0) -> Gates:
+    generator = torch.Generator().manual_seed(seed)
+    gates = Gates.open(graph.channels)
+    gates.salience = torch.rand(graph.channels.units, generator=generator)
+    gates.importance = torch.rand(len(gates.sizes), generator=generator).double() + 0.5
+    return gates
+
+
+def share(model: CostModel, part: float, names=RESOURCES) -> Budget:
+    limits = {name: part * getattr(model.dense, name) for name in names}
+    return Budget(**{n: v if n == "latency_ms" else int(v) for n, v in limits.items()})
+
+
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "vgg16"])
+def test_what_is_balanced_is_worth_what_it_costs(small, device, name):
+    model = CostModel(small(name)[0], device)
+    gates, how = gates_of(model.graph), Allocation()
+    budget = share(model, 0.5)
+    widths = project(gates, model, budget, how)
+    found = explain(Start.of(model), gates, model, budget, how, widths)
+    assert [report.name for report in found.groups] == [
+        group.name for group in model.graph.channels.groups
+    ]
+    for report, group, width in zip(
+        found.groups, model.graph.channels.groups, widths, strict=True
+    ):
+        assert (report.before, report.after) == (group.size, width)
+        assert (report.reason is Reason.FIXED) == (not group.prunable)
+        if report.reason is Reason.WHOLE:
+            assert report.after == report.before
+            assert report.worth > report.cost * 0.99
+        if report.reason is Reason.BALANCED:
+            assert report.worth == pytest.approx(report.cost, rel=0.01)
+    assert any(report.reason is Reason.BALANCED for report in found.groups)
+
+
+def test_prices_are_per_unit_of_the_limit(small, device):
+    model = CostModel(small("resnet8")[0], device)
+    gates, how = gates_of(model.graph), Allocation()
+    for name in RESOURCES:
+        budget = share(model, 0.4, (name,))
+        widths = project(gates, model, budget, how)
+        price = explain(Start.of(model), gates, model, budget, how, widths).prices[name]
+        limit = budget.limits[name]
+        more, less = (
+            optimum(gates, model, Budget(**{name: limit * f}), how).loss for f in (1.02, 0.98)
+        )
+        assert price == pytest.approx((less - more) / (0.04 * limit), rel=0.03)
+
+
+def test_bottlenecks_before_and_after(small, device):
+    model = CostModel(small("resnet8")[0], device)
+    gates, how, budget = gates_of(model.graph), Allocation(), share(model, 0.4)
+    widths = project(gates, model, budget, how)
+    found = explain(Start.of(model), gates, model, budget, how, widths)
+    assert tuple(found.bottlenecks) == LIMITS
+    assert found.bottlenecks["sram_bytes"] == (
+        model.bottleneck(model.graph.channels.widths), model.bottleneck(widths)
+    )  # fmt: skip
+
+
+def test_vanished_groups_are_named(small, device):
+    graph, _ = small("resnet8")
+    whole = CostModel(graph, device)
+    gates, how, start = gates_of(graph), Allocation(), Start.of(whole)
+    index = inner_groups(graph).index(True)
+    kept = without(graph, [index])
+    smaller = shrink_graph(graph, kept)
+    gates.move(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    model = CostModel(smaller, device)
+    budget = share(model, 0.6)
+    widths = project(gates, model, budget, how)
+    found = explain(start, gates, model, budget, how, widths)
+    gone = [report for report in found.groups if report.reason is Reason.VANISHED]
+    assert [(r.name, r.before, r.after) for r in gone] == [
+        (graph.channels.groups[index].name, graph.channels.groups[index].size, 0)
+    ]
+
+
+def test_it_survives_json(small, device):
+    model = CostModel(small("resnet8")[0], device)
+    gates, how, budget = gates_of(model.graph), Allocation(), share(model, 0.4)
+    start = Start.of(model)
+    found = explain(start, gates, model, budget, how, project(gates, model, budget, how))
+    assert explanation_from_json(json.loads(json.dumps(asdict(found)))) == found
+    assert start_from_json(json.loads(json.dumps(asdict(start)))) == start
+
+
+def test_the_model_of_the_loss_is_a_power_law(small, device):
+    model = CostModel(small("resnet8")[0], device)
+    loss = loss_model(gates_of(model.graph), model, Allocation(power=1.0, trust=1.0))
+    sizes = loss.sizes
+    assert loss(sizes) == pytest.approx(0)
+    assert loss(sizes / 2) == pytest.approx(loss.importance.sum())
+    step = 1e-6
+    for group in np.flatnonzero(loss.importance):
+        wider = sizes.copy()
+        wider[group] *= np.exp(step)
+        assert (loss(sizes) - loss(wider)) / step == pytest.approx(
+            loss.pull(sizes)[group], rel=1e-4
+        )
