@@ -23,7 +23,8 @@ class Gates:
     float64: continuous channels kept. `salience` (units,) float32. `kept` (units,) bool.
     `importance` (groups,) float64: s in the model of the loss (see `pruning.program`), measured
     by how the loss rises when a group loses most of its channels. `branches` (groups,) float64:
-    by how much it rises when a group inside a residual branch loses all of them.
+    by how much it rises when a group inside a residual branch loses all of them. `probes`, an
+    int64 scalar, counts the measurements.
     """
 
     sizes: Tensor
@@ -32,6 +33,7 @@ class Gates:
     kept: Tensor
     importance: Tensor
     branches: Tensor
+    probes: Tensor
 
     @staticmethod
     def open(channels: Channels) -> "Gates":
@@ -44,6 +46,7 @@ class Gates:
             kept=torch.ones(channels.units, dtype=torch.bool),
             importance=torch.zeros(len(channels.groups), dtype=torch.float64),
             branches=torch.zeros(len(channels.groups), dtype=torch.float64),
+            probes=torch.tensor(0),
         )
 
     def observe(self, gradient: Tensor, memory: float) -> None:

@@ -49,8 +49,8 @@ class Pruning:
     """Settings of the prune phase.
 
     every: steps between two updates of the widths. memory: of the running mean of salience.
-    probe_every: updates between two measurements of the groups' importance, each of which
-    costs a forward pass a group.
+    probes: how often the groups' importance is measured, evenly over the phase. Each costs a
+    forward pass a group (two for one inside a residual branch) over `probe_samples` samples.
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.
     slack: channels kept in reserve then, as a share of a group's original size.
@@ -59,7 +59,8 @@ class Pruning:
     allocation: Allocation = field(default_factory=Allocation)
     every: int = 10
     memory: float = 0.9
-    probe_every: int = 5
+    probes: int = 6
+    probe_samples: int = 1024
     settle: float = 0.9
     remove_every: int = 60
     slack: float = 0.1

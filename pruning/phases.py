@@ -26,18 +26,15 @@ def open_gates(state: TrainState, job: Job) -> None:
         state.start = Start.of(job.cost_model(state.graph))
 
 
-def prune(state: TrainState, job: Job, progress: float, step: int, batch: Batch) -> None:
-    """Between two steps: move the widths, and now and then remove what will not come back.
-
-    `batch` is the inputs and targets of the last step; importance is measured on it.
-    """
+def prune(state: TrainState, job: Job, progress: float, step: int) -> None:
+    """Between two steps: move the widths, and now and then remove what will not come back."""
     gates, settings = state.gates, job.pruning
     if gates is None or state.start is None:
         return
     if step % settings.every == 0:
         _rank(state, job)
-        if step // settings.every % settings.probe_every == 1 % settings.probe_every:
-            _measure(state, job, batch)
+        if progress * settings.probes >= int(gates.probes):
+            _measure(state, job)
             _drop_branch(state, job)
         model = job.cost_model(state.graph)
         budget = annealed(job.budget, state.start.cost, progress / settings.settle)
@@ -50,7 +47,7 @@ def prune(state: TrainState, job: Job, progress: float, step: int, batch: Batch)
         _remove(state, job, _within_reach(gates, state.graph.channels, settings.slack))
 
 
-def _measure(state: TrainState, job: Job, batch: Batch) -> None:
+def _measure(state: TrainState, job: Job) -> None:
     """By how much the loss rises now when a group loses most, or all, of its channels.
 
     A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
@@ -59,19 +56,34 @@ def _measure(state: TrainState, job: Job, batch: Batch) -> None:
     gates, power = state.gates, job.pruning.allocation.power
     if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
         return
-    whole = _loss(state, job, batch, gates.kept)
+    samples = _samples(state, job)
+    whole = _loss(state, job, samples, gates.kept)
     inner = inner_groups(state.graph)
     for index, group in enumerate(state.graph.channels.groups):
         size, before = int(gates.sizes[index]), int(gates.kept[group.units].sum())
         after = -(-before // MOST)
         if not group.prunable or after == before:
             continue
-        rise = _loss(state, job, batch, gates.with_only(group, after)) - whole
+        rise = _loss(state, job, samples, gates.with_only(group, after)) - whole
         lengthening = ((after / size) ** -power - (before / size) ** -power) / power
         gates.importance[index] = _mean(gates.importance[index], rise / lengthening)
         if inner[index]:
-            rise = _loss(state, job, batch, gates.with_only(group, 0)) - whole
+            rise = _loss(state, job, samples, gates.with_only(group, 0)) - whole
             gates.branches[index] = _mean(gates.branches[index], rise)
+    gates.probes += 1
+
+
+def _samples(state: TrainState, job: Job) -> list[Batch]:
+    """Training batches to measure on: the same at the same place of the same run."""
+    train, size = job.data.train, job.task.batch_size
+    probe = 0 if state.gates is None else int(state.gates.probes)
+    generator = torch.Generator().manual_seed(job.seed * 1009 + probe)
+    count = min(len(train) // size * size or len(train), job.pruning.probe_samples)
+    chosen = torch.randperm(len(train), generator=generator)[:count]
+    return [
+        (job.data.normalise(train.inputs[part]), train.targets[part])
+        for part in torch.split(chosen, size)
+    ]
 
 
 def _mean(known: Tensor, fresh: float) -> Tensor:
@@ -89,18 +101,18 @@ def _drop_branch(state: TrainState, job: Job) -> None:
 
 
 @torch.no_grad()
-def _loss(state: TrainState, job: Job, batch: Batch, kept: Tensor) -> float:
-    """The loss under a mask, with the batch's own statistics and no trace left in the norms."""
-    inputs, targets = batch
-    network = state.network
+def _loss(state: TrainState, job: Job, samples: list[Batch], kept: Tensor) -> float:
+    """The mean loss under a mask, by batch statistics, which leave no trace in the norms."""
+    network, device = state.network, job.accelerator.device
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    mask = kept.float().to(job.accelerator.device)
+    mask, total = kept.float().to(device), 0.0
     with torch.random.fork_rng(devices=[]), job.accelerator.autocast():
-        outputs = first(network(job.accelerator.place(inputs), mask))
-        loss = job.task.loss(outputs, targets.to(outputs.device)).item()
+        for inputs, targets in samples:
+            outputs = first(network(job.accelerator.place(inputs), mask))
+            total += job.task.loss(outputs, targets.to(outputs.device)).item()
     for buffer, before in buffers:
         buffer.copy_(before)
-    return loss
+    return total / len(samples)
 
 
 def _rank(state: TrainState, job: Job) -> None:

@@ -81,7 +81,7 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> floa
         inputs = job.task.augment(job.data.normalise(inputs), generator)
         loss = _learn(state, job, inputs, targets)
         if phase.kind is PhaseKind.PRUNE:
-            prune(state, job, progress, position * steps + step + 1, (inputs, targets))
+            prune(state, job, progress, position * steps + step + 1)
         total += loss * len(targets)
         count += len(targets)
     return total / count

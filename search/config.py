@@ -56,7 +56,8 @@ class MethodConfig:
     trust: float = 0.5
     vanish: bool = True
     every: int = 10
-    probe_every: int = 5
+    probes: int = 6
+    probe_samples: int = 1024
     memory: float = 0.9
     settle: float = 0.9
     remove_every: int = 60
