@@ -127,6 +127,7 @@ class SpecConfig:
     space: dict[str, Any] = field(default_factory=dict)
     sampler: dict[str, Any] = field(default_factory=dict)
     objectives: list[str] = field(default_factory=list)
+    continuation: bool = False
     accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
     seed: int = 0
     trials: int | None = None

@@ -24,6 +24,7 @@ from pruning.state import Epoch, TrainState, widths_of
 from pruning.train import train
 from search.build import Blueprint
 from search.errors import StoreError
+from search.lineage import start_of
 from search.space import suggest
 from search.study import Study, slot_budget
 
@@ -63,11 +64,14 @@ Outcome = Finished | Infeasible | Failed
 def run_slot(
     study: Study, trial: optuna.Trial, blueprint: Blueprint, dense: StoredNetwork
 ) -> Outcome:
-    """Train a claimed slot, from its checkpoint if there is one."""
+    """Train a claimed slot: from its checkpoint, its parent or the dense network."""
     params = suggest(trial, study.spec["space"])
     job = blueprint.slot_job(params, slot_budget(trial), trial.user_attrs["slot"]["seed"])
     try:
-        state = _resumed(study, trial, job) or TrainState.begin(dense.graph, dense.tensors, job)
+        state = _resumed(study, trial, job)
+        if state is None:
+            start = start_of(study, trial, dense)
+            state = TrainState.begin(start.graph, start.tensors, job)
         _train_with_checkpoints(study, trial, job, state)
     except BudgetError as error:
         return Infeasible(str(error))

@@ -95,7 +95,7 @@ def _slot(study: Study, trial: FrozenTrial, on: tuple[str, ...]) -> SlotRecord:
         costs=Costs(**result["cost"]) if result else None,
         widths=result.get("widths", {}),
         planes=on,
-        parent=None,
+        parent=known.get("parent"),
         reason=known.get("reason", ""),
         files=result.get("files", {}),
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
