@@ -69,7 +69,8 @@ def optimum(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     groups = model.graph.channels.groups
     present = np.array([float(group.size) for group in groups])
     low = np.where([group.prunable for group in groups], 1.0, present)
-    return best_widths(model, budget, loss_model(gates, model, how), low, present)
+    guess = np.clip(gates.widths.numpy(), low, present)
+    return best_widths(model, budget, loss_model(gates, model, how), low, present, guess)
 
 
 def loss_model(gates: Gates, model: CostModel, how: Allocation) -> Loss:

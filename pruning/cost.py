@@ -1,10 +1,9 @@
 """What a network costs as a function of its widths: one formula for every use.
 
 Every kernel's work is bilinear in the channels it reads and writes, and the channel count of
-every value is linear in the widths. Called with integers a `CostModel` gives the exact cost;
-called with a tensor of widths it gives the same numbers with gradients. Only the peak memory
-has two forms: the exact maximum, and a smooth one for gradients with
-exact <= smooth <= exact + temperature * ln(kernels).
+every value is linear in the widths. So each resource is one quadratic form of the widths, and
+memory one linear form for every step: evaluated at integers they are the exact cost, and their
+derivatives are known for any widths between.
 """
 
 from collections.abc import Callable, Sequence
@@ -90,22 +89,6 @@ class CostModel:
     def dense(self) -> Cost:
         """The cost when nothing is pruned."""
         return self.cost(self.graph.channels.widths)
-
-    def resources(
-        self, widths: Tensor, steps: Sequence[Step], temperature: float
-    ) -> dict[str, Tensor]:
-        """Flash bytes, smooth peak SRAM bytes, latency in ms and MACs, with gradients.
-
-        `widths` is a float64 vector. `steps` is the schedule at (about) these widths;
-        `temperature` is in bytes.
-        """
-        live = self.live(steps) @ widths
-        return {
-            "flash_bytes": self._sum("flash", widths),
-            "sram_bytes": temperature * torch.logsumexp(live / temperature, dim=0),
-            "latency_ms": self._sum("instructions", widths) * self.device.milliseconds(1.0),
-            "macs": self._sum("macs", widths),
-        }
 
     def costs(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Flash bytes, SRAM bytes, latency in ms and MACs of many integer widths at once.

@@ -21,6 +21,7 @@ from pruning.cost import CostModel
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 GAP = 1e-5  # to the best value, in units of the mean importance times the number of groups
+GROWTH = 30.0  # of the weight of the loss, from one barrier to the next
 MARGIN = 1e-6  # by which bounds are relaxed, so that they have an inside
 
 
@@ -58,14 +59,19 @@ class Loss:
 
 
 def best_widths(
-    model: CostModel, budget: Budget, loss: Loss, low: Vector, high: Vector
+    model: CostModel,
+    budget: Budget,
+    loss: Loss,
+    low: Vector,
+    high: Vector,
+    guess: Vector | None = None,
 ) -> Optimum:
     """The widths between `low` and `high` (groups,) of the least loss within the budget.
 
-    Memory is that of the order of kernels that is best at the result. Where not even `low`
-    fits, `low` is the result.
+    Memory is that of the order of kernels that is best at the result; a `guess` near it saves
+    a search. Where not even `low` fits, `low` is the result.
     """
-    widths, steps = high, None
+    widths, steps = high if guess is None else guess, None
     for _ in range(4):
         order = model.schedule([max(1, round(n)) for n in widths.tolist()])
         if order == steps:
@@ -143,15 +149,15 @@ def _interior(limits: _Limits, loss: Loss, low: Vector, high: Vector) -> tuple[V
             return float("inf")
         return float(weight * loss(np.exp(x)) - np.log(slack).sum())
 
-    while barriers / weight > GAP * scale * len(free) / 12:
+    while barriers / weight > GAP * scale * len(free) / GROWTH:
         for _ in range(60):
             pull = weight * loss.pull(np.exp(x))
             step, decrement = _newton(limits, pull, loss.power, x, bottom, top, free)
             if decrement < 1e-7:
                 break
             x = _line_search(merit, x, step, decrement)
-        weight *= 12
-    forces = 12 / (weight * limits.room(np.exp(x)))
+        weight *= GROWTH
+    forces = GROWTH / (weight * limits.room(np.exp(x)))
     return np.clip(np.exp(x), low, high), forces
 
 

@@ -6,13 +6,16 @@ Nothing is asserted of time: machines differ. The ratios are printed.
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from pruning import models
-from pruning.budget import Device
+from pruning.budget import Budget, Device
 from pruning.cost import CostModel
+from pruning.job import Pruning
 from pruning.network import Network
+from pruning.program import Loss, best_widths
 from pruning.trace import trace
 
 pytestmark = pytest.mark.bench
@@ -55,18 +58,28 @@ def test_cost_and_gradient_beside_a_training_step(name, capsys):
         network(batch).square().mean().backward()
 
     model = CostModel(graph, MCU)
-    widths = graph.channels.widths
-    steps = model.schedule(widths)
+    sizes = np.array(graph.channels.widths, dtype=float)
+    prunable = np.array([group.prunable for group in graph.channels.groups])
+    dense, low = model.dense, np.where(prunable, 1.0, sizes)
+    budget = Budget(
+        flash_bytes=dense.flash_bytes // 4,
+        sram_bytes=dense.sram_bytes // 2,
+        latency_ms=dense.latency_ms / 4,
+    )
+    loss = Loss(prunable.astype(float), sizes)
+    near = best_widths(model, budget, loss, low, sizes).widths
 
-    def cost_step() -> None:
-        point = torch.tensor(widths, dtype=torch.float64, requires_grad=True)
-        sum(model.resources(point, steps, 100.0).values()).backward()
+    def update() -> None:  # what pruning does every `Pruning.every` steps
+        best_widths(model, budget, loss, low, sizes, near)
 
-    step = median_seconds(train_step, 3)
-    exact, smooth = median_seconds(lambda: model.cost(widths)), median_seconds(cost_step)
+    step, exact = (
+        median_seconds(train_step, 3),
+        median_seconds(lambda: model.cost(sizes.astype(int))),
+    )
+    share = median_seconds(update) / Pruning().every / step
     with capsys.disabled():
         print(
-            f"\n{name}: of a training step of 64: exact cost {exact / step:.2%}, "
-            f"cost with gradient {smooth / step:.2%}, tracing once {traced / step:.1f}x"
+            f"\n{name}: of a training step of 64: exact cost {exact / step:.2%}, best widths "
+            f"{share:.2%} (one in {Pruning().every} steps), tracing once {traced / step:.1f}x"
         )
-    assert model.cost(widths).flash_bytes > 0
+    assert model.cost(graph.channels.widths).flash_bytes > 0

@@ -7,7 +7,7 @@ import pytest
 
 from pruning.budget import LIMITS, Budget
 from pruning.cost import CostModel
-from pruning.program import Loss, best_widths
+from pruning.program import Loss, _Limits, best_widths
 
 NETS = ["resnet8", "ds_cnn", "vgg16", "mobilenet_v1", "mobilenet_v2", "resnet20"]
 
@@ -56,6 +56,24 @@ def test_forms_are_the_cost_and_the_result_is_within_the_budget(small, device, n
     assert max(used.values()) > 0.999  # nothing is left lying about
     dense = resources(model, Budget(**{n: getattr(model.dense, n) for n in LIMITS}), sizes)
     assert all(value == pytest.approx(1) for value in dense.values())
+
+
+def test_derivatives_against_finite_differences(small, device):
+    for name in NETS:
+        model = CostModel(small(name)[0], device)
+        live = model.live(model.schedule(model.graph.channels.widths)).numpy()
+        limits = _Limits.of(model, budget_of(model, 0.5), live)
+        x = np.log(np.array(model.graph.channels.widths) * 0.7)
+        first, second = limits.slopes(np.exp(x))
+        assert (first >= 0).all()
+        for index in range(len(x)):
+            step = np.zeros(len(x))
+            step[index] = 1e-5
+            up, down = np.exp(x + step), np.exp(x - step)
+            rise = limits.room(down) - limits.room(up)
+            assert rise / 2e-5 == pytest.approx(first[:, index], abs=1e-6)
+            bend = (limits.slopes(up)[0] - limits.slopes(down)[0]) / 2e-5
+            assert bend == pytest.approx(second[:, index], abs=1e-5)
 
 
 @pytest.mark.parametrize("power", [0.25, 1.0])
