@@ -14,7 +14,7 @@ import torch
 from pruning.baselines import greedy, magnitude, uniform
 from pruning.budget import Budget
 from pruning.cost import CostModel
-from pruning.gates import Gates, inner_groups
+from pruning.gates import Gates
 from pruning.program import Loss, Optimum, best_widths
 
 
@@ -81,29 +81,6 @@ def loss_model(gates: Gates, model: CostModel, how: Allocation) -> Loss:
     known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
     importance = np.where(prunable, max(mean, 1e-12) * known**how.trust, 0.0)
     return Loss(importance, gates.sizes.double().numpy(), how.power)
-
-
-def branch_to_drop(
-    gates: Gates, model: CostModel, final: Budget, how: Allocation
-) -> int | None:
-    """The group that should vanish, because the others make more of its share; None if none.
-
-    Losses at the best widths within the final budget are compared, with and without it;
-    without it, the measured rise of its disappearance is added.
-    """
-    if not gates.importance.any():  # a network that has learnt nothing yet tells nothing
-        return None
-    losses: dict[int | None, float] = {None: optimum(gates, model, final, how).loss}
-    for index, inner in enumerate(inner_groups(model.graph)):
-        if inner:
-            widths = [g.size for g in model.graph.channels.groups]
-            widths[index] = 0
-            smaller, _ = model.left(widths)
-            left = gates.without(model.share(widths))
-            losses[index] = optimum(left, smaller, final, how).loss + float(
-                gates.branches[index]
-            )
-    return min(losses, key=losses.__getitem__)
 
 
 def channel_worth(gates: Gates, model: CostModel, how: Allocation) -> list[list[float]]:

@@ -55,11 +55,16 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The network when pruning began: its cost, its bottlenecks, and its groups' channels."""
+    """The network when pruning began: its cost, its bottlenecks, and its groups' channels.
+
+    `owner` maps every value to the (first) group of its channels: a group that has lost its
+    first operators bears another name afterwards.
+    """
 
     cost: Cost
     bottlenecks: Mapping[str, str]
     widths: Mapping[str, int]
+    owner: Mapping[str, str]
 
     @staticmethod
     def of(model: CostModel) -> "Start":
@@ -70,6 +75,7 @@ class Start:
             cost=model.dense,
             bottlenecks=_bottlenecks(model, list(widths.values())),
             widths=widths,
+            owner={name: g.name for g in reversed(groups) for name in g.operators},
         )
 
 
@@ -90,17 +96,17 @@ def explain(
     left, narrow = model.left(widths)
     worth = loss_model(gates, model, how).pull(best.widths) / best.widths
     cost = best.charges / best.widths
-    known = {group.name for group in groups}
+    names = [start.owner.get(group.name, group.name) for group in groups]
     reports = [
-        _report(group, start.widths.get(group.name, group.size), width, w, c)
-        for group, width, w, c in zip(
-            groups, widths, worth.tolist(), cost.tolist(), strict=True
+        _report(name, start.widths[name], group, width, w, c)
+        for name, group, width, w, c in zip(
+            names, groups, widths, worth.tolist(), cost.tolist(), strict=True
         )
     ]
     reports += [
         GroupReport(name=name, before=before, after=0, reason=Reason.VANISHED)
         for name, before in start.widths.items()
-        if name not in known
+        if name not in names
     ]
     after = _bottlenecks(left, narrow)
     return Explanation(
@@ -110,7 +116,9 @@ def explain(
     )
 
 
-def _report(group: Group, before: int, after: int, worth: float, cost: float) -> GroupReport:
+def _report(
+    name: str, before: int, group: Group, after: int, worth: float, cost: float
+) -> GroupReport:
     reason = Reason.BALANCED
     if not group.prunable:
         reason = Reason.FIXED
@@ -122,7 +130,7 @@ def _report(group: Group, before: int, after: int, worth: float, cost: float) ->
         reason = Reason.LEAST
     priced = group.prunable and after > 0
     return GroupReport(
-        name=group.name,
+        name=name,
         before=before,
         after=after,
         reason=reason,

@@ -91,14 +91,14 @@ class Gates:
             branches=share @ self.branches,
         )
 
-    def move(self, before: Channels, after: Channels, units: Ids) -> None:
-        """Follow the channels to a smaller graph; `units` are the old ones of its units."""
-        moved = self.without(group_shares(before, after, units))
-        self.sizes, self.widths = moved.sizes, moved.widths
-        self.importance, self.branches = moved.importance, moved.branches
+    def moved(self, before: Channels, after: Channels, units: Ids) -> "Gates":
+        """The gates of a smaller graph; `units` are the old ones of its units."""
         index = torch.from_numpy(units)
-        self.salience = self.salience[index]
-        self.kept = self.kept[index]
+        return replace(
+            self.without(group_shares(before, after, units)),
+            salience=self.salience[index],
+            kept=self.kept[index],
+        )
 
 
 def inner_groups(graph: Graph) -> tuple[bool, ...]:

@@ -51,6 +51,8 @@ class Pruning:
     every: steps between two updates of the widths. memory: of the running mean of salience.
     probes: how often the groups' importance is measured, evenly over the phase. Each costs a
     forward pass a group (two for one inside a residual branch) over `probe_samples` samples.
+    race_steps: how long networks without one branch or another run against each other; 0 for
+    no race, and no branch that vanishes. racers: how many at a time.
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.
     slack: channels kept in reserve then, as a share of a group's original size.
@@ -61,6 +63,8 @@ class Pruning:
     memory: float = 0.9
     probes: int = 6
     probe_samples: int = 1024
+    race_steps: int = 40
+    racers: int = 3
     settle: float = 0.9
     remove_every: int = 60
     slack: float = 0.1

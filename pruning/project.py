@@ -1,6 +1,6 @@
 """From continuous widths to integers that meet a budget exactly: a budget is a promise."""
 
-from pruning.allocate import Allocation, Method, channel_worth
+from pruning.allocate import Allocation, Method, channel_worth, optimum
 from pruning.budget import Budget
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
@@ -12,9 +12,9 @@ from pruning.reach import require_reachable, scaled_widths, uniform_ratio
 def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
     """Integer widths that meet the budget exactly.
 
-    The least salient channels per unit of violated resource go until every limit holds; then
-    the most valuable come back while they fit. A uniform allocation has one ratio, and no more
-    to choose.
+    From the best continuous widths (or those so far), the least salient channels per unit of
+    violated resource go until every limit holds; then the most valuable come back while they
+    fit. A uniform allocation has one ratio, and no more to choose.
 
     Raises:
         BudgetError: no width meets the budget, or this method finds none.
@@ -36,5 +36,8 @@ def _integers(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -
     if budget.holds(model.cost(sizes)):
         return sizes
     widths = gates.rounded(model.graph.channels)
+    if how.method is Method.DIFFERENTIABLE:
+        best = optimum(gates, model, budget, how).widths.tolist()
+        widths = [max(1, min(round(n), size)) for n, size in zip(best, sizes, strict=True)]
     worth = channel_worth(gates, model, how)
     return fill(model, budget, drop(model, budget, widths, worth, how.vanishing), worth)

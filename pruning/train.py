@@ -10,15 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from pruning.cost import CostModel
 from pruning.data import Split, batches
-from pruning.errors import DivergedError
 from pruning.graph import Graph
 from pruning.job import Job, Phase, PhaseKind, annealed
+from pruning.learn import learn, set_rate
 from pruning.network import Tensors, first
 from pruning.phases import finish_pruning, open_gates, prune
 from pruning.quantize import QuantizedNetwork
@@ -77,40 +75,14 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> floa
         open_gates(state, job)
     for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
         progress = (position + step / steps) / phase.epochs
-        _set_rate(state, phase.rate_at(progress))
+        set_rate(state, phase.rate_at(progress))
         inputs = job.task.augment(job.data.normalise(inputs), generator)
-        loss = _learn(state, job, inputs, targets)
+        loss = learn(state, job, inputs, targets)
         if phase.kind is PhaseKind.PRUNE:
             prune(state, job, progress, position * steps + step + 1)
         total += loss * len(targets)
         count += len(targets)
     return total / count
-
-
-def _set_rate(state: TrainState, factor: float) -> None:
-    for group in state.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
-
-
-def _learn(state: TrainState, job: Job, inputs: Tensor, targets: Tensor) -> float:
-    """One step of the optimizer; in the prune phase the gates see the gradient of the mask."""
-    mask = None
-    if state.gates is not None:
-        mask = state.gates.kept.float().to(job.accelerator.device).requires_grad_()
-    with job.accelerator.autocast():
-        outputs = first(state.network(job.accelerator.place(inputs), mask))
-        loss = job.task.loss(outputs, targets.to(outputs.device))
-    value = loss.item()
-    if not np.isfinite(value):
-        raise DivergedError(
-            f"the training loss is {value} in epoch {state.epoch + 1}; lower the learning rate"
-        )
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    if state.gates is not None and mask is not None and mask.grad is not None:
-        state.gates.observe(mask.grad.cpu(), job.pruning.memory)
-    return value
 
 
 def _record(

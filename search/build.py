@@ -176,6 +176,8 @@ def pruning_from(config: MethodConfig) -> Pruning:
         every=config.every,
         probes=config.probes,
         probe_samples=config.probe_samples,
+        race_steps=config.race_steps,
+        racers=config.racers,
         memory=config.memory,
         settle=config.settle,
         remove_every=config.remove_every,

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pruning.allocate import Allocation, Method, allocate, branch_to_drop, optimum
+from pruning.allocate import Allocation, Method, allocate, optimum
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
@@ -201,20 +201,6 @@ def test_what_was_not_measured_counts_as_equal(model):
     assert after == pytest.approx(before, rel=1e-3)
 
 
-def test_a_branch_vanishes_when_the_others_make_more_of_its_share(small, device):
-    graph, _ = small("resnet8")
-    model = CostModel(graph, device)
-    gates, inner = opened(graph), inner_groups(graph)
-    gates.importance[:] = 1.0
-    gates.branches[:] = 1e6  # each of them is dear
-    tight = share(model, 0.1)
-    assert branch_to_drop(gates, model, tight, Allocation()) is None
-    index = inner.index(True)
-    gates.branches[index] = 0.0  # but one is worth nothing
-    assert branch_to_drop(gates, model, tight, Allocation()) == index
-    assert branch_to_drop(gates, model, Budget(), Allocation()) in (None, index)
-
-
 @pytest.mark.parametrize("start", ["dense", "below"])
 def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
     model = CostModel(small("resnet8")[0], device)
@@ -288,7 +274,7 @@ def test_gates_follow_their_channels_to_a_smaller_graph(small, random_mask):
     kept[graph.channels.groups[inner].units] = False
     smaller = shrink_graph(graph, kept)
     before = replace(gates)
-    gates.move(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    gates = gates.moved(graph.channels, smaller.channels, units_left(graph, smaller, kept))
     assert torch.equal(gates.salience.sort().values, before.salience[kept].sort().values)
     names = {g.name: i for i, g in enumerate(graph.channels.groups)}
     assert len(smaller.channels.groups) == len(graph.channels.groups) - 1

@@ -84,7 +84,7 @@ def test_vanished_groups_are_named(small, device):
     index = inner_groups(graph).index(True)
     kept = without(graph, [index])
     smaller = shrink_graph(graph, kept)
-    gates.move(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    gates = gates.moved(graph.channels, smaller.channels, units_left(graph, smaller, kept))
     model = CostModel(smaller, device)
     budget = share(model, 0.6)
     widths = project(gates, model, budget, how)

@@ -230,13 +230,13 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
         for n, p in state.network.named_parameters()
     }
     from pruning.gates import Gates
-    from pruning.phases import _remove
+    from pruning.removal import remove
 
     state.gates = Gates.open(state.graph.channels)
     kept = torch.ones(state.graph.channels.units, dtype=torch.bool).numpy()
     group = next(g for g in state.graph.channels.groups if g.name == "inner.0")
     kept[group.start + 2] = False
-    _remove(state, job, kept)
+    remove(state, job, kept)
     rows = [0, 1, 3, 4, 5, 6, 7]
     after = {
         n: state.optimizer.state[p]["momentum_buffer"]

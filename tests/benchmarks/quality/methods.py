@@ -89,7 +89,11 @@ def scratch(run: Run) -> Found:
     """New weights for the widths that paring found."""
     _, graph, _ = network(run.seed)
     groups = graph.channels.groups
-    widths = [run.widths.get(g.name, 0) if g.prunable else g.size for g in groups]
+    # A group that has lost its first operators is named after one of the others.
+    found = [[w for name, w in run.widths.items() if name in g.operators] for g in groups]
+    widths = [
+        max(f, default=0) if g.prunable else g.size for f, g in zip(found, groups, strict=True)
+    ]
     return _from_scratch(run, widths, run.setting.epochs)
 
 

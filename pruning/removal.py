@@ -1,0 +1,35 @@
+"""Taking channels out of a network in training: weights, optimizer and gates follow."""
+
+from dataclasses import replace
+
+from pruning.job import Job
+from pruning.network import Network
+from pruning.shrink import Kept, kept_axes, shrink_graph, shrink_tensors, units_left
+from pruning.state import TrainState, load_optimizer, make_optimizer, optimizer_tensors
+
+
+def remove(state: TrainState, job: Job, kept: Kept) -> None:
+    """Physically drop units from the network, the optimizer and the gates."""
+    if not kept.all():
+        smaller = fork(state, job, kept)
+        state.network, state.optimizer = smaller.network, smaller.optimizer
+        state.gates = smaller.gates
+
+
+def fork(state: TrainState, job: Job, kept: Kept) -> TrainState:
+    """A state of its own that goes on with only the units in `kept`; nothing is shared."""
+    before, axes = state.graph, kept_axes(state.graph, kept)
+    graph = shrink_graph(before, kept)
+    network = Network(graph, shrink_tensors(state.network.tensors(), axes))
+    network = network.to(job.accelerator.device).train()
+    optimizer = make_optimizer(network, job)
+    remembered = {
+        name: shrink_tensors(entries, dict.fromkeys(entries, axes[name]))
+        for name, entries in optimizer_tensors(state.optimizer, state.network).items()
+        if name in axes
+    }
+    load_optimizer(optimizer, network, remembered)
+    gates = state.gates
+    if gates is not None:
+        gates = gates.moved(before.channels, graph.channels, units_left(before, graph, kept))
+    return replace(state, network=network, optimizer=optimizer, gates=gates, history=[])

@@ -1,0 +1,155 @@
+"""Which residual branches vanish."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from pruning.allocate import Allocation, Method
+from pruning.budget import Budget
+from pruning.data import synthetic
+from pruning.explain import Reason, Start
+from pruning.gates import Gates
+from pruning.job import Job, Phase, PhaseKind, Pruning
+from pruning.measure import loss_under, measure, samples_of
+from pruning.phases import open_gates
+from pruning.race import drop_branches
+from pruning.state import TrainState
+from pruning.tasks import Task, sgd
+from pruning.trace import trace
+from pruning.train import train
+
+
+class Two(nn.Module):
+    """Two residual blocks, of which the first sees nothing of use: its input is silenced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU())
+        self.idle, self.busy = self.branch(), self.branch()
+        self.last = nn.Linear(12, 4)
+
+    @staticmethod
+    def branch() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(12, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12),
+        )  # fmt: skip
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = torch.relu(x + self.idle(x))
+        x = torch.relu(x + self.busy(x))
+        return self.last(x.mean((2, 3)))
+
+
+def job_of(device, **settings) -> Job:
+    return Job(
+        data=synthetic(train=256, validation=32, test=32, noise=0.7),
+        task=Task(optimizer=sgd(lr=0.05), batch_size=32),
+        recipe=(
+            Phase(kind=PhaseKind.DENSE, epochs=3, rate=(1.0, 1.0)),
+            Phase(kind=PhaseKind.PRUNE, epochs=2, rate=(1.0, 1.0)),
+        ),
+        seed=1,
+        device=device,
+        pruning=Pruning(every=2, remove_every=4, probe_samples=256, **settings),
+    )
+
+
+def ready(job: Job) -> TrainState:
+    """Trained densely, with open gates and a first measurement."""
+    torch.manual_seed(0)
+    state = TrainState.begin(
+        trace(model := Two(), torch.zeros(1, 8, 8)), model.state_dict(), job
+    )
+    dense = replace(job, recipe=job.recipe[:1])
+    list(train(state, dense))
+    with torch.no_grad():  # what the idle branch says comes to nothing, whatever it computes
+        state.network.tensors()["idle.4.weight"].zero_()
+        state.network.tensors()["idle.4.bias"].zero_()
+    open_gates(state, job)
+    mask = torch.ones(state.graph.channels.units, requires_grad=True)
+    inputs = job.data.normalise(job.data.train.inputs[:64])
+    job.task.loss(state.network(inputs, mask), job.data.train.targets[:64]).backward()
+    state.gates.observe(mask.grad, 0.0)
+    measure(state, job)
+    return state
+
+
+def tight(job: Job, state: TrainState, share: float) -> Job:
+    dense = job.cost_model(state.graph).dense
+    return replace(job, budget=Budget(flash_bytes=int(dense.flash_bytes * share)))
+
+
+def names(state: TrainState) -> set[str]:
+    return {operator.name for operator in state.graph.operators}
+
+
+def test_measurements_find_the_idle_branch(device):
+    state = ready(job_of(device))
+    groups = [group.name for group in state.graph.channels.groups]
+    rises = dict(zip(groups, state.gates.branches.tolist(), strict=True))
+    assert rises["idle.0"] == pytest.approx(0.0, abs=0.05)
+    assert rises["busy.0"] > 2 * abs(rises["idle.0"])
+
+
+def test_under_a_tight_budget_the_idle_branch_goes(device):
+    job = job_of(device)
+    state = ready(job)
+    drop_branches(state, tight(job, state, 0.35))
+    assert "idle.0" not in names(state)
+    assert isinstance(state.gates, Gates)
+    assert len(state.gates.sizes) == len(state.graph.channels.groups)
+
+
+def test_without_a_race_no_branch_goes(device):
+    for settings in ({"race_steps": 0}, {"allocation": Allocation(vanish=False)}):
+        job = job_of(device, **settings)
+        state = ready(job)
+        before = names(state)
+        drop_branches(state, tight(job, state, 0.35))
+        assert names(state) == before
+
+
+def test_a_race_that_changes_nothing_leaves_no_trace(device):
+    job = job_of(device)
+    state = ready(job)
+    loose = replace(job, budget=Budget(flash_bytes=1 << 20))
+    tensors = {name: t.clone() for name, t in state.network.tensors().items()}
+    random = torch.random.get_rng_state()
+    whole = loss_under(state, job, samples_of(state, job), state.gates.kept)
+    drop_branches(state, loose)
+    if "idle.0" in names(state):  # a branch of no use may go even where there is room
+        for name, tensor in state.network.tensors().items():
+            assert torch.equal(tensor, tensors[name]), name
+        assert loss_under(state, job, samples_of(state, job), state.gates.kept) == whole
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_the_explanation_names_what_went(device):
+    job = job_of(device)
+    state = ready(job)
+    start = Start.of(job.cost_model(state.graph))
+    job = tight(job, state, 0.35)
+    state = TrainState.begin(state.graph, state.network.tensors(), job)
+    list(train(state, replace(job, recipe=job.recipe[1:])))
+    found = state.explanation
+    assert found is not None
+    assert {report.name for report in found.groups} == set(start.widths)
+    gone = [report.name for report in found.groups if report.reason is Reason.VANISHED]
+    left = {group.name for group in state.graph.channels.groups}
+    assert all(name not in left for name in gone)
+    assert {r.name: r.after for r in found.groups if r.after} == {
+        start.owner[g.name]: g.size for g in state.graph.channels.groups
+    }
+
+
+def test_the_others_hold_no_race(device):
+    for method in (Method.UNIFORM, Method.MAGNITUDE, Method.GREEDY):
+        job = job_of(device, allocation=Allocation(method=method))
+        state = ready(job)
+        before = names(state)
+        drop_branches(state, tight(job, state, 0.35))
+        assert names(state) == before
