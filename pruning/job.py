@@ -63,8 +63,8 @@ class Pruning:
     memory: float = 0.9
     probes: int = 6
     probe_samples: int = 1024
-    race_steps: int = 40
-    racers: int = 3
+    race_steps: int = 80
+    racers: int = 2
     settle: float = 0.9
     remove_every: int = 60
     slack: float = 0.1

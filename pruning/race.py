@@ -85,11 +85,12 @@ def _loss_after(state: TrainState, job: Job, gone: Groups, samples: Sequence[Bat
             runner.gates.keep_most_salient(runner.graph.channels, widths)
             runner = fork(runner, job, runner.gates.kept.numpy().copy())
             runner.gates = None
-            for group, ours in zip(
-                runner.optimizer.param_groups, state.optimizer.param_groups, strict=True
-            ):
-                group["lr"] = ours["lr"]
-            for inputs, targets in _heat(state, job):
+            rates = [group["lr"] for group in state.optimizer.param_groups]
+            for step, (inputs, targets) in enumerate(_heat(state, job)):
+                # The rate falls to zero: at a high one, losses of the moment are mostly noise.
+                left = 1 - step / job.pruning.race_steps
+                for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * left
                 learn(runner, job, inputs, targets)
         except (BudgetError, DivergedError):
             return inf

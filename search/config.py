@@ -58,8 +58,8 @@ class MethodConfig:
     every: int = 10
     probes: int = 6
     probe_samples: int = 1024
-    race_steps: int = 40
-    racers: int = 3
+    race_steps: int = 80
+    racers: int = 2
     memory: float = 0.9
     settle: float = 0.9
     remove_every: int = 60

@@ -10,8 +10,9 @@ import pytest
 
 from pruning.job import PhaseKind
 from tests.benchmarks.quality.methods import METHODS, OURS
+from tests.benchmarks.quality.problems import SHARED
 from tests.benchmarks.quality.results import table
-from tests.benchmarks.quality.setting import SHARED, recipe
+from tests.benchmarks.quality.setting import recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +42,7 @@ def test_the_table_pairs_runs_of_the_same_budget_and_seed():
             ("dense", "dense", 0, 0.9),
         ], 1)
     ]  # fmt: skip
-    lines = table(rows, OURS, "validation").splitlines()
+    lines = table(rows, ["B1", "B2", "B3"], OURS, "validation").splitlines()
     uniform = next(line for line in lines if line.startswith("| uniform"))
     assert "80.00 ± 1.41 | 68.00 |" in uniform
     assert "+2.00 (-0.48 to +4.48)" in uniform  # 1, 3 and 2 points: 4.30 / sqrt(3) on each side

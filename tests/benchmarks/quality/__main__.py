@@ -20,9 +20,11 @@ from itertools import product
 
 import torch
 
+from pruning.budget import Budget
 from tests.benchmarks.quality.methods import AFTER_OURS, METHODS, OURS, Run
+from tests.benchmarks.quality.problems import PROBLEMS, Problem
 from tests.benchmarks.quality.results import Row, append, engine_digest, key_of, read, table
-from tests.benchmarks.quality.setting import BUDGETS, SETTINGS, Setting, dataset
+from tests.benchmarks.quality.setting import SETTINGS, Setting
 
 LIKE_OURS = "uniform, filled"  # whose seconds an epoch decide how long "as long" is
 
@@ -30,6 +32,7 @@ LIKE_OURS = "uniform, filled"  # whose seconds an epoch decide how long "as long
 def main() -> None:
     """Make what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problem", choices=PROBLEMS, default="resnet8")
     parser.add_argument("--setting", choices=SETTINGS, default="short")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
@@ -37,30 +40,32 @@ def main() -> None:
     parser.add_argument("--no-run", action="store_true", help="only print the table")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    setting = SETTINGS[options.setting]
+    setting, problem = SETTINGS[options.setting], PROBLEMS[options.problem]
     if options.one:
         method, budget, seed = options.one
-        print(json.dumps(run_one(setting, method, budget, int(seed))))
+        print(json.dumps(run_one(problem, setting, method, budget, int(seed))))
         return
     if not options.no_run:
-        make(setting, options.methods, options.workers)
+        make(problem, setting, options.methods, options.workers)
     engine = engine_digest()
-    rows = [r for r in read() if r["setting"] == setting.name and r["engine"] == engine]
-    print(table(sorted(rows, key=_place), OURS, options.table))
+    wanted = (problem.name, setting.name, engine)
+    rows = [r for r in read() if (r["problem"], r["setting"], r["engine"]) == wanted]
+    print(f"{problem.about}; {setting.epochs} epochs each, {options.table} split\n")
+    print(table(sorted(rows, key=_place), list(problem.budgets), OURS, options.table))
 
 
-def make(setting: Setting, methods: list[str], workers: int) -> None:
+def make(problem: Problem, setting: Setting, methods: list[str], workers: int) -> None:
     """Every missing run in a process of its own."""
     for stage in (
         [m for m in methods if m not in AFTER_OURS],
         [m for m in methods if m in AFTER_OURS],
     ):
-        waiting = list(_missing(setting, stage))
+        waiting = list(_missing(problem, setting, stage))
         running: list[tuple[subprocess.Popen[str], tuple[str, str, int]]] = []
         while waiting or running:
             while waiting and len(running) < workers:
                 what = waiting.pop(0)
-                running.append((_start(setting, what), what))
+                running.append((_start(problem, setting, what), what))
                 print("begun:", *what, f"({len(waiting)} waiting)", flush=True)
             for process, what in [pair for pair in running if pair[0].poll() is not None]:
                 running.remove((process, what))
@@ -68,18 +73,26 @@ def make(setting: Setting, methods: list[str], workers: int) -> None:
             time.sleep(0.5)
 
 
-def _missing(setting: Setting, methods: list[str]) -> Iterator[tuple[str, str, int]]:
+def _missing(
+    problem: Problem, setting: Setting, methods: list[str]
+) -> Iterator[tuple[str, str, int]]:
     done, engine = {key_of(row) for row in read()}, engine_digest()
     for seed, method in product(setting.seeds, methods):
-        for budget in ("dense",) if method == "dense" else setting.budgets:
-            if (setting.name, method, budget, seed, engine) not in done:
+        for budget in (
+            ("dense",)
+            if method == "dense"
+            else [list(problem.budgets)[place] for place in setting.budgets]
+        ):
+            if (problem.name, setting.name, method, budget, seed, engine) not in done:
                 yield method, budget, seed
 
 
-def _start(setting: Setting, what: tuple[str, str, int]) -> subprocess.Popen[str]:
+def _start(
+    problem: Problem, setting: Setting, what: tuple[str, str, int]
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.quality", "--setting", setting.name,
-         "--one", *map(str, what)],
+        [sys.executable, "-m", "tests.benchmarks.quality", "--problem", problem.name,
+         "--setting", setting.name, "--one", *map(str, what)],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
@@ -93,20 +106,21 @@ def _finish(process: subprocess.Popen[str], what: tuple[str, str, int]) -> None:
     print("done:", *what, f"validation {100 * row['validation']:.2f}", flush=True)
 
 
-def run_one(setting: Setting, method: str, budget: str, seed: int) -> Row:
+def run_one(problem: Problem, setting: Setting, method: str, budget: str, seed: int) -> Row:
     """Train one network and say everything about it."""
     from pruning.train import evaluate
 
     torch.set_num_threads(1)
-    data = dataset(setting)
-    limits = BUDGETS.get(budget) or BUDGETS["B1"]
-    run = Run(setting, data, limits, seed, **_known(setting, budget, seed))
+    data = problem.dataset(setting.samples)
+    limits = problem.budgets.get(budget, Budget())
+    run = Run(setting, problem, data, limits, seed, **_known(problem, setting, budget, seed))
     graph, tensors = METHODS[method](run)
     how = run.job(())
     cost = how.cost_model(graph).dense
     if budget != "dense" and not limits.holds(cost):
         raise SystemExit(f"{method} misses {budget}: {cost}")
     return {
+        "problem": problem.name,
         "setting": setting.name,
         "method": method,
         "budget": budget,
@@ -123,12 +137,12 @@ def run_one(setting: Setting, method: str, budget: str, seed: int) -> Row:
     }
 
 
-def _known(setting: Setting, budget: str, seed: int) -> dict[str, object]:
+def _known(problem: Problem, setting: Setting, budget: str, seed: int) -> dict[str, object]:
     """What the runs that come after ours need of it."""
     engine = engine_digest()
     rows = {key_of(row): row for row in read()}
-    ours = rows.get((setting.name, OURS, budget, seed, engine))
-    like = rows.get((setting.name, LIKE_OURS, budget, seed, engine))
+    ours = rows.get((problem.name, setting.name, OURS, budget, seed, engine))
+    like = rows.get((problem.name, setting.name, LIKE_OURS, budget, seed, engine))
     if ours is None or like is None:
         return {}
     epochs = round(setting.epochs * ours["seconds"] / like["seconds"])

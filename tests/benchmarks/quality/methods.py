@@ -21,10 +21,10 @@ from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.state import Epoch, TrainState
 from pruning.trace import trace
 from pruning.train import train
-from tests.benchmarks.quality.setting import Parts, Setting, job, network, recipe
+from tests.benchmarks.quality.problems import Problem
+from tests.benchmarks.quality.setting import Parts, Setting, job, recipe
 
 DENSE, PRUNE, FINETUNE = PhaseKind.DENSE, PhaseKind.PRUNE, PhaseKind.FINETUNE
-SHAPE = (3, 32, 32)
 Found = tuple[Graph, Tensors]
 
 
@@ -37,6 +37,7 @@ class Run:
     """
 
     setting: Setting
+    problem: Problem
     data: Dataset
     budget: Budget
     seed: int
@@ -50,7 +51,19 @@ class Run:
         total = max(self.setting.epochs, begun + sum(count for _, count in parts))
         phases = recipe(parts, begun, total)
         pruning = pruning or Pruning()
-        return job(self.setting, self.data, phases, self.seed, self.budget, pruning)
+        return job(
+            self.setting, self.problem, self.data, phases, self.seed, self.budget, pruning
+        )
+
+    def network(self) -> tuple[nn.Module, Graph, Tensors]:
+        """The problem's network with the starting weights of the seed."""
+        torch.manual_seed(self.seed)
+        module = self.problem.network()
+        return module, self.trace(module), dict(module.state_dict())
+
+    def trace(self, module: nn.Module) -> Graph:
+        """The graph of a module for the problem's inputs."""
+        return trace(module, torch.zeros(self.problem.shape))
 
     def cost_model(self, graph: Graph) -> CostModel:
         """As the budgets count."""
@@ -66,7 +79,7 @@ class Run:
 
 def dense(run: Run) -> Found:
     """Nothing is pruned: the yardstick for scores and seconds."""
-    _, graph, tensors = network(run.seed)
+    _, graph, tensors = run.network()
     return _trained(run, graph, tensors, run.setting.epochs)
 
 
@@ -87,7 +100,7 @@ def uniform_longer(run: Run) -> Found:
 
 def scratch(run: Run) -> Found:
     """New weights for the widths that paring found."""
-    _, graph, _ = network(run.seed)
+    _, graph, _ = run.network()
     groups = graph.channels.groups
     # A group that has lost its first operators is named after one of the others.
     found = [[w for name, w in run.widths.items() if name in g.operators] for g in groups]
@@ -101,7 +114,7 @@ def engine(allocation: Allocation) -> Callable[[Run], Found]:
     """Pruned while training, by one of the engine's allocations."""
 
     def prune(run: Run) -> Found:
-        _, graph, tensors = network(run.seed)
+        _, graph, tensors = run.network()
         dense, prune, finetune = run.setting.split
         parts = [(DENSE, dense), (PRUNE, prune), (FINETUNE, finetune)]
         how = run.job(parts, pruning=Pruning(allocation=allocation))
@@ -114,7 +127,7 @@ def torch_pruning(importance: str) -> Callable[[Run], Found]:
     """Torch-Pruning, 1 % of the channels at a time until all limits hold, then fine-tuning."""
 
     def prune(run: Run) -> Found:
-        module, graph, tensors = network(run.seed)
+        module, graph, tensors = run.network()
         warm = run.setting.split[0]
         how = run.job([(DENSE, warm)])
         _, tensors = run.train(TrainState.begin(graph, tensors, how), how).result()
@@ -122,7 +135,7 @@ def torch_pruning(importance: str) -> Callable[[Run], Found]:
         began = time.monotonic()
         _shrink_module(run, module, importance)
         run.seconds += time.monotonic() - began
-        graph = trace(module, torch.zeros(SHAPE))
+        graph = run.trace(module)
         how = run.job([(FINETUNE, run.setting.epochs - warm)], begun=warm)
         return run.train(TrainState.begin(graph, module.state_dict(), how), how).result()
 
@@ -152,7 +165,7 @@ def _trained(run: Run, graph: Graph, tensors: Tensors, epochs: int) -> Found:
 
 def _from_scratch(run: Run, widths: list[int], epochs: int) -> Found:
     """Weights are drawn anew by He's rule for the narrower layers' own fans."""
-    _, graph, tensors = network(run.seed)
+    _, graph, tensors = run.network()
     pairs = zip(graph.channels.groups, widths, strict=True)
     kept = np.concatenate([np.arange(group.size) < width for group, width in pairs])
     small = shrink_tensors(tensors, kept_axes(graph, kept))
@@ -166,13 +179,13 @@ def _from_scratch(run: Run, widths: list[int], epochs: int) -> Found:
 
 
 def _uniform_widths(run: Run) -> list[int]:
-    _, graph, _ = network(run.seed)
+    _, graph, _ = run.network()
     model, sizes = run.cost_model(graph), torch.tensor(graph.channels.widths)
     return scaled_widths(model, sizes, uniform_ratio(model, sizes, run.budget))
 
 
 def _filled(run: Run, widths: list[int]) -> list[int]:
-    _, graph, _ = network(run.seed)
+    _, graph, _ = run.network()
     behind = [[1 - n / g.size for n in range(g.size)] for g in graph.channels.groups]
     return fill(run.cost_model(graph), run.budget, widths, behind)
 
@@ -184,19 +197,24 @@ def _shrink_module(run: Run, module: nn.Module, importance: str) -> None:
     judge = {"magnitude": kinds.GroupMagnitudeImportance, "taylor": kinds.GroupTaylorImportance}
     pruner = torch_pruning.pruner.BasePruner(
         module,
-        torch.zeros(1, *SHAPE),
+        torch.zeros(1, *run.problem.shape),
         importance=judge[importance](),
         global_pruning=True,
         pruning_ratio=0.99,
         max_pruning_ratio=0.95,
         iterative_steps=99,
-        ignored_layers=[module.classifier],
+        ignored_layers=[_last(module)],
     )
     generator = torch.Generator().manual_seed(run.seed)
-    task, train = run.job(()).task, run.data.train
-    while not run.budget.holds(run.cost_model(trace(module, torch.zeros(SHAPE))).dense):
+    task, train = run.problem.task, run.data.train
+    while not run.budget.holds(run.cost_model(run.trace(module)).dense):
         if importance == "taylor":
             few = train.select(torch.randint(len(train), (512,), generator=generator))
             module.train().zero_grad()
             task.loss(module(run.data.normalise(few.inputs)), few.targets).backward()
         pruner.step()
+
+
+def _last(module: nn.Module) -> nn.Module:
+    """The layer whose outputs are the answer."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,12 +12,11 @@ from typing import Any
 from scipy.stats import t as student
 
 import pruning
-from tests.benchmarks.quality.setting import BUDGETS
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 FILE = Path(os.environ.get("PARING_BENCH_RESULTS", FOLDER / "pruning.jsonl"))
 Row = Mapping[str, Any]
-Key = tuple[str, str, str, int, str]
+Key = tuple[str, str, str, str, int, str]
 
 
 def engine_digest() -> str:
@@ -25,14 +24,21 @@ def engine_digest() -> str:
     here = Path(__file__).parent
     files = sorted(Path(pruning.__path__[0]).rglob("*.py"))
     digest = hashlib.sha256()
-    for file in (*files, here / "setting.py", here / "methods.py"):
+    for file in (*files, *(here / f"{name}.py" for name in ("problems", "setting", "methods"))):
         digest.update(f"{file.name}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def key_of(row: Row) -> Key:
     """What a result is a result of."""
-    return (row["setting"], row["method"], row["budget"], row["seed"], row["engine"])
+    return (
+        row["problem"],
+        row["setting"],
+        row["method"],
+        row["budget"],
+        row["seed"],
+        row["engine"],
+    )
 
 
 def read() -> list[Row]:
@@ -56,7 +62,7 @@ def append(row: Row) -> None:
         os.fsync(file.fileno())
 
 
-def table(rows: Iterable[Row], ours: str, split: str) -> str:
+def table(rows: Iterable[Row], budgets: Sequence[str], ours: str, split: str) -> str:
     """A Markdown table of mean scores by budget, and the paired differences of ours to each.
 
     `split` is "validation" or "test". Differences are over budgets and seeds, with the 95 %
@@ -66,13 +72,13 @@ def table(rows: Iterable[Row], ours: str, split: str) -> str:
     seconds = {(r["method"], r["budget"], r["seed"]): r["seconds"] for r in rows}
     methods = list(dict.fromkeys(method for method, _, _ in scores))
     lines = [
-        f"| method | {' | '.join(BUDGETS)} | mean | paring is better by | seconds, dense = 1 |",
-        "|---|" + "---|" * (len(BUDGETS) + 3),
+        f"| method | {' | '.join(budgets)} | mean | paring is better by | seconds, dense = 1 |",
+        "|---|" + "---|" * (len(budgets) + 3),
     ]
     for method in methods:
         cells = [
             _cell(v for (m, b, _), v in scores.items() if (m, b) == (method, budget))
-            for budget in BUDGETS
+            for budget in budgets
         ]
         own = [value for (m, _, _), value in scores.items() if m == method]
         pairs = [

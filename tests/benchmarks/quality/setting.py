@@ -1,40 +1,22 @@
-"""The rules of the benchmark: one network, one data set, one recipe for everybody."""
+"""The rules of the benchmark: one recipe for everybody."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-import torch
-from torch import nn
-
-from pruning import models
 from pruning.budget import Budget, Device
 from pruning.cost import Encoding
-from pruning.data import Augment, Dataset, cifar10
-from pruning.graph import Graph
+from pruning.data import Dataset
 from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning, Recipe
 from pruning.memory import PUBLISHED
-from pruning.network import Tensors
-from pruning.tasks import Task, sgd
-from pruning.trace import trace
+from tests.benchmarks.quality.problems import Problem
 
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
-CACHE = Path(os.environ.get("PARING_BENCH_CACHE", Path.home() / ".cache" / "paring"))
-HELD_OUT = 5000  # training images for every choice; the test images are for the final table
 # Costs are counted as uNAS publishes them, so that they can be compared; the device only
 # turns instructions into time.
 DEVICE = Device(
     name="mcu", core="cortex-m4", clock_hz=1e8, cycles_per_instruction=1.3,
     flash_bytes=1 << 30, sram_bytes=1 << 30, reserved_flash_bytes=0, reserved_sram_bytes=0,
 )  # fmt: skip
-BUDGETS = {
-    "B1": Budget(flash_bytes=40_000, sram_bytes=32_768, macs=6_000_000),
-    "B2": Budget(flash_bytes=20_000, sram_bytes=20_480, macs=2_500_000),
-    "B3": Budget(flash_bytes=8_000, sram_bytes=12_288, macs=1_000_000),
-}
-RATE = 0.2  # of the optimizer, at the end of the first epoch
 Parts = Sequence[tuple[PhaseKind, int]]
 
 
@@ -47,7 +29,7 @@ class Setting:
     name: str
     split: tuple[int, int, int]
     seeds: tuple[int, ...] = (0, 1, 2)
-    budgets: tuple[str, ...] = tuple(BUDGETS)
+    budgets: tuple[int, ...] = (0, 1, 2)  # of a problem, by their place
     samples: int | None = None  # training images, fewer for a smoke test
     device: str = "cpu"
 
@@ -60,9 +42,9 @@ class Setting:
 SETTINGS = {
     setting.name: setting
     for setting in (
-        Setting(name="smoke", split=(1, 1, 1), seeds=(0,), budgets=("B2",), samples=512),
-        Setting(name="short", split=(4, 3, 3)),
-        Setting(name="long", split=(40, 30, 50), device="cuda"),
+        Setting(name="smoke", split=(1, 1, 1), seeds=(0,), budgets=(1,), samples=512),
+        Setting(name="short", split=(3, 2, 5)),
+        Setting(name="long", split=(30, 20, 70), device="cuda"),
     )
 }
 
@@ -87,34 +69,19 @@ def recipe(parts: Parts, begun: int, epochs: int) -> Recipe:
     return tuple(phases)
 
 
-def dataset(setting: Setting) -> Dataset:
-    """CIFAR-10 (JPEG q75 copy)."""
-    whole = cifar10(SHARED / "cifar10", HELD_OUT, CACHE)
-    if setting.samples is None:
-        return whole
-    few, fewer = torch.arange(setting.samples), torch.arange(setting.samples // 2)
-    return replace(
-        whole,
-        train=whole.train.select(few),
-        validation=whole.validation.select(fewer),
-        test=whole.test.select(fewer),
-    )
-
-
-def network(seed: int) -> tuple[nn.Module, Graph, Tensors]:
-    """ResNet-8 with the starting weights of a seed."""
-    torch.manual_seed(seed)
-    module = models.resnet8()
-    return module, trace(module, torch.zeros(3, 32, 32)), dict(module.state_dict())
-
-
 def job(
-    setting: Setting, data: Dataset, phases: Recipe, seed: int, budget: Budget, pruning: Pruning
+    setting: Setting,
+    problem: Problem,
+    data: Dataset,
+    phases: Recipe,
+    seed: int,
+    budget: Budget,
+    pruning: Pruning,
 ) -> Job:
     """The one recipe."""
     return Job(
         data=data,
-        task=Task(optimizer=sgd(lr=RATE), augment=Augment(shift=4, flip=True)),
+        task=problem.task,
         recipe=phases,
         seed=seed,
         device=DEVICE,
