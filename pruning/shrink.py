@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.channels import Channels, Ids
+from pruning.channels import Channels, Ids, parameter_axes
 from pruning.graph import Graph
+from pruning.movement import without
 from pruning.records import Operator
 
 Kept = NDArray[np.bool_]  # one entry per unit
-Axes = dict[str, tuple[Ids, ...]]  # tensor name -> the indices kept along its leading axes
+Indices = tuple[Ids | None, ...]  # kept along the leading axes of a tensor; None: all of them
 
 
 def shrink_graph(graph: Graph, kept: Kept) -> Graph:
@@ -26,48 +27,45 @@ def shrink_graph(graph: Graph, kept: Kept) -> Graph:
     return replace(graph, operators=operators)
 
 
-def shrink_tensors(tensors: Mapping[str, Tensor], axes: Axes) -> dict[str, Tensor]:
+def shrink_tensors(
+    tensors: Mapping[str, Tensor], axes: Mapping[str, Indices]
+) -> dict[str, Tensor]:
     """Tensors with only the kept indices; works for weights and for optimizer state alike."""
     return {name: _take(tensor, axes.get(name, ())) for name, tensor in tensors.items()}
 
 
-def kept_axes(graph: Graph, kept: Kept) -> Axes:
+def kept_axes(graph: Graph, kept: Kept) -> dict[str, Indices]:
     """Which indices of each parameter stay."""
     layout = graph.channels.layout
-    axes: Axes = {}
+    axes: dict[str, Indices] = {}
     for operator in graph.operators:
-        if not operator.parameters:
-            continue
-        out = np.flatnonzero(kept[layout[operator.name]])
+        inputs = [layout[name] for name in operator.inputs]
+        runs = parameter_axes(operator, inputs, layout[operator.name])
         for role, name in operator.parameters.items():
-            if role == "weight" and operator.kind in ("conv", "linear"):
-                axes[name] = (out, _kept_inputs(operator, kept[layout[operator.inputs[0]]]))
-            else:
-                axes[name] = (out,)
+            axes[name] = tuple(
+                None if ids is None else np.flatnonzero(kept[ids]) for ids in runs[role]
+            )
     return axes
 
 
-def _kept_inputs(operator: Operator, kept_input: Kept) -> Ids:
-    """Kept indices along a weight's input axis. The groups of a convolution keep the same."""
-    if operator.attributes.get("depthwise"):
-        return np.arange(1)
-    groups = operator.attributes.get("groups", 1)
-    return np.flatnonzero(kept_input.reshape(groups, -1)[0])
-
-
-def _take(tensor: Tensor, axes: tuple[Ids, ...]) -> Tensor:
+def _take(tensor: Tensor, axes: Indices) -> Tensor:
     for axis, index in enumerate(axes[: tensor.dim()]):
-        if len(index) != tensor.shape[axis]:
+        if index is not None and len(index) != tensor.shape[axis]:
             tensor = tensor.index_select(axis, torch.from_numpy(index).to(tensor.device))
     return tensor
 
 
 def _shrunk(channels: Channels, operator: Operator, kept: Kept) -> Operator:
-    count = int(kept[channels.layout[operator.name]].sum())
+    left = kept[channels.layout[operator.name]]
+    read = kept[channels.layout[operator.inputs[0]]]
     attributes = dict(operator.attributes)
     if attributes.get("depthwise"):
-        attributes["groups"] = int(kept[channels.layout[operator.inputs[0]]].sum())
-    return replace(operator, shape=(count, *operator.shape[1:]), attributes=attributes)
+        attributes["groups"] = int(read.sum())
+    if operator.kind == "move":
+        attributes = without(attributes, operator.shape, left, read)
+    return replace(
+        operator, shape=(int(left.sum()), *operator.shape[1:]), attributes=attributes
+    )
 
 
 def _check(channels: Channels, kept: Kept) -> None:
