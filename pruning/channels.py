@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning.errors import UnsupportedOperatorError
+from pruning.movement import HOLE, sources
 from pruning.records import INPUT, Operator, Shape
 
 Ids = NDArray[np.int64]
+Axes = tuple[Ids | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class _Atoms:
 Rule = Callable[[Operator, list[Ids], _Atoms], Ids]
 
 
-def _convolution(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _layer(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     out = atoms.fresh(operator.shape[0])
     groups = operator.attributes.get("groups", 1)
     by_group_in, by_group_out = inputs[0].reshape(groups, -1), out.reshape(groups, -1)
@@ -110,31 +112,87 @@ def _same(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
 def _elementwise(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     if operator.attributes.get("spread"):  # one channel meets all: it is tied to none of them
         return inputs[int(operator.attributes["widest"])]
-    atoms.tie(inputs[0], inputs[1])
+    atoms.tie(inputs[0], inputs[-1])
     return inputs[0]
 
 
 def _concat(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
-    return np.concatenate(inputs)
+    if "axis" not in operator.attributes:
+        return np.concatenate(inputs)
+    for other in inputs[1:]:  # behind each other along a spatial axis, channel by channel
+        atoms.tie(inputs[0], other)
+    return inputs[0]
 
 
 def _flatten(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
-    return np.repeat(inputs[0], operator.shape[0] // len(inputs[0]))
+    channels = operator.shape[0]
+    if channels >= len(inputs[0]):
+        return np.repeat(inputs[0], channels // len(inputs[0]))
+    together = inputs[0].reshape(channels, -1)  # a vector becomes a map: its pixels are tied
+    atoms.tie(together, together[:, :1])
+    return together[:, 0]
+
+
+def _move(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+    channels, _ = sources(operator.attributes, operator.shape)
+    empty = channels[:, 0] == HOLE  # a channel of zeros is nobody's
+    out = np.where(empty, 0, inputs[0][channels[:, 0]])
+    out[empty] = atoms.fresh(int(empty.sum()))
+    atoms.tie(out[~empty, None], inputs[0][channels[~empty]])
+    return out
+
+
+def _normalised(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+    together = inputs[0].reshape(-1, operator.attributes["together"])
+    atoms.tie(together, together[:, :1])  # statistics over several channels need all of them
+    return inputs[0]
+
+
+def _reduced(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+    return atoms.fresh(1)
 
 
 RULES: Mapping[str, Rule] = {
-    "conv": _convolution,
-    "linear": _convolution,
+    "conv": _layer,
+    "transposed": _layer,
+    "linear": _layer,
     "batch_norm": _same,
+    "group_norm": _normalised,
     "activation": _same,
+    "prelu": _same,
     "pool": _same,
+    "reduce": _reduced,
+    "resize": _same,
     "softmax": _same,
     "dropout": _same,
     "add": _elementwise,
+    "subtract": _elementwise,
     "multiply": _elementwise,
+    "divide": _elementwise,
+    "maximum": _elementwise,
+    "minimum": _elementwise,
     "concat": _concat,
     "flatten": _flatten,
+    "move": _move,
 }
+
+
+def parameter_axes(operator: Operator, inputs: Sequence[Ids], out: Ids) -> dict[str, Axes]:
+    """For every parameter, by its role: what its leading axes run over.
+
+    Where that is channels of the network, `inputs` and `out` give their ids; else it is None.
+    """
+    own = operator.attributes
+    if operator.kind not in ("conv", "transposed", "linear"):
+        axis = own.get("axis", 0)
+        axes: Axes = () if axis is None else (*[None] * axis, out)
+        return dict.fromkeys(operator.parameters, axes)
+    groups, depthwise = own.get("groups", 1), own.get("depthwise")
+    if operator.kind == "transposed":
+        weight: Axes = (inputs[0], None if depthwise else out.reshape(groups, -1)[0])
+    else:
+        weight = (out, None if depthwise else inputs[0].reshape(groups, -1)[0])
+    return {role: weight if role == "weight" else (out,) for role in operator.parameters}
 
 
 def find_channels(
@@ -146,7 +204,7 @@ def find_channels(
     """The units, groups and layouts of a graph; channels of `keep` and outputs are fixed."""
     atoms = _Atoms()
     layout: dict[str, Ids] = {INPUT: atoms.fresh(input_shape[0])}
-    sharing: dict[str, Operator] = {}
+    sharing: dict[str, Axes] = {}
     for operator in operators:
         if operator.kind not in RULES:
             raise UnsupportedOperatorError(
@@ -154,18 +212,32 @@ def find_channels(
             )
         inputs = [layout[name] for name in operator.inputs]
         layout[operator.name] = RULES[operator.kind](operator, inputs, atoms)
-        if operator.parameters:  # layers that share weights share their channels too
-            first = sharing.setdefault(operator.parameters["weight"], operator)
-            atoms.tie(layout[first.name], layout[operator.name])
-            atoms.tie(layout[first.inputs[0]], inputs[0])
+        axes = parameter_axes(operator, inputs, layout[operator.name])
+        for role, name in operator.parameters.items():  # who shares weights shares channels
+            for ours, theirs in zip(axes[role], sharing.setdefault(name, axes[role])):  # noqa: B905
+                if ours is not None and theirs is not None:
+                    atoms.tie(ours, theirs)
     roots = np.array([atoms.root(atom) for atom in range(len(atoms.parent))])
     layout = {name: roots[ids] for name, ids in layout.items()}
     fixed = np.zeros(len(roots), dtype=bool)
-    # A softmax normalises over channels: without one of them the rest would change.
-    normalised = [operator.name for operator in operators if operator.kind == "softmax"]
-    for name in (INPUT, *outputs, *keep, *normalised):
+    for name in (INPUT, *outputs, *keep, *_indispensable(operators)):
         fixed[layout[name]] = True
     return _grouped(layout, fixed)
+
+
+def _indispensable(operators: Sequence[Operator]) -> list[str]:
+    """Values of which no channel may be zero, or gone, because others would change."""
+    values: list[str] = []
+    for operator in operators:
+        own = operator.attributes
+        steep = own.get("function") == "log" or own.get("exponent", 1.0) < 1  # slope at zero
+        if operator.kind == "softmax" or steep:
+            values.append(operator.name)
+        elif operator.kind == "divide" and operator.inputs[1:]:
+            values.append(operator.inputs[1])
+        elif operator.kind == "reduce" and own["mode"] == "max":
+            values.append(operator.inputs[0])
+    return values
 
 
 def _grouped(layout: dict[str, Ids], fixed: NDArray[np.bool_]) -> Channels:

@@ -63,7 +63,7 @@ class Pruning:
     memory: float = 0.9
     probes: int = 6
     probe_samples: int = 1024
-    race_steps: int = 80
+    race_steps: int = 120
     racers: int = 2
     settle: float = 0.9
     remove_every: int = 60

@@ -12,8 +12,9 @@ from pruning.graph import Graph
 from pruning.records import INPUT, Operator
 
 CLAMPS = ("relu", "relu6")
-FOLDING = ("conv", "linear")
-CLAMPED = ("conv", "linear", "add", "multiply", "pool", "batch_norm")
+FOLDING = ("conv", "transposed", "linear")
+ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+CLAMPED = (*FOLDING, *ELEMENTWISE, "pool", "resize", "batch_norm", "group_norm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,13 @@ class Kernel:
     def taps(self) -> int:
         """Elements of a window: kernel height times width."""
         return prod(self.main.attributes.get("kernel", ()))
+
+    @property
+    def windows(self) -> int:
+        """How often a window is laid: once for every pixel of a channel that is written, or for
+        every one that is read where the convolution is transposed.
+        """
+        return int(self.main.attributes.get("pixels", self.main.elements_per_channel))
 
 
 def fuse(graph: Graph) -> tuple[Kernel, ...]:

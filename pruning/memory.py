@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from pruning.kernels import Kernel
+from pruning.kernels import ELEMENTWISE, Kernel
 from pruning.records import INPUT
 
 
@@ -64,7 +64,8 @@ class _Problem:
                 self.readers[name] |= 1 << index
         for name in outputs:  # a bit that no kernel has: outputs are read after the last kernel
             self.readers[name] |= 1 << len(kernels)
-        allowed = dict.fromkeys(("add", "multiply", "activation"), conventions.in_place_add)
+        pointwise = (*ELEMENTWISE, "activation", "prelu")
+        allowed = dict.fromkeys(pointwise, conventions.in_place_add)
         allowed["depthwise"] = conventions.in_place_depthwise
         self.in_place = [allowed.get(kernel.kind, False) for kernel in kernels]
         self.all = (1 << len(kernels)) - 1

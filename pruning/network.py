@@ -5,22 +5,21 @@ shift of a batch norm, on the weights of a layer without one, and behind operato
 zero to something else. A masked network therefore computes what the shrunk one does.
 """
 
-# ruff: noqa: ARG001 - the rules of a table all take the same arguments
-
-from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from pruning.execute import Tensors, execute
 from pruning.graph import Graph
+from pruning.kernels import FOLDING
 from pruning.records import INPUT, Operator
 
-Tensors = Mapping[str, Tensor]
-Execute = Callable[[Operator, list[Tensor], Tensors, bool], Tensor]
+__all__ = ["Network", "Tensors", "first", "mask_points"]
 
-BUFFERS = ("mean", "variance")  # parameter roles that are not trained
+BUFFERS = ("mean", "variance", "constant")  # parameter roles that are not trained
+
+SCALED = ("conv", "linear", "batch_norm")  # masked on their weights: less work than on results
 
 
 @final
@@ -79,7 +78,7 @@ def _step(
 ) -> Tensor:
     if mask is None:
         return execute(operator, inputs, own, training)
-    if operator.parameters:
+    if operator.kind in SCALED:
         scaled = {
             role: t * mask.reshape(-1, *[1] * (t.dim() - 1))
             if role in ("weight", "bias")
@@ -99,8 +98,7 @@ def mask_points(graph: Graph) -> tuple[str, ...]:
         readers = consumers[operator.name]
         normalised = len(readers) == 1 and readers[0].kind == "batch_norm"
         makes = operator.kind == "batch_norm" or (
-            operator.kind in ("conv", "linear")
-            and not (normalised and _private(graph, operator))
+            operator.kind in FOLDING and not (normalised and _private(graph, operator))
         )
         if makes or _wakes(operator):
             points.append(operator.name)
@@ -110,10 +108,16 @@ def mask_points(graph: Graph) -> tuple[str, ...]:
 def _wakes(operator: Operator) -> bool:
     """Whether a channel of zeros comes out as something else."""
     a = operator.attributes
-    if operator.kind == "add":
-        return bool(a.get("spread"))
-    outside = a.get("min_val", 0.0) > 0 or a.get("max_val", 0.0) < 0
-    return a.get("function") in NONZERO_AT_ZERO or outside
+    match operator.kind:
+        case "activation":
+            return bool(execute(operator, [torch.zeros(1, 1, device="cpu")], {}, False) != 0)
+        case "add" | "subtract" | "maximum" | "minimum":
+            return bool(a.get("spread") or operator.parameters)
+        case "group_norm":
+            return bool(operator.parameters)
+        case "move":
+            return bool(a.get("fill"))
+    return False
 
 
 def _private(graph: Graph, operator: Operator) -> bool:
@@ -129,106 +133,3 @@ def _last_uses(graph: Graph) -> dict[str, tuple[str, ...]]:
         )
         for operator in graph.operators
     }
-
-
-def execute(operator: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    """One operator on batched inputs; `own` maps parameter roles to tensors."""
-    return EXECUTE[operator.kind](operator, inputs, own, training)
-
-
-def _convolution(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    a = o.attributes
-    convolve = functional.conv1d if len(a["kernel"]) == 1 else functional.conv2d
-    settings = (a["stride"], a["padding"], a["dilation"], a["groups"])
-    return convolve(inputs[0], own["weight"], own.get("bias"), *settings)
-
-
-def _linear(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return functional.linear(inputs[0], own["weight"], own.get("bias"))
-
-
-def _batch_norm(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return functional.batch_norm(
-        inputs[0],
-        own["mean"],
-        own["variance"],
-        own["weight"],
-        own["bias"],
-        training,
-        o.attributes["momentum"],
-        o.attributes["epsilon"],
-    )
-
-
-def _pool(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    a = o.attributes
-    flat = len(a["kernel"]) == 1
-    window = (a["kernel"], a["stride"], a["padding"])
-    if a["mode"] == "max":
-        pool = functional.max_pool1d if flat else functional.max_pool2d
-        return pool(inputs[0], *window, ceil_mode=a["ceil"])
-    average = functional.avg_pool1d if flat else functional.avg_pool2d
-    result = average(
-        inputs[0], *window, ceil_mode=a["ceil"], count_include_pad=a["count_padding"]
-    )
-    return result.flatten(1) if a.get("squeeze") else result
-
-
-def _activation(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    settings = {key: value for key, value in o.attributes.items() if key != "function"}
-    return ACTIVATIONS[o.attributes["function"]](inputs[0], **settings)
-
-
-def _add(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return inputs[0] + inputs[1]
-
-
-def _multiply(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return inputs[0] * inputs[1]
-
-
-def _concat(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return torch.cat(inputs, dim=1)
-
-
-def _flatten(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return inputs[0].flatten(1) if len(o.shape) == 1 else inputs[0].reshape(-1, *o.shape)
-
-
-def _softmax(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return inputs[0].softmax(1)
-
-
-def _dropout(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    drop = torch.feature_dropout if o.attributes.get("channels") else torch.dropout
-    return drop(inputs[0], o.attributes["p"], training)
-
-
-ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {
-    "relu": functional.relu,
-    "relu6": functional.relu6,
-    "hardtanh": functional.hardtanh,
-    "hardswish": functional.hardswish,
-    "hardsigmoid": functional.hardsigmoid,
-    "sigmoid": torch.sigmoid,
-    "silu": functional.silu,
-    "tanh": torch.tanh,
-    "leaky_relu": functional.leaky_relu,
-    "elu": functional.elu,
-    "gelu": functional.gelu,
-}
-NONZERO_AT_ZERO = ("sigmoid", "hardsigmoid")
-
-EXECUTE: Mapping[str, Execute] = {
-    "conv": _convolution,
-    "linear": _linear,
-    "batch_norm": _batch_norm,
-    "pool": _pool,
-    "activation": _activation,
-    "add": _add,
-    "multiply": _multiply,
-    "concat": _concat,
-    "flatten": _flatten,
-    "softmax": _softmax,
-    "dropout": _dropout,
-}

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pruning.allocate import Method, allocate
 from pruning.channels import Channels
+from pruning.execute import filters
 from pruning.explain import Start, explain
 from pruning.gates import Gates
 from pruning.graph import Graph
@@ -71,7 +72,8 @@ def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
     for operator in graph.operators:
         if "weight" not in operator.parameters:
             continue
-        weight = tensors[operator.parameters["weight"]].detach().float().cpu()
+        weight = filters(operator, tensors[operator.parameters["weight"]].detach())
+        weight = weight.float().cpu()
         units = torch.from_numpy(channels.layout[operator.name])
         if operator.kind != "batch_norm" and not with_norm.isdisjoint(units.tolist()):
             continue

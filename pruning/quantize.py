@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pruning.execute import execute, filters
 from pruning.graph import Graph
 from pruning.kernels import FOLDING, fuse
-from pruning.network import execute
 from pruning.records import INPUT, Operator
 
 LEVELS = 255
@@ -36,9 +36,8 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
         own = {role: tensors[name].detach() for role, name in operator.parameters.items()}
         if operator.name in norms:
             norm = norms[operator.name]
-            own = _folded(
-                own, {r: tensors[n].detach() for r, n in norm.parameters.items()}, norm
-            )
+            scales = {r: tensors[n].detach() for r, n in norm.parameters.items()}
+            own = _folded(operator, own, norm, scales)
         names = {role: f"{operator.name}.{role}" for role in own}
         folded.update({names[role]: tensor for role, tensor in own.items()})
         inputs = tuple(renamed.get(name, name) for name in operator.inputs)
@@ -57,14 +56,14 @@ def _norm_follows(graph: Graph, chain: tuple[str, ...]) -> bool:
 
 
 def _folded(
-    layer: Mapping[str, Tensor], norm: Mapping[str, Tensor], operator: Operator
+    layer: Operator, own: Mapping[str, Tensor], norm: Operator, its: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    factor = norm["weight"] / torch.sqrt(norm["variance"] + operator.attributes["epsilon"])
-    weight = layer["weight"]
-    bias = layer.get("bias", torch.zeros_like(norm["bias"]))
+    factor = its["weight"] / torch.sqrt(its["variance"] + norm.attributes["epsilon"])
+    weight = filters(layer, own["weight"])
+    bias = own.get("bias", torch.zeros_like(its["bias"]))
     return {
-        "weight": weight * factor.reshape(-1, *[1] * (weight.dim() - 1)),
-        "bias": norm["bias"] + (bias - norm["mean"]) * factor,
+        "weight": filters(layer, weight * factor.reshape(-1, *[1] * (weight.dim() - 1))),
+        "bias": its["bias"] + (bias - its["mean"]) * factor,
     }
 
 
@@ -88,7 +87,11 @@ class QuantizedNetwork:
         self._tensors = floating
         self.ranges: dict[str, Range] = {}
         self._run(calibration, calibrate=True)
-        self._tensors = {n: _round_weight(n, t) for n, t in floating.items()}
+        self._tensors = {
+            name: _rounded(operator, role, floating[name])
+            for operator in self.graph.operators
+            for role, name in operator.parameters.items()
+        }
 
     def __call__(self, batch: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Outputs as the int8 network gives them, in real units."""
@@ -116,15 +119,22 @@ class QuantizedNetwork:
         if calibrate:
             self.ranges[name] = _range(value)
             return value
-        code = self.ranges[name]
-        return torch.fake_quantize_per_tensor_affine(
-            value, code.scale, code.zero_point, -128, 127
-        )
+        return _coded(value, self.ranges[name])
 
 
 def _rounded_values(graph: Graph) -> list[str]:
     """The buffers that are requantised: all but those that copy the codes of another."""
-    return [k.output for k in fuse(graph) if k.main.attributes.get("mode") != "max"]
+    return [k.output for k in fuse(graph) if not _copies(k.main)]
+
+
+def _copies(main: Operator) -> bool:
+    """Whether all results are among the operands, or zero."""
+    moves = main.kind == "move" and not main.attributes.get("fill")
+    return moves or (main.kind == "pool" and main.attributes["mode"] == "max")
+
+
+def _coded(value: Tensor, code: Range) -> Tensor:
+    return torch.fake_quantize_per_tensor_affine(value, code.scale, code.zero_point, -128, 127)
 
 
 def _range(value: Tensor) -> Range:
@@ -133,9 +143,13 @@ def _range(value: Tensor) -> Range:
     return Range(scale, max(-128, min(127, round(-128 - low / scale))))
 
 
-def _round_weight(name: str, tensor: Tensor) -> Tensor:
-    if not name.endswith(".weight") or tensor.dim() < 2:
+def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:
+    """A parameter as it is stored: weights by output channel, constant operands by tensor."""
+    if role in ("operand", "constant", "slope"):
+        return _coded(tensor.float(), _range(tensor))
+    if role != "weight" or operator.kind not in FOLDING:
         return tensor
-    axes = tuple(range(1, tensor.dim()))
-    scale = (tensor.abs().amax(dim=axes, keepdim=True) / 127).clamp_min(1e-12)
-    return (tensor / scale).round().clamp(-127, 127) * scale
+    weight = filters(operator, tensor)
+    axes = tuple(range(1, weight.dim()))
+    scale = (weight.abs().amax(dim=axes, keepdim=True) / 127).clamp_min(1e-12)
+    return filters(operator, (weight / scale).round().clamp(-127, 127) * scale)

@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.channels import Channels, Ids
+from pruning import movement
+from pruning.channels import Channels, Ids, parameter_axes
 from pruning.graph import Graph
 from pruning.records import INPUT, Operator
 
 Kept = NDArray[np.bool_]  # one entry per unit
-Axes = dict[str, tuple[Ids, ...]]  # tensor name -> the indices kept along its leading axes
+Indices = tuple[Ids | None, ...]  # kept along the leading axes of a tensor; None: all of them
 
 
 def shrink_graph(graph: Graph, kept: Kept) -> Graph:
@@ -32,32 +33,34 @@ def shrink_graph(graph: Graph, kept: Kept) -> Graph:
     operators, names = left
     return replace(
         graph,
-        operators=tuple(_shrunk(graph.channels, operator, kept) for operator in operators),
+        operators=tuple(_shrunk(graph, operator, kept) for operator in operators),
         outputs=tuple(names[name] for name in graph.outputs),
         keep=tuple(name for name in graph.keep if name in {o.name for o in operators}),
     )
 
 
-def shrink_tensors(tensors: Mapping[str, Tensor], axes: Axes) -> dict[str, Tensor]:
+def shrink_tensors(
+    tensors: Mapping[str, Tensor], axes: Mapping[str, Indices]
+) -> dict[str, Tensor]:
     """The tensors that `axes` names, with only the kept indices: weights or optimizer state."""
     return {name: _take(tensors[name], kept) for name, kept in axes.items() if name in tensors}
 
 
-def kept_axes(graph: Graph, kept: Kept) -> Axes:
+def kept_axes(graph: Graph, kept: Kept) -> dict[str, Indices]:
     """Which indices stay of each parameter that stays."""
     layout = graph.channels.layout
     left = _left(graph, kept)
-    axes: Axes = {}
-    for operator in left[0] if left else ():
-        if not operator.parameters:
+    staying = {operator.name for operator in left[0]} if left else set()
+    axes: dict[str, Indices] = {}
+    for operator in graph.operators:
+        if operator.name not in staying:
             continue
-        out = np.flatnonzero(kept[layout[operator.name]])
+        inputs = [layout[name] for name in operator.inputs]
+        runs = parameter_axes(operator, inputs, layout[operator.name])
         for role, name in operator.parameters.items():
-            if role == "weight" and operator.kind in ("conv", "linear"):
-                source = graph[operator.name].inputs[0]
-                axes[name] = (out, _kept_inputs(operator, kept[layout[source]]))
-            else:
-                axes[name] = (out,)
+            axes[name] = tuple(
+                None if ids is None else np.flatnonzero(kept[ids]) for ids in runs[role]
+            )
     return axes
 
 
@@ -130,27 +133,26 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
     return [operator for operator in operators if operator.name in wanted], names
 
 
-def _kept_inputs(operator: Operator, kept_input: Kept) -> Ids:
-    """Kept indices along a weight's input axis. The groups of a convolution keep the same."""
-    if operator.attributes.get("depthwise"):
-        return np.arange(1)
-    groups = operator.attributes.get("groups", 1)
-    return np.flatnonzero(kept_input.reshape(groups, -1)[0])
-
-
-def _take(tensor: Tensor, axes: tuple[Ids, ...]) -> Tensor:
+def _take(tensor: Tensor, axes: Indices) -> Tensor:
     for axis, index in enumerate(axes[: tensor.dim()]):
-        if len(index) != tensor.shape[axis]:
+        if index is not None and len(index) != tensor.shape[axis]:
             tensor = tensor.index_select(axis, torch.from_numpy(index).to(tensor.device))
     return tensor
 
 
-def _shrunk(channels: Channels, operator: Operator, kept: Kept) -> Operator:
-    count = int(kept[channels.layout[operator.name]].sum())
+def _shrunk(graph: Graph, operator: Operator, kept: Kept) -> Operator:
+    layout = graph.channels.layout
+    left = kept[layout[operator.name]]
+    # What it read at first: a value that stands in for a lost one may be laid out otherwise.
+    read = kept[layout[graph[operator.name].inputs[0]]]
     attributes = dict(operator.attributes)
     if attributes.get("depthwise"):
-        attributes["groups"] = int(kept[channels.layout[operator.inputs[0]]].sum())
-    return replace(operator, shape=(count, *operator.shape[1:]), attributes=attributes)
+        attributes["groups"] = int(read.sum())
+    if operator.kind == "move":
+        attributes = movement.without(attributes, operator.shape, left, read)
+    return replace(
+        operator, shape=(int(left.sum()), *operator.shape[1:]), attributes=attributes
+    )
 
 
 def _check(channels: Channels, kept: Kept) -> None:

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from pruning import models
@@ -14,6 +14,7 @@ from pruning.budget import Device
 from pruning.graph import Graph
 from pruning.network import Network
 from pruning.trace import trace
+from tests.pruning.networks import randomised
 
 ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "resnet8": (models.resnet8, (3, 32, 32)),
@@ -233,24 +234,6 @@ ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def _randomised(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Statistics, scales, shifts and biases that a mistake cannot hide behind."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def uniform(tensor: Tensor, low: float, high: float) -> None:
-        tensor.data.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
-
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            uniform(module.running_mean, -0.5, 0.5)
-            uniform(module.running_var, 0.5, 2.0)
-            uniform(module.weight, 0.5, 1.5)
-            uniform(module.bias, -0.5, 0.5)
-        elif getattr(module, "bias", None) is not None:
-            uniform(module.bias, -0.5, 0.5)
-    return model.eval()
-
-
 @cache
 def _traced(kind: str, name: str) -> tuple[Graph, nn.Module | None]:
     make, shape = {"zoo": ZOO, "small": SMALL, "odd": ODD}[kind][name]
@@ -258,7 +241,7 @@ def _traced(kind: str, name: str) -> tuple[Graph, nn.Module | None]:
         with torch.device("meta"):
             return trace(make(), torch.zeros(shape)), None
     torch.manual_seed(0)
-    model = _randomised(make())
+    model = randomised(make())
     return trace(model, torch.zeros(shape)), model
 
 

@@ -15,6 +15,9 @@ from pruning.records import INPUT, Operator
 from pruning.shrink import shrink_graph
 from pruning.trace import trace
 
+POINTWISE = (
+    "add", "subtract", "multiply", "divide", "maximum", "minimum", "activation", "prelu",
+)  # fmt: skip
 SWITCHES = ("count_input", "in_place_add", "in_place_depthwise", "search_order")
 ALL = [
     Conventions(**dict(zip(SWITCHES, flags, strict=True)))
@@ -35,9 +38,7 @@ def peak_of(order, kernels, sizes, outputs, conventions) -> int:
         dying = [n for n in kernel.inputs if not waiting[n] and n != INPUT]
         same = [n for n in dying if sizes[n] == sizes[kernel.output]]
         allowed = {
-            "add": conventions.in_place_add,
-            "multiply": conventions.in_place_add,
-            "activation": conventions.in_place_add,
+            **dict.fromkeys(POINTWISE, conventions.in_place_add),
             "depthwise": conventions.in_place_depthwise,
         }.get(kernel.kind, False)
         saved = sizes[kernel.output] if allowed and same else 0

@@ -44,7 +44,7 @@ class Two(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
-def job_of(device, **settings) -> Job:
+def job_of(device, race_steps=20, **settings) -> Job:
     return Job(
         data=synthetic(train=256, validation=32, test=32, noise=0.7),
         task=Task(optimizer=sgd(lr=0.05), batch_size=32),
@@ -54,7 +54,9 @@ def job_of(device, **settings) -> Job:
         ),
         seed=1,
         device=device,
-        pruning=Pruning(every=2, remove_every=4, probe_samples=256, **settings),
+        pruning=Pruning(
+            every=2, remove_every=4, probe_samples=256, race_steps=race_steps, **settings
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """From a torch module to a graph: what is understood, and what is refused and how."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -107,6 +108,99 @@ OPERATORS = {
     "dropout2d": nn.Dropout2d(0.5),
     "identity": nn.Identity(),
     "several": lambda x: (x.relu(), x.mean((2, 3))),
+    "log_sigmoid": functional.logsigmoid,
+    "mish": functional.mish,
+    "celu": lambda x: functional.celu(x, 0.4),
+    "selu": functional.selu,
+    "gelu-tanh": nn.GELU("tanh"),
+    "softplus": lambda x: functional.softplus(x, 2.0, 15.0),
+    "softsign": functional.softsign,
+    "softshrink": lambda x: functional.softshrink(x, 0.1),
+    "hardshrink": lambda x: functional.hardshrink(x, 0.1),
+    "tanhshrink": functional.tanhshrink,
+    "threshold": lambda x: functional.threshold(x, 0.1, 0.3),
+    "abs": torch.abs,
+    "exp": torch.exp,
+    "neg": torch.neg,
+    "square": torch.square,
+    "power": lambda x: x**3 + x.relu() ** 1.5,
+    "clamp": lambda x: x.clamp(-0.1, 0.2),
+    "clamp-below": lambda x: x.clamp(min=0.1),
+    "clamp-above": lambda x: torch.clamp_max(x, 0.1),
+    "clamp-relu": lambda x: x.clamp(min=0),
+    "prelu": nn.PReLU(),
+    "prelu-channels": nn.PReLU(4),
+    "root": lambda x: (x.abs() + 0.1).sqrt() + (x.abs() + 0.1) ** 0.3,
+    "reciprocal": lambda x: 1 / (x.exp() + 1) + torch.rsqrt(x.abs() + 1),
+    "log": lambda x: torch.log(x.abs() + 1),
+    "sum": lambda x: x.sum((2, 3)),
+    "mean-of-channels": lambda x: x * x.mean(1, keepdim=True) + x.sum(1, True),
+    "max-of-channels": lambda x: torch.cat([x.max(1, keepdim=True)[0], x.amax(1, True)], 1),
+    "linear-over-rows": nn.Linear(7, 3),
+    "layer_norm-rows": nn.LayerNorm(7),
+    "pointwise": lambda x: nn.functional.layer_norm(x.movedim(1, -1), [4]).movedim(-1, 1),
+    "to": lambda x: x.to(torch.float32).relu(),
+    "add-number": lambda x: x + 1,
+    "subtract-number": lambda x: x - 0.5,
+    "from-number": lambda x: 1 - x,
+    "times-number": lambda x: 2 * x * torch.tensor(0.5),
+    "over-number": lambda x: x / 255,
+    "add_-number": lambda x: x.relu().add_(1).mul_(0.5),
+    "hardswish-by-hand": lambda x: x * functional.relu6(x + 3) / 6,
+    "subtract": lambda x: x - x.relu(),
+    "divide": lambda x: x / (x.abs() + 1),
+    "maximum": lambda x: torch.maximum(x, -x) + torch.max(x, x.relu()),
+    "minimum": lambda x: torch.minimum(x, x.mean((2, 3), keepdim=True)),
+    "mean-one-axis": lambda x: x.mean(3),
+    "mean-one-axis-keep": lambda x: x.mean(-2, keepdim=True),
+    "amax": lambda x: x.amax((2, 3)),
+    "max-one-axis": lambda x: x.max(3)[0],
+    "adaptive-max": lambda x: functional.adaptive_max_pool2d(x, 1),
+    "log_softmax": lambda x: x.mean((2, 3)).log_softmax(1),
+    "concat-height": lambda x: torch.cat([x, x.relu()], 2),
+    "split": lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1),
+    "chunk": lambda x: x.chunk(2, 1)[0] - x.chunk(2, 1)[1],
+    "unbind": lambda x: x.unbind(3)[2],
+    "slice": lambda x: x[:, 1:3, ::2, 1:],
+    "select": lambda x: x[:, 2],
+    "index-list": lambda x: x[:, [2, 0, 2]],
+    "narrow": lambda x: x.narrow(1, 1, 2),
+    "flip": lambda x: x.flip(1, 3),
+    "roll": lambda x: x.roll(2, 3),
+    "rot90": lambda x: x.rot90(1, (2, 3)),
+    "permute": lambda x: x.permute(0, 2, 3, 1),
+    "permute-round": lambda x: x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+    "transpose": lambda x: x.transpose(2, 3),
+    "channels-last-flatten": lambda x: x.permute(0, 2, 3, 1).flatten(1),
+    "unflatten": lambda x: x.view(x.shape[0], 2, 2, -1),
+    "shuffle": lambda x: (
+        x.view(x.shape[0], 2, 2, 7, 7).transpose(1, 2).reshape(x.shape[0], 4, 7, 7)
+    ),
+    "channel_shuffle": nn.ChannelShuffle(2),
+    "pixel_shuffle": nn.PixelShuffle(2),
+    "pixel_unshuffle": lambda x: functional.pixel_unshuffle(x[:, :, :6, :6], 3),
+    "repeat": lambda x: x.repeat(1, 2, 1, 1),
+    "repeat-channels": lambda x: x.repeat_interleave(3, 1),
+    "stack": lambda x: torch.stack([x, x.relu()], 2).flatten(1, 2),
+    "expand-for-concat": lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x)], 1),
+    "upsample": nn.Upsample(scale_factor=2),
+    "upsample-size": lambda x: functional.interpolate(x, size=(9, 11)),
+    "upsample-exact": nn.Upsample(scale_factor=1.5, mode="nearest-exact"),
+    "bilinear": nn.Upsample(scale_factor=2, mode="bilinear"),
+    "bilinear-corners": nn.Upsample(size=(9, 13), mode="bilinear", align_corners=True),
+    "pad": lambda x: functional.pad(x, (1, 2, 0, -1)),
+    "pad-value": nn.ConstantPad2d(1, 0.5),
+    "pad-twice": lambda x: functional.pad(functional.pad(x, (1, 0), value=2.0), (0, 1)),
+    "pad-channels": lambda x: functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 1)),
+    "pad-reflect": nn.ReflectionPad2d(2),
+    "pad-replicate": nn.ReplicationPad2d((1, 2, 0, 1)),
+    "pad-circular": nn.CircularPad2d(1),
+    "unfold": lambda x: functional.unfold(x, 3, padding=1),
+    "group_norm": nn.GroupNorm(2, 4),
+    "group_norm-plain": nn.GroupNorm(4, 4, affine=False),
+    "layer_norm": nn.LayerNorm([4, 7, 7]),
+    "layer_norm-vector": nn.Sequential(nn.Flatten(), nn.LayerNorm(196)),
+    "instance_norm": nn.InstanceNorm2d(4, affine=True),
 }  # fmt: skip
 
 
@@ -123,6 +217,8 @@ LAYERS = {
     "conv-valid": nn.Conv2d(2, 3, 3, padding="valid"),
     "conv-groups": nn.Conv2d(2, 6, 3, groups=2, bias=False),
     "batch_norm": nn.BatchNorm2d(2, eps=1e-3, momentum=0.3),
+    "transposed": nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1),
+    "transposed-groups": nn.ConvTranspose2d(2, 6, (2, 3), stride=2, groups=2, dilation=2),
 }
 
 
@@ -135,6 +231,9 @@ def test_supported_layers(name):
 def test_layers_over_vectors_and_sequences():
     agree(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3, bias=False)), 5)
     agree(nn.Sequential(nn.Conv1d(2, 4, 3, padding="same"), nn.AdaptiveAvgPool1d(1)), 2, 9)
+    agree(nn.Sequential(nn.ConvTranspose1d(2, 4, 3, 2), nn.AdaptiveMaxPool1d(1)), 2, 9)
+    agree(nn.Sequential(nn.Upsample(scale_factor=2, mode="linear"), nn.PReLU(2)), 2, 9)
+    agree(nn.Sequential(nn.ReflectionPad1d(2), nn.InstanceNorm1d(2), nn.Conv1d(2, 3, 2)), 2, 9)
 
 
 def test_training_mode_is_the_modules_own():
@@ -240,42 +339,148 @@ def test_an_unknown_operator_is_named_with_type_and_place():
     assert "conv2d" in message  # what is supported
 
 
+class Constant(nn.Module):
+    """A function of the input and of a parameter, of a buffer or of neither."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(shape) + 0.5)
+        self.register_buffer("fixed", torch.rand(shape) + 0.5)
+        self.loose = torch.rand(shape)
+
+
+class Computed(Constant):
+    def forward(self, x):
+        return x * self.gamma.sigmoid()
+
+
+class Scaled(Constant):
+    def __init__(self):
+        super().__init__(2, 4, 1, 1)
+
+    def forward(self, x):
+        return functional.conv2d(x, self.gamma * 2)
+
+
+class Turned(Constant):
+    def __init__(self):
+        super().__init__(4, 2, 1, 1)
+
+    def forward(self, x):
+        return functional.conv2d(x, self.gamma.transpose(0, 1))
+
+
+class Loose(Constant):
+    def __init__(self):
+        super().__init__(4, 1, 1)
+
+    def forward(self, x):
+        return x * self.loose
+
+
+class Flipped(Constant):
+    def __init__(self):
+        super().__init__(4, 1, 1)
+
+    def forward(self, x):
+        return x * self.gamma.flip(0)
+
+
+class Wider(Constant):
+    def __init__(self):
+        super().__init__(4, 1, 1)
+
+    def forward(self, x):
+        return x.amax((1, 2, 3)) if x is None else x[:, :1] * self.gamma
+
+
+class Dividend(Constant):
+    def __init__(self):
+        super().__init__(4, 1, 1)
+
+    def forward(self, x):
+        return self.gamma / x
+
+
+class Kept(Constant):
+    """Constants in every form in which they meet a value."""
+
+    def __init__(self):
+        super().__init__(4)
+        self.map = nn.Parameter(torch.rand(7, 7))
+        self.whole = nn.Parameter(torch.rand(1, 4, 7, 7))
+        self.number = nn.Parameter(torch.tensor(0.3))
+        self.one = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        x = self.gamma.view(1, -1, 1, 1) * x + self.fixed[:, None, None]
+        x = self.gamma.reshape(4, 1, 1).expand_as(x) - x.maximum(self.map)
+        x = x / self.fixed.view(4, 1, 1) + self.whole - x * self.number
+        return torch.minimum(x, self.whole) * self.one + torch.tensor(0.1)
+
+
+def test_constants():
+    model = nn.Sequential(nn.Conv2d(2, 4, 1), Kept(), nn.Conv2d(4, 2, 1)).eval()
+    graph = agree(model, 2, 7, 7)
+    network = Network(graph, model.state_dict())
+    assert {n.replace("/", ".") for n, _ in network.named_buffers()} == {"1.fixed"}
+    assert len(list(network.named_parameters())) == 9
+    assert {g.name: g.size for g in graph.channels.groups if g.prunable} == {"0": 4}
+
+
 REFUSED = {
-    "constant": (lambda x: x * 0.5, "constant operand"),
     "scaled-add": (lambda x: torch.add(x, x, alpha=2), "scaled by 2"),
-    "sub": (lambda x: x - x.relu(), "unknown operator"),
-    "split": (lambda x: x.chunk(2, 1)[0], "unknown operator"),
-    "permute": (lambda x: x.permute(0, 2, 3, 1), "unknown operator"),
-    "unflatten": (lambda x: x.view(x.shape[0], 2, 2, -1), "a reshape from"),
-    "part": (lambda x: x[:, :2], "unknown operator"),
-    "mean-one-axis": (lambda x: x.mean(3), "mean over axes"),
-    "concat-height": (lambda x: torch.cat([x, x], 2), "only along channels"),
+    "mean-of-channels": (lambda x: x.mean(1), r"average over axes \[1\]"),
+    "concat-batch": (lambda x: torch.cat([x, x], 0), "along the batch|begin with the batch"),
     "softmax-height": (lambda x: x.softmax(2), "only along channels"),
-    "batch": (lambda x: x.flatten(0, 1), "begin with the batch|a reshape from"),
+    "batch": (lambda x: x.flatten(0, 1), "begin with the batch"),
+    "across-samples": (lambda x: x.flip(0), "begin with the batch"),
+    "nothing": (lambda x: x[:, 4:].relu(), r"shaped \(2, 0, 3, 3\): nothing"),
+    "one-sample": (lambda x: x[:1].relu(), "begin with the batch"),
     "uneven-adaptive": (nn.AdaptiveAvgPool2d(2), "adaptive pooling from"),
     "dilated-pool": (nn.MaxPool2d(2, dilation=2), "dilated"),
     "divisor": (nn.AvgPool2d(2, divisor_override=3), "divisor"),
-    "expand-for-concat": (
-        lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x)], 1),
-        "unknown operator",
-    ),
-    "linear-over-rows": (nn.Linear(3, 2), "flatten its input first"),
     "no-affine": (nn.BatchNorm2d(4, affine=False), "without scale and shift"),
     "no-statistics": (nn.BatchNorm2d(4, track_running_stats=False), "without running"),
     "no-momentum": (nn.BatchNorm2d(4, momentum=None), "momentum"),
     "even-same": (nn.Conv2d(4, 4, 2, padding="same"), "asymmetric"),
     "rank": (lambda x: x + x.mean((2, 3)), "different rank|cannot be traced"),
     "returns-input-free-tensor": (lambda _: torch.zeros(2, 3), "constant operand|unknown"),
-    "transposed": (nn.ConvTranspose2d(4, 2, 2), "unknown operator"),
-    "layer-norm": (nn.LayerNorm(3), "unknown operator"),
+    "computed-constant": (Computed(), "constant that is computed"),
+    "computed-weight": (Scaled(), "constant that is computed"),
+    "turned-weight": (Turned(), "a weight that is computed|whose elements are moved"),
+    "loose-constant": (lambda x: x * torch.arange(4.0).view(4, 1, 1), "computed|unknown"),
+    "unregistered": (Loose(), "register it as a buffer"),
+    "shuffled-constant": (Flipped(), "whose elements are moved"),
+    "wider-constant": (Wider(), "does not fit into"),
+    "divided-constant": (Dividend(), "a constant divided by a value"),
+    "rounded-division": (
+        lambda x: torch.div(x, 2, rounding_mode="floor"),
+        "unknown operator|that rounds",
+    ),
+    "chosen-elements": (lambda x: x[:, x.relu().flatten(1).argmax(1)], "unknown operator"),
+    "tensor-clamp": (lambda x: torch.clamp(x, min=x.relu()), "unknown operator|use maximum"),
+    "layer-norm": (nn.LayerNorm([3, 3]), "only over the last axis or a sample"),
+    "instance-statistics": (
+        nn.InstanceNorm2d(4, track_running_stats=True),
+        "instance norm with running statistics",
+    ),
+    "local-norm": (nn.LocalResponseNorm(3), "unknown operator"),
+    "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), "unknown operator"),
+    "matmul": (lambda x: x @ x, "unknown operator"),
+    "view-in-place": (lambda x: x.unsqueeze_(-1), "in-place change of shape"),
+    "indices": (lambda x: functional.max_pool2d(x, 3, return_indices=True)[1], "constant op"),
+    "volume": (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Conv3d(2, 1, 1)), "unknown operator"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name):
+def test_refused_by_name_type_and_place(name):
     function, message = REFUSED[name]
-    with pytest.raises(UnsupportedOperatorError, match=message):
+    with pytest.raises(UnsupportedOperatorError, match=message) as caught:
         trace(Function(function), torch.zeros(2, 3, 3))
+    named = r"operator \w+ of type (aten\.[\w.]+|output) in [\w. ]+: "
+    assert re.match(f"{named}|Function cannot be traced", str(caught.value))
 
 
 def test_data_dependent_control_flow_is_refused():

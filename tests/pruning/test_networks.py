@@ -1,0 +1,168 @@
+"""Every network that people may bring: traced, pruned, shrunk, costed, rounded and trained."""
+
+import re
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from pruning.channels import Channels
+from pruning.cost import CostModel
+from pruning.errors import UnsupportedOperatorError
+from pruning.graph import Graph
+from pruning.network import Network
+from pruning.quantize import QuantizedNetwork
+from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.trace import trace
+from tests.pruning.networks import NETWORKS, REFUSED, build
+
+
+@cache
+def made(name: str) -> tuple[Graph, nn.Module]:
+    model, shape = build(name)
+    return trace(model, torch.zeros(shape)), model
+
+
+def network_of(name: str) -> Network:
+    graph, model = made(name)
+    return Network(
+        graph, {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    ).eval()
+
+
+def inputs_for(graph: Graph, count: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(count, *graph.input_shape, generator=generator)
+
+
+def only_one(channels: Channels) -> np.ndarray:
+    assert any(group.prunable and group.size > 1 for group in channels.groups)
+    kept = np.ones(channels.units, dtype=bool)
+    for group in channels.groups:
+        if group.prunable:
+            kept[group.units] = False
+            kept[group.start + group.size // 2] = True
+    return kept
+
+
+def shrunk(network: Network, kept: np.ndarray) -> Network:
+    tensors = shrink_tensors(network.tensors(), kept_axes(network.graph, kept))
+    return Network(shrink_graph(network.graph, kept), tensors).train(network.training)
+
+
+def assert_close(found, wanted, tolerance: float = 1e-5) -> None:
+    found, wanted = tree_leaves(found), tree_leaves(wanted)
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        scale = other.abs().max().clamp_min(1.0)
+        torch.testing.assert_close(one / scale, other / scale, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_before_training(name):
+    model, shape = build(name)
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        trace(model, torch.zeros(shape))
+    found = re.match(r"operator \w+ of type aten\.(\w+)\.\w+ in .+: .+", str(caught.value))
+    assert found, str(caught.value)
+    assert re.fullmatch(REFUSED[name][2], found[1])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_computes_what_its_module_does(name):
+    graph, model = made(name)
+    inputs = inputs_for(graph)
+    with torch.no_grad():
+        assert_close(network_of(name)(inputs), model(inputs.clone()))
+
+
+@pytest.mark.parametrize("seed", ["one", 0, 1, 2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shrunk_computes_what_masked_does(name, seed, random_mask):
+    network = network_of(name)
+    graph = network.graph
+    kept = only_one(graph.channels) if seed == "one" else random_mask(graph, seed)
+    inputs, mask = inputs_for(graph), torch.from_numpy(kept).float()
+    for training in (False, True):
+        with torch.no_grad():
+            masked = network.train(training)(inputs, mask)
+            smaller = shrunk(network, kept)(inputs)
+        if not (training and any(o.kind == "dropout" for o in graph.operators)):
+            assert_close(smaller, masked)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cost_follows_what_is_removed(name, device, random_mask):
+    graph, _ = made(name)
+    model = CostModel(graph, device)
+    dense = model.dense
+    assert min(dense.flash_bytes, dense.sram_bytes, dense.latency_ms, dense.macs) > 0
+    for kept in (only_one(graph.channels), random_mask(graph, 0)):
+        widths = [int(kept[group.units].sum()) for group in graph.channels.groups]
+        cost = model.cost(widths)
+        assert CostModel(shrink_graph(graph, kept), device).dense == cost
+        assert cost.sram_bytes <= dense.sram_bytes
+        if not kept.all():
+            assert cost.flash_bytes < dense.flash_bytes
+            assert cost.macs < dense.macs
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_traced_anew_it_costs_the_same(name, device, random_mask):
+    """The shrunk network is itself a module: exported and traced, with nothing handed over."""
+    network = network_of(name)
+    smaller = shrunk(network, random_mask(network.graph, 1)).eval()
+    again = trace(smaller, torch.zeros(network.graph.input_shape))
+    found, known = CostModel(again, device), CostModel(smaller.graph, device)
+    assert found.dense.flash_bytes == known.dense.flash_bytes
+    assert found.dense.macs == known.dense.macs
+    if any("divisor" in operator.attributes for operator in smaller.graph.operators):
+        return  # the mean over the channels that there were is written as a sum and a division
+    gone, new = kinds(known) - kinds(found), kinds(found) - kinds(known)
+    if not gone and not new:
+        assert found.dense == known.dense
+    elif set(gone) == {"move"}:  # of so few channels that none of them moves
+        assert found.dense.sram_bytes <= known.dense.sram_bytes
+        assert found.dense.latency_ms < known.dense.latency_ms
+    else:  # with one channel, groups are depthwise and depthwise is a convolution
+        assert set(gone) | set(new) == {"conv", "depthwise"}
+        assert found.dense.sram_bytes == known.dense.sram_bytes
+
+
+def kinds(model: CostModel) -> Counter[str]:
+    return Counter(kernel.kind for kernel in model.kernels)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_int8_network_runs(name, random_mask):
+    network = network_of(name)
+    smaller = shrunk(network, random_mask(network.graph, 2))
+    for each in (network, smaller):
+        inputs = inputs_for(each.graph, 8)
+        rounded = QuantizedNetwork(each.graph, each.tensors(), inputs)(inputs)
+        with torch.no_grad():
+            assert_close(rounded, each(inputs), tolerance=0.3)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_step_moves_every_parameter(name, random_mask):
+    """Gradients are finite for weights and masks, also where channels are masked."""
+    torch.manual_seed(0)
+    network = network_of(name).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    kept = random_mask(network.graph, 0)
+    for factors in (kept, np.ones_like(kept)):
+        mask = torch.from_numpy(factors).float().requires_grad_()
+        optimizer.zero_grad()
+        outputs = tree_leaves(network(inputs_for(network.graph, 4), mask))
+        sum((out * torch.randn_like(out)).sum() for out in outputs).backward()
+        gradients = [mask.grad, *(p.grad for p in network.parameters())]
+        assert all(g is not None and g.isfinite().all() for g in gradients)
+    optimizer.step()
+    moved = [not torch.equal(before[key], p) for key, p in network.named_parameters()]
+    assert sum(moved) > len(moved) / 2
