@@ -68,7 +68,7 @@ def optimum(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     """The widths of the least loss within the budget, as far as the measured model knows."""
     groups = model.graph.channels.groups
     present = np.array([float(group.size) for group in groups])
-    low = np.where([group.prunable for group in groups], 1.0, present)
+    low = np.array([float(group.floor) for group in groups])
     guess = np.clip(gates.widths.numpy(), low, present)
     return best_widths(model, budget, loss_model(gates, model, how), low, present, guess)
 

@@ -47,6 +47,6 @@ def _relative(salience: Tensor) -> Tensor:
 
 def _above(model: CostModel, scaled: Sequence[Tensor], threshold: float) -> list[int]:
     return [
-        max(1, int((part >= threshold).sum())) if group.prunable else group.size
+        group.down(int((part >= threshold).sum())) if group.prunable else group.size
         for group, part in zip(model.graph.channels.groups, scaled, strict=True)
     ]

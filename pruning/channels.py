@@ -14,6 +14,7 @@ repeated and grouped channels alike.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,18 +29,44 @@ Axes = tuple[Ids | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Channels tied together. Its units are numbered `start` to `start + size - 1`."""
+    """Channels tied together. Its units are numbered `start` to `start + size - 1`.
+
+    `least` is the fewest channels that somebody asked for; 0 lets the group vanish where a
+    network is left without it. `step` divides every width but the full one.
+    """
 
     name: str
     start: int
     size: int
     prunable: bool
     operators: tuple[str, ...]
+    least: int = 0
+    step: int = 1
 
     @property
     def units(self) -> slice:
         """Where the group's units lie in a vector over all units."""
         return slice(self.start, self.start + self.size)
+
+    @property
+    def floor(self) -> int:
+        """The smallest width above zero."""
+        return self.up(max(1, self.least)) if self.prunable else self.size
+
+    def up(self, width: float) -> int:
+        """The smallest width allowed from `width` on."""
+        return min(self.size, ceil(width / self.step) * self.step)
+
+    def down(self, width: float) -> int:
+        """The largest width allowed up to `width`, but not below the floor."""
+        whole = self.size if width >= self.size else int(width) // self.step * self.step
+        return max(self.floor, whole)
+
+    def nearest(self, width: float) -> int:
+        """The width allowed that is nearest to `width`."""
+        return min(
+            self.down(width), self.up(max(width, self.floor)), key=lambda n: abs(n - width)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +227,13 @@ def find_channels(
     operators: Sequence[Operator],
     outputs: Sequence[str],
     keep: Sequence[str],
+    least: Mapping[str, int],
+    align: int,
 ) -> Channels:
-    """The units, groups and layouts of a graph; channels of `keep` and outputs are fixed."""
+    """The units, groups and layouts of a graph; channels of `keep` and outputs are fixed.
+
+    `least` bounds the channels of values from below, `align` divides all widths.
+    """
     atoms = _Atoms()
     layout: dict[str, Ids] = {INPUT: atoms.fresh(input_shape[0])}
     sharing: dict[str, Axes] = {}
@@ -222,7 +254,7 @@ def find_channels(
     fixed = np.zeros(len(roots), dtype=bool)
     for name in (INPUT, *outputs, *keep, *_indispensable(operators)):
         fixed[layout[name]] = True
-    return _grouped(layout, fixed)
+    return _grouped(layout, fixed, least, align)
 
 
 def _indispensable(operators: Sequence[Operator]) -> list[str]:
@@ -240,7 +272,9 @@ def _indispensable(operators: Sequence[Operator]) -> list[str]:
     return values
 
 
-def _grouped(layout: dict[str, Ids], fixed: NDArray[np.bool_]) -> Channels:
+def _grouped(
+    layout: dict[str, Ids], fixed: NDArray[np.bool_], least: Mapping[str, int], align: int
+) -> Channels:
     """Gather roots that occur equally often everywhere into groups; number their units."""
     roots = np.unique(np.concatenate(list(layout.values())))
     index = np.zeros(int(roots.max()) + 1, dtype=np.int64)
@@ -258,7 +292,9 @@ def _grouped(layout: dict[str, Ids], fixed: NDArray[np.bool_]) -> Channels:
         where = [name for name, row in zip(layout, table[:, first[number]], strict=True) if row]
         prunable = not fixed[members[0]]
         name = _unique_name(where[0], {group.name for group in groups})
-        groups.append(Group(name, start, len(members), bool(prunable), tuple(where)))
+        asked = max((least.get(value, 0) for value in where), default=0)
+        bounds = (min(asked, len(members)), align)
+        groups.append(Group(name, start, len(members), bool(prunable), tuple(where), *bounds))
         start += len(members)
     counts = {name: row[first[order]] for name, row in zip(layout, table, strict=True)}
     return Channels(tuple(groups), {name: unit_of[ids] for name, ids in layout.items()}, counts)

@@ -126,7 +126,7 @@ def _report(
         reason = Reason.VANISHED
     elif after == before:
         reason = Reason.WHOLE
-    elif after == 1 and cost > worth:
+    elif after == group.floor and cost > worth:
         reason = Reason.LEAST
     priced = group.prunable and after > 0
     return GroupReport(

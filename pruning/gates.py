@@ -107,6 +107,6 @@ def inner_groups(graph: Graph) -> tuple[bool, ...]:
     Such groups lie inside a residual branch; the others carry everything there is to know.
     """
     return tuple(
-        group.prunable and stays_connected(graph, without(graph, (index,)))
+        group.prunable and not group.least and stays_connected(graph, without(graph, (index,)))
         for index, group in enumerate(graph.channels.groups)
     )

@@ -17,17 +17,22 @@ class Graph:
     """Operators in a valid order, from one input to the outputs.
 
     `keep` names operators whose output channels must not be pruned; the channels of the
-    network's input and outputs never are.
+    network's input and outputs never are. `least` maps operators to the fewest channels that
+    they may be pruned to; `align` divides every pruned width.
     """
 
     input_shape: Shape
     operators: tuple[Operator, ...]
     outputs: tuple[str, ...]
     keep: tuple[str, ...] = ()
+    least: Mapping[str, int] = field(default_factory=dict)
+    align: int = 1
     channels: Channels = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        channels = find_channels(self.input_shape, self.operators, self.outputs, self.keep)
+        channels = find_channels(
+            self.input_shape, self.operators, self.outputs, self.keep, self.least, self.align
+        )
         object.__setattr__(self, "channels", channels)
 
     def __getitem__(self, name: str) -> Operator:
@@ -52,6 +57,8 @@ class Graph:
             "input_shape": list(self.input_shape),
             "outputs": list(self.outputs),
             "keep": list(self.keep),
+            "least": dict(self.least),
+            "align": self.align,
             "operators": [
                 {
                     "name": operator.name,
@@ -84,4 +91,6 @@ class Graph:
             operators=operators,
             outputs=tuple(spec["outputs"]),
             keep=tuple(spec["keep"]),
+            least=spec.get("least", {}),  # files of earlier versions know of neither
+            align=spec.get("align", 1),
         )

@@ -44,7 +44,7 @@ def fill(model: CostModel, budget: Budget, widths: list[int], worth: Worth) -> l
     groups = model.graph.channels.groups
     while True:
         growing = [i for i, g in enumerate(groups) if g.prunable and 0 < widths[i] < g.size]
-        choices = [_changed(widths, i, +1) for i in growing]
+        choices = [_changed(widths, i, groups[i].up(widths[i] + 1)) for i in growing]
         if not choices:
             return widths
         fits = (_overshoot(model, budget, choices) <= 0).all(1).tolist()
@@ -53,16 +53,20 @@ def fill(model: CostModel, budget: Budget, widths: list[int], worth: Worth) -> l
         if not any(fits):
             return widths
         values = [
-            worth[i][widths[i]] if fit else -1.0 for i, fit in zip(growing, fits, strict=True)
+            _lost(choice, widths, worth) / (choice[i] - widths[i]) if fit else -1.0
+            for i, choice, fit in zip(growing, choices, fits, strict=True)
         ]
         widths = choices[values.index(max(values))]
 
 
 def _smaller(model: CostModel, widths: list[int], inner: Sequence[int]) -> list[list[int]]:
     groups = model.graph.channels.groups
-    shrinking = [i for i, g in enumerate(groups) if g.prunable and widths[i] > 1]
-    choices = [_changed(widths, i, -max(1, widths[i] // FEW)) for i in shrinking]
-    gone = [_changed(widths, i, -widths[i]) for i in inner if widths[i]]
+    shrinking = [i for i, g in enumerate(groups) if g.prunable and widths[i] > g.floor]
+    choices = [
+        _changed(widths, i, groups[i].down(widths[i] - max(1, widths[i] // FEW)))
+        for i in shrinking
+    ]
+    gone = [_changed(widths, i, 0) for i in inner if widths[i]]
     return choices + [choice for choice in gone if model.stands(choice)]
 
 
@@ -87,5 +91,5 @@ def _overshoot(model: CostModel, budget: Budget, rows: Sequence[Sequence[int]]) 
     ).clamp_min(0)
 
 
-def _changed(widths: list[int], index: int, by: int) -> list[int]:
-    return [*widths[:index], widths[index] + by, *widths[index + 1 :]]
+def _changed(widths: list[int], index: int, width: int) -> list[int]:
+    return [*widths[:index], width, *widths[index + 1 :]]

@@ -1,6 +1,5 @@
 """What the prune phase does between two steps of the optimizer."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,7 +87,7 @@ def _within_reach(gates: Gates, channels: Channels, slack: float) -> Kept:
     """The mask, widened in every group by the next most salient channels."""
     kept = gates.kept.numpy().copy()
     for index, group in enumerate(channels.groups):
-        reserve = int(kept[group.units].sum()) + int(np.ceil(slack * int(gates.sizes[index])))
+        reserve = group.up(int(kept[group.units].sum()) + slack * int(gates.sizes[index]))
         order = torch.argsort(gates.salience[group.units], descending=True, stable=True).numpy()
         kept[group.start + order[:reserve]] = True
     return kept

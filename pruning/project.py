@@ -38,6 +38,8 @@ def _integers(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -
     widths = gates.rounded(model.graph.channels)
     if how.method is Method.DIFFERENTIABLE:
         best = optimum(gates, model, budget, how).widths.tolist()
-        widths = [max(1, min(round(n), size)) for n, size in zip(best, sizes, strict=True)]
+        widths = [
+            group.nearest(n) for group, n in zip(model.graph.channels.groups, best, strict=True)
+        ]
     worth = channel_worth(gates, model, how)
     return fill(model, budget, drop(model, budget, widths, worth, how.vanishing), worth)

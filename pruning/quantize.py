@@ -44,7 +44,8 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
         operators.append(replace(operator, inputs=inputs, parameters=names))
     outputs = tuple(renamed.get(name, name) for name in graph.outputs)
     keep = tuple(name for name in graph.keep if name not in renamed)
-    return replace(graph, operators=tuple(operators), outputs=outputs, keep=keep), folded
+    unbound = replace(graph, operators=tuple(operators), outputs=outputs, keep=keep, least={})
+    return unbound, folded
 
 
 def _norm_follows(graph: Graph, chain: tuple[str, ...]) -> bool:

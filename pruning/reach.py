@@ -9,10 +9,10 @@ from pruning.gates import inner_groups
 
 
 def least_widths(model: CostModel) -> list[int]:
-    """The smallest widths the engine goes to: one channel in every prunable group, and none
-    in those inside residual branches.
+    """The smallest widths the engine goes to: the floor of every group, and no channel in
+    those inside residual branches.
     """
-    least = [1 if group.prunable else group.size for group in model.graph.channels.groups]
+    least = [group.floor for group in model.graph.channels.groups]
     for index, inner in enumerate(inner_groups(model.graph)):
         fewer = [*least[:index], 0, *least[index + 1 :]]
         if inner and model.stands(fewer):
@@ -67,9 +67,9 @@ def uniform_ratio(model: CostModel, sizes: Tensor, budget: Budget) -> float:
 
 
 def scaled_widths(model: CostModel, sizes: Tensor, ratio: float) -> list[int]:
-    """Widths at one keep ratio for every prunable group, rounded down, at least 1."""
+    """Widths at one keep ratio for every prunable group, rounded down to what is allowed."""
     groups = model.graph.channels.groups
     return [
-        max(1, min(group.size, int(ratio * int(size)))) if group.prunable else group.size
+        group.down(ratio * int(size)) if group.prunable else group.size
         for group, size in zip(groups, sizes, strict=True)
     ]

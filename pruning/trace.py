@@ -5,6 +5,7 @@ costed as zero because it was not understood.
 """
 
 import warnings
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,18 @@ from pruning.records import Operator
 from pruning.walk import Walk
 
 
-def trace(model: nn.Module, example: Tensor, keep: tuple[str, ...] = ()) -> Graph:
+def trace(
+    model: nn.Module,
+    example: Tensor,
+    keep: tuple[str, ...] = (),
+    least: Mapping[str, int] | None = None,
+    align: int = 1,
+) -> Graph:
     """The graph of `model` in inference mode.
 
     `example` is one input without its batch axis, shaped (channels, *spatial). `keep` names
-    modules whose output channels are not pruned (a prefix names all modules below it).
+    modules whose output channels are not pruned (a prefix names all modules below it), `least`
+    the fewest channels that modules may be pruned to; pruned widths are multiples of `align`.
 
     Raises:
         UnsupportedOperatorError: the model cannot be exported, or holds an unknown operator.
@@ -34,12 +42,23 @@ def trace(model: nn.Module, example: Tensor, keep: tuple[str, ...] = ()) -> Grap
             outputs = tuple(walk.value(node, out) for out in made)
         else:
             walk.visit(node)
-    kept = tuple(o.name for o in walk.operators if _is_kept(o.name, keep))
-    _refuse_unknown_keep(keep, walk.operators)
+    least = least or {}
+    _refuse_unknown("keep", keep, walk.operators)
+    _refuse_unknown("least", tuple(least), walk.operators)
+    _refuse_below_one({**least, "align": align})
     live = _alive(walk.operators, outputs)
-    alive = {operator.name for operator in live}
-    kept = tuple(name for name in kept if name in alive)
-    return Graph(input_shape=tuple(example.shape), operators=live, outputs=outputs, keep=kept)
+    return Graph(
+        input_shape=tuple(example.shape),
+        operators=live,
+        outputs=outputs,
+        keep=tuple(o.name for o in live if _is_named(o.name, keep)),
+        least={
+            o.name: max(n for entry, n in least.items() if _is_named(o.name, (entry,)))
+            for o in live
+            if _is_named(o.name, tuple(least))
+        },
+        align=align,
+    )
 
 
 def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
@@ -60,17 +79,23 @@ def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
             module.training = training
 
 
-def _is_kept(name: str, keep: tuple[str, ...]) -> bool:
-    return any(name == entry or name.startswith(f"{entry}.") for entry in keep)
+def _is_named(name: str, entries: tuple[str, ...]) -> bool:
+    return any(name == entry or name.startswith(f"{entry}.") for entry in entries)
 
 
-def _refuse_unknown_keep(keep: tuple[str, ...], operators: list[Operator]) -> None:
-    for entry in keep:
-        if not any(_is_kept(operator.name, (entry,)) for operator in operators):
+def _refuse_unknown(what: str, entries: tuple[str, ...], operators: list[Operator]) -> None:
+    for entry in entries:
+        if not any(_is_named(operator.name, (entry,)) for operator in operators):
             known = ", ".join(o.name for o in operators if o.parameters)
             raise UnsupportedOperatorError(
-                f"keep: no layer is named {entry!r}; layers: {known}"
+                f"{what}: no layer is named {entry!r}; layers: {known}"
             )
+
+
+def _refuse_below_one(numbers: Mapping[str, int]) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise UnsupportedOperatorError(f"{name}: {number} channels; the least is 1")
 
 
 def _alive(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[Operator, ...]:

@@ -121,6 +121,8 @@ class SpecConfig:
     model: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     keep: list[str] = field(default_factory=list)
+    least: dict[str, int] = field(default_factory=dict)
+    align: int = 1
     data: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
     device: DeviceConfig = field(default_factory=DeviceConfig)

@@ -1,0 +1,96 @@
+"""Layers that are left alone, least widths, and widths that are multiples of something."""
+
+import pytest
+import torch
+
+from pruning import models
+from pruning.allocate import Allocation, Method, allocate
+from pruning.budget import Budget
+from pruning.cost import CostModel
+from pruning.errors import UnsupportedOperatorError
+from pruning.gates import Gates, inner_groups
+from pruning.graph import Graph
+from pruning.job import annealed
+from pruning.project import project
+from pruning.reach import least_widths
+from pruning.shrink import shrink_graph
+from pruning.trace import trace
+
+
+def resnet(**bounds) -> Graph:
+    torch.manual_seed(0)
+    return trace(models.resnet8(), torch.zeros(3, 32, 32), **bounds)
+
+
+def pruned(graph, device, method, share=0.25) -> dict[str, int]:
+    model, gates = CostModel(graph, device), Gates.open(graph.channels)
+    gates.salience = torch.rand(
+        graph.channels.units, generator=torch.Generator().manual_seed(0)
+    )
+    gates.importance[:] = 1.0
+    final = Budget(flash_bytes=int(model.dense.flash_bytes * share))
+    how = Allocation(method=method)
+    for step in range(1, 4):
+        allocate(gates, model, annealed(final, model.dense, step / 3), how)
+        if (gates.widths == 0).any():
+            break
+    widths = project(gates, model, final, how)
+    assert final.holds(model.cost(widths))
+    return {g.name: w for g, w in zip(graph.channels.groups, widths, strict=True)}
+
+
+@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("align", [2, 4, 5])
+def test_aligned_widths(device, method, align):
+    graph = resnet(align=align)
+    widths = pruned(graph, device, method)
+    for group in graph.channels.groups:
+        if group.prunable:
+            width = widths[group.name]
+            assert width % align == 0 or width == group.size
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_least_widths(device, method):
+    least = {"features.stem": 14, "features.block1.body.first": 9, "features.block3.body": 20}
+    graph = resnet(least=least)
+    widths = pruned(graph, device, method, 0.4)
+    for name, number in least.items():
+        for group in graph.channels.groups:
+            if any(value.startswith(f"{name}.") for value in group.operators):
+                assert widths[group.name] >= number
+
+
+def test_a_group_with_a_least_width_does_not_vanish(device):
+    graph = resnet(least={"features.block1.body.first": 1})
+    names = [group.name for group in graph.channels.groups]
+    place = names.index("features.block1.body.first.conv")
+    assert inner_groups(resnet())[place]
+    assert not inner_groups(graph)[place]
+    assert least_widths(CostModel(graph, device))[place] == 1
+
+
+def test_bounds_survive_shrinking_and_json(random_mask):
+    graph = resnet(least={"features.stem": 4}, align=2, keep=("features.block3.body.second",))
+    again = Graph.from_json(graph.to_json())
+    assert again == graph
+    assert again.channels.groups == graph.channels.groups
+    stem = next(g for g in graph.channels.groups if g.name == "features.stem.conv")
+    assert (stem.least, stem.step, stem.floor) == (4, 2, 4)
+    smaller = shrink_graph(graph, random_mask(graph, 0))
+    assert smaller.align == 2
+    assert smaller.least == graph.least
+
+
+def test_what_a_group_allows():
+    group = next(g for g in resnet(align=4).channels.groups if g.size == 32)
+    assert [group.up(n) for n in (0, 1, 4, 5, 31, 32, 99)] == [0, 4, 4, 8, 32, 32, 32]
+    assert [group.down(n) for n in (0, 3, 4, 7.9, 31, 32)] == [4, 4, 4, 4, 28, 32]
+    assert [group.nearest(n) for n in (1, 5.9, 6.1, 31)] == [4, 4, 8, 32]
+
+
+def test_unknown_names_and_senseless_numbers_are_refused():
+    with pytest.raises(UnsupportedOperatorError, match="least: no layer is named 'stem'"):
+        resnet(least={"stem": 4})
+    with pytest.raises(UnsupportedOperatorError, match="align: 0 channels; the least is 1"):
+        resnet(align=0)
