@@ -65,7 +65,7 @@ class Blueprint:
         if self._typed.weights is not None:
             load_weights(model, self._typed.weights)
         example = self.data.normalise(self.data.train.inputs[:1])[0]
-        bounds = (tuple(self._typed.keep), self._typed.least, self._typed.align)
+        bounds = (tuple(self._typed.keep), self._typed.least or {}, self._typed.align)
         graph = trace(model, example, *bounds)
         return Start(graph, {n: t.detach().clone() for n, t in _named(model).items()})
 
@@ -83,7 +83,7 @@ class Blueprint:
             "model": self.spec["model"],
             "weights": _file_digest(self._typed.weights),
             "keep": sorted(self._typed.keep),
-            "least": self._typed.least,
+            "least": self._typed.least or {},
             "align": self._typed.align,
             "data": self.data.digest,
             "task": self.spec["task"],

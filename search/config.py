@@ -121,7 +121,7 @@ class SpecConfig:
     model: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     keep: list[str] = field(default_factory=list)
-    least: dict[str, int] = field(default_factory=dict)
+    least: dict[str, int] | None = None
     align: int = 1
     data: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
