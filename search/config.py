@@ -117,6 +117,7 @@ class SpecConfig:
 
     model: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    fresh: list[str] = field(default_factory=list)
     keep: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
