@@ -280,23 +280,24 @@ def _grouped(
     index = np.zeros(int(roots.max()) + 1, dtype=np.int64)
     index[roots] = np.arange(len(roots))
     table = np.stack([np.bincount(index[ids], minlength=len(roots)) for ids in layout.values()])
-    signature = np.concatenate([table, fixed[roots][None]])
-    _, first, of_root = np.unique(signature, axis=1, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # groups in the order in which the network makes them
+    signatures = np.ascontiguousarray(np.concatenate([table, fixed[roots][None]]).T)
+    numbers: dict[bytes, int] = {}  # groups in the order in which the network makes them
+    of_root = np.array([numbers.setdefault(s.tobytes(), len(numbers)) for s in signatures])
+    first = np.unique(of_root, return_index=True)[1]
     unit_of = np.zeros(len(index), dtype=np.int64)
     groups: list[Group] = []
     start = 0
-    for number in order:
+    for number, root in enumerate(first):
         members = roots[of_root == number]
         unit_of[members] = np.arange(start, start + len(members))
-        where = [name for name, row in zip(layout, table[:, first[number]], strict=True) if row]
+        where = [name for name, row in zip(layout, table[:, root], strict=True) if row]
         prunable = not fixed[members[0]]
         name = _unique_name(where[0], {group.name for group in groups})
         asked = max((least.get(value, 0) for value in where), default=0)
         bounds = (min(asked, len(members)), align)
         groups.append(Group(name, start, len(members), bool(prunable), tuple(where), *bounds))
         start += len(members)
-    counts = {name: row[first[order]] for name, row in zip(layout, table, strict=True)}
+    counts = {name: row[first] for name, row in zip(layout, table, strict=True)}
     return Channels(tuple(groups), {name: unit_of[ids] for name, ids in layout.items()}, counts)
 
 

@@ -38,3 +38,7 @@ class DivergedError(PruningError):
 
 class CheckpointError(PruningError):
     """A stored network or training state is damaged, foreign or of another version."""
+
+
+class PeakMemoryWarning(UserWarning):
+    """The peak memory is that of a real order of the kernels, but perhaps not of the best."""

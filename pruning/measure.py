@@ -64,9 +64,10 @@ def loss_under(state: TrainState, job: Job, samples: Sequence[Batch], kept: Tens
     mask, total = kept.float().to(device), 0.0
     with torch.random.fork_rng(devices=[]), job.accelerator.autocast():
         for inputs, targets in samples:
-            placed = job.accelerator.place(job.data.normalise(inputs))
-            outputs = first(network(placed, mask))
-            total += job.task.loss(outputs, targets.to(outputs.device)).item()
+            clean = job.data.normalise(inputs)
+            outputs = first(network(job.accelerator.place(clean), mask))
+            aims = job.task.aim(clean, targets).to(outputs.device)
+            total += job.task.loss(outputs, aims).item()
     for buffer, before in buffers:
         buffer.copy_(before)
     return total / len(samples)

@@ -69,7 +69,8 @@ def _heat(state: TrainState, job: Job) -> Iterator[Batch]:
     train, size = job.data.train, job.task.batch_size
     endless = chain.from_iterable(batches(train, size, generator) for _ in count())
     for inputs, targets in islice(endless, job.pruning.race_steps):
-        yield job.task.augment(job.data.normalise(inputs), generator), targets
+        clean = job.data.normalise(inputs)
+        yield job.task.augment(clean, generator), job.task.aim(clean, targets)
 
 
 def _loss_after(state: TrainState, job: Job, gone: Groups, samples: Sequence[Batch]) -> float:

@@ -53,8 +53,11 @@ def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
     on_device = {name: tensor.to(job.accelerator.device) for name, tensor in tensors.items()}
     calibration = job.data.train.inputs[:CALIBRATION]
     network = QuantizedNetwork(graph, on_device, place(normalise(calibration)))
-    outputs = [network(place(normalise(inputs))) for inputs, _ in batches(split, 500)]
-    return job.task.metric(torch.cat([first(o).float().cpu() for o in outputs]), split.targets)
+    answers = []
+    for inputs, _ in batches(split, 500):
+        clean = normalise(inputs)
+        answers.append(job.task.answers(first(network(place(clean))).float().cpu(), clean))
+    return job.task.metric(torch.cat(answers), split.targets)
 
 
 def _seeded(job: Job, epoch: int) -> torch.Generator:
@@ -76,7 +79,8 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> floa
     for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
         progress = (position + step / steps) / phase.epochs
         set_rate(state, phase.rate_at(progress))
-        inputs = job.task.augment(job.data.normalise(inputs), generator)
+        clean = job.data.normalise(inputs)
+        inputs, targets = job.task.augment(clean, generator), job.task.aim(clean, targets)
         loss = learn(state, job, inputs, targets)
         if phase.kind is PhaseKind.PRUNE:
             prune(state, job, progress, position * steps + step + 1)

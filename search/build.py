@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -17,7 +16,7 @@ from pruning.cost import CostModel
 from pruning.data import Dataset
 from pruning.graph import Graph
 from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning, Recipe
-from pruning.models import load_weights
+from pruning.models import load_weights, weights_digest
 from pruning.tasks import Task
 from pruning.trace import trace
 from search.config import MethodConfig, PhasesConfig, Spec, device_from
@@ -57,13 +56,22 @@ class Blueprint:
     def start(self) -> Start:
         """The network with its initial or pretrained weights."""
         torch.manual_seed(self._typed.seed)
-        wanted = {"classes": len(self.data.classes), "in_channels": self.data.input_shape[0]}
+        wanted = {
+            "classes": len(self.data.classes),
+            "in_channels": self.data.input_shape[0],
+            "shape": list(self.data.input_shape),
+        }
         config = {
             k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()
         }
         model = made(config, nn.Module, "model")
         if self._typed.weights is not None:
-            load_weights(model, self._typed.weights)
+            load_weights(model, self._typed.weights, self._typed.fresh)
+        elif self._typed.fresh:
+            raise ConfigError(
+                f"fresh={self._typed.fresh}: without weights every layer starts anew; give "
+                "weights=FILE, or leave fresh out"
+            )
         example = self.data.normalise(self.data.train.inputs[:1])[0]
         bounds = (tuple(self._typed.keep), self._typed.least or {}, self._typed.align)
         graph = trace(model, example, *bounds)
@@ -81,7 +89,7 @@ class Blueprint:
         """What the dense network depends on, as one digest."""
         parts = {
             "model": self.spec["model"],
-            "weights": _file_digest(self._typed.weights),
+            "weights": self._weights_key(),
             "keep": sorted(self._typed.keep),
             "least": self._typed.least or {},
             "align": self._typed.align,
@@ -95,6 +103,13 @@ class Blueprint:
             "precision": self._typed.accelerator.precision,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _weights_key(self) -> str | list[str] | None:
+        """What the starting weights depend on besides the seed."""
+        if self._typed.weights is None:
+            return None
+        digest = weights_digest(self._typed.weights)
+        return [digest, *sorted(self._typed.fresh)] if self._typed.fresh else digest
 
     def dense_job(self) -> Job:
         """Training of the unpruned network."""
@@ -190,7 +205,3 @@ def pruning_from(config: MethodConfig) -> Pruning:
 
 def _named(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _file_digest(path: str | None) -> str | None:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None

@@ -120,6 +120,7 @@ class SpecConfig:
 
     model: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    fresh: list[str] = field(default_factory=list)
     keep: list[str] = field(default_factory=list)
     least: dict[str, int] | None = None
     align: int = 1

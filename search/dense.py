@@ -27,8 +27,12 @@ def ensure_dense(study: Study, blueprint: Blueprint) -> StoredNetwork:
     """The study's dense network: stored, found in another study of the same key, or trained.
 
     One worker trains while the others wait; if it dies, the next goes on from its checkpoint.
+
+    Raises:
+        StudyError: what it starts from has changed since the study was created.
     """
     key = blueprint.dense_key()
+    study.require_start(key)
     if (found := _stored(study, key)) is not None:
         return found
     with study.home.lock(f"dense-{key}", timeout=None):

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,11 @@ def model_card(record: StudyRecord, slot: SlotRecord, network: StoredNetwork) ->
     shape = "x".join(map(str, network.graph.input_shape))
     return f"""# {record.name}, slot {slot.number}
 
-A convolutional network pruned while it trained, for {device}.
+A network pruned while it trained, for {device}.
 
 - {record.metric}: {slot.score:.4f} on the validation split, {test} on the test split
   ({record.precision})
-- data: {network.notes["data"]["name"]}, {len(network.notes["classes"])} classes
+- data: {network.notes["data"]["name"]}, targets: {_named(network.notes["classes"])}
 - input: {shape}, normalised as (x - mean) / std with mean {network.notes["mean"]} and
   std {network.notes["std"]} per channel
 
@@ -123,6 +124,12 @@ from pruning.checkpoint import unpack_network
 network = unpack_network(Path("{MODEL}").read_bytes()).module()
 ```
 """
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    shown = ", ".join(names[:12])
+    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
 
 
 def onnx_bytes(network: StoredNetwork) -> bytes:

@@ -113,6 +113,18 @@ class Study:
                 "choose another name"
             )
 
+    def require_start(self, key: str) -> None:
+        """Refuse another starting point than the one the study was created with.
+
+        Raises:
+            StudyError: the keys differ.
+        """
+        if key != self.facts.get("dense_key", key):  # older studies have none
+            raise StudyError(
+                f"study={self.name}: the weights file has changed since it was created; bring "
+                "the old one back, or choose another name"
+            )
+
     # --- slots
 
     def add_slots(self, total: int, budgets: Sequence[Budget], seed: int) -> None:

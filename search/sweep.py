@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pruning.budget import RESOURCES, Budget
+from pruning.network import Network, first
 from pruning.reach import require_reachable
 from pruning.state import TrainState
 from search.build import Blueprint
@@ -56,17 +57,23 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
     made = budgets(typed.budget, model.dense)
     for budget in made:
         require_reachable(model, budget)
-    task = blueprint.task()
-    targets, classes = blueprint.data.validation.targets, len(blueprint.data.classes)
+    task, classes = blueprint.task(), len(blueprint.data.classes)
+    chance = task.metric.chance(blueprint.data.validation.targets, classes)
+    if chance == (best := 1.0 if task.rises else 0.0):
+        raise ConfigError(
+            f"data: on the validation split one and the same answer has the best possible "
+            f"{task.metric.name} of {best}; bring samples that differ"
+        )
     facts = {
         "metric": task.metric.name,
         "rises": task.rises,
-        "chance": task.metric.chance(targets, classes),
-        "best": 1.0 if task.rises else 0.0,
+        "chance": chance,
+        "best": best,
         "dense_cost": asdict(model.dense),
         "device_limits": blueprint.device.budget.limits,
         "budgets": [asdict(budget) for budget in made],
         "data_digest": blueprint.data.digest,
+        "dense_key": blueprint.dense_key(),
         "tags": _tags(blueprint),
     }
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
@@ -83,6 +90,16 @@ def _try_out(blueprint: Blueprint, budget: Budget) -> None:
             TrainState.begin(start.graph, start.tensors, job)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"task.optimizer: {error}") from error
+    _judge(blueprint)
+
+
+def _judge(blueprint: Blueprint) -> None:
+    """Compare two outputs with what they should be: the network must fit the task."""
+    data, start = blueprint.data, blueprint.start
+    task = blueprint.task().fitted(data.train.targets, len(data.classes))
+    clean = data.normalise(data.train.inputs[:2])
+    outputs = first(Network(start.graph, start.tensors).eval()(clean))
+    task.loss(outputs, task.aim(clean, data.train.targets[:2]))
 
 
 def _directions(objectives: list[str], rises: bool) -> dict[str, str]:

@@ -5,7 +5,7 @@ A data set of your own is any function that returns `assemble(...)` of three `Sp
 
 from pruning.data.arrays import npz
 from pruning.data.augment import Augment, batches
-from pruning.data.bundled import digits, synthetic
+from pruning.data.bundled import digits, digits_angle, digits_anomaly, synthetic
 from pruning.data.cifar import cifar10
 from pruning.data.dataset import Dataset, Split, assemble, hold_out
 from pruning.data.idx_files import idx
@@ -19,6 +19,8 @@ __all__ = [
     "batches",
     "cifar10",
     "digits",
+    "digits_angle",
+    "digits_anomaly",
     "hold_out",
     "idx",
     "npz",

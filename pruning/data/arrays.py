@@ -20,6 +20,7 @@ LAYOUTS: Final[Mapping[str, tuple[int | None, ...]]] = {
     "NLC": (0, 2, 1),
     "NCL": (0, 1, 2),
     "NL": (0, None, 1),
+    "NC": (0, 1),
 }
 
 
@@ -34,9 +35,9 @@ def npz(
     """Read x_train, y_train, x_test, y_test and, if there, x_val and y_val.
 
     Inputs are uint8 or floats in the given layout (N samples, C channels, H height, W width,
-    L length); targets are integers from 0, shaped [N] or [N, 1]. Without x_val,
-    `validation_share` of the training samples is set aside. Classes are named by their
-    numbers, unless named here.
+    L length). Targets are integers from 0, shaped [N] or [N, 1], or for a regression floats,
+    shaped [N] or [N, K]. Without x_val, `validation_share` of the training samples is set
+    aside. Classes (or the K numbers) are named 0, 1, ..., unless named here.
 
     Raises:
         DataError: the archive is missing, damaged or incomplete, or its arrays do not fit.
@@ -88,14 +89,21 @@ def _inputs(what: str, array: Array, layout: str) -> Tensor:
 
 def _targets(what: str, array: Array) -> Tensor:
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if flat.ndim in (1, 2) and np.issubdtype(flat.dtype, np.floating):
+        return torch.from_numpy(flat.astype(np.float32))
     if flat.ndim != 1 or not np.issubdtype(flat.dtype, np.integer):
         raise DataError(
             f"{what} holds {array.dtype} of shape {list(array.shape)}; expected one integer a "
-            "sample. Store class numbers from 0, not one-hot rows or names."
+            "sample, or floats. Store class numbers from 0, not one-hot rows or names."
         )
     return torch.from_numpy(flat.astype(np.int64))
 
 
 def _numbered(splits: Iterable[Split]) -> list[str]:
-    highest = max(int(split.targets.max()) for split in splits if len(split))
-    return [str(number) for number in range(highest + 1)]
+    """Names for as many classes, or numbers a sample, as there are."""
+    targets = [split.targets for split in splits if len(split)]
+    if targets[0].is_floating_point():
+        count = 1 if targets[0].ndim == 1 else targets[0].shape[1]
+    else:
+        count = max(int(each.max()) for each in targets) + 1
+    return [str(number) for number in range(count)]

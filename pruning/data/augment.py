@@ -17,7 +17,8 @@ from pruning.errors import DataError
 class Augment:
     """Changes every sample of a batch in its own random way; by default none.
 
-    Called with a batch [N, C, H, W] or [N, C, L], it returns one of the same shape and type.
+    Called with a batch [N, C, H, W], [N, C, L] or [N, C], it returns one of the same shape
+    and type.
     Free space is filled with zeros: the mean after `Dataset.normalise`, black before it.
 
     Attributes:
@@ -55,10 +56,12 @@ class Augment:
         return batch
 
     def _check(self, batch: Tensor) -> None:
-        if batch.ndim not in (3, 4) or (batch.ndim == 3 and (self.flip or self.cutout)):
+        images = bool(self.flip or self.cutout)
+        least = 4 if images else 3 if self.shift else 2
+        if not least <= batch.ndim <= 4:
             raise DataError(
                 f"cannot apply {self} to a batch of shape {list(batch.shape)}: flip and cutout "
-                "need [N, C, H, W], shift and noise that or [N, C, L]. Switch them off."
+                "need [N, C, H, W], shift that or [N, C, L], noise any. Switch them off."
             )
         if self.noise and not batch.is_floating_point():
             raise DataError(

@@ -26,7 +26,8 @@ class Split:
 
     Attributes:
         inputs: [N, C, *spatial], uint8 or float32, in the raw units of the source.
-        targets: [N] int64, the index of each sample's class.
+        targets: [N] int64, the index of each sample's class; or float32, [N] or [N, K], the
+            numbers that a regression is to find.
     """
 
     inputs: Tensor
@@ -54,7 +55,7 @@ class Dataset:
         train: For gradients and batch statistics.
         validation: For every decision of a search.
         test: Read once, for a finished network.
-        classes: Names; their positions are the targets.
+        classes: Names, of the classes whose positions are the targets, or of the K numbers.
         mean: Per channel over the training inputs, in raw units.
         std: Per channel over the training inputs, in raw units; 1 for a constant channel.
         digest: SHA-256 in hex over the name and the bytes of all three splits, so it tells
@@ -90,16 +91,18 @@ def assemble(
 
     Raises:
         DataError: a split is empty, its tensors have the wrong type or shape, a value is not
-            finite, or a target names no class.
+            finite, or the targets do not fit the names.
     """
     splits = {"train": train, "validation": validation, "test": test}
     for part, split in splits.items():
         _check(f"{part} split of {name}", split, len(classes))
         _require(
             split.inputs.shape[1:] == train.inputs.shape[1:]
-            and split.inputs.dtype == train.inputs.dtype,
-            f"the {part} split of {name} holds {_described(split.inputs)}, but the train split "
-            f"{_described(train.inputs)}. Prepare all splits in the same way.",
+            and split.inputs.dtype == train.inputs.dtype
+            and split.targets.dtype == train.targets.dtype,
+            f"the {part} split of {name} holds {_described(split.inputs)} with targets of "
+            f"{split.targets.dtype}, but the train split {_described(train.inputs)} with "
+            f"{train.targets.dtype}. Prepare all splits in the same way.",
         )
     mean, std = _moments(train.inputs)
     digest = _digest(name, splits.values())
@@ -149,25 +152,46 @@ def permutation(count: int) -> Tensor:
 def _check(what: str, split: Split, classes: int) -> None:
     inputs, targets = split.inputs, split.targets
     _require(
-        inputs.ndim >= 3 and inputs.dtype in (torch.uint8, torch.float32),
+        inputs.ndim >= 2 and inputs.dtype in (torch.uint8, torch.float32),
         f"inputs of the {what} are {_described(inputs)}; expected uint8 or float32 shaped "
-        "[samples, channels, height, width] or [samples, channels, length]. Convert them.",
+        "[samples, channels, height, width], [samples, channels, length] or [samples, "
+        "features]. Convert them.",
     )
     _require(
-        targets.dtype == torch.int64 and targets.shape == inputs.shape[:1],
+        targets.dtype in (torch.int64, torch.float32)
+        and targets.shape[:1] == inputs.shape[:1]
+        and targets.ndim <= (2 if targets.is_floating_point() else 1),
         f"targets of the {what} are {_described(targets)}; expected int64 of shape "
-        f"[{inputs.shape[0]}], one for each input.",
+        f"[{inputs.shape[0]}], one for each input, or float32 of that shape or with an axis "
+        "more.",
     )
     _require(inputs.numel() > 0, f"the {what} is empty. Give it at least one sample.")
     _require(
         bool(inputs.dtype == torch.uint8 or inputs.isfinite().all()),
         f"inputs of the {what} hold values that are not finite. Remove or replace them.",
     )
+    (_check_numbers if targets.is_floating_point() else _check_classes)(what, targets, classes)
+
+
+def _check_classes(what: str, targets: Tensor, classes: int) -> None:
     low, high = int(targets.min()), int(targets.max())
     _require(
         low >= 0 and high < classes,
         f"targets of the {what} run from {low} to {high}; with {classes} classes they must "
         f"lie in 0 to {classes - 1}. Name every class, or renumber the targets.",
+    )
+
+
+def _check_numbers(what: str, targets: Tensor, names: int) -> None:
+    values = 1 if targets.ndim == 1 else targets.shape[1]
+    _require(
+        values == names,
+        f"targets of the {what} are {values} numbers a sample, but {names} are named. Name "
+        "each of them.",
+    )
+    _require(
+        bool(targets.isfinite().all()),
+        f"targets of the {what} hold values that are not finite. Remove those samples.",
     )
 
 

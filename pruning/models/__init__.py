@@ -1,15 +1,18 @@
-"""The zoo: small classifiers as plain torch modules, and starting weights for them.
+"""The zoo: small networks as plain torch modules, and starting weights for them.
 
 A factory draws the weights from torch's global generator: seed it first.
 """
 
+from pruning.models.autoencoder import conv_autoencoder, dense_autoencoder
 from pruning.models.ds_cnn import ds_cnn
 from pruning.models.mobilenet import mobilenet_v1, mobilenet_v2
 from pruning.models.resnet import resnet8, resnet20
 from pruning.models.vgg import vgg16
-from pruning.models.weights import load_weights
+from pruning.models.weights import load_weights, weights_digest
 
 __all__ = [
+    "conv_autoencoder",
+    "dense_autoencoder",
     "ds_cnn",
     "load_weights",
     "mobilenet_v1",
@@ -17,4 +20,5 @@ __all__ = [
     "resnet8",
     "resnet20",
     "vgg16",
+    "weights_digest",
 ]

@@ -1,10 +1,10 @@
 """Starting weights from a file, checked before a single one is copied."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -15,78 +15,82 @@ Model = TypeVar("Model", bound=nn.Module)
 Shape = tuple[int, ...]
 
 _SHOWN = 5
+_PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
-def load_weights(model: Model, path: str | Path) -> Model:
-    """Copy the tensors of a file into `model` and return it.
+def load_weights(model: Model, path: str | Path, fresh: Sequence[str] = ()) -> Model:
+    """Copy the tensors of a safetensors file into `model` and return it.
 
-    A file named `*.safetensors` is read as such, any other as a torch file of plain tensors
-    (a state dict, or a mapping that holds one under "state_dict"); nothing stored in it is
-    ever executed. Values are cast to the model's types. The model is untouched unless all
-    tensors fit; the batch counters of batch norm may be absent.
+    The names are those of the module's state dict; the batch counters of batch norm may be
+    absent. `fresh` names layers that keep the weights they have, whatever the file says of
+    them (a prefix names all layers below it): a head for other classes, say. Values are cast
+    to the model's types. The model is untouched unless all tensors fit.
 
     Raises:
-        WeightsError: the file is missing, unreadable, or does not fit the model.
+        WeightsError: the file is missing, of another format, damaged, or does not fit the
+            model; or there is no layer of a name in `fresh`.
     """
     path = Path(path)
-    stored = _read(path)
     own = model.state_dict()
+    for layer in fresh:
+        if not any(_below(name, [layer]) for name in own):
+            raise WeightsError(
+                f"fresh: no layer is named {layer!r}; layers with weights: "
+                f"{', '.join(dict.fromkeys(name.rpartition('.')[0] for name in own))}"
+            )
+    wanted = {name: tensor for name, tensor in own.items() if not _below(name, fresh)}
+    stored = {n: tensor for n, tensor in _read(path).items() if not _below(n, fresh)}
     _require_fit(
         path,
-        {name: tuple(tensor.shape) for name, tensor in own.items()},
+        {name: tuple(tensor.shape) for name, tensor in wanted.items()},
         {name: tuple(tensor.shape) for name, tensor in stored.items()},
     )
     model.load_state_dict({**own, **stored})
     return model
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def weights_digest(path: str | Path) -> str:
+    """SHA-256 of a weights file, in hex.
+
+    Raises:
+        WeightsError: there is no such file.
+    """
+    return hashlib.sha256(_existing(Path(path)).read_bytes()).hexdigest()
+
+
+def _below(name: str, layers: Sequence[str]) -> bool:
+    return any(name.startswith(f"{layer}.") for layer in layers)
+
+
+def _existing(path: Path) -> Path:
     if not path.is_file():
         raise WeightsError(
             f"no weights at {path}: there is no such file. Give the path of a .safetensors "
-            "file or of a torch state dict, or leave the weights out to start from random."
+            "file, or leave the weights out to start from random."
         )
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    return path
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file. Formats that can hold code are not opened at all."""
+    _existing(path)
+    if path.suffix.lower() in _PICKLED:
+        raise WeightsError(
+            f"{path} is a {path.suffix} file, which can run code when it is read. Where you "
+            "trust it, convert it: safetensors.torch.save_file(torch.load(FILE, "
+            "weights_only=True), 'weights.safetensors')."
+        )
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{path} is not a readable safetensors file ({error}). Write it again, or give "
-            "a torch file another suffix."
+            f"{path} is not a readable safetensors file ({error}). Write it again with "
+            "safetensors.torch.save_file(model.state_dict(), ...)."
         ) from error
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        stored: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything, even struct.error
-        raise WeightsError(
-            f"{path} cannot be read as plain tensors: it is damaged, or it holds Python "
-            "objects, which are never loaded. Save model.state_dict() instead of the model."
-        ) from error
-    if isinstance(stored, Mapping) and isinstance(stored.get("state_dict"), Mapping):
-        stored = stored["state_dict"]
-    return _tensors(path, stored)
-
-
-def _tensors(path: Path, stored: object) -> dict[str, Tensor]:
-    if not isinstance(stored, Mapping):
-        raise WeightsError(
-            f"{path} holds a {type(stored).__name__}, not a mapping of names to tensors. "
-            "Save model.state_dict()."
-        )
-    other = [str(name) for name, value in stored.items() if not isinstance(value, Tensor)]
-    if other:
-        raise WeightsError(
-            f"{path} holds {_listed(other)} beside tensors. Save model.state_dict() alone."
-        )
-    return {str(name): value for name, value in stored.items()}
 
 
 def _require_fit(path: Path, own: Mapping[str, Shape], stored: Mapping[str, Shape]) -> None:
+    """Name every tensor of the wrong shape, and the first ones that are unknown or missing."""
     unknown = [name for name in stored if name not in own]
     missing = [
         name for name in own if name not in stored and not name.endswith("num_batches_tracked")
@@ -97,18 +101,19 @@ def _require_fit(path: Path, own: Mapping[str, Shape], stored: Mapping[str, Shap
         if name in stored and own[name] != stored[name]
     ]
     problems = [
-        f"{len(names)} {what}: {_listed(names)}"
-        for what, names in (
-            ("unknown", unknown),
-            ("missing", missing),
-            ("of the wrong shape", wrong),
+        f"{len(names)} {what}: {said}"
+        for what, names, said in (
+            ("unknown", unknown, _listed(unknown)),
+            ("missing", missing, _listed(missing)),
+            ("of the wrong shape", wrong, ", ".join(wrong)),
         )
         if names
     ]
     if problems:
         raise WeightsError(
             f"{path} does not fit the network ({len(own)} tensors): {'; '.join(problems)}. "
-            "Use the model, widths and classes that these weights were trained with."
+            "Use the model and widths that these weights were trained with; layers that are to "
+            "start anew, such as a head for other classes, are named in fresh=[LAYER]."
         )
 
 

@@ -1,5 +1,7 @@
 """Data sets in memory: what is checked, the held-out samples, the digest; the bundled sets."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -81,11 +83,21 @@ def test_digest_sees_values_not_memory_layout():
     [
         ({"test": Split(torch.zeros(0, 2, 4, 5).byte(), torch.zeros(0).long())}, "is empty"),
         (
-            {"train": Split(torch.zeros(4, 9).byte(), torch.zeros(4).long())},
+            {"train": Split(torch.zeros(4).byte(), torch.zeros(4).long())},
             "expected uint8 or",
         ),
         ({"train": Split(torch.zeros(4, 2, 4, 5).double(), torch.zeros(4).long())}, "float64"),
-        ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4))}, "expected int64"),
+        ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4))}, "3 are named"),
+        (
+            {"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4, 3))},
+            "targets of torch.float32, but",
+        ),
+        (
+            {"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.full((4, 3), torch.nan))},
+            "targets of the test split of made hold values that are not finite",
+        ),
+        ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4, 3, 1))}, "expected int"),
+        ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4).int())}, "expected int"),
         ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(3).long())}, r"\[4\], one"),
         ({"test": Split(torch.zeros(4, 2, 5, 4).byte(), torch.zeros(4).long())}, "same way"),
         ({"test": Split(torch.zeros(4, 2, 4, 5), torch.zeros(4).long())}, "same way"),
@@ -157,3 +169,57 @@ def test_synthetic_is_separable_and_repeats():
     again = data.synthetic(classes=3, shape=(2, 6), train=60, validation=30, test=30)
     other = data.synthetic(classes=3, shape=(2, 6), train=60, validation=30, test=30, seed=1)
     assert made.digest == again.digest != other.digest
+
+
+def test_vectors_with_several_numbers_as_targets():
+    generator = torch.Generator().manual_seed(0)
+    parts = [
+        Split(torch.randn(n, 5, generator=generator) * 3 + 1, torch.rand(n, 2))
+        for n in (40, 9, 9)
+    ]
+    made = data.assemble("vectors", *parts, classes=["height", "width"])
+    assert made.input_shape == (5,)
+    batch = made.normalise(made.train.inputs)
+    assert torch.allclose(batch.mean(0), torch.zeros(5), atol=1e-5)
+    assert torch.allclose(batch.std(0, correction=0), torch.ones(5), atol=1e-5)
+
+
+def test_turned_digits_show_the_angle_they_name():
+    made = data.digits_angle(degrees=90, copies=2)
+    plain = data.digits()
+    assert (len(made.train), len(made.validation)) == (2 * 1079, 359)
+    assert made.classes == ("angle_rad",)
+    angles = made.validation.targets
+    assert 1.4 < angles.abs().max() <= math.pi / 2
+    least = angles.abs().argmin()  # almost unturned: as it was, times 15.9
+    ours, source = made.validation.inputs[least].float(), plain.validation.inputs[least].float()
+    assert (ours / 15.9 - source).abs().max() < 1.0
+    most = angles.argmax()  # almost a quarter turn clockwise
+    quarter = plain.validation.inputs[most].float().rot90(-1, (1, 2))
+    assert (made.validation.inputs[most].float() / 15.9 - quarter).abs().mean() < 1.5
+    assert made.digest == data.digits_angle(degrees=90, copies=2).digest
+    assert torch.equal(made.test.targets, data.digits_angle(degrees=90, copies=1).test.targets)
+
+
+def test_anomalies_are_in_validation_and_test_only():
+    made, plain = data.digits_anomaly(normal=(0, 6)), data.digits()
+    assert not made.train.targets.any()
+    for split in (made.validation, made.test):
+        assert 0.5 < split.targets.float().mean() < 1
+    counts = [len(split) for split in (made.train, made.validation, made.test)]
+    assert sum(counts) == 1797
+    every = set().union(*(rows(s) for s in (made.train, made.validation, made.test)))
+    assert every == set().union(*(rows(s) for s in (plain.train, plain.validation, plain.test)))
+    assert made.digest != data.digits_anomaly(normal=(0, 5)).digest
+
+
+@pytest.mark.parametrize("normal", [(), tuple(range(10)), (0, 10)])
+def test_impossible_normals_are_refused(normal):
+    with pytest.raises(DataError, match="name some of the digits"):
+        data.digits_anomaly(normal=normal)
+
+
+@pytest.mark.parametrize("options", [{"degrees": 0}, {"degrees": 181}, {"copies": 0}])
+def test_impossible_turns_are_refused(options):
+    with pytest.raises(DataError, match="degrees="):
+        data.digits_angle(**options)

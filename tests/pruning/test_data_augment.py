@@ -123,6 +123,11 @@ def test_noise_has_the_asked_deviation():
     assert out.std().item() == pytest.approx(0.5, rel=0.03)
 
 
+def test_noise_on_feature_vectors():
+    out = data.Augment(noise=0.5)(torch.zeros(400, 20), torch.Generator().manual_seed(0))
+    assert out.std().item() == pytest.approx(0.5, rel=0.03)
+
+
 def test_no_change_by_default_and_no_random_number_used():
     generator = torch.Generator().manual_seed(0)
     batch, state = torch.rand(3, 1, 4, 4), generator.get_state()
@@ -137,6 +142,7 @@ def test_no_change_by_default_and_no_random_number_used():
         (data.Augment(cutout=2), torch.zeros(2, 1, 8)),
         (data.Augment(noise=0.1), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)),
         (data.Augment(shift=1), torch.zeros(2, 8)),
+        (data.Augment(cutout=1), torch.zeros(2, 8)),
     ],
 )
 def test_changes_that_make_no_sense_are_refused(augment, batch):

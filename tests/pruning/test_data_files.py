@@ -148,6 +148,7 @@ def test_npz_without_validation_sets_some_aside(tmp_path: Path):
         ("NLC", (5, 9, 2), (2, 9)),
         ("NCL", (5, 2, 9), (2, 9)),
         ("NL", (5, 9), (1, 9)),
+        ("NC", (5, 9), (9,)),
     ],
 )
 def test_npz_layouts(tmp_path: Path, layout, stored, expected):
@@ -169,6 +170,16 @@ def test_npz_layouts(tmp_path: Path, layout, stored, expected):
     assert ours.item() == source
 
 
+@pytest.mark.parametrize(("width", "names"), [((), "0"), ((1,), "0"), ((3,), "012")])
+def test_npz_with_numbers_as_targets(tmp_path: Path, width, names):
+    numbers = {n: np.random.default_rng(0).random((n, *width)) for n in (5, 20)}
+    targets = {"y_train": numbers[20], "y_val": numbers[5], "y_test": numbers[5]}
+    made = data.npz(write_npz(tmp_path, **targets))
+    assert made.classes == tuple(names)
+    assert made.train.targets.dtype == torch.float32
+    assert made.train.targets.flatten().numpy() == pytest.approx(numbers[20].flatten())
+
+
 @pytest.mark.parametrize(
     ("replaced", "message"),
     [
@@ -176,7 +187,8 @@ def test_npz_layouts(tmp_path: Path, layout, stored, expected):
         ({"y_val": None}, "holds x_val but not y_val"),
         ({"x_train": np.zeros((20, 4, 6))}, 'layout "NHWC" means 4 axes'),
         ({"x_train": np.zeros((20, 4, 6, 3), np.int32)}, "holds int32"),
-        ({"y_train": np.eye(20)}, r"float64 of shape \[20, 20\]; expected one integer"),
+        ({"y_train": np.eye(20)}, "with targets of torch.int64, but the train split"),
+        ({"y_train": np.eye(20)[None].repeat(20, 0)}, r"\[20, 20, 20\]; expected one integer"),
         ({"y_train": np.array([{}] * 20)}, "never loaded"),
     ],
 )

@@ -1,6 +1,7 @@
 """The zoo: golden sizes and work, other input sizes, starting weights."""
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pruning import models
+from pruning.cost import CostModel
 from pruning.errors import PruningError, WeightsError
+from pruning.network import Network
+from pruning.trace import trace
 
 
 @dataclass(frozen=True)
@@ -199,18 +203,15 @@ def small(classes: int = 10) -> nn.Module:
     return models.resnet8(classes=classes, in_channels=1, filters=8)
 
 
-@pytest.mark.parametrize("wrap", ["safetensors", "torch", "nested"])
-def test_weights_come_back(tmp_path: Path, wrap):
+def test_weights_come_back(tmp_path: Path):
     source = small().state_dict()
-    if wrap == "safetensors":
-        save_file(source, path := tmp_path / "w.safetensors")
-    else:
-        torch.save(
-            {"state_dict": source} if wrap == "nested" else source, path := tmp_path / "w.pt"
-        )
+    save_file(source, path := tmp_path / "w.safetensors")
     model = small()
     assert models.load_weights(model, path) is model
     assert all(torch.equal(source[name], tensor) for name, tensor in model.state_dict().items())
+    digest = models.weights_digest(path)
+    save_file({**source, "x": torch.zeros(1)}, path)
+    assert models.weights_digest(path) != digest
 
 
 def test_batch_counters_may_be_absent(tmp_path: Path):
@@ -234,6 +235,38 @@ def test_misfitting_weights_are_named_and_change_nothing(tmp_path: Path):
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_every_wrong_shape_is_named(tmp_path: Path):
+    narrow = models.resnet8(classes=10, in_channels=1, filters=4)
+    save_file(narrow.state_dict(), path := tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        models.load_weights(small(), path)
+    ours, theirs = small().state_dict(), narrow.state_dict()
+    for name, tensor in theirs.items():
+        differs = tensor.shape != ours[name].shape
+        assert differs == (f"{name} {list(tensor.shape)} instead of" in str(caught.value))
+
+
+def test_a_head_for_other_classes_starts_anew_when_asked(tmp_path: Path):
+    save_file(source := small(classes=3).state_dict(), path := tmp_path / "w.safetensors")
+    model = small()
+    head = {n: t.clone() for n, t in model.classifier.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"2 of the wrong shape.*fresh=\[LAYER\]"):
+        models.load_weights(model, path)
+    models.load_weights(model, path, fresh=["classifier"])
+    assert all(torch.equal(head[n], t) for n, t in model.classifier.state_dict().items())
+    rest = {n: t for n, t in model.state_dict().items() if not n.startswith("classifier.")}
+    assert rest
+    assert all(torch.equal(source[name], tensor) for name, tensor in rest.items())
+
+
+def test_fresh_layers_may_be_absent_and_must_exist(tmp_path: Path):
+    body = {n: t for n, t in small().state_dict().items() if not n.startswith("classifier.")}
+    save_file(body, path := tmp_path / "w.safetensors")
+    models.load_weights(small(), path, fresh=["classifier"])
+    with pytest.raises(WeightsError, match=r"no layer is named 'class'; layers.*classifier"):
+        models.load_weights(small(), path, fresh=["class"])
+
+
 def test_a_long_list_is_cut(tmp_path: Path):
     save_file({"x": torch.zeros(1)}, path := tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=r"and \d+ more"):
@@ -247,19 +280,59 @@ class Planted:
         return (pytest.fail, ("stored code ran",))
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt", ".PT"])
+def test_formats_that_can_run_code_are_not_opened(tmp_path: Path, suffix):
+    torch.save(Planted(), path := tmp_path / f"w{suffix}")
+    with pytest.raises(WeightsError, match=r"can run code.*safetensors\.torch\.save_file"):
+        models.load_weights(small(), path)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
         ("none.safetensors", lambda _: None, "no such file"),
+        ("none.pt", lambda _: None, "no such file"),
         ("w.safetensors", lambda path: path.write_bytes(b"junk"), "not a readable safetensors"),
-        ("w.pt", lambda path: path.write_bytes(b"junk"), "cannot be read as plain tensors"),
-        ("w.pt", lambda path: path.write_bytes(b""), "cannot be read as plain tensors"),
-        ("w.pt", lambda path: torch.save(Planted(), path), "cannot be read as plain tensors"),
-        ("w.pt", lambda path: torch.save([1], path), "holds a list"),
-        ("w.pt", lambda path: torch.save({"epoch": 3}, path), "holds epoch beside tensors"),
+        ("w.safetensors", lambda path: torch.save(Planted(), path), "not a readable safetens"),
+        ("w", lambda path: torch.save(Planted(), path), "not a readable safetensors"),
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, name, write, message):
     write(tmp_path / name)
     with pytest.raises(WeightsError, match=message):
         models.load_weights(small(), tmp_path / name)
+
+
+# --- autoencoders
+
+
+def test_the_dense_autoencoder_is_that_of_mlperf_tiny():
+    """269,992 numbers, of which 8 x 128 + 8 means and variances; 264,192 are weights."""
+    model = models.dense_autoencoder()
+    stored = [t for n, t in model.state_dict().items() if not n.endswith("tracked")]
+    assert sum(tensor.numel() for tensor in stored) == 269_992
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    sizes = [layers[0].in_features, *(layer.out_features for layer in layers)]
+    assert sizes == [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640]
+    assert sum(layer.weight.numel() for layer in layers) == 264_192
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (models.dense_autoencoder, (640,)),
+        (models.dense_autoencoder, (1, 8, 8)),
+        (models.conv_autoencoder, (1, 8, 8)),
+        (models.conv_autoencoder, (3, 9, 5)),
+    ],
+)
+def test_autoencoders_are_traced_and_pruned(make, shape, device):
+    torch.manual_seed(0)
+    model = make(shape=shape).eval()
+    batch = torch.randn(3, *shape)
+    graph = trace(model, batch[0])
+    outputs = Network(graph, model.state_dict()).eval()(batch)
+    assert outputs.shape == (3, math.prod(shape))
+    assert torch.allclose(outputs, model(batch), atol=1e-5)
+    assert [group.prunable for group in graph.channels.groups].count(True) >= 3
+    assert CostModel(graph, device).dense.sram_bytes >= math.prod(shape)

@@ -8,7 +8,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    r2_score,
+    recall_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 from torch import nn
 
 from pruning import data, models, tasks
@@ -53,6 +61,141 @@ def test_chance_is_the_score_of_the_best_constant_answer(name, targets):
     true = torch.tensor(targets)
     constant = [metric(logits([c] * len(targets)), true) for c in sorted(set(targets))]
     assert metric.chance(true, 5) == pytest.approx(max(constant))
+
+
+# --- regression
+
+REGRESSION = {
+    "rmse": (tasks.RootMeanSquare(), root_mean_squared_error),
+    "mae": (tasks.MeanAbsolute(), mean_absolute_error),
+    "r2": (tasks.Determination(), r2_score),
+}
+numbers = st.floats(-100, 100, width=32)
+tables = st.integers(1, 3).flatmap(
+    lambda width: st.lists(
+        st.tuples(*[st.tuples(numbers, numbers)] * width), min_size=2, max_size=20
+    )
+)
+
+
+@pytest.mark.parametrize("name", REGRESSION)
+@given(table=tables)
+def test_regression_scores_agree_with_scikit_learn(name, table):
+    metric, reference = REGRESSION[name]
+    both = torch.tensor(table)  # [N, values, 2]
+    ours, theirs = both[..., 0], both[..., 1]
+    theirs[0, :] = theirs[1, :] + 1  # so that every value varies
+    wanted = reference(theirs.double(), ours.double())
+    if name == "rmse":  # scikit-learn takes the mean of the values' roots
+        wanted = (ours.double() - theirs.double()).square().mean().sqrt().item()
+    assert metric(ours, theirs) == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+    assert (metric.name, metric.direction == "maximize") == (name, name == "r2")
+    if theirs.shape[1] == 1:
+        assert metric(ours, theirs[:, 0]) == metric(ours, theirs)
+
+
+@pytest.mark.parametrize("name", REGRESSION)
+@given(values=st.lists(numbers, min_size=2, max_size=20))
+def test_no_constant_answer_beats_chance(name, values):
+    metric, _ = REGRESSION[name]
+    targets = torch.tensor([*values, max(values) + 1])
+    chance = metric.chance(targets, 1)
+    sign = 1 if metric.direction == "maximize" else -1
+    scores = [
+        metric(torch.full((len(targets), 1), answer), targets)
+        for answer in (*targets.tolist(), targets.mean().item())
+    ]
+    assert sign * chance >= max(sign * score for score in scores) - 1e-3
+    assert name != "r2" or chance == pytest.approx(0, abs=1e-9)
+
+
+def test_regression_losses_by_hand():
+    outputs, targets = torch.tensor([[1.0], [4.0]]), torch.tensor([0.0, 1.0])
+    assert tasks.Squared()(outputs, targets).item() == (1 + 9) / 2
+    assert tasks.Absolute()(outputs, targets).item() == (1 + 3) / 2
+    assert tasks.Huber(delta=2.0)(outputs, targets).item() == (0.5 + 2 * (3 - 1)) / 2
+    assert tasks.Squared()(outputs.bfloat16(), targets).dtype == torch.float32
+    with pytest.raises(PruningError, match="delta is 0"):
+        tasks.Huber(delta=0)
+
+
+def test_nothing_is_broadcast_in_silence():
+    """[N, 1] against [N] would give a table of all differences."""
+    with pytest.raises(PruningError, match="gives 2 values a sample, but 1 are wanted"):
+        tasks.Squared()(torch.zeros(3, 2), torch.zeros(3))
+
+
+OUTPUTS = torch.zeros(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("judge", "arguments", "cure"),
+    [
+        (tasks.CrossEntropy(), (OUTPUTS, torch.zeros(2)), "task=regression"),
+        (tasks.Accuracy().chance, (torch.zeros(2), 2), "task=regression"),
+        (tasks.RocAuc(), (OUTPUTS, torch.zeros(2)), "task=regression"),
+        (tasks.Squared(), (OUTPUTS, torch.zeros(2).long()), "task=classification"),
+        (tasks.RootMeanSquare().chance, (torch.zeros(2).long(), 2), "task=classification"),
+    ],
+)
+def test_targets_of_another_kind_are_refused(judge, arguments, cure):
+    with pytest.raises(PruningError, match=cure):
+        judge(*arguments)
+
+
+# --- reconstruction
+
+labelled = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), min_size=2, max_size=30)
+
+
+@given(pairs=labelled.filter(lambda pairs: {label for _, label in pairs} == {0, 1}))
+def test_roc_auc_agrees_with_scikit_learn_ties_and_all(pairs):
+    errors, labels = map(torch.tensor, zip(*pairs, strict=True))
+    score = tasks.RocAuc()(errors.float() / 7, labels)
+    assert score == pytest.approx(roc_auc_score(labels, errors))
+    assert tasks.RocAuc().chance(labels, 2) == 0.5
+
+
+def test_roc_auc_needs_both_kinds():
+    with pytest.raises(PruningError, match=r"there are \[1\]"):
+        tasks.RocAuc()(torch.zeros(2), torch.ones(2).long())
+    with pytest.raises(PruningError, match="no errors, one a sample"):
+        tasks.RocAuc()(torch.zeros(2, 3), torch.tensor([0, 1]))
+
+
+def test_the_mean_error_is_that_of_normal_samples():
+    errors = torch.tensor([1.0, 5.0, 2.0])
+    assert tasks.MeanError()(errors, torch.tensor([0, 1, 0])) == 1.5
+    with pytest.raises(PruningError, match="no sample of target 0"):
+        tasks.MeanError()(errors, torch.ones(3).long())
+
+
+def test_the_error_of_the_mean_input_is_one():
+    made = data.digits_anomaly()
+    clean = made.normalise(made.train.inputs)
+    errors = tasks.Task(goal="inputs").answers(torch.zeros(len(clean), 64), clean)
+    score = tasks.MeanError()(errors, made.train.targets)
+    assert score == pytest.approx(tasks.MeanError().chance(made.train.targets, 2), abs=1e-5)
+
+
+def test_what_a_task_compares():
+    inputs, targets = torch.randn(3, 1, 2, 2), torch.tensor([0, 0, 1])
+    outputs = inputs.flatten(1) + torch.tensor([[0.0], [1.0], [2.0]])
+    back = tasks.Task(loss=tasks.Squared(), metric=tasks.RocAuc(), goal="inputs")
+    assert back.aim(inputs, targets) is inputs
+    assert back.answers(outputs, inputs).tolist() == pytest.approx([0, 1, 4])
+    plain = tasks.Task()
+    assert plain.aim(inputs, targets) is targets
+    assert plain.answers(outputs, inputs) is outputs
+    with pytest.raises(PruningError, match="gives 3 values a sample, but 4 are wanted"):
+        back.answers(torch.zeros(3, 3), inputs)
+
+
+def test_anomalies_in_training_are_refused():
+    task = tasks.Task(metric=tasks.RocAuc(), goal="inputs")
+    assert task.fitted(torch.zeros(4).long(), 2) == task
+    with pytest.raises(PruningError, match="2 of the 4 training samples are anomalous"):
+        task.fitted(torch.tensor([0, 1, 1, 0]), 2)
 
 
 def test_scores_by_hand():
@@ -191,6 +334,7 @@ def test_any_part_can_be_replaced():
     [
         ({"batch_size": 1}, "batch_size is 1"),
         ({"metric": Perplexity(direction="down")}, 'direction "down"'),
+        ({"goal": "outputs"}, 'goal is "outputs"'),
     ],
 )
 def test_impossible_tasks_are_refused(options, message):

@@ -1,0 +1,77 @@
+"""Where a study starts: pretrained weights, and what is compared of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pruning import models
+from pruning.errors import WeightsError
+from search import sweep
+from search.build import Blueprint
+from search.config import Spec, StorageConfig
+from search.dense import ensure_dense
+from search.errors import ConfigError, StudyError
+from search.home import open_home
+
+composed = Callable[..., Spec]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Those of the tiny network, for seven classes instead of four."""
+    torch.manual_seed(9)
+    state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
+    save_file(state, path := tmp_path / "w.safetensors")
+    return path
+
+
+def test_a_network_starts_from_weights_but_for_its_head(
+    compose_spec: composed, tiny: list[str], weights: Path
+) -> None:
+    given = Blueprint(compose_spec(*tiny, f"weights={weights}", "fresh=[classifier]")).start
+    plain = Blueprint(compose_spec(*tiny)).start
+    torch.manual_seed(9)
+    source = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
+    stem = "features.stem.conv.weight"
+    assert torch.equal(given.tensors[stem], source[stem])
+    assert not torch.equal(plain.tensors[stem], source[stem])
+    assert torch.equal(given.tensors["classifier.weight"], plain.tensors["classifier.weight"])
+    with pytest.raises(WeightsError, match=r"classifier.weight \[7, 16\] instead of \[4, 16\]"):
+        _ = Blueprint(compose_spec(*tiny, f"weights={weights}")).start
+
+
+def test_weights_and_what_is_fresh_are_part_of_the_dense_key(
+    compose_spec: composed, tiny: list[str], weights: Path
+) -> None:
+    from_file = [*tiny, f"weights={weights}"]
+    keys = [
+        Blueprint(compose_spec(*overrides)).dense_key()
+        for overrides in (tiny, from_file, [*from_file, "fresh=[classifier]"])
+    ]
+    assert len(set(keys)) == 3
+    copy = weights.with_name("copy.safetensors")
+    copy.write_bytes(weights.read_bytes())
+    assert Blueprint(compose_spec(*tiny, f"weights={copy}")).dense_key() == keys[1]
+
+
+def test_fresh_without_weights_is_refused(compose_spec: composed, tiny: list[str]) -> None:
+    with pytest.raises(ConfigError, match="without weights every layer starts anew"):
+        _ = Blueprint(compose_spec(*tiny, "fresh=[classifier]")).start
+
+
+def test_a_weights_file_that_changed_or_went_is_noticed(
+    compose_spec: composed, tiny: list[str], weights: Path, tmp_path: Path
+) -> None:
+    home = open_home(StorageConfig(folder=str(tmp_path / ".paring")))
+    spec = compose_spec(*tiny, f"weights={weights}", "fresh=[classifier]")
+    study = sweep.prepare(home, "started", spec, None)
+    state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
+    save_file(state, weights)
+    with pytest.raises(StudyError, match="the weights file has changed"):
+        ensure_dense(study, Blueprint(study.spec))
+    weights.unlink()
+    with pytest.raises(WeightsError, match="there is no such file"):
+        ensure_dense(study, Blueprint(study.spec))
