@@ -90,24 +90,32 @@ def explain(
     left, narrow = model.left(widths)
     worth = loss_model(gates, model, how).pull(best.widths) / best.widths
     cost = best.charges / best.widths
-    known = {group.name for group in groups}
     reports = [
         _report(group, start.widths.get(group.name, group.size), width, w, c)
         for group, width, w, c in zip(
             groups, widths, worth.tolist(), cost.tolist(), strict=True
         )
     ]
-    reports += [
-        GroupReport(name=name, before=before, after=0, reason=Reason.VANISHED)
-        for name, before in start.widths.items()
-        if name not in known
-    ]
     after = _bottlenecks(left, narrow)
     return Explanation(
         bottlenecks={name: (start.bottlenecks[name], after[name]) for name in LIMITS},
         prices=prices,
-        groups=tuple(reports),
+        groups=_with_vanished(start, reports),
     )
+
+
+def _with_vanished(start: Start, left: Sequence[GroupReport]) -> tuple[GroupReport, ...]:
+    """All groups of the start, in its order; one that was not there follows its neighbour."""
+    order = {name: place for place, name in enumerate(start.widths)}
+    place, placed = -1, []
+    for report in left:
+        place = order.pop(report.name, place)
+        placed.append((place, report))
+    for name, place in order.items():
+        before = start.widths[name]
+        gone = GroupReport(name=name, before=before, after=0, reason=Reason.VANISHED)
+        placed.append((place, gone))
+    return tuple(report for _, report in sorted(placed, key=lambda pair: pair[0]))
 
 
 def _report(group: Group, before: int, after: int, worth: float, cost: float) -> GroupReport:
