@@ -98,22 +98,31 @@ def explain(
     cost = best.charges / best.widths
     names = [start.owner.get(group.name, group.name) for group in groups]
     reports = [
-        _report(name, start.widths[name], group, width, w, c)
+        _report(name, start.widths.get(name, group.size), group, width, w, c)
         for name, group, width, w, c in zip(
             names, groups, widths, worth.tolist(), cost.tolist(), strict=True
         )
-    ]
-    reports += [
-        GroupReport(name=name, before=before, after=0, reason=Reason.VANISHED)
-        for name, before in start.widths.items()
-        if name not in names
     ]
     after = _bottlenecks(left, narrow)
     return Explanation(
         bottlenecks={name: (start.bottlenecks[name], after[name]) for name in LIMITS},
         prices=prices,
-        groups=tuple(reports),
+        groups=_with_vanished(start, reports),
     )
+
+
+def _with_vanished(start: Start, left: Sequence[GroupReport]) -> tuple[GroupReport, ...]:
+    """All groups of the start, in its order; one that was not there follows its neighbour."""
+    order = {name: place for place, name in enumerate(start.widths)}
+    place, placed = -1, []
+    for report in left:
+        place = order.pop(report.name, place)
+        placed.append((place, report))
+    for name, place in order.items():
+        before = start.widths[name]
+        gone = GroupReport(name=name, before=before, after=0, reason=Reason.VANISHED)
+        placed.append((place, gone))
+    return tuple(report for _, report in sorted(placed, key=lambda pair: pair[0]))
 
 
 def _report(

@@ -16,8 +16,10 @@ from search.errors import ConfigError, StudyError
 from search.files import write_whole
 from search.report import run_ids
 from search.study import Study
+from tracking.explanation import EXPLANATION, read_explanation
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import duration, front_object, size
+from tracking.why import PAGE, why_page
 
 MODEL = "model.safetensors"
 FORMATS = ("safetensors", "onnx")
@@ -61,6 +63,24 @@ def write_model(
     for name, data in files.items():
         write_whole(out / name, data)
     return tuple(out / name for name in files)
+
+
+def write_why(
+    study: Study, record: StudyRecord, slot: SlotRecord, out: Path
+) -> tuple[Path, ...]:
+    """Write the page that explains a slot's network into a folder.
+
+    Returns it; nothing for a slot that stored no explanation: only the differentiable method
+    has one.
+
+    Raises:
+        DamagedError: what is stored is no explanation. StoreError: it is damaged or missing.
+    """
+    if (digest := slot.files.get(EXPLANATION)) is None:
+        return ()
+    why = read_explanation(study.home.store.read(digest))
+    write_whole(out / PAGE, why_page(record, slot, why).encode())
+    return (out / PAGE,)
 
 
 def describe(

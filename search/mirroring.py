@@ -8,12 +8,15 @@ the next one, which continues from what MLflow holds.
 import logging
 import multiprocessing
 import signal
+from collections.abc import Iterator, Mapping
 from multiprocessing.synchronize import Event
+from typing import final
 
 from search.config import StorageConfig
 from search.errors import StoreError
 from search.home import open_home
 from search.report import run_ids, study_record
+from search.store import Store
 from search.study import Study, require_study
 from tracking.errors import BusyError, TrackingError
 from tracking.mirror import Mirror
@@ -22,9 +25,29 @@ log = logging.getLogger("paring.mirror")
 PAUSE_S = 3.0
 
 
+@final
+class _Readable(Mapping[str, bytes]):
+    """The store for a mirror: a damaged blob is as good as missing, and does not stop it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getitem__(self, digest: str) -> bytes:
+        try:
+            return self._store[digest]
+        except StoreError as error:
+            raise KeyError(digest) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+
 def mirror_once(study: Study, mirror: Mirror) -> None:
     """One pass: MLflow agrees with the study afterwards; run ids are kept with the study."""
-    runs = mirror.sync(study_record(study), study.home.store)
+    runs = mirror.sync(study_record(study), _Readable(study.home.store))
     if run_ids(study) != runs:
         study.set_note("runs", runs)
 

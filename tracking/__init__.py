@@ -5,6 +5,7 @@ from tracking.database import Content, check, prepare
 from tracking.errors import (
     AddressError,
     BusyError,
+    DamagedError,
     DatabaseError,
     ForeignError,
     GoneError,
@@ -14,6 +15,7 @@ from tracking.errors import (
     TrackingError,
     UnreachableError,
 )
+from tracking.explanation import Explanation, read_explanation
 from tracking.locks import lock
 from tracking.mirror import Mirror
 from tracking.plots import front_page
@@ -32,6 +34,7 @@ from tracking.records import (
 from tracking.registry import register
 from tracking.server import serve, serving
 from tracking.tables import front_csv, front_object, front_rows
+from tracking.why import why_page
 
 __all__ = [
     "RESOURCES",
@@ -39,11 +42,13 @@ __all__ = [
     "BusyError",
     "Content",
     "Costs",
+    "DamagedError",
     "DatabaseError",
     "Databases",
     "DenseRecord",
     "DeviceRecord",
     "EpochRow",
+    "Explanation",
     "ForeignError",
     "GoneError",
     "Limits",
@@ -66,7 +71,9 @@ __all__ = [
     "lock",
     "mask",
     "prepare",
+    "read_explanation",
     "register",
     "serve",
     "serving",
+    "why_page",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
+from tracking.explanation import EXPLANATION
 from tracking.notes import experiment_note, slot_note
 from tracking.records import (
     RESOURCES,
@@ -33,7 +34,7 @@ STATUS = {
     State.INFEASIBLE: "FINISHED",
     State.FAILED: "FAILED",
 }
-_LAYOUT = "1"  # raise it when the artifacts change, and all of them are written anew
+_LAYOUT = "2"  # raise it when the artifacts change, and all of them are written anew
 _UNFIT = re.compile(r"[^\w .:/-]")
 _KEY_LIMIT = 250
 
@@ -83,8 +84,9 @@ def slot_run(study: StudyRecord, slot: SlotRecord) -> DesiredRun:
         finals_at=_milliseconds(slot.finished) or _milliseconds(slot.started) or 0,
         curves=_slot_curves(slot),
         curve_tag="paring.epochs",
-        artifacts=_digest(study.config, slot.state.over, slot.widths, slot.files),
-    )
+        artifacts=_digest(study.config, slot.state.over, slot.widths, slot.files,
+                          _explained(study, slot)),
+    )  # fmt: skip
 
 
 def study_run(study: StudyRecord) -> DesiredRun:
@@ -250,6 +252,14 @@ def _shown(slot: SlotRecord) -> tuple[object, ...]:
         slot.number, slot.state, slot.budget, slot.score, slot.test_score, slot.costs,
         slot.planes, slot.parent, slot.widths, slot.params,
     )  # fmt: skip
+
+
+def _explained(study: StudyRecord, slot: SlotRecord) -> tuple[object, ...]:
+    """Return what a slot's page shows besides its explanation."""
+    if EXPLANATION not in slot.files:
+        return ()
+    return (study.metric, study.precision, study.dense, study.device, slot.budget, slot.score,
+            slot.costs)  # fmt: skip
 
 
 def _digest(*parts: object) -> str:

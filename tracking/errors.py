@@ -6,6 +6,7 @@
     │   ├── UnreachableError     nobody answers, access is refused, the disk is read-only
     │   ├── LockedError          another program holds it and does not let go
     │   └── ForeignError         it holds somebody else's tables, or is no database at all
+    ├── DamagedError             a stored file does not hold what it should
     ├── BusyError                another process of ours holds the named lock
     ├── ServerError              MLflow did not do what it was asked
     │   └── GoneError            a run or experiment was deleted behind our back
@@ -38,6 +39,10 @@ class LockedError(DatabaseError):
 
 class ForeignError(DatabaseError):
     """The database holds somebody else's tables, or the file is no database."""
+
+
+class DamagedError(TrackingError):
+    """A stored file does not hold what it should."""
 
 
 class BusyError(TrackingError):

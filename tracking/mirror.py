@@ -11,11 +11,13 @@ from typing import final
 
 from tracking.client import OVER, Client, Point, Run, quoted, shortened
 from tracking.desired import DesiredRun, Step, slot_run, study_run
-from tracking.errors import GoneError, ServerError
+from tracking.errors import DamagedError, GoneError, ServerError
+from tracking.explanation import EXPLANATION, read_explanation
 from tracking.notes import experiment_note, front_path
 from tracking.plots import front_page
 from tracking.records import SlotRecord, State, StudyRecord
 from tracking.tables import front_csv, front_object
+from tracking.why import PAGE, why_page
 
 _ARTIFACTS = "paring.artifacts"
 _WARNING = "paring.warning"
@@ -54,10 +56,10 @@ class Mirror:
         """Make MLflow agree with the record; return each slot's run id.
 
         A slot gets its run when it is first worked on, so that the run's start is true. `blobs`
-        holds the files of finished slots by digest; one that is missing is noted in the tag
-        `paring.warning`. May be called again at any time, and after a crash at any point:
-        nothing is doubled. Raises ServerError or, for a database that cannot be used,
-        DatabaseError; what was written until then stays valid.
+        holds the files of finished slots by digest; one that is missing, or an explanation that
+        cannot be read, is noted in the tag `paring.warning`. May be called again at any time,
+        and after a crash at any point: nothing is doubled. Raises ServerError or, for a
+        database that cannot be used, DatabaseError; what was written until then stays valid.
         """
         try:
             return self._sync(study, blobs)
@@ -77,7 +79,8 @@ class Mirror:
             seen.slots[slot.number] = run
             if _artifacts_differ(run, wanted):
                 texts = _slot_texts(study, slot)
-                _write_artifacts(client, run, wanted, texts, slot.files, blobs)
+                page, trouble = _slot_page(study, slot, blobs)
+                _write_artifacts(client, run, wanted, texts | page, slot.files, blobs, trouble)
             _settle(client, run, wanted)
         _sync_study(client, seen, study)
         self._seen[study.key] = seen
@@ -245,6 +248,20 @@ def _slot_texts(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
     return texts
 
 
+def _slot_page(
+    study: StudyRecord, slot: SlotRecord, blobs: Mapping[str, bytes]
+) -> tuple[dict[str, str], str]:
+    """Return the page that explains a slot's network, or what stands in its way."""
+    digest = slot.files.get(EXPLANATION) if slot.state.over else None
+    content = None if digest is None else blobs.get(digest)
+    if content is None:  # a missing blob is noted with the other files
+        return {}, ""
+    try:
+        return {PAGE: why_page(study, slot, read_explanation(content))}, ""
+    except DamagedError as error:
+        return {}, f"no {PAGE}: {error}"
+
+
 def _study_texts(study: StudyRecord, seen: _Seen) -> dict[str, str]:
     runs = {number: run.run_id for number, run in seen.slots.items()}
     return {
@@ -262,6 +279,7 @@ def _write_artifacts(
     texts: Mapping[str, str],
     files: Mapping[str, str],
     blobs: Mapping[str, bytes],
+    trouble: str = "",
 ) -> None:
     """Upload a run's artifacts, then note in its tags that they are there."""
     missing = []
@@ -275,8 +293,9 @@ def _write_artifacts(
                 missing.append(f"{name} ({digest})")
         client.upload(run, Path(folder))
     tags = {_ARTIFACTS: wanted.artifacts + (_INCOMPLETE if missing else "")}
-    if missing or _WARNING in run.tags:
-        tags[_WARNING] = f"not in the store: {', '.join(missing)}" if missing else ""
+    absent = f"not in the store: {', '.join(missing)}" if missing else ""
+    if (warning := "; ".join(filter(None, (absent, trouble)))) or _WARNING in run.tags:
+        tags[_WARNING] = warning
     client.log(run, tags=tags)
 
 

@@ -1,5 +1,6 @@
 """What MLflow's pages say of a study in words, and where they are."""
 
+from tracking.explanation import EXPLANATION
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import amounts, bounds, count, score_text
 
@@ -45,4 +46,6 @@ def slot_note(study: StudyRecord, slot: SlotRecord) -> str:
         lines.append(f"On the front: {', '.join(slot.planes)}.")
     if slot.reason:
         lines.append(slot.reason)
+    if EXPLANATION in slot.files:
+        lines.append("Artifact `why.html`: why the network looks as it does.")
     return "\n\n".join(lines)

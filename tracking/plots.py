@@ -1,13 +1,11 @@
 """The study's page: one HTML file with everything in it, so that it opens offline."""
 
-import json
 from collections import Counter
 from html import escape
 
-from plotly.offline import get_plotlyjs
-
 from tracking.axes import DENSE, FAINT, FRONT, LIMIT, PANELS, Figure
 from tracking.figures import front_figure, hypervolume_figure
+from tracking.page import drawn, html_page
 from tracking.records import Limits, SlotRecord, State, StudyRecord
 from tracking.tables import (
     DASH,
@@ -22,43 +20,14 @@ from tracking.tables import (
 )
 
 _STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0; padding: 20px 24px 32px; background: #f4f6f8; color: #1f2933;
-  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", sans-serif; }
-h1 { margin: 0; font-size: 22px; overflow-wrap: anywhere; }
-h2 { margin: 0 0 2px; font-size: 14px; }
-.facts { margin: 2px 0 10px; color: #52606d; overflow-wrap: anywhere; }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 12px; color: #3e4c59;
-  font-size: 13px; }
-.legend span { display: inline-flex; align-items: center; gap: 6px; }
-.grid { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr));
-  }
+.legend { margin: 0 0 12px; }
 .lower { margin-top: 14px; }
 @media (min-width: 1000px) { .lower { grid-template-columns: 1fr 2fr; } }
-.card { background: white; border: 1px solid #dde4ea; border-radius: 8px;
-  padding: 12px 12px 8px; min-width: 0; }
 .plot { height: 380px; }
 .lower .plot { height: 320px; }
 .scroll { overflow: auto; max-height: 340px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
-  font-size: 13px; white-space: nowrap; }
-th { position: sticky; top: 0; background: white; text-align: right; color: #52606d;
-  font-weight: 600; border-bottom: 1px solid #b8c4ce; }
-th, td { padding: 4px 10px; }
-td { text-align: right; border-bottom: 1px solid #eef2f5; }
-td.text, th.text { text-align: left; }
 td.widths { text-align: left; color: #7b8794; font-size: 12px; }
 .empty { padding: 60px 20px; text-align: center; color: #52606d; }
-footer { margin-top: 14px; color: #7b8794; font-size: 12px; }
-svg { flex: none; }
-"""
-
-_SCRIPT = """
-const figures = JSON.parse(document.getElementById("figures").textContent);
-const config = {responsive: true, displayModeBar: false};
-for (const [id, figure] of Object.entries(figures))
-  Plotly.newPlot(id, figure.data, figure.layout, config);
 """
 
 _HEADER = (
@@ -85,13 +54,8 @@ def front_page(study: StudyRecord) -> str:
     """
     body = _plots(study) if finished_slots(study) else _nothing(study)
     title = escape(study.name)
-    return (
-        "<!DOCTYPE html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><title>{title} · Pareto front</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{_STYLE}</style></head>\n<body>\n"
-        f"<h1>{title}</h1>\n<p class='facts'>{_facts(study)}</p>\n"
-        f"{body}\n<footer>{_source(study)}</footer>\n</body></html>\n"
+    return html_page(
+        f"{title} · Pareto front", title, _facts(study), body, _source(study), _STYLE
     )
 
 
@@ -107,9 +71,7 @@ def _plots(study: StudyRecord) -> str:
     lower.append(f"<div class='card'><h2>The front</h2>{_table(study)}</div>")
     return (
         f"{_legend(study)}\n<div class='grid'>{''.join(cards)}</div>\n"
-        f"<div class='grid lower'>{''.join(lower)}</div>\n"
-        f'<script type="application/json" id="figures">{_json(figures)}</script>\n'
-        f"<script>{get_plotlyjs()}</script>\n<script>{_SCRIPT}</script>"
+        f"<div class='grid lower'>{''.join(lower)}</div>\n{drawn(figures)}"
     )
 
 
@@ -220,9 +182,3 @@ def _class(name: str) -> str:
     if name == "widths":
         return " class='widths text'"
     return " class='text'" if name in _LEFT else ""
-
-
-def _json(figures: dict[str, Figure]) -> str:
-    """Return JSON that cannot end the script element it stands in."""
-    text = json.dumps(figures, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

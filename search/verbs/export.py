@@ -1,17 +1,19 @@
 """`paring export`: one finished slot's model as files."""
 
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from search.config import StorageConfig, checked_name, cross, inside
-from search.errors import ConfigError
-from search.export import FORMATS, finished_slot, write_model
+from search.errors import ConfigError, StoreError
+from search.export import FORMATS, finished_slot, write_model, write_why
 from search.home import open_home
 from search.report import study_record
 from search.study import require_study
 from search.verb import verb
 from search.verbs.choices import choose
+from tracking.errors import TrackingError
 
 
 @verb("export")
@@ -30,3 +32,8 @@ def main(config: DictConfig) -> None:
     slot = finished_slot(record, config.trial)
     for file in write_model(study, record, slot, out, form):
         print(f"written: {file}")
+    try:
+        for file in write_why(study, record, slot, out):
+            print(f"written: {file}")
+    except (StoreError, TrackingError) as error:  # the model is good without it
+        print(f"paring: no page on why it looks as it does: {error}", file=sys.stderr)

@@ -93,6 +93,7 @@ def test_vanished_groups_are_named(small, device):
     assert [(r.name, r.before, r.after) for r in gone] == [
         (graph.channels.groups[index].name, graph.channels.groups[index].size, 0)
     ]
+    assert [r.name for r in found.groups] == list(start.widths)  # where it was
 
 
 def test_it_survives_json(small, device):

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -26,9 +27,12 @@ from search.config import Spec, StorageConfig
 from search.errors import StudyError
 from search.front import points_of
 from search.home import Home, open_home
-from search.report import counts, study_record
+from search.mirroring import mirror_once
+from search.report import counts, run_ids, study_record
 from search.study import Study, require_study, slot_budget
 from search.worker import work
+from tracking.mirror import Mirror
+from tracking.records import StudyRecord
 
 FORK = multiprocessing.get_context("fork")
 Paring = Callable[..., tuple[int, str, str]]
@@ -346,7 +350,9 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
         "model.safetensors",
         "model.json",
         "README.md",
+        "why.html",
     }
+    assert "why this network looks as it does" in (folder / "why.html").read_text()
     assert all(str(path) in out for path in folder.iterdir())
     device = Blueprint(done.spec).device
     facts = {name: getattr(device, name) for name in device.__slots__}
@@ -365,6 +371,42 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
     assert f"{model['score']:.4f}" in card
     assert "unpack_network" in card
     assert "stm32f446" in card
+
+
+@contextmanager
+def damaged(study: Study, name: str) -> Iterator[str]:
+    """Half of a file of slot 0 is lost for a while; its digest."""
+    digest: str = study.slots()[0].user_attrs["result"]["files"][name]
+    (file,) = Path(study.home.config.folder, "store").rglob(digest[2:])
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    try:
+        yield digest
+    finally:
+        file.write_bytes(content)
+
+
+def test_export_with_a_damaged_explanation_writes_the_model(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    with damaged(done, "explanation.json"):
+        code, _, err = paring("export", "study=done", "trial=0", "out=models/two")
+    assert code == 0
+    assert "no page on why" in err
+    assert {path.name for path in (here / "models" / "two").iterdir()} == {
+        "model.safetensors", "model.json", "README.md"
+    }  # fmt: skip
+
+
+def test_a_damaged_blob_is_as_good_as_missing_to_the_mirror(done: Study) -> None:
+    class Reader:
+        def sync(self, _: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
+            assert blobs.get(digest) is None
+            assert blobs[told(done.slots()[1])["model"]]
+            return run_ids(done)
+
+    with damaged(done, "explanation.json") as digest:
+        mirror_once(done, cast(Mirror, Reader()))
 
 
 @pytest.mark.parametrize("trial", [99, -1])

@@ -8,7 +8,17 @@ from urllib.request import url2pathname
 
 import pytest
 
-from tracking import Costs, Mirror, ServerError, SlotRecord, State, StudyRecord, locate, prepare
+from tracking import (
+    RESOURCES,
+    Costs,
+    Mirror,
+    ServerError,
+    SlotRecord,
+    State,
+    StudyRecord,
+    locate,
+    prepare,
+)
 from tracking.client import Client, Point, Run
 from tracking.desired import slot_identity, slot_run
 
@@ -103,6 +113,85 @@ def test_what_a_finished_slots_run_holds(
     assert files.pop("config.yaml") == study.config
     assert json.loads(files.pop("widths.json")) == {"stem": 8, "stage1.conv": 4}
     assert files == {"model/model.json": "model 0"}
+
+
+def explained(study: StudyRecord) -> StudyRecord:
+    """Return the study with an explanation among its first slot's files."""
+    files = {**study.slots[0].files, "explanation.json": "why"}
+    return replace(study, slots=(replace(study.slots[0], files=files), *study.slots[1:]))
+
+
+def explanation(after: int = 3) -> bytes:
+    group = {"name": "stem.conv", "before": 8, "after": after, "reason": "balanced",
+             "worth": 0.1, "cost": 0.1}  # fmt: skip
+    kernels = {name: ["old", "new"] for name in (*RESOURCES, "macs")}
+    return json.dumps(
+        {"bottlenecks": kernels, "prices": {"flash_bytes": 1e-4}, "groups": [group]}
+    ).encode()
+
+
+def test_a_finished_slots_run_says_why_its_network_looks_so(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = explained(make_study(State.COMPLETE, State.COMPLETE))
+    blobs |= {"why": explanation()}
+    mirror(store).sync(study, blobs)
+    found = slot_runs(store, study)
+    files = artifacts(store, found[0])
+    assert files["explanation.json"] == explanation().decode()
+    assert "The limit on flash costs most" in files["why.html"]
+    assert "why.html" in found[0].tags["mlflow.note.content"]
+    assert "paring.warning" not in found[0].tags
+    assert "why.html" not in artifacts(store, found[1])
+    assert "why.html" not in found[1].tags["mlflow.note.content"]
+
+
+def test_the_page_on_a_slot_is_written_once_and_anew_when_it_would_differ(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study, pages = explained(make_study(State.COMPLETE)), []
+    blobs |= {"why": explanation()}
+    (slot,) = study.slots
+    for same in (study, with_slots(study, replace(slot, planes=(), test_score=0.5))):
+        mirror(sqlite_store).sync(same, blobs)
+        run = slot_runs(sqlite_store, study)[0]
+        uri = Client(sqlite_store.mlflow).artifact_uri(run)
+        file = Path(url2pathname(uri.removeprefix("file://"))) / "why.html"
+        pages.append(file.stat().st_mtime_ns)
+    assert len(set(pages)) == 1
+    mirror(sqlite_store).sync(replace(study, dense=None), blobs)
+    assert file.stat().st_mtime_ns != pages[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", explanation(after=99)])
+def test_an_explanation_that_cannot_be_read_is_noted_and_stops_nothing(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, content: bytes
+) -> None:
+    study = explained(make_study(State.COMPLETE, State.COMPLETE))
+    blobs |= {"why": content}
+    mirror(sqlite_store).sync(study, blobs)
+    found = slot_runs(sqlite_store, study)
+    assert "no why.html: explanation.json is no" in found[0].tags["paring.warning"]
+    assert [run.status for run in found.values()] == ["FINISHED"] * 2
+    files = artifacts(sqlite_store, found[0])
+    assert files["explanation.json"] == content.decode()  # as it is, for whoever looks into it
+    assert "why.html" not in files
+    before = snapshot(sqlite_store, study)
+    mirror(sqlite_store).sync(study, blobs)
+    assert snapshot(sqlite_store, study) == before
+
+
+def test_a_missing_explanation_is_supplied_later(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = explained(make_study(State.COMPLETE))
+    mirror(sqlite_store).sync(study, blobs)
+    warning = slot_runs(sqlite_store, study)[0].tags["paring.warning"]
+    assert warning == "not in the store: explanation.json (why)"
+    mirror(sqlite_store).sync(study, blobs | {"why": explanation()})
+    run = slot_runs(sqlite_store, study)[0]
+    assert run.tags["paring.warning"] == ""
+    assert "why.html" in artifacts(sqlite_store, run)
 
 
 def test_what_the_studys_run_holds(

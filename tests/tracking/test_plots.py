@@ -2,41 +2,23 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects
 import pytest
 
+from tests.tracking.outline import EVIL, Outline
 from tracking import Costs, DeviceRecord, Limits, SlotRecord, State, StudyRecord, front_page
 from tracking.axes import PANELS, Figure, Panel
 from tracking.figures import front_figure, hypervolume_figure
 
 MakeStudy = Callable[..., StudyRecord]
-EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
 def trace(figure: Figure, name: str) -> Figure:
     (found,) = [one for one in figure["data"] if one["name"] == name]
     return dict(found)
-
-
-class Outline(HTMLParser):
-    """The elements of a page, and the JSON of its figures."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.figures = "{}"
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.elements and self.elements[-1][1].get("id") == "figures":
-            self.figures = self.figures.removeprefix("{}") + data
 
 
 @pytest.fixture

@@ -12,16 +12,17 @@ import tracking
 SOURCES = sorted(Path(tracking.__file__).parent.glob("*.py"))
 VALUES = {"RESOURCES", "Scalar"}
 ERRORS = {
-    "AddressError", "BusyError", "DatabaseError", "ForeignError", "GoneError", "LockedError",
-    "RegistryError", "ServerError", "TrackingError", "UnreachableError",
+    "AddressError", "BusyError", "DamagedError", "DatabaseError", "ForeignError",
+    "GoneError", "LockedError", "RegistryError", "ServerError", "TrackingError",
+    "UnreachableError",
 }  # fmt: skip
 RECORDS = {
-    "Content", "Costs", "Databases", "DenseRecord", "DeviceRecord", "EpochRow", "Limits",
-    "SlotRecord", "State", "StudyRecord",
+    "Content", "Costs", "Databases", "DenseRecord", "DeviceRecord", "EpochRow", "Explanation",
+    "Limits", "SlotRecord", "State", "StudyRecord",
 }  # fmt: skip
 DEEDS = {
     "Mirror", "check", "front_csv", "front_object", "front_page", "front_rows", "locate",
-    "lock", "mask", "prepare", "register", "serve", "serving",
+    "lock", "mask", "prepare", "read_explanation", "register", "serve", "serving", "why_page",
 }  # fmt: skip
 
 

@@ -1,0 +1,131 @@
+"""Why pruning left a network as it is: records, read from the file that a slot stored."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+from tracking.errors import DamagedError
+from tracking.records import RESOURCES
+
+EXPLANATION = "explanation.json"  # its name among a slot's files
+PRICED = (*RESOURCES, "macs")
+_NEGLIGIBLE = (
+    1e-4  # of what a group's width is worth; solvers leave a trace where nothing binds
+)
+
+_MALFORMED = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
+
+
+class Reason(StrEnum):
+    """Why a channel group has the width that it has."""
+
+    FIXED = "fixed"
+    WHOLE = "whole"
+    BALANCED = "balanced"
+    LEAST = "least"
+    VANISHED = "vanished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStory:
+    """One channel group: channels before and after, and why.
+
+    `worth` and `cost` of its next channel are in modelled training loss; None where a group
+    is fixed or gone.
+    """
+
+    name: str
+    before: int
+    after: int
+    reason: Reason
+    worth: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What pruning found when it ended.
+
+    `bottlenecks` name each resource's largest kernel before and after; `prices` are the fall
+    of the modelled training loss per byte, millisecond or MAC more of a limit; a limit that
+    was not set has none. Groups are in network order.
+    """
+
+    bottlenecks: Mapping[str, tuple[str, str]]
+    prices: Mapping[str, float]
+    groups: tuple[GroupStory, ...]
+
+    def pressures(self, limits: Mapping[str, float]) -> dict[str, float]:
+        """Return the fall of the modelled loss per relative rise of a limit; 0 if it is slack.
+
+        These have one unit, so that limits can be compared.
+        """
+        pressures = {name: price * limits[name] for name, price in self.prices.items()}
+        stakes = [group.worth * group.after for group in self.groups if group.worth is not None]
+        floor = _NEGLIGIBLE * max(stakes, default=0.0)
+        return {name: value if value > floor else 0.0 for name, value in pressures.items()}
+
+
+def read_explanation(content: bytes) -> Explanation:
+    """Read a slot's explanation.json; keys that are not known are passed over.
+
+    Raises:
+        DamagedError: it is no explanation, or lacks a part.
+    """
+    try:
+        entry = json.loads(content)
+        return Explanation(
+            bottlenecks={name: _pair(entry["bottlenecks"][name]) for name in PRICED},
+            prices={
+                name: _amount(price)
+                for name, price in dict(entry["prices"]).items()
+                if name in PRICED
+            },
+            groups=tuple(_group(group) for group in entry["groups"]),
+        )
+    except _MALFORMED as error:
+        raise DamagedError(
+            f"{EXPLANATION} is no explanation of a network ({type(error).__name__}: {error}): "
+            "it is damaged, or another version of paring wrote it; a new study writes its own"
+        ) from error
+
+
+def _group(entry: Mapping[str, Any]) -> GroupStory:
+    before, after = _count(entry["before"]), _count(entry["after"])
+    if after > before:
+        raise ValueError(f"{after} of {before} channels")
+    worth, cost = entry["worth"], entry["cost"]
+    return GroupStory(
+        name=_text(entry["name"]),
+        before=before,
+        after=after,
+        reason=Reason(entry["reason"]),
+        worth=None if worth is None else _amount(worth),
+        cost=None if cost is None else _amount(cost),
+    )
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    before, after = value
+    return _text(before), _text(after)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
+        raise ValueError(f"{value!r} is no number of channels")
+    return value
+
+
+def _amount(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)

@@ -1,0 +1,199 @@
+"""A slot's page: why its network looks as it does, in one HTML file that opens offline."""
+
+from collections import Counter
+from collections.abc import Mapping
+from html import escape
+
+from tracking.bars import COLORS, WORDS, groups_figure, shortened
+from tracking.explanation import PRICED, Explanation, Reason
+from tracking.page import drawn, html_page
+from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
+from tracking.tables import (
+    DASH,
+    bounds,
+    cost_of,
+    duration,
+    limit_of,
+    score_text,
+    short,
+    size,
+    work,
+)
+
+PAGE = "why.html"
+_TITLES = {
+    "flash_bytes": "flash",
+    "sram_bytes": "SRAM",
+    "latency_ms": "latency",
+    "macs": "MACs",
+}
+_PER = {
+    "flash_bytes": (1024.0, "KiB"),
+    "sram_bytes": (1024.0, "KiB"),
+    "latency_ms": (1.0, "ms"),
+    "macs": (1e6, "million MACs"),
+}
+_STYLE = """
+.card { margin-top: 14px; padding: 14px 16px 10px; }
+.card h2 { margin-bottom: 8px; }
+.card p { margin: 10px 0 4px; color: #3e4c59; max-width: 110ch; }
+.scroll { overflow-x: auto; }
+.legend { margin: 2px 0 6px; }
+.legend b { font-weight: 600; color: #1f2933; }
+td.dim { color: #9aa5b1; }
+tr.most td { background: #fdf3ea; }
+.badge { display: inline-block; margin-left: 8px; padding: 0 8px; border-radius: 9px;
+  background: #d9730d; color: white; font-size: 11px; font-weight: 600; }
+"""
+
+_HEADER = (
+    "resource",
+    "estimated before",
+    "after",
+    "limit",
+    "modelled price",
+    "1 % more saves",
+    "bottleneck before",
+    "bottleneck after",
+)
+_LEFT = frozenset({"resource", "bottleneck before", "bottleneck after"})
+_MEANING = (
+    "A price is the rate at which the modelled training loss would fall if that limit rose a "
+    "little: an estimate at the margin, not a measured accuracy."
+)
+_SOURCE = (
+    "Before, after and bottlenecks are <b>estimated</b> by the cost model. Prices, worth and "
+    "cost are <b>modelled</b>: changes of the training loss that the pruning engine foresaw "
+    "when it chose the widths, before rounding to whole channels and before fine-tuning. Point "
+    "at a row for its numbers."
+)
+
+
+def why_page(study: StudyRecord, slot: SlotRecord, why: Explanation) -> str:
+    """Return a whole HTML page on one slot's network, Plotly included (4.7 MB).
+
+    What each limit costs and which kernel takes most of it, before and after; a bar for each
+    channel group, with its channels before and after and the reason.
+    """
+    title = f"{escape(study.name)}, slot {slot.number}"
+    return html_page(
+        f"{title} · why",
+        f"{title}: why this network looks as it does",
+        _facts(study, slot),
+        _limits_card(slot, study.dense.costs if study.dense else None, why)
+        + _groups_card(why)
+        + drawn({"groups": groups_figure(why)}),
+        _SOURCE,
+        _STYLE,
+    )
+
+
+def _groups_card(why: Explanation) -> str:
+    counts = Counter(group.reason for group in why.groups)
+    spans = "".join(
+        f"<span>{_swatch(reason)}<b>{counts[reason]} {reason.value}</b> {WORDS[reason]}</span>"
+        for reason in WORDS
+        if counts[reason]
+    )
+    return (
+        "<div class='card'><h2>Channels of each group, in network order: outline before, "
+        f"filled after</h2><div class='legend'>{spans}</div>"
+        "<div id='groups'></div></div>\n"
+    )
+
+
+def _swatch(reason: Reason) -> str:
+    fill = "none" if reason is Reason.VANISHED else COLORS[reason]
+    return (
+        "<svg width='14' height='14'><rect x='1' y='1' width='12' height='12' "
+        f"fill='{fill}' stroke='{COLORS[reason]}'/></svg>"
+    )
+
+
+def _facts(study: StudyRecord, slot: SlotRecord) -> str:
+    parts = [f"{study.metric} {score_text(slot.score)} ({study.precision}, validation)"]
+    parts.append(f"budget: {bounds(slot.budget)}")
+    if study.device is not None:
+        parts.append(study.device.name)
+    return " &nbsp;·&nbsp; ".join(escape(part) for part in parts)
+
+
+def _limits_card(slot: SlotRecord, before: Costs | None, why: Explanation) -> str:
+    """Return a row for each resource, and what the prices mean."""
+    pressures = why.pressures(_limits(slot))
+    most = max(pressures, key=pressures.__getitem__, default=None)
+    if most is not None and pressures[most] == 0:
+        most = None
+    left = " class='text'"
+    head = "".join(f"<th{left if name in _LEFT else ''}>{name}</th>" for name in _HEADER)
+    kernels = shortened(kernel for pair in why.bottlenecks.values() for kernel in pair)
+    rows = "".join(
+        f"<tr{' class=most' if name == most else ''}>{_name_cell(name, name == most)}"
+        f"{_cost_cells(name, slot, before)}{_price_cells(name, why, pressures)}"
+        f"{_kernel_cells(why.bottlenecks[name], kernels)}</tr>"
+        for name in PRICED
+    )
+    return (
+        "<div class='card'><h2>What the limits cost</h2><div class='scroll'><table>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<p>{_verdict(why, most)} {_MEANING}</p></div>\n"
+    )
+
+
+def _limits(slot: SlotRecord) -> dict[str, float]:
+    """Return each limit; for one that the record lacks, what the network takes of it."""
+    taken = {name: 0.0 if slot.costs is None else cost_of(slot.costs, name) for name in PRICED}
+    known = {name: limit_of(slot.budget, name) for name in RESOURCES}
+    return taken | {name: limit for name, limit in known.items() if limit is not None}
+
+
+def _name_cell(name: str, most: bool) -> str:
+    badge = "<span class='badge'>costs most</span>" if most else ""
+    return f"<td class='text'>{_TITLES[name]}{badge}</td>"
+
+
+def _cost_cells(name: str, slot: SlotRecord, before: Costs | None) -> str:
+    limit = limit_of(slot.budget, name) if name in RESOURCES else None
+    values = (
+        *(None if costs is None else cost_of(costs, name) for costs in (before, slot.costs)),
+        limit,
+    )
+    return "".join(f"<td>{_shown(name, value)}</td>" for value in values)
+
+
+def _shown(name: str, value: float | None) -> str:
+    if name == "latency_ms":
+        return duration(value)
+    if name == "macs":
+        return DASH if value is None else work(round(value))
+    return size(value)
+
+
+def _price_cells(name: str, why: Explanation, pressures: Mapping[str, float]) -> str:
+    if name not in why.prices:
+        return f"<td class='dim'>no limit</td><td class='dim'>{DASH}</td>"
+    if pressures[name] == 0:
+        return "<td class='dim'>0, does not bind</td><td class='dim'>0</td>"
+    many, unit = _PER[name]
+    price = f"{short(many * why.prices[name])} per {unit}"
+    return f"<td>{price}</td><td>{short(pressures[name] / 100)}</td>"
+
+
+def _kernel_cells(pair: tuple[str, str], labels: Mapping[str, str]) -> str:
+    return "".join(
+        f"<td class='text' title='{escape(kernel)}'>{escape(labels[kernel])}</td>"
+        for kernel in pair
+    )
+
+
+def _verdict(why: Explanation, most: str | None) -> str:
+    if most is None:
+        return (
+            "<b>Nothing binds:</b> every price is 0, so that a little more of any resource "
+            "would not change this network."
+        )
+    many, unit = _PER[most]
+    return (
+        f"<b>The limit on {_TITLES[most]} costs most:</b> at the margin, "
+        f"{short(many * why.prices[most])} of modelled training loss per {unit}."
+    )
