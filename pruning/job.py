@@ -51,8 +51,8 @@ class Pruning:
     every: steps between two updates of the widths. memory: of the running mean of salience.
     probes: how often the groups' importance is measured, evenly over the phase. Each costs a
     forward pass a group (two for one inside a residual branch) over `probe_samples` samples.
-    race_steps: how long networks without one branch or another run against each other; 0 for
-    no race, and no branch that vanishes. racers: how many at a time.
+    race: how long networks without one branch or another run against each other, as a share of
+    the phase's steps; 0 for no race, and no branch that vanishes. racers: how many at a time.
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.
     slack: channels kept in reserve then, as a share of a group's original size.
@@ -63,7 +63,7 @@ class Pruning:
     memory: float = 0.9
     probes: int = 6
     probe_samples: int = 1024
-    race_steps: int = 120
+    race: float = 0.15
     racers: int = 2
     settle: float = 0.9
     remove_every: int = 60
@@ -124,6 +124,12 @@ class Job:
                 return phase, epoch
             epoch -= phase.epochs
         raise IndexError(f"the recipe ends after {self.epochs} epochs")
+
+    @property
+    def prune_steps(self) -> int:
+        """Steps of the optimizer in all prune phases together."""
+        epochs = sum(phase.epochs for phase in self.recipe if phase.kind is PhaseKind.PRUNE)
+        return epochs * -(-len(self.data.train) // self.task.batch_size)
 
     def cost_model(self, graph: Graph) -> CostModel:
         """The cost of a graph under this job's device and conventions."""

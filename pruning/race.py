@@ -47,7 +47,7 @@ def drop_branches(state: TrainState, job: Job) -> None:
 def _runners(state: TrainState, job: Job) -> list[Groups]:
     """The groups whose disappearance looks best in the model of the loss."""
     gates, how, model = state.gates, job.pruning.allocation, job.cost_model(state.graph)
-    if gates is None or job.pruning.race_steps < 1:
+    if gates is None or _steps(job) < 1:
         return []
     modelled = {}
     for index, inner in enumerate(inner_groups(state.graph)):
@@ -63,12 +63,16 @@ def _runners(state: TrainState, job: Job) -> list[Groups]:
     ]
 
 
+def _steps(job: Job) -> int:
+    return round(job.pruning.race * job.prune_steps)
+
+
 def _heat(state: TrainState, job: Job) -> Iterator[Batch]:
     """The batches that a runner trains on, the same for all."""
     generator = torch.Generator().manual_seed(job.seed * 1013 + state.epoch)
     train, size = job.data.train, job.task.batch_size
     endless = chain.from_iterable(batches(train, size, generator) for _ in count())
-    for inputs, targets in islice(endless, job.pruning.race_steps):
+    for inputs, targets in islice(endless, _steps(job)):
         clean = job.data.normalise(inputs)
         yield job.task.augment(clean, generator), job.task.aim(clean, targets)
 
@@ -89,7 +93,7 @@ def _loss_after(state: TrainState, job: Job, gone: Groups, samples: Sequence[Bat
             rates = [group["lr"] for group in state.optimizer.param_groups]
             for step, (inputs, targets) in enumerate(_heat(state, job)):
                 # The rate falls to zero: at a high one, losses of the moment are mostly noise.
-                left = 1 - step / job.pruning.race_steps
+                left = 1 - step / _steps(job)
                 for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * left
                 learn(runner, job, inputs, targets)

@@ -194,7 +194,7 @@ def pruning_from(config: MethodConfig) -> Pruning:
         every=config.every,
         probes=config.probes,
         probe_samples=config.probe_samples,
-        race_steps=config.race_steps,
+        race=config.race,
         racers=config.racers,
         memory=config.memory,
         settle=config.settle,

@@ -44,7 +44,7 @@ class Two(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
-def job_of(device, race_steps=20, **settings) -> Job:
+def job_of(device, race=1.25, **settings) -> Job:
     return Job(
         data=synthetic(train=256, validation=32, test=32, noise=0.7),
         task=Task(optimizer=sgd(lr=0.05), batch_size=32),
@@ -54,9 +54,7 @@ def job_of(device, race_steps=20, **settings) -> Job:
         ),
         seed=1,
         device=device,
-        pruning=Pruning(
-            every=2, remove_every=4, probe_samples=256, race_steps=race_steps, **settings
-        ),
+        pruning=Pruning(every=2, remove_every=4, probe_samples=256, race=race, **settings),
     )
 
 
@@ -107,7 +105,7 @@ def test_under_a_tight_budget_the_idle_branch_goes(device):
 
 
 def test_without_a_race_no_branch_goes(device):
-    for settings in ({"race_steps": 0}, {"allocation": Allocation(vanish=False)}):
+    for settings in ({"race": 0.0}, {"allocation": Allocation(vanish=False)}):
         job = job_of(device, **settings)
         state = ready(job)
         before = names(state)
