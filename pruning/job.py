@@ -50,7 +50,8 @@ class Pruning:
 
     every: steps between two updates of the widths. memory: of the running mean of salience.
     probes: how often the groups' importance is measured, evenly over the phase. Each costs a
-    forward pass a group (two for one inside a residual branch) over `probe_samples` samples.
+    forward pass a group (two for one inside a residual branch) over `probe_samples` samples, or
+    an eighth of the training set where that is less.
     race: how long networks without one branch or another run against each other, as a share of
     the phase's steps; 0 for no race, and no branch that vanishes. racers: how many at a time.
     settle: share of the phase at which the annealed budget reaches its target.

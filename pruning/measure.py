@@ -12,6 +12,7 @@ from pruning.network import first
 from pruning.state import TrainState
 
 Batch = tuple[Tensor, Tensor]
+EIGHTH = 8  # of the training set is the most that a measurement may look at
 MOST = 4  # importance is measured with a quarter of a group's channels
 
 
@@ -46,7 +47,8 @@ def samples_of(state: TrainState, job: Job) -> list[Batch]:
     train, size = job.data.train, job.task.batch_size
     probe = 0 if state.gates is None else int(state.gates.probes)
     generator = torch.Generator().manual_seed(job.seed * 1009 + probe)
-    count = min(len(train) // size * size or len(train), job.pruning.probe_samples)
+    most = min(len(train) // EIGHTH, job.pruning.probe_samples)
+    count = max(1, most // size) * size  # whole batches: a norm cannot train on one sample
     chosen = torch.randperm(len(train), generator=generator)[:count]
     return [(train.inputs[part], train.targets[part]) for part in torch.split(chosen, size)]
 
