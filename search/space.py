@@ -144,9 +144,15 @@ def _between(ends: list[float | None], share: float) -> float:
 
 
 def _budget(limits: Mapping[str, float | None]) -> Budget:
-    """Bytes rounded down, so that a limit never grows by rounding."""
+    """Bytes and nanoseconds rounded down, so that a limit never grows by rounding.
+
+    Shares that differ by a rounding error thus give one budget, or two in a clear order.
+    """
+    grains = {"latency_ms": 1e6}
     whole = {
-        name: limit if name == "latency_ms" else int(limit + 1e-6)
+        name: int(limit * grains[name] + 1e-3) / grains[name]
+        if name in grains
+        else int(limit + 1e-6)
         for name, limit in limits.items()
         if limit is not None
     }
@@ -155,5 +161,5 @@ def _budget(limits: Mapping[str, float | None]) -> Budget:
             "budget: nothing is limited; give flash, sram or latency, or a power above 0"
         )
     if below := [name for name, limit in whole.items() if limit <= 0]:
-        raise ConfigError(f"budget: {', '.join(below)} below 1 byte; raise the limit")
+        raise ConfigError(f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit")
     return Budget(**whole)  # type: ignore[arg-type]
