@@ -246,7 +246,9 @@ def find_channels(
         layout[operator.name] = RULES[operator.kind](operator, inputs, atoms)
         axes = parameter_axes(operator, inputs, layout[operator.name])
         for role, name in operator.parameters.items():  # who shares weights shares channels
-            for ours, theirs in zip(axes[role], sharing.setdefault(name, axes[role])):  # noqa: B905
+            for ours, theirs in zip(
+                axes[role], sharing.setdefault(name, axes[role]), strict=False
+            ):
                 if ours is not None and theirs is not None:
                     atoms.tie(ours, theirs)
     roots = np.array([atoms.root(atom) for atom in range(len(atoms.parent))])

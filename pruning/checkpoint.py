@@ -99,7 +99,7 @@ def pack_state(state: TrainState) -> bytes:
     return _pack(tensors, STATE, header)
 
 
-GATES = ("sizes", "widths", "salience", "kept", "importance", "branches", "probes")
+GATES = ("sizes", "widths", "salience", "kept", "importance", "probes")
 
 
 def unpack_state(content: bytes, job: Job) -> TrainState:

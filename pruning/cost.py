@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -45,12 +46,20 @@ class KernelCost:
     live: tuple[str, ...]
 
 
+SHARES = {  # what a line of an explanation says of each resource
+    "flash_bytes": "flash_bytes",
+    "sram_bytes": "live_bytes",
+    "latency_ms": "latency_ms",
+    "macs": "macs",
+}
+
+
 @dataclass(frozen=True)
 class CostModel:
     """Costs of one graph at any widths, for one device, encoding and set of conventions.
 
     Widths are given in the order of `graph.channels.groups`. A width of zero is that of a group
-    that vanished: `cost`, `peak`, `explain` and `bottleneck` then look at the network that is
+    that vanished: `cost`, `peak`, `explain` and `bottlenecks` then look at the network that is
     left; the other functions want widths above zero.
     """
 
@@ -67,7 +76,7 @@ class CostModel:
     def cost(self, widths: Sequence[int]) -> Cost:
         """The exact cost at integer widths."""
         if not all(widths):
-            model, widths = self.left(widths)
+            model, widths = self._narrowed(widths)
             return model.cost(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
         return Cost(
@@ -80,7 +89,7 @@ class CostModel:
     def peak(self, widths: Sequence[int]) -> int:
         """Exact peak SRAM in bytes at integer widths."""
         if not all(widths):
-            model, widths = self.left(widths)
+            model, widths = self._narrowed(widths)
             return model.peak(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
         return max(self._live_bytes(n, self.schedule(widths)))
@@ -102,7 +111,7 @@ class CostModel:
             alike.setdefault(tuple(map(bool, row)), []).append(position)
         results = {name: torch.zeros(len(rows), dtype=torch.float64) for name in LIMITS}
         for positions in alike.values():
-            left = [self.left(rows[position]) for position in positions]
+            left = [self._narrowed(rows[position]) for position in positions]
             for name, values in left[0][0]._table([widths for _, widths in left]).items():
                 results[name][positions] = values
         return results
@@ -137,7 +146,7 @@ class CostModel:
     def explain(self, widths: Sequence[int]) -> tuple[KernelCost, ...]:
         """Every kernel in execution order, with its share of each cost."""
         if not all(widths):
-            model, widths = self.left(widths)
+            model, widths = self._narrowed(widths)
             return model.explain(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
         steps = self.schedule(widths)
@@ -159,36 +168,37 @@ class CostModel:
             for kernel in (self.kernels[step.kernel],)
         )
 
-    def bottleneck(self, widths: Sequence[int]) -> str:
-        """The kernel during which most memory is live."""
-        return max(self.explain(widths), key=lambda line: line.live_bytes).name
+    def bottlenecks(self, widths: Sequence[int]) -> dict[str, str]:
+        """For every resource the kernel that takes most of it; for memory, the one during
+        which most is live.
+        """
+        lines = self.explain(widths)
+        return {name: max(lines, key=attrgetter(field)).name for name, field in SHARES.items()}
 
-    def left(self, widths: Sequence[int]) -> "tuple[CostModel, list[int]]":
-        """What groups of width zero leave behind: the cost model of that network, its widths.
+    def left(self, widths: Sequence[int]) -> "tuple[CostModel, Tensor]":
+        """What groups of width zero leave behind: the cost model of that network, and which
+        groups of this one its own are (see `group_shares`).
 
         Raises:
             ValueError: no network is left.
         """
         gone = frozenset(index for index, width in enumerate(widths) if not width)
         if not gone:
-            return self, list(widths)
+            return self, torch.eye(len(widths), dtype=torch.float64)
         if gone not in self._smaller:
             kept = without(self.graph, sorted(gone))
             graph = shrink_graph(self.graph, kept)
             units = units_left(self.graph, graph, kept)
             share = group_shares(self.graph.channels, graph.channels, units)
             self._smaller[gone] = (replace(self, graph=graph), share)
-        model, share = self._smaller[gone]
+        return self._smaller[gone]
+
+    def _narrowed(self, widths: Sequence[int]) -> "tuple[CostModel, list[int]]":
+        if all(widths):
+            return self, list(widths)
+        model, share = self.left(widths)
         n = share @ torch.as_tensor(widths, dtype=torch.float64)
         return model, [round(width) for width in n.tolist()]
-
-    def share(self, widths: Sequence[int]) -> Tensor:
-        """Which groups of this model those of `left(widths)` are; see `group_shares`."""
-        gone = frozenset(index for index, width in enumerate(widths) if not width)
-        if not gone:
-            return torch.eye(len(widths), dtype=torch.float64)
-        self.left(widths)
-        return self._smaller[gone][1]
 
     def stands(self, widths: Sequence[int]) -> bool:
         """Whether a network is left when groups of width zero vanish."""

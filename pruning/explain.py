@@ -73,7 +73,7 @@ class Start:
         widths = {group.name: group.size for group in groups}
         return Start(
             cost=model.dense,
-            bottlenecks=_bottlenecks(model, list(widths.values())),
+            bottlenecks=model.bottlenecks(list(widths.values())),
             widths=widths,
             owner={name: g.name for g in reversed(groups) for name in g.operators},
         )
@@ -93,7 +93,6 @@ def explain(
     """
     groups, best = model.graph.channels.groups, optimum(gates, model, budget, how)
     prices = {name: price / budget.limits[name] for name, price in best.prices.items()}
-    left, narrow = model.left(widths)
     worth = loss_model(gates, model, how).pull(best.widths) / best.widths
     cost = best.charges / best.widths
     names = [start.owner.get(group.name, group.name) for group in groups]
@@ -103,7 +102,7 @@ def explain(
             names, groups, widths, worth.tolist(), cost.tolist(), strict=True
         )
     ]
-    after = _bottlenecks(left, narrow)
+    after = model.bottlenecks(widths)
     return Explanation(
         bottlenecks={name: (start.bottlenecks[name], after[name]) for name in LIMITS},
         prices=prices,
@@ -146,16 +145,6 @@ def _report(
         worth=worth if priced else None,
         cost=cost if priced else None,
     )
-
-
-def _bottlenecks(model: CostModel, widths: Sequence[int]) -> dict[str, str]:
-    lines = model.explain(widths)
-    return {
-        "flash_bytes": max(lines, key=lambda line: line.flash_bytes).name,
-        "sram_bytes": max(lines, key=lambda line: line.live_bytes).name,
-        "latency_ms": max(lines, key=lambda line: line.latency_ms).name,
-        "macs": max(lines, key=lambda line: line.macs).name,
-    }
 
 
 def start_from_json(entry: Mapping[str, Any]) -> Start:

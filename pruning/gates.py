@@ -22,9 +22,8 @@ class Gates:
     `sizes` (groups,) int64: channels of each group before pruning began. `widths` (groups,)
     float64: continuous channels kept. `salience` (units,) float32. `kept` (units,) bool.
     `importance` (groups,) float64: s in the model of the loss (see `pruning.program`), measured
-    by how the loss rises when a group loses most of its channels. `branches` (groups,) float64:
-    by how much it rises when a group inside a residual branch loses all of them. `probes`, an
-    int64 scalar, counts the measurements.
+    by how the loss rises when a group loses most of its channels. `probes`, an int64 scalar,
+    counts the measurements.
     """
 
     sizes: Tensor
@@ -32,7 +31,6 @@ class Gates:
     salience: Tensor
     kept: Tensor
     importance: Tensor
-    branches: Tensor
     probes: Tensor
 
     @staticmethod
@@ -45,7 +43,6 @@ class Gates:
             salience=torch.zeros(channels.units),
             kept=torch.ones(channels.units, dtype=torch.bool),
             importance=torch.zeros(len(channels.groups), dtype=torch.float64),
-            branches=torch.zeros(len(channels.groups), dtype=torch.float64),
             probes=torch.tensor(0),
         )
 
@@ -69,10 +66,6 @@ class Gates:
             for group, width in zip(channels.groups, self.widths.tolist(), strict=True)
         ]
 
-    def integer_widths(self, channels: Channels) -> list[int]:
-        """Channels that the mask keeps, per group."""
-        return [int(self.kept[group.units].sum()) for group in channels.groups]
-
     def keep_most_salient(self, channels: Channels, widths: list[int]) -> None:
         """Set the mask: in every group the given number of most salient units."""
         for group, width in zip(channels.groups, widths, strict=True):
@@ -88,7 +81,6 @@ class Gates:
             sizes=torch.round(share @ self.sizes.double()).long(),
             widths=share @ self.widths,
             importance=share @ self.importance,
-            branches=share @ self.branches,
         )
 
     def moved(self, before: Channels, after: Channels, units: Ids) -> "Gates":

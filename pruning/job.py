@@ -53,7 +53,8 @@ class Pruning:
     forward pass a group (two for one inside a residual branch) over `probe_samples` samples, or
     an eighth of the training set where that is less.
     race: how long networks without one branch or another run against each other, as a share of
-    the phase's steps; 0 for no race, and no branch that vanishes. racers: how many at a time.
+    the phase's steps; 0 for no race, and no branch that vanishes. racers: how many may lose
+    before the choice stands.
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.
     slack: channels kept in reserve then, as a share of a group's original size.

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pruning.allocate import Method
 from pruning.gates import inner_groups
 from pruning.job import Job
 from pruning.network import first
@@ -17,17 +16,16 @@ MOST = 4  # importance is measured with a quarter of a group's channels
 
 
 def measure(state: TrainState, job: Job) -> None:
-    """By how much the loss rises now when a group loses most, or all, of its channels.
+    """By how much the loss rises now when a group loses most of its channels.
 
     A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
     changes quickly.
     """
     gates, power = state.gates, job.pruning.allocation.power
-    if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
+    if gates is None:
         return
-    samples = samples_of(state, job)
+    samples = _few(state, job)
     whole = loss_under(state, job, samples, gates.kept)
-    inner = inner_groups(state.graph)
     for index, group in enumerate(state.graph.channels.groups):
         size, before = int(gates.sizes[index]), int(gates.kept[group.units].sum())
         after = -(-before // MOST)
@@ -36,21 +34,37 @@ def measure(state: TrainState, job: Job) -> None:
         rise = loss_under(state, job, samples, gates.with_only(group, after)) - whole
         lengthening = ((after / size) ** -power - (before / size) ** -power) / power
         gates.importance[index] = _mean(gates.importance[index], rise / lengthening)
-        if inner[index]:
-            rise = loss_under(state, job, samples, gates.with_only(group, 0)) - whole
-            gates.branches[index] = _mean(gates.branches[index], rise)
-    gates.probes += 1
+    gates.probes = gates.probes + 1
 
 
-def samples_of(state: TrainState, job: Job) -> list[Batch]:
-    """Raw training batches to measure on: the same at the same place of the same run."""
+def samples_of(job: Job, most: int, number: int) -> list[Batch]:
+    """About so many raw training samples, in whole batches: the same for the same number."""
     train, size = job.data.train, job.task.batch_size
-    probe = 0 if state.gates is None else int(state.gates.probes)
-    generator = torch.Generator().manual_seed(job.seed * 1009 + probe)
-    most = min(len(train) // EIGHTH, job.pruning.probe_samples)
-    count = max(1, most // size) * size  # whole batches: a norm cannot train on one sample
+    generator = torch.Generator().manual_seed(job.seed * 1009 + number)
+    count = max(1, most // size) * size  # a norm cannot train on one sample
     chosen = torch.randperm(len(train), generator=generator)[:count]
     return [(train.inputs[part], train.targets[part]) for part in torch.split(chosen, size)]
+
+
+def _few(state: TrainState, job: Job) -> list[Batch]:
+    number = 0 if state.gates is None else int(state.gates.probes)
+    return samples_of(
+        job, min(len(job.data.train) // EIGHTH, job.pruning.probe_samples), number
+    )
+
+
+def branch_rises(state: TrainState, job: Job) -> dict[int, float]:
+    """By how much the loss rises now when a branch goes, for every group inside one."""
+    if (gates := state.gates) is None:
+        return {}
+    samples = _few(state, job)
+    whole = loss_under(state, job, samples, gates.kept)
+    groups = zip(state.graph.channels.groups, inner_groups(state.graph), strict=True)
+    return {
+        index: loss_under(state, job, samples, gates.with_only(group, 0)) - whole
+        for index, (group, inner) in enumerate(groups)
+        if inner
+    }
 
 
 def _mean(known: Tensor, fresh: float) -> Tensor:

@@ -3,19 +3,17 @@
 import torch
 from torch import Tensor
 
-from pruning.allocate import Method, allocate
-from pruning.channels import Channels
+from pruning.allocate import Method
 from pruning.execute import filters
 from pruning.explain import Start, explain
 from pruning.gates import Gates
 from pruning.graph import Graph
-from pruning.job import Job, annealed
+from pruning.job import Job
 from pruning.measure import measure
+from pruning.narrow import close_gates, discard, narrow
 from pruning.network import Tensors
 from pruning.project import project
 from pruning.race import drop_branches
-from pruning.removal import remove
-from pruning.shrink import Kept, without
 from pruning.state import TrainState
 
 
@@ -29,27 +27,25 @@ def open_gates(state: TrainState, job: Job) -> None:
 def prune(state: TrainState, job: Job, progress: float, step: int) -> None:
     """Between two steps: move the widths, and now and then remove what will not come back."""
     settings = job.pruning
-    if step % settings.every == 0:
-        _update(state, job, progress)
-    if step % settings.remove_every == 0 and state.gates is not None:
+    moving, removing = step % settings.every == 0, step % settings.remove_every == 0
+    if moving or removing:
         _rank(state, job)
-        remove(state, job, _within_reach(state.gates, state.graph.channels, settings.slack))
+    if moving:
+        _probe(state, job, progress)
+        narrow(state, job, progress / settings.settle)
+    if removing:
+        discard(state, job)
 
 
-def _update(state: TrainState, job: Job, progress: float) -> None:
-    _rank(state, job)
-    if state.gates is not None and progress * job.pruning.probes >= int(state.gates.probes):
-        first = not state.gates.probes
-        measure(state, job)
-        if first:
-            drop_branches(state, job)
-    if state.gates is None or state.start is None:
+def _probe(state: TrainState, job: Job, progress: float) -> None:
+    """The differentiable allocation goes by measurements, evenly over the phase."""
+    gates = state.gates
+    if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
         return
-    budget = annealed(job.budget, state.start.cost, progress / job.pruning.settle)
-    allocate(state.gates, job.cost_model(state.graph), budget, job.pruning.allocation)
-    gone = [index for index, width in enumerate(state.gates.widths.tolist()) if not width]
-    if gone:  # a branch vanishes at once: nothing could bring it back
-        remove(state, job, without(state.graph, gone))
+    if progress * job.pruning.probes >= (done := int(gates.probes)):
+        measure(state, job)
+        if not done:
+            drop_branches(state, job)
 
 
 def _rank(state: TrainState, job: Job) -> None:
@@ -83,16 +79,6 @@ def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
     return sums / counts.clamp_min(1)
 
 
-def _within_reach(gates: Gates, channels: Channels, slack: float) -> Kept:
-    """The mask, widened in every group by the next most salient channels."""
-    kept = gates.kept.numpy().copy()
-    for index, group in enumerate(channels.groups):
-        reserve = group.up(int(kept[group.units].sum()) + slack * int(gates.sizes[index]))
-        order = torch.argsort(gates.salience[group.units], descending=True, stable=True).numpy()
-        kept[group.start + order[:reserve]] = True
-    return kept
-
-
 def finish_pruning(state: TrainState, job: Job) -> None:
     """Integer widths within the budget; everything else is removed and the gates close."""
     gates, how = state.gates, job.pruning.allocation
@@ -103,6 +89,4 @@ def finish_pruning(state: TrainState, job: Job) -> None:
     widths = project(gates, model, job.budget, how)
     if how.method is Method.DIFFERENTIABLE:  # the others have no model to explain by
         state.explanation = explain(state.start, gates, model, job.budget, how, widths)
-    gates.keep_most_salient(state.graph.channels, widths)
-    remove(state, job, gates.kept.numpy().copy())
-    state.gates = None
+    close_gates(state, job, widths)

@@ -1,66 +1,73 @@
 """Which residual branches vanish: networks within the final budget run against each other.
 
 What the loss rises by when a branch goes says little of how well the rest can do without it
-after some training. So the few most promising networks, each at its best widths for the final
-budget and with the weights of the moment, train on the same batches for a while, and the one
-with the least loss shows which branch to drop. The runners themselves are thrown away.
+after some training, and a network that is cut to its final widths at once says as little. So
+each runner goes in short the way that pruning goes at length: it narrows to the final budget
+step by step, then trains on while the learning rate falls to zero, on the same batches as the
+others. The least loss shows which branches to drop. The runners are thrown away.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, count, islice
 from math import inf
 
 import torch
 
-from pruning.allocate import Method, optimum
+from pruning.allocate import optimum
 from pruning.data import batches
 from pruning.errors import BudgetError, DivergedError
-from pruning.gates import inner_groups
 from pruning.job import Job
 from pruning.learn import learn
-from pruning.measure import Batch, loss_under, samples_of
+from pruning.measure import Batch, branch_rises, loss_under, samples_of
+from pruning.narrow import close_gates, discard, narrow
 from pruning.project import project
 from pruning.removal import fork, remove
 from pruning.shrink import without
 from pruning.state import TrainState
 
 Groups = tuple[int, ...]  # that vanish
+NARROWING = 0.5  # of a run; the rest trains at the widths found
+JUDGES = 4096  # training samples that decide, or half of all where there are fewer
 
 
 def drop_branches(state: TrainState, job: Job) -> None:
-    """Remove branches one by one while a network without one more wins the race."""
-    how = job.pruning.allocation
-    if how.method is not Method.DIFFERENTIABLE or not how.vanishing:
+    """Remove branches one by one while a network without one more wins the race.
+
+    The branch that the model of the loss would rather miss runs first. After `racers` lost
+    runs, or where the budget holds as it is, there is no more to decide.
+    """
+    if _steps(job) < 1 or not job.pruning.allocation.vanishing:
         return
-    samples = samples_of(state, job)
-    standing: float | None = None  # the loss of the network as it is, once it has run
-    while runners := _runners(state, job):
-        if standing is None:
-            standing = _loss_after(state, job, (), samples)
-        losses = [_loss_after(state, job, gone, samples) for gone in runners]
-        if min(losses) >= standing:
-            return
-        standing = min(losses)
-        remove(state, job, without(state.graph, runners[losses.index(standing)]))
+    if job.budget.holds(job.cost_model(state.graph).dense):
+        return
+    rises = branch_rises(state, job)
+    gone: Groups = ()
+    least, lost = _loss_after(state, job, gone) if rises else inf, 0
+    while rises and lost < job.pruning.racers:
+        losses = {
+            index: _modelled(state, job, (*gone, index)) + rises[index] for index in rises
+        }
+        index = min(losses, key=losses.__getitem__)
+        del rises[index]
+        if losses[index] == inf:
+            break
+        loss = _loss_after(state, job, (*gone, index))
+        lost += loss >= least
+        if loss < least:
+            gone, least = (*gone, index), loss
+    if gone:
+        remove(state, job, without(state.graph, gone))
 
 
-def _runners(state: TrainState, job: Job) -> list[Groups]:
-    """The groups whose disappearance looks best in the model of the loss."""
-    gates, how, model = state.gates, job.pruning.allocation, job.cost_model(state.graph)
-    if gates is None or _steps(job) < 1:
-        return []
-    modelled = {}
-    for index, inner in enumerate(inner_groups(state.graph)):
-        if inner:
-            widths = [group.size for group in state.graph.channels.groups]
-            widths[index] = 0
-            smaller, _ = model.left(widths)
-            left = gates.without(model.share(widths))
-            loss = optimum(left, smaller, job.budget, how).loss
-            modelled[index] = loss + float(gates.branches[index])
-    return [
-        (index,) for index in sorted(modelled, key=modelled.__getitem__)[: job.pruning.racers]
-    ]
+def _modelled(state: TrainState, job: Job, gone: Groups) -> float:
+    """The least loss that the model sees without these groups; infinite if nothing is left."""
+    model, gates = job.cost_model(state.graph), state.gates
+    widths = [0 if i in gone else g.size for i, g in enumerate(state.graph.channels.groups)]
+    if gates is None or not model.stands(widths):
+        return inf
+    smaller, share = model.left(widths)
+    return optimum(gates.without(share), smaller, job.budget, job.pruning.allocation).loss
 
 
 def _steps(job: Job) -> int:
@@ -77,27 +84,33 @@ def _heat(state: TrainState, job: Job) -> Iterator[Batch]:
         yield job.task.augment(clean, generator), job.task.aim(clean, targets)
 
 
-def _loss_after(state: TrainState, job: Job, gone: Groups, samples: Sequence[Batch]) -> float:
+def _loss_after(state: TrainState, job: Job, gone: Groups) -> float:
     """The loss of a runner at the end of the race; infinite if it cannot finish."""
-    runner = fork(state, job, without(state.graph, gone))
-    if runner.gates is None:
-        return inf
+    whole = replace(job.pruning.allocation, vanish=False)
+    job = replace(job, pruning=replace(job.pruning, allocation=whole))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         try:
-            model = job.cost_model(runner.graph)
-            widths = project(runner.gates, model, job.budget, job.pruning.allocation)
-            runner.gates.keep_most_salient(runner.graph.channels, widths)
-            runner = fork(runner, job, runner.gates.kept.numpy().copy())
-            runner.gates = None
-            rates = [group["lr"] for group in state.optimizer.param_groups]
-            for step, (inputs, targets) in enumerate(_heat(state, job)):
-                # The rate falls to zero: at a high one, losses of the moment are mostly noise.
-                left = 1 - step / _steps(job)
-                for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * left
-                learn(runner, job, inputs, targets)
+            runner = fork(state, job, without(state.graph, gone))
+            _run(runner, job)
         except (BudgetError, DivergedError):
             return inf
+        judges = samples_of(job, min(len(job.data.train) // 2, JUDGES), 0)
         everything = torch.ones(runner.graph.channels.units, dtype=torch.bool)
-        return loss_under(runner, job, samples, everything)
+        return loss_under(runner, job, judges, everything)
+
+
+def _run(runner: TrainState, job: Job) -> None:
+    steps, rates = _steps(job), [group["lr"] for group in runner.optimizer.param_groups]
+    last = round(NARROWING * steps)  # step of narrowing
+    for step, (inputs, targets) in enumerate(_heat(runner, job)):
+        if step < last and step % job.pruning.every == 0:
+            narrow(runner, job, step / last)
+            discard(runner, job)
+        elif runner.gates is not None and step >= last:
+            model, how = job.cost_model(runner.graph), job.pruning.allocation
+            close_gates(runner, job, project(runner.gates, model, job.budget, how))
+        # The rate falls to zero: at a high one, losses of the moment are mostly noise.
+        for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * (1 - step / steps)
+        learn(runner, job, inputs, targets)

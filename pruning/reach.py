@@ -34,21 +34,15 @@ def require_reachable(model: CostModel, budget: Budget) -> None:
     least = least_cost(model)
     if budget.holds(least):
         return
-    lines = model.explain(least_widths(model))
-    blame = {
-        "flash_bytes": max(lines, key=lambda line: line.flash_bytes),
-        "sram_bytes": max(lines, key=lambda line: line.live_bytes),
-        "latency_ms": max(lines, key=lambda line: line.latency_ms),
-        "macs": max(lines, key=lambda line: line.macs),
-    }
+    blame = model.bottlenecks(least_widths(model))
     missed = [
         f"{name} {budget.limits[name]:g} is below the least reachable {getattr(least, name):g} "
-        f"(most of it in {blame[name].name})"
+        f"(most of it in {blame[name]})"
         for name, over in budget.overshoot(least).items()
         if over > 0
     ]
     raise BudgetError(
-        "budget out of reach of one channel a group and no residual branches: "
+        "budget out of reach of the least widths without the residual branches: "
         + "; ".join(missed)
         + ". Raise the limit, use a smaller input, or another network."
     )

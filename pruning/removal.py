@@ -29,6 +29,8 @@ def fork(state: TrainState, job: Job, kept: Kept) -> TrainState:
         if name in axes
     }
     load_optimizer(optimizer, network, remembered)
+    for group, known in zip(optimizer.param_groups, state.optimizer.param_groups, strict=True):
+        group["lr"] = known["lr"]
     gates = state.gates
     if gates is not None:
         gates = gates.moved(before.channels, graph.channels, units_left(before, graph, kept))

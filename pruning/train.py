@@ -106,7 +106,7 @@ def _record(
         budget=annealed(job.budget, state.start.cost, done)
         if moving and state.start
         else job.budget,
-        bottleneck=model.bottleneck(graph.channels.widths),
+        bottleneck=model.bottlenecks(graph.channels.widths)["sram_bytes"],
         widths=widths_of(graph),
         seconds=seconds,
     )

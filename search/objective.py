@@ -136,7 +136,7 @@ def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
         score=last.score,
         cost=costs.dense,
         widths=widths_of(stored.graph),
-        bottleneck=costs.bottleneck(stored.graph.channels.widths),
+        bottleneck=costs.bottlenecks(stored.graph.channels.widths)["sram_bytes"],
         files=files,
         seconds=sum(epoch.seconds for epoch in state.history),
     )

@@ -161,5 +161,7 @@ def _budget(limits: Mapping[str, float | None]) -> Budget:
             "budget: nothing is limited; give flash, sram or latency, or a power above 0"
         )
     if below := [name for name, limit in whole.items() if limit <= 0]:
-        raise ConfigError(f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit")
+        raise ConfigError(
+            f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit"
+        )
     return Budget(**whole)  # type: ignore[arg-type]

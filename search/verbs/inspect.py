@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from pruning.budget import RESOURCES
-from pruning.cost import CostModel
 from pruning.reach import least_cost
 from search.build import Blueprint
 from search.config import Spec
@@ -46,7 +45,7 @@ def explained(blueprint: Blueprint) -> dict[str, Any]:
         "limits": device.budget.limits,
         "fits": device.budget.holds(cost),
         "least": asdict(least_cost(model)),
-        "bottleneck": _bottlenecks(model),
+        "bottleneck": model.bottlenecks(graph.channels.widths),
         "operators": [asdict(line) for line in model.explain(graph.channels.widths)],
         "groups": [
             {
@@ -65,15 +64,6 @@ def _input_bytes(blueprint: Blueprint) -> int:
     for extent in blueprint.data.input_shape:
         total *= extent
     return total
-
-
-def _bottlenecks(model: CostModel) -> dict[str, str]:
-    lines = model.explain(model.graph.channels.widths)
-    return {
-        "flash_bytes": max(lines, key=lambda line: line.flash_bytes).name,
-        "sram_bytes": max(lines, key=lambda line: line.live_bytes).name,
-        "latency_ms": max(lines, key=lambda line: line.latency_ms).name,
-    }
 
 
 def _print(facts: dict[str, Any]) -> None:

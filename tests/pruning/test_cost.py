@@ -52,10 +52,10 @@ def test_golden_costs(zoo, device, name):
         bottleneck = [k.name for k in model.kernels if k.kind == "conv"][1]
     if name.startswith("resnet20"):  # all blocks of the first stage are alike
         peak = [line.name for line in model.explain(widths) if line.live_bytes == sram]
-        assert model.bottleneck(widths) == peak[0]
+        assert model.bottlenecks(widths)["sram_bytes"] == peak[0]
         assert bottleneck in peak or "block" in peak[0]
     else:
-        assert model.bottleneck(widths) == bottleneck
+        assert model.bottlenecks(widths)["sram_bytes"] == bottleneck
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -73,7 +73,8 @@ def test_bottlenecks_before_and_after(small, device):
     found = explain(Start.of(model), gates, model, budget, how, widths)
     assert tuple(found.bottlenecks) == LIMITS
     assert found.bottlenecks["sram_bytes"] == (
-        model.bottleneck(model.graph.channels.widths), model.bottleneck(widths)
+        model.bottlenecks(model.graph.channels.widths)["sram_bytes"],
+        model.bottlenecks(widths)["sram_bytes"],
     )  # fmt: skip
 
 

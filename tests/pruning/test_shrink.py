@@ -218,7 +218,10 @@ def test_cost_at_width_zero_is_that_of_what_is_left(small, device):
                 widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
                 left = CostModel(shrink_graph(graph, kept), device)
                 assert model.cost(widths) == left.dense
-                assert model.bottleneck(widths) == left.bottleneck(left.graph.channels.widths)
+                assert (
+                    model.bottlenecks(widths)["sram_bytes"]
+                    == left.bottlenecks(left.graph.channels.widths)["sram_bytes"]
+                )
                 table = model.costs([widths, graph.channels.widths])
                 assert table["flash_bytes"].tolist() == [
                     left.dense.flash_bytes, model.dense.flash_bytes

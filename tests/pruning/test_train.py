@@ -195,7 +195,10 @@ def test_records(device):
     graph, tensors = state.result()
     assert last.widths == widths_of(graph)
     assert last.cost == epochs[3].cost == job.cost_model(graph).dense
-    assert last.bottleneck == job.cost_model(graph).bottleneck(graph.channels.widths)
+    assert (
+        last.bottleneck
+        == job.cost_model(graph).bottlenecks(graph.channels.widths)["sram_bytes"]
+    )
     assert last.score == evaluate(graph, tensors, job, job.data.validation)
     assert json.loads(json.dumps(asdict(last)))["phase"] == "finetune"
 

@@ -105,7 +105,10 @@ def test_a_looser_budget_comes_before_a_tighter_one(flash: list[int], sram: list
         ({"kind": "ladder", "scale": [1.5]}, "1.5"),
         ({"kind": "ladder", "scale": [0.0]}, "above 0"),
         ({"kind": "ladder", "scale": [float("nan")]}, "nan"),
-        ({"kind": "ladder", "scale": [1e-9]}, "flash_bytes, sram_bytes, latency_ms below 1 byte"),
+        (
+            {"kind": "ladder", "scale": [1e-9]},
+            "flash_bytes, sram_bytes, latency_ms below 1 byte",
+        ),
         ({"kind": "ladder", "scale": [0.5], "power": {"flash": -1.0}}, "power"),
         ({"kind": "ladder", "scale": [0.5], "power": {"flsh": 1.0}}, "flsh"),
         ({"kind": "ladder", "scale": [0.5], "power": dict.fromkeys(POWER, 0.0)}, "limited"),

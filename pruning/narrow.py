@@ -1,0 +1,49 @@
+"""Step by step to the budget: widths move, and channels that will not come back are removed."""
+
+import torch
+
+from pruning.allocate import allocate
+from pruning.channels import Channels
+from pruning.gates import Gates
+from pruning.job import Job, annealed
+from pruning.removal import remove
+from pruning.shrink import Kept, without
+from pruning.state import TrainState
+
+
+def narrow(state: TrainState, job: Job, progress: float) -> None:
+    """Move the widths to the budget at this share of the way, from 0 to 1, to the target.
+
+    A branch whose group has no channel left vanishes at once: nothing could bring it back.
+    """
+    if state.gates is None or state.start is None:
+        return
+    budget = annealed(job.budget, state.start.cost, progress)
+    allocate(state.gates, job.cost_model(state.graph), budget, job.pruning.allocation)
+    gone = [index for index, width in enumerate(state.gates.widths.tolist()) if not width]
+    if gone:
+        remove(state, job, without(state.graph, gone))
+
+
+def discard(state: TrainState, job: Job) -> None:
+    """Physically remove the channels far below the threshold."""
+    if state.gates is not None:
+        remove(state, job, _within_reach(state.gates, state.graph.channels, job.pruning.slack))
+
+
+def close_gates(state: TrainState, job: Job, widths: list[int]) -> None:
+    """Remove all but so many of the most salient channels, and end pruning."""
+    if state.gates is not None:
+        state.gates.keep_most_salient(state.graph.channels, widths)
+        remove(state, job, state.gates.kept.numpy().copy())
+        state.gates = None
+
+
+def _within_reach(gates: Gates, channels: Channels, slack: float) -> Kept:
+    """The mask, widened in every group by the next most salient channels."""
+    kept = gates.kept.numpy().copy()
+    for index, group in enumerate(channels.groups):
+        reserve = group.up(int(kept[group.units].sum()) + slack * int(gates.sizes[index]))
+        order = torch.argsort(gates.salience[group.units], descending=True, stable=True).numpy()
+        kept[group.start + order[:reserve]] = True
+    return kept
