@@ -5,8 +5,8 @@ being a group's width and s its measured importance. Flash, instructions, MACs a
 live at each step are polynomials of the widths without negative coefficients. In the logarithms
 of the widths the loss and every log(resource) are convex: a geometric programme (Boyd et al.,
 "A tutorial on geometric programming", 2007), with one optimum. An interior-point method with
-exact derivatives finds it
-in milliseconds; its multipliers say what more of each resource is worth.
+exact derivatives finds it in milliseconds; its multipliers say what more of each resource is
+worth.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ MARGIN = 1e-6  # by which bounds are relaxed, so that they have an inside
 class Optimum:
     """The widths (groups,), the loss that the model foresees for them, and the prices.
 
-    `prices` maps a limit to -d loss / d log(limit): zero where the limit does not bind.
+    `prices` maps a limit to -d loss / d log(limit): next to zero where it does not bind.
     `charges` (groups,) are those prices times d log(resource) / d log(width): what a group has
     to be worth to stay as wide as it is.
     """

@@ -11,7 +11,7 @@ import pytest
 from pruning.job import PhaseKind
 from tests.benchmarks.quality.methods import METHODS, OURS
 from tests.benchmarks.quality.problems import SHARED
-from tests.benchmarks.quality.results import table
+from tests.benchmarks.quality.results import code_of, table
 from tests.benchmarks.quality.setting import recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +49,14 @@ def test_the_table_pairs_runs_of_the_same_budget_and_seed():
     assert uniform.rstrip().endswith(
         "0.71 |"
     )  # 40 and 60 of 70 seconds: seeds without dense out
+
+
+def test_results_stay_when_only_words_about_the_code_change():
+    code = 'def f(x):\n    """Twice."""\n    return 2 * x  # exact\n'
+    words = '"""More."""\n\n\ndef f(x):\n    """Two times."""\n\n    return (2 * x)\n'
+    assert code_of(code) == code_of(words)
+    assert code_of(code) != code_of(code.replace("2 *", "3 *"))
+    assert code_of(code) != code_of(code.replace("return", "yield"))
 
 
 @pytest.mark.slow
