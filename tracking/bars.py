@@ -1,138 +1,166 @@
-"""A network's channel groups as a Plotly figure: a row each, before and after pruning."""
+"""A network's channel groups as an HTML table: a bar each, before and after pruning."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from itertools import takewhile
+from math import floor, log10
 
-from tracking.axes import FAINT, INK, Figure, layout
+from tracking.axes import FAINT
 from tracking.explanation import Explanation, GroupStory, Reason
-from tracking.tables import count, short
+from tracking.names import folded
+from tracking.tables import DASH, count, short
 
-WORDS = {
+_WORDS = {
     Reason.BALANCED: "its next channel is worth what it costs",
     Reason.WHOLE: "even its last channel is worth more than it costs",
     Reason.LEAST: "even its first channels cost more than they are worth",
     Reason.VANISHED: "gone: the others make more of its share",
     Reason.FIXED: "the network's input or output, or named in keep",
 }
-COLORS = {
+_COLORS = {
     Reason.BALANCED: "#0072b2",
     Reason.WHOLE: "#009e73",
     Reason.LEAST: "#e69f00",
     Reason.VANISHED: "#d55e00",
     Reason.FIXED: FAINT,
 }
-_ROW_PX, _FRAME_PX = 26, 70
-_NAME_LENGTH = 36
-_BAR = 0.7  # of a row
+_NEGLIGIBLE = 1e-6  # of modelled training loss
+
+BARS_STYLE = """
+.groups td, .groups th { padding: 3px 8px; }
+.groups th { vertical-align: bottom; border: none; box-shadow: inset 0 -1px #b8c4ce; }
+.groups tbody tr:hover td { background: #f4f6f8; }
+.groups .bars { width: 100%; min-width: 90px; }
+.scale { display: flex; justify-content: space-between; gap: 8px;
+  font-weight: 400; }
+.before { height: 16px; min-width: 3px; border: 1px solid var(--reason); background: #f7f9fb;
+  print-color-adjust: exact; }
+.after { height: 100%; background: var(--reason); print-color-adjust: exact; }
+.vanished .before { background: repeating-linear-gradient(-45deg,
+  #f2c4a5 0 1.5px, #fdf6f1 1.5px 6px); }
+.legend i { display: block; }
+.legend .before { width: 14px; height: 14px; }
+@media (max-width: 960px) {
+  .groups td, .groups th { padding: 3px 5px; }
+}
+@media (max-width: 600px) { .groups { overflow-x: auto; } }
+""" + "".join(f".{reason} {{ --reason: {color}; }}\n" for reason, color in _COLORS.items())
+
+_NUMBERS = (
+    "<th>kept</th><th class='share'>share</th><th class='text'>reason</th>"
+    "<th>worth of<br>one more</th><th>cost of<br>one more</th>"
+)
 
 
-def groups_figure(why: Explanation) -> Figure:
-    """Return a row for each group: an outline of the channels before, filled by those after."""
-    names = shortened(group.name for group in why.groups)
-    rows = len(why.groups)
-    most = max((group.before for group in why.groups), default=1)
-    frame = layout("", "channels")
-    frame["xaxis"] |= {"range": [0, 1.09 * most], "side": "top", "title": None}
-    frame["yaxis"] |= {
-        "range": [rows - 0.4, -0.6],
-        "tickvals": list(range(rows)),
-        "ticktext": [escape(names[group.name]) for group in why.groups],
-        "ticklabelstandoff": 5,
-        "showgrid": False,
-        "ticks": "",
-    }
-    frame |= {
-        "height": _FRAME_PX + _ROW_PX * rows,
-        "margin": {"l": 8, "r": 8, "t": 30, "b": 12},
-        "barmode": "overlay",
-        "hovermode": "y",
-    }
-    return {"data": [_outlines(why.groups), _filled(why.groups)], "layout": frame}
+def groups_card(why: Explanation) -> str:
+    """Return a row for each group: an outline of its channels before, filled by those after.
 
-
-def shortened(names: Iterable[str], length: int = _NAME_LENGTH) -> dict[str, str]:
-    """Return a label of at most `length` for each name: cut in the middle if it is too long.
-
-    Where that makes names alike, what they begin with in common goes instead, and their ends.
+    It is escaped and needs BARS_STYLE and NAMES_STYLE, but no script. What a row says when it
+    is pointed at stands in its cells and in the legend too.
     """
-    labels = {name: _middle_cut(name, length) for name in names}
-    seen = Counter(labels.values())
-    alike = [name for name, label in labels.items() if seen[label] > 1]
-    parts = [name.split(".") for name in alike]
-    shared = len(list(takewhile(lambda column: len({*column}) == 1, zip(*parts, strict=False))))
-    for name, part in zip(alike, parts, strict=True):
-        rest = "…" + ".".join(part[shared:])
-        labels[name] = rest if len(rest) <= length else f"{rest[: length - 1]}…"
-    return labels
+    names = folded(group.name for group in why.groups)
+    most = max((group.before for group in why.groups), default=0)
+    decimals = _decimals(why.groups)
+    rows = "\n".join(
+        f"<tr class='{group.reason}' title='{escape(_in_words(group))}'>"
+        f"<td class='text'>{names[group.name]}</td>"
+        f"<td class='bars'>{_bar(group, most)}</td>{_number_cells(group, decimals)}</tr>"
+        for group in why.groups
+    )
+    return (
+        "<div class='card'><h2>Channels of each group, in network order: outline before, "
+        f"filled after</h2>{_legend(why.groups)}<div class='groups'><table><thead><tr>"
+        f"<th class='text'>group</th><th class='bars'>{_scale(most)}</th>{_NUMBERS}"
+        f"</tr></thead><tbody>\n{rows}\n</tbody></table></div></div>\n"
+    )
 
 
-def _middle_cut(name: str, length: int) -> str:
-    if len(name) <= length:
-        return name
-    tail = (length - 1) // 3
-    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+def _legend(groups: Sequence[GroupStory]) -> str:
+    counts = Counter(group.reason for group in groups)
+    spans = "".join(
+        f"<span class='{reason}'>{_swatch(reason)}<b>{counts[reason]} {reason}</b> "
+        f"{words}</span>"
+        for reason, words in _WORDS.items()
+        if counts[reason]
+    )
+    return f"<div class='legend'>{spans}</div>"
 
 
-def _outlines(groups: Sequence[GroupStory]) -> Figure:
-    gone = [group.reason is Reason.VANISHED for group in groups]
-    colors = [COLORS[group.reason] for group in groups]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": "before",
-        "x": [group.before for group in groups],
-        "y": list(range(len(groups))),
-        "width": _BAR,
-        "marker": {
-            "color": "#f7f9fb",
-            "line": {"color": colors, "width": 1},
-            "pattern": {"shape": ["/" if one else "" for one in gone], "size": 7,
-                        "fgcolor": COLORS[Reason.VANISHED], "fgopacity": 0.35},
-        },
-        "text": [_label(group) for group in groups],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "textfont": {"size": 11, "color": INK},
-        "hovertext": [_hover(group) for group in groups],
-        "hoverinfo": "text",
-    }  # fmt: skip
+def _swatch(reason: Reason) -> str:
+    filled = "" if reason is Reason.VANISHED else "<i class='after'></i>"
+    return f"<i class='before'>{filled}</i>"
 
 
-def _filled(groups: Sequence[GroupStory]) -> Figure:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": "after",
-        "x": [group.after for group in groups],
-        "y": list(range(len(groups))),
-        "width": _BAR,
-        "marker": {"color": [COLORS[group.reason] for group in groups]},
-        "hoverinfo": "skip",
-    }
+def _scale(most: int) -> str:
+    return f"<div class='scale'><span>0</span><span>{most}</span></div>"
 
 
-def _label(group: GroupStory) -> str:
+def _bar(group: GroupStory, most: int) -> str:
+    """Return the outline, a share of the column, and in it the channels left, a share of it."""
+    if not group.before:
+        return ""
+    after = f"<div class='after' style='width:{_percent(group.after, group.before)}'></div>"
+    width = _percent(group.before, most)
+    return f"<div class='before' style='width:{width}'>{after if group.after else ''}</div>"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.4g}%"
+
+
+def _number_cells(group: GroupStory, decimals: int) -> str:
+    amounts = "".join(
+        f"<td>{DASH if amount is None else _fixed(amount, decimals)}</td>"
+        for amount in (group.worth, group.cost)
+    )
+    return (
+        f"<td>{_kept(group)}</td><td class='share'>{escape(_share(group))}</td>"
+        f"<td class='text'>{group.reason}</td>{amounts}"
+    )
+
+
+def _kept(group: GroupStory) -> str:
     if group.after == group.before:
         return f"{group.before}"
     return f"{group.after} of {group.before}"
 
 
-def _hover(group: GroupStory) -> str:
-    share = f" ({group.after / group.before:.0%})" if group.before else ""
+def _share(group: GroupStory) -> str:
+    """Return the share of channels left: a little is not shown as none, nor most as all."""
+    if not group.before:
+        return DASH
+    share = group.after / group.before
+    if 0 < share < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
+
+
+def _decimals(groups: Sequence[GroupStory]) -> int:
+    """Return how many decimals give the largest amount four digits.
+
+    All rows have as many, so that amounts can be compared down the column.
+    """
+    amounts = [abs(one) for group in groups for one in (group.worth, group.cost) if one]
+    return min(9, max(0, 3 - floor(log10(max(amounts, default=1.0)))))
+
+
+def _fixed(amount: float, decimals: int) -> str:
+    return f"{amount:.{decimals}f}" if amount > _NEGLIGIBLE else "0"
+
+
+def _in_words(group: GroupStory) -> str:
     lines = [
-        f"<b>{escape(group.name)}</b>",
-        f"{count(group.before, 'channel')} before, {group.after} after{share}",
-        f"{group.reason.value}: {WORDS[group.reason]}",
+        group.name,
+        f"{count(group.before, 'channel')} before, {group.after} after ({_share(group)})",
+        f"{group.reason}: {_WORDS[group.reason]}",
     ]
     if group.worth is not None and group.cost is not None:
         lines += [
             f"one channel more is worth {_loss(group.worth)} and costs {_loss(group.cost)}",
             "(modelled training loss)",
         ]
-    return "<br>".join(lines)
+    return "\n".join(lines)
 
 
 def _loss(value: float) -> str:
-    return short(value) if value > 1e-6 else "0"
+    return short(value) if value > _NEGLIGIBLE else "0"

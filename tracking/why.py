@@ -1,12 +1,12 @@
 """A slot's page: why its network looks as it does, in one HTML file that opens offline."""
 
-from collections import Counter
 from collections.abc import Mapping
 from html import escape
 
-from tracking.bars import COLORS, WORDS, groups_figure, shortened
-from tracking.explanation import PRICED, Explanation, Reason
-from tracking.page import drawn, html_page
+from tracking.bars import BARS_STYLE, groups_card
+from tracking.explanation import PRICED, Explanation
+from tracking.names import NAMES_STYLE, folded
+from tracking.page import html_page
 from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
 from tracking.tables import (
     DASH,
@@ -37,26 +37,36 @@ _STYLE = """
 .card { margin-top: 14px; padding: 14px 16px 10px; }
 .card h2 { margin-bottom: 8px; }
 .card p { margin: 10px 0 4px; color: #3e4c59; max-width: 110ch; }
-.scroll { overflow-x: auto; }
+.limits { overflow-x: auto; }
+.limits th { vertical-align: bottom; }
+.limits .kernels { white-space: normal; }
+.kernels div { display: inline-block; white-space: nowrap; margin-right: 6px; }
 .legend { margin: 2px 0 6px; }
-.legend b { font-weight: 600; color: #1f2933; }
+.legend b { font-weight: 600; white-space: nowrap; color: #1f2933; }
 td.dim { color: #9aa5b1; }
 tr.most td { background: #fdf3ea; }
 .badge { display: inline-block; margin-left: 8px; padding: 0 8px; border-radius: 9px;
   background: #d9730d; color: white; font-size: 11px; font-weight: 600; }
+@media (max-width: 960px) {
+  body { padding: 16px; }
+  .card { padding: 12px 10px 8px; }
+  table { font-size: 12px; }
+  .limits td, .limits th { padding: 4px 5px; }
+  .limits td:nth-child(5) { white-space: normal; }  /* the price */
+  .badge { display: block; width: max-content; margin: 0; }
+}
 """
 
 _HEADER = (
     "resource",
-    "estimated before",
+    "estimated<br>before",
     "after",
     "limit",
-    "modelled price",
-    "1 % more saves",
-    "bottleneck before",
-    "bottleneck after",
+    "modelled<br>price",
+    "1 % more<br>saves",
+    "bottleneck,<br>before → after",
 )
-_LEFT = frozenset({"resource", "bottleneck before", "bottleneck after"})
+_LEFT = frozenset({_HEADER[0], _HEADER[-1]})
 _MEANING = (
     "A price is the rate at which the modelled training loss would fall if that limit rose a "
     "little: an estimate at the margin, not a measured accuracy."
@@ -65,12 +75,12 @@ _SOURCE = (
     "Before, after and bottlenecks are <b>estimated</b> by the cost model. Prices, worth and "
     "cost are <b>modelled</b>: changes of the training loss that the pruning engine foresaw "
     "when it chose the widths, before rounding to whole channels and before fine-tuning. Point "
-    "at a row for its numbers."
+    "at a row to read it in words; a dotted name unfolds."
 )
 
 
 def why_page(study: StudyRecord, slot: SlotRecord, why: Explanation) -> str:
-    """Return a whole HTML page on one slot's network, Plotly included (4.7 MB).
+    """Return a whole HTML page on one slot's network, without a script: tens of KB.
 
     What each limit costs and which kernel takes most of it, before and after; a bar for each
     channel group, with its channels before and after and the reason.
@@ -80,33 +90,9 @@ def why_page(study: StudyRecord, slot: SlotRecord, why: Explanation) -> str:
         f"{title} · why",
         f"{title}: why this network looks as it does",
         _facts(study, slot),
-        _limits_card(slot, study.dense.costs if study.dense else None, why)
-        + _groups_card(why)
-        + drawn({"groups": groups_figure(why)}),
+        _limits_card(slot, study.dense.costs if study.dense else None, why) + groups_card(why),
         _SOURCE,
-        _STYLE,
-    )
-
-
-def _groups_card(why: Explanation) -> str:
-    counts = Counter(group.reason for group in why.groups)
-    spans = "".join(
-        f"<span>{_swatch(reason)}<b>{counts[reason]} {reason.value}</b> {WORDS[reason]}</span>"
-        for reason in WORDS
-        if counts[reason]
-    )
-    return (
-        "<div class='card'><h2>Channels of each group, in network order: outline before, "
-        f"filled after</h2><div class='legend'>{spans}</div>"
-        "<div id='groups'></div></div>\n"
-    )
-
-
-def _swatch(reason: Reason) -> str:
-    fill = "none" if reason is Reason.VANISHED else COLORS[reason]
-    return (
-        "<svg width='14' height='14'><rect x='1' y='1' width='12' height='12' "
-        f"fill='{fill}' stroke='{COLORS[reason]}'/></svg>"
+        _STYLE + BARS_STYLE + NAMES_STYLE,
     )
 
 
@@ -126,15 +112,15 @@ def _limits_card(slot: SlotRecord, before: Costs | None, why: Explanation) -> st
         most = None
     left = " class='text'"
     head = "".join(f"<th{left if name in _LEFT else ''}>{name}</th>" for name in _HEADER)
-    kernels = shortened(kernel for pair in why.bottlenecks.values() for kernel in pair)
+    kernels = folded(kernel for pair in why.bottlenecks.values() for kernel in pair)
     rows = "".join(
         f"<tr{' class=most' if name == most else ''}>{_name_cell(name, name == most)}"
         f"{_cost_cells(name, slot, before)}{_price_cells(name, why, pressures)}"
-        f"{_kernel_cells(why.bottlenecks[name], kernels)}</tr>"
+        f"{_kernel_cell(why.bottlenecks[name], kernels)}</tr>"
         for name in PRICED
     )
     return (
-        "<div class='card'><h2>What the limits cost</h2><div class='scroll'><table>"
+        "<div class='card'><h2>What the limits cost</h2><div class='limits'><table>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         f"<p>{_verdict(why, most)} {_MEANING}</p></div>\n"
     )
@@ -179,10 +165,13 @@ def _price_cells(name: str, why: Explanation, pressures: Mapping[str, float]) ->
     return f"<td>{price}</td><td>{short(pressures[name] / 100)}</td>"
 
 
-def _kernel_cells(pair: tuple[str, str], labels: Mapping[str, str]) -> str:
-    return "".join(
-        f"<td class='text' title='{escape(kernel)}'>{escape(labels[kernel])}</td>"
-        for kernel in pair
+def _kernel_cell(pair: tuple[str, str], shown: Mapping[str, str]) -> str:
+    """Return the bottleneck before and after, side by side where there is room."""
+    before, after = (shown[kernel] for kernel in pair)
+    then = "the same" if before == after else after
+    title = escape("before: {}\nafter: {}".format(*pair))
+    return (
+        f"<td class='text kernels' title='{title}'><div>{before}</div><div>→ {then}</div></td>"
     )
 
 

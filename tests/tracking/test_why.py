@@ -1,10 +1,11 @@
 import json
+import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects
 import pytest
 
 from tests.tracking.outline import EVIL, Outline
@@ -17,8 +18,8 @@ from tracking import (
     read_explanation,
     why_page,
 )
-from tracking.bars import groups_figure, shortened
 from tracking.explanation import PRICED, Reason
+from tracking.names import shortened
 
 MakeStudy = Callable[..., StudyRecord]
 Entry = dict[str, Any]
@@ -136,8 +137,8 @@ def test_the_page_says_what_each_limit_costs(make_study: MakeStudy) -> None:
         "<td class='dim'>0, does not bind</td>",
         "<tr class=most><td class='text'>SRAM<span class='badge'>costs most</span></td>"
         "<td>20 KiB</td><td>8.79 KiB</td><td>2 KiB</td><td>0.512 per KiB</td><td>0.0102</td>",
-        "<td class='text' title='sram_bytes.old'>sram_bytes.old</td>",
-        "<td class='text' title='sram_bytes.new'>sram_bytes.new</td>",
+        "title='before: sram_bytes.old\nafter: sram_bytes.new'><div>sram_bytes.old</div>"
+        "<div>→ sram_bytes.new</div></td>",
         "The limit on SRAM costs most:</b> at the margin, 0.512 of modelled training loss",
         "not a measured accuracy",
         "<b>estimated</b>",
@@ -170,26 +171,119 @@ def test_the_page_says_when_nothing_binds(make_study: MakeStudy, prices: Entry) 
     assert "costs most" not in text
 
 
-def test_each_group_is_an_outline_filled_in_the_colour_of_its_reason() -> None:
-    figure = groups_figure(read(stored()))
-    before, after = figure["data"]
-    assert (before["x"], after["x"]) == ([1, 16, 32, 64, 64], [1, 9, 32, 0, 1])
-    assert before["y"] == after["y"] == figure["layout"]["yaxis"]["tickvals"]
-    assert len(set(after["marker"]["color"])) == 5
-    assert before["marker"]["line"]["color"] == after["marker"]["color"]
-    assert before["text"] == ["1", "9 of 16", "32", "0 of 64", "1 of 64"]
-    low, high = figure["layout"]["yaxis"]["range"]
-    assert low > high  # the first group is at the top
+@dataclass
+class Row:
+    """A channel group as the page shows it; bars in shares of their column, 0 to 1."""
+
+    reason: str
+    title: str
+    cells: list[str] = field(default_factory=list)
+    before: float = 0.0
+    after: float = 0.0
 
 
-def test_the_hover_says_why_in_words() -> None:
-    texts = groups_figure(read(stored()))["data"][0]["hovertext"]
-    for words in ("<b>stem.conv</b>", "16 channels before, 9 after (56%)",
-                  "balanced: its next channel is worth what it costs",
-                  "worth 0.04 and costs 0.04", "modelled training loss"):  # fmt: skip
-        assert words in texts[1]
-    assert "worth" not in texts[0]
-    assert "vanished: " in texts[3]
+class Rows(HTMLParser):
+    """The rows of channel groups: those of the other table have no title."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[Row] = []
+        self.inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        if tag == "tr" and "title" in has:
+            self.rows.append(Row(has["class"], has["title"]))
+            self.inside = True
+        elif self.inside and tag == "td":
+            self.rows[-1].cells.append("")
+        elif self.inside and tag == "div":
+            share = float(has["style"].removeprefix("width:").removesuffix("%")) / 100
+            whole = 1.0 if has["class"] == "before" else self.rows[-1].before
+            setattr(self.rows[-1], has["class"], share * whole)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "tr"
+
+    def handle_data(self, data: str) -> None:
+        if self.inside and self.rows[-1].cells:
+            self.rows[-1].cells[-1] += data
+
+
+@pytest.fixture
+def rows(make_study: MakeStudy) -> Callable[[Entry], list[Row]]:
+    return lambda entry: Rows(page(make_study(State.COMPLETE), entry)).rows
+
+
+MakeRows = Callable[[Entry], list[Row]]
+
+
+def test_each_group_is_an_outline_filled_in_network_order(rows: MakeRows) -> None:
+    shown = rows(stored())
+    assert [row.before for row in shown] == [
+        pytest.approx(count / 64, rel=1e-3) for count in (1, 16, 32, 64, 64)
+    ]
+    assert [row.after for row in shown] == [
+        pytest.approx(count / 64, rel=1e-3) for count in (1, 9, 32, 0, 1)
+    ]
+    assert [row.cells for row in shown] == [
+        ["input", "", "1", "100%", "fixed", "\u2013", "\u2013"],
+        ["stem.conv", "", "9 of 16", "56%", "balanced", "0.04000", "0.04000"],
+        ["one.conv", "", "32", "100%", "whole", "0.07000", "0.04000"],
+        ["two.conv", "", "0 of 64", "0%", "vanished", "\u2013", "\u2013"],
+        ["three.conv", "", "1 of 64", "2%", "least", "0.01000", "0.04000"],
+    ]
+
+
+def test_each_reason_has_a_colour_and_a_legend(make_study: MakeStudy) -> None:
+    text = page(make_study(State.COMPLETE), stored())
+    colors = dict(re.findall(r"^\.(\w+) { --reason: (#\w{6}); }$", text, re.MULTILINE))
+    assert set(colors) == set(Reason)
+    assert len(set(colors.values())) == 5
+    for reason in Reason:
+        assert f"<b>1 {reason}</b>" in text
+    assert "<b>3 balanced</b>" in page(make_study(State.COMPLETE), many(3))
+
+
+def test_a_row_says_why_in_words(rows: MakeRows) -> None:
+    titles = [row.title for row in rows(stored())]
+    assert titles[1].split("\n") == [
+        "stem.conv",
+        "16 channels before, 9 after (56%)",
+        "balanced: its next channel is worth what it costs",
+        "one channel more is worth 0.04 and costs 0.04",
+        "(modelled training loss)",
+    ]
+    assert "worth" not in titles[0]
+    assert "vanished: " in titles[3]
+
+
+@pytest.mark.parametrize(
+    ("after", "share"),
+    [(0, "0%"), (1, "<1%"), (10, "1%"), (990, "99%"), (999, ">99%"), (1000, "100%")],
+)
+def test_a_little_is_not_shown_as_none_nor_most_as_all(
+    rows: MakeRows, after: int, share: str
+) -> None:
+    (row,) = rows(stored() | {"groups": [group("a", 1000, after, "balanced")]})
+    assert row.cells[3] == share
+
+
+@pytest.mark.parametrize(
+    ("worths", "shown"),
+    [
+        ((0.01066, 0.00034, 4e-5, 1e-9), ("0.01066", "0.00034", "0.00004", "0")),
+        ((12.0, 0.5, 0.0, -1.0), ("12.00", "0.50", "0", "0")),
+        ((0.0,), ("0",)),
+        ((123456.0,), ("123456",)),
+    ],
+)
+def test_amounts_have_as_many_decimals_in_every_row(
+    rows: MakeRows, worths: tuple[float, ...], shown: tuple[str, ...]
+) -> None:
+    groups = [group(str(worth), 8, 4, "least", worth) | {"cost": 0.0} for worth in worths]
+    assert tuple(row.cells[5] for row in rows(stored() | {"groups": groups})) == shown
 
 
 def many(count: int) -> Entry:
@@ -197,53 +291,82 @@ def many(count: int) -> Entry:
     return stored() | {"groups": [group(name, 320, 7, "balanced", 0.1) for name in names]}
 
 
-def test_the_page_grows_with_the_groups() -> None:
-    heights = [groups_figure(read(many(count)))["layout"]["height"] for count in (8, 60)]
-    assert (heights[1] - heights[0]) % 52 == 0
-    assert heights[1] > 60 * 20
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_there_is_a_row_for_each_group(rows: MakeRows, count: int) -> None:
+    assert len(rows(many(count))) == count
 
 
-def test_long_names_are_cut_but_stay_apart_and_whole_in_the_hover() -> None:
+def test_a_group_without_channels_has_no_bar(rows: MakeRows) -> None:
+    (row,) = rows(stored() | {"groups": [group("a", 0, 0, "vanished")]})
+    assert (row.before, row.after, row.cells[2:4]) == (0, 0, ["0", "\u2013"])
+
+
+@pytest.mark.parametrize(("count", "limit"), [(10, 15_000), (60, 60_000), (100, 100_000)])
+def test_the_page_is_small(make_study: MakeStudy, count: int, limit: int) -> None:
+    assert len(page(make_study(State.COMPLETE), many(count)).encode()) < limit
+
+
+def test_long_names_are_cut_but_stay_apart_and_can_be_read_whole(
+    make_study: MakeStudy, rows: MakeRows
+) -> None:
     entry = many(60)
-    figure = groups_figure(read(entry))
-    labels = figure["layout"]["yaxis"]["ticktext"]
+    text = page(make_study(State.COMPLETE), entry)
+    labels = re.findall("<summary>(.*?)</summary>", text)
     assert len(set(labels)) == 60
-    assert max(map(len, labels)) <= 36
-    for text, one in zip(figure["data"][0]["hovertext"], entry["groups"], strict=True):
-        assert one["name"] in text
+    assert max(map(len, labels)) <= 28
+    for row, one in zip(rows(entry), entry["groups"], strict=True):
+        assert one["name"] in row.title
+        assert one["name"] in row.cells[0]  # where there is no mouse
 
 
 def test_a_long_name_keeps_both_ends() -> None:
     long = "first" + 60 * "x" + "last"
-    label = shortened([long, "short"])
+    label = shortened([long, "short"], 36)
     assert label["short"] == "short"
     assert label[long].startswith("firstx")
     assert label[long].endswith("xlast")
     assert len(label[long]) == 36
 
 
-@pytest.mark.parametrize("count", [0, 1, 60])
-def test_plotly_accepts_the_figure(make_study: MakeStudy, count: int) -> None:
-    plotly.graph_objects.Figure(groups_figure(read(many(count))))
-    found = Outline(page(make_study(State.COMPLETE), many(count)))
-    assert set(json.loads(found.figures)) == {"groups"}
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["stage.body.one.conv", "stage.body.two.conv"], ["…one.conv", "…two.conv"]),
+        (["stage.body.one.conv"], ["stage…conv"]),  # alone it has nothing in common
+        (["stage.body.conv", "stage.body.conv.1"], ["…conv", "…conv.1"]),
+        (["stage.a.one.two.conv", "stage.b.one.two.conv"], ["…a.one…conv", "…b.one…conv"]),
+        (["a.zzzzzzz1zzzz.conv", "a.zzzzzzz2zzzz.conv"], ["…zzzzzzz1zz…", "…zzzzzzz2zz…"]),
+        (["short", "short"], ["short", "short"]),
+    ],
+)
+def test_what_long_names_begin_with_in_common_goes_first(
+    names: list[str], labels: list[str]
+) -> None:
+    found = shortened(names, 12)
+    assert [found[name] for name in names] == labels
 
 
-def test_the_page_needs_nothing_from_elsewhere(make_study: MakeStudy) -> None:
-    elements = Outline(page(make_study(State.COMPLETE), stored())).elements
+def test_the_page_needs_nothing_from_elsewhere_and_no_script(make_study: MakeStudy) -> None:
+    text = page(make_study(State.COMPLETE), many(60))
+    elements = Outline(text).elements
     assert not [attrs for _, attrs in elements if attrs.get("src") or attrs.get("href")]
+    assert not [name for _, attrs in elements for name in attrs if name.startswith("on")]
+    assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "embed"}
+    assert not re.search(r"@import|url\(|https?:", text)
 
 
 def test_nothing_from_outside_becomes_an_element(make_study: MakeStudy) -> None:
-    study = make_study(State.COMPLETE)
-    entry = stored()
-    entry["groups"][1]["name"] = EVIL
-    entry["bottlenecks"]["macs"] = [EVIL, EVIL]
-    evil = replace(study, name=EVIL, metric=EVIL, precision=EVIL)
-    clean, dirty = Outline(page(study, stored())), Outline(page(evil, entry))
-    assert [tag for tag, _ in dirty.elements] == [tag for tag, _ in clean.elements]
-    assert "<script" not in dirty.figures
-    assert "<img" not in json.dumps(json.loads(dirty.figures))
+    def elements(text: str) -> list[tuple[str, list[str]]]:
+        study = replace(make_study(State.COMPLETE), name=text, metric=text, precision=text)
+        entry = stored()
+        entry["groups"][1]["name"] = text
+        entry["bottlenecks"]["macs"] = [text, f"{text}2"]
+        found = page(study, entry)
+        assert Rows(found).rows[1].title.startswith(f"{text}\n")
+        assert text in Rows(found).rows[1].cells[0]
+        return [(tag, list(attrs)) for tag, attrs in Outline(found).elements]
+
+    assert elements(EVIL) == elements("x" * len(EVIL))
 
 
 def test_a_slot_without_a_dense_network_or_device(make_study: MakeStudy) -> None:
@@ -253,12 +376,40 @@ def test_a_slot_without_a_dense_network_or_device(make_study: MakeStudy) -> None
     )
 
 
+MEASURE = """<script>
+const look = element => element && {
+  width: element.getBoundingClientRect().width, inner: element.clientWidth,
+  color: getComputedStyle(element).backgroundColor, edge: getComputedStyle(element).borderColor,
+  image: getComputedStyle(element).backgroundImage};
+const rows = [...document.querySelectorAll("tr[title]")].map(row => ({
+  column: row.querySelector(".bars").clientWidth - 16,  // within its padding
+  before: look(row.querySelector(".before")), after: look(row.querySelector(".after"))}));
+document.body.dataset.drawn = JSON.stringify(
+  {rows, over: document.documentElement.scrollWidth - innerWidth});
+</script>"""
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_draws_a_bar_for_each_group(
     make_study: MakeStudy, tmp_path: Path, chromium: Any
 ) -> None:
-    (tmp_path / "why.html").write_text(page(make_study(State.COMPLETE), stored()))
-    drawn = chromium.page((tmp_path / "why.html").as_uri())
-    assert drawn.count('class="point"') == 2 * 5
-    assert "9 of 16" in drawn
+    text = page(make_study(State.COMPLETE), stored()).replace("</body>", f"{MEASURE}</body>")
+    (tmp_path / "why.html").write_text(text)
+    dumped = Outline(chromium.page((tmp_path / "why.html").as_uri())).elements
+    (measured,) = [attrs["data-drawn"] for tag, attrs in dumped if tag == "body"]
+    drawn = json.loads(measured)
+    assert drawn["over"] <= 0  # nothing is beyond the right edge
+    for row, one in zip(drawn["rows"], stored()["groups"], strict=True):
+        before, after = row["before"], row["after"]
+        assert row["column"] > 500
+        assert before["width"] == pytest.approx(row["column"] * one["before"] / 64, abs=1.5)
+        assert ("gradient" in before["image"]) == (one["reason"] == "vanished")
+        if not one["after"]:
+            assert after is None
+            continue
+        inside = before["inner"] * one["after"] / one["before"]
+        assert after["width"] == pytest.approx(inside, abs=1.5)
+        assert after["color"] == before["edge"]
+    edges = {row["before"]["edge"] for row in drawn["rows"]}
+    assert len(edges) == 5
