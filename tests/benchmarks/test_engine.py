@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from pruning import models
 from pruning.budget import Budget, Device
 from pruning.cost import CostModel
 from pruning.job import Pruning
 from pruning.network import Network
 from pruning.program import Loss, best_widths
 from pruning.trace import trace
+from tests.pruning.zoo import ZOO
 
 pytestmark = pytest.mark.bench
 
@@ -24,14 +24,6 @@ MCU = Device(
     name="mcu", core="cortex-m4", clock_hz=1e8, cycles_per_instruction=1.3,
     flash_bytes=1 << 20, sram_bytes=1 << 18, reserved_flash_bytes=0, reserved_sram_bytes=0,
 )  # fmt: skip
-ZOO = {
-    "resnet8": (models.resnet8, (3, 32, 32)),
-    "resnet20": (models.resnet20, (3, 32, 32)),
-    "ds_cnn": (models.ds_cnn, (1, 49, 10)),
-    "mobilenet_v1": (models.mobilenet_v1, (3, 96, 96)),
-    "mobilenet_v2": (models.mobilenet_v2, (3, 32, 32)),
-    "vgg16": (models.vgg16, (3, 32, 32)),
-}
 
 
 def median_seconds(work: Callable[[], object], repeats: int = 9) -> float:

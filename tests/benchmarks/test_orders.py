@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from pruning import models
 from pruning.kernels import Kernel, fuse
 from pruning.memory import Conventions, schedule
 from pruning.records import INPUT, Operator
 from pruning.trace import trace
+from tests.pruning.zoo import ZOO, Zoo
 
 pytestmark = pytest.mark.bench
 GROWTH = 12
@@ -49,13 +49,8 @@ def densenet(*blocks: int) -> nn.Module:
     return nn.Sequential(*layers, *pool, nn.Linear(channels, 10))
 
 
-NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "resnet8": (models.resnet8, (3, 32, 32)),
-    "resnet20": (models.resnet20, (3, 32, 32)),
-    "ds_cnn": (models.ds_cnn, (1, 49, 10)),
-    "mobilenet_v1": (models.mobilenet_v1, (3, 96, 96)),
-    "mobilenet_v2": (models.mobilenet_v2, (3, 32, 32)),
-    "vgg16": (models.vgg16, (3, 32, 32)),
+NETS: Zoo = {
+    **ZOO,
     "densenet40, three blocks": (partial(densenet, 13, 13, 14), (3, 32, 32)),
     "densenet40, one block": (partial(densenet, 40), (3, 32, 32)),
 }

@@ -15,19 +15,12 @@ from pruning.graph import Graph
 from pruning.network import Network
 from pruning.trace import trace
 from tests.pruning.networks import randomised
+from tests.pruning.zoo import ZOO, Zoo
 
-ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "resnet8": (models.resnet8, (3, 32, 32)),
-    "resnet20": (models.resnet20, (3, 32, 32)),
-    "resnet8-26": (lambda: models.resnet8(filters=26), (3, 32, 32)),
-    "ds_cnn": (models.ds_cnn, (1, 49, 10)),
-    "mobilenet_v1": (models.mobilenet_v1, (3, 96, 96)),
-    "vgg16": (models.vgg16, (3, 32, 32)),
-    "mobilenet_v2": (models.mobilenet_v2, (3, 32, 32)),
-}
+WIDE: Zoo = {"resnet8-26": (lambda: models.resnet8(filters=26), (3, 32, 32))}
 
 # The same families, small enough to run.
-SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+SMALL: Zoo = {
     "resnet8": (lambda: models.resnet8(filters=8), (3, 16, 16)),
     "resnet20": (lambda: models.resnet20(filters=4), (3, 16, 16)),
     "ds_cnn": (lambda: models.ds_cnn(filters=12), (1, 49, 10)),
@@ -236,7 +229,7 @@ ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 @cache
 def _traced(kind: str, name: str) -> tuple[Graph, nn.Module | None]:
-    make, shape = {"zoo": ZOO, "small": SMALL, "odd": ODD}[kind][name]
+    make, shape = {"zoo": ZOO | WIDE, "small": SMALL, "odd": ODD}[kind][name]
     if kind == "zoo":  # only the graph is wanted: no memory for weights
         with torch.device("meta"):
             return trace(make(), torch.zeros(shape)), None

@@ -10,6 +10,7 @@ from pruning.gates import inner_groups
 from pruning.network import Network
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from pruning.trace import trace
+from tests.pruning.zoo import ZOO
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
 ODD = [
@@ -230,18 +231,11 @@ def test_cost_at_width_zero_is_that_of_what_is_left(small, device):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    ("factory", "shape"),
-    [
-        ("resnet8", (3, 32, 32)), ("resnet20", (3, 32, 32)), ("ds_cnn", (1, 49, 10)),
-        ("mobilenet_v1", (3, 96, 96)), ("vgg16", (3, 32, 32)), ("mobilenet_v2", (3, 32, 32)),
-    ],
-)  # fmt: skip
-def test_whole_zoo(random_mask, factory, shape, seed):
-    from pruning import models
-
+@pytest.mark.parametrize("name", ZOO)
+def test_whole_zoo(random_mask, name, seed):
+    make, shape = ZOO[name]
     torch.manual_seed(seed)
-    model = getattr(models, factory)()
+    model = make()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
