@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test quick lint bench bench-pruning bench-networks system-deps clean
+.PHONY: help install demo test quick lint bench bench-pruning bench-ladder bench-networks system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: install ## benchmarks, by hand
 
 bench-pruning: install ## the pruning engine against its peers, resumed where it was
 	$(BIN)/python -m tests.benchmarks.quality $(ARGS)
+
+bench-ladder: install ## sweeps of eight budgets, with and without continuation (ARGS="--folder PATH")
+	$(BIN)/python -m tests.benchmarks.ladder $(ARGS)
 
 bench-networks: install ## which networks can be pruned, beside Torch-Pruning
 	$(BIN)/python -m tests.benchmarks.networks

@@ -77,9 +77,14 @@ def _trained(study: Study, blueprint: Blueprint, key: str) -> StoredNetwork:
     graph, tensors = state.result()
     score = state.history[-1].score
     content = pack_network(graph, tensors, network_notes(job, score))
-    cost = asdict(job.cost_model(graph).dense)
-    digest = study.home.store.put(content)
-    study.set_note("dense", {"key": key, "digest": digest, "score": score, "cost": cost})
+    note = {
+        "key": key,
+        "digest": study.home.store.put(content),
+        "score": score,
+        "cost": asdict(job.cost_model(graph).dense),
+        "seconds": sum(epoch.seconds for epoch in state.history),
+    }
+    study.set_note("dense", note)
     if (last := study.note("dense_checkpoint")) is not None:
         study.home.store.remove(last["digest"])
     return unpack_network(content)

@@ -76,7 +76,9 @@ def _dense(study: Study) -> DenseRecord | None:
     note = study.note("dense")
     if note is None:
         return None
-    return DenseRecord(score=note["score"], costs=Costs(**note["cost"]))
+    return DenseRecord(
+        score=note["score"], costs=Costs(**note["cost"]), train_seconds=note.get("seconds")
+    )
 
 
 def _slot(study: Study, trial: FrozenTrial, on: tuple[str, ...]) -> SlotRecord:

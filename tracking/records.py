@@ -88,6 +88,11 @@ class SlotRecord:
     started: float | None = None
     finished: float | None = None
 
+    @property
+    def train_seconds(self) -> float:
+        """How long its epochs took, over all attempts, without scoring and waiting."""
+        return sum(row.seconds for row in self.epochs)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenseRecord:
@@ -95,6 +100,7 @@ class DenseRecord:
 
     score: float
     costs: Costs
+    train_seconds: float | None = None  # None where an earlier version trained it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,7 @@ def _entry(slot: SlotRecord, runs: Mapping[int, str]) -> dict[str, Any]:
         "params": dict(slot.params),
         "widths": dict(slot.widths),
         "parent": slot.parent,
+        "train_seconds": slot.train_seconds,
     }
 
 

@@ -1,0 +1,106 @@
+"""A ladder of eight budgets on CIFAR-10 (make bench-ladder ARGS="--folder PATH").
+
+Three sweeps share one dense network: uniform width; the differentiable method from the dense
+network; and the same with `continuation=true`, where every slot starts from the one before it
+and trains for fewer epochs. A killed benchmark goes on where it was. Fronts are stored in
+tests/benchmarks/results, and the table is printed.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from search.config import StorageConfig
+from search.home import open_home
+from search.report import study_record
+from search.study import require_study
+from tracking.records import Limits, SlotRecord, StudyRecord
+from tracking.tables import duration, size
+
+PARING = str(Path(sys.executable).with_name("paring"))
+RESULTS = Path(__file__).parent / "results"
+LONG = ("method.phases.prune_epochs=3", "method.phases.finetune_epochs=9")
+SHORT = ("method.phases.prune_epochs=1", "method.phases.finetune_epochs=4")
+SWEEPS: Mapping[str, Sequence[str]] = {
+    "cifar10-uniform": ("method=uniform", *LONG),
+    "cifar10-differentiable": LONG,
+    "cifar10-continued": ("continuation=true", *SHORT),
+}
+
+
+LANES = (("cifar10-uniform", "cifar10-continued"), ("cifar10-differentiable",))
+
+
+def main() -> None:
+    """Run what is missing, two sweeps at a time, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", required=True, help="where CIFAR-10 is (data.folder)")
+    parser.add_argument("--work", default=Path.home() / ".cache" / "paring" / "ladder")
+    options = parser.parse_args()
+    work = Path(options.work)
+    work.mkdir(parents=True, exist_ok=True)
+    ends = [lane.wait() for lane in [_begun(names, options.folder, work) for names in LANES]]
+    if any(ends):
+        raise SystemExit("a sweep failed; see above")
+    for name in SWEEPS:
+        front = [PARING, "front", f"study={name}", "output=json"]
+        made = subprocess.run(front, cwd=work, capture_output=True, check=True)
+        (RESULTS / f"{name}.json").write_bytes(made.stdout)
+    home = open_home(StorageConfig(folder=str(work / ".paring")), create=False)
+    print(table({name: study_record(require_study(home, name)) for name in SWEEPS}))
+
+
+def _begun(names: Sequence[str], folder: str, work: Path) -> subprocess.Popen[bytes]:
+    """Sweeps one after the other, in a process of their own."""
+    lines = [
+        shlex.join(
+            [PARING, "sweep", f"study={name}", "experiment=cifar10", f"data.folder={folder}",
+             "accelerator.threads=1", *SWEEPS[name]]
+        )
+        for name in names
+    ]  # fmt: skip
+    return subprocess.Popen(["sh", "-c", " && ".join(lines)], cwd=work)
+
+
+def table(studies: Mapping[str, StudyRecord]) -> str:
+    """Scores on validation (test in brackets) by budget; below, what each sweep took."""
+    names = [name.removeprefix("cifar10-") for name in studies]
+    columns = [_by_budget(study) for study in studies.values()]
+    lines = [f"| budget: flash / SRAM / latency | {' | '.join(names)} |"]
+    lines.append("|---|" + "---|" * len(columns))
+    for budget in columns[0]:
+        cells = [_score(column[budget]) for column in columns]
+        lines.append(f"| {_limits(budget)} | {' | '.join(cells)} |")
+    volumes = [f"{study.hypervolumes[-1]:.4f}" for study in studies.values()]
+    lines.append(f"| hypervolume | {' | '.join(volumes)} |")
+    costs = [f"{relative_cost(study):.2f}" for study in studies.values()]
+    lines.append(f"| training in all, dense = 1 | {' | '.join(costs)} |")
+    return "\n".join(lines)
+
+
+def relative_cost(study: StudyRecord) -> float:
+    """Seconds of training, the dense network included, by those of the dense network."""
+    assert study.dense is not None
+    assert study.dense.train_seconds is not None
+    return 1 + sum(slot.train_seconds for slot in study.slots) / study.dense.train_seconds
+
+
+def _by_budget(study: StudyRecord) -> dict[Limits, SlotRecord]:
+    return {slot.budget: slot for slot in study.slots}
+
+
+def _limits(budget: Limits) -> str:
+    flash, sram = size(budget.flash_bytes), size(budget.sram_bytes)
+    return f"{flash} / {sram} / {duration(budget.latency_ms)}"
+
+
+def _score(slot: SlotRecord) -> str:
+    test = "" if slot.test_score is None else f" ({100 * slot.test_score:.1f})"
+    return "" if slot.score is None else f"{100 * slot.score:.1f}{test}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The table of the ladder benchmark says what the studies hold."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.ladder import SWEEPS, relative_cost, table
+from tracking.records import (
+    Costs,
+    DenseRecord,
+    EpochRow,
+    Limits,
+    SlotRecord,
+    State,
+    StudyRecord,
+)
+
+COSTS = Costs(flash_bytes=10, sram_bytes=10, latency_ms=1.0, macs=10)
+
+
+def row(seconds: float) -> EpochRow:
+    return EpochRow(
+        epoch=1,
+        phase="prune",
+        loss=1.0,
+        score=0.5,
+        costs=COSTS,
+        bottleneck="x",
+        seconds=seconds,
+    )
+
+
+def study(*scores: float) -> StudyRecord:
+    slots = tuple(
+        SlotRecord(
+            number=number, state=State.COMPLETE, attempt=1, seed=0, score=score, test_score=0.5,
+            budget=Limits(flash_bytes=2048 >> number, sram_bytes=1024, latency_ms=20.0),
+            epochs=(row(10.0), row(5.0)),
+        )
+        for number, score in enumerate(scores)
+    )  # fmt: skip
+    return StudyRecord(
+        name="x", key="k", metric="accuracy", scores_rise=True, precision="int8", config="",
+        tags={}, slots=slots, hypervolumes=(0.1, 0.25),
+        dense=DenseRecord(score=0.8, costs=COSTS, train_seconds=60.0),
+    )  # fmt: skip
+
+
+def test_the_table_has_a_row_for_each_budget():
+    lines = table({"cifar10-a": study(0.7, 0.6), "cifar10-b": study(0.75, 0.65)}).splitlines()
+    assert lines[0] == "| budget: flash / SRAM / latency | a | b |"
+    assert lines[2:4] == [
+        "| 2 KiB / 1 KiB / 20 ms | 70.0 (50.0) | 75.0 (50.0) |",
+        "| 1 KiB / 1 KiB / 20 ms | 60.0 (50.0) | 65.0 (50.0) |",
+    ]
+    assert lines[4] == "| hypervolume | 0.2500 | 0.2500 |"
+    assert lines[5] == "| training in all, dense = 1 | 1.50 | 1.50 |"  # 60 + 2 x 15 by 60
+
+
+def test_training_counts_the_dense_network_once():
+    assert relative_cost(study(0.7)) == pytest.approx(1.25)
+
+
+def test_the_sweeps_are_accepted(tmp_path: Path, capsys, monkeypatch):
+    """As Hydra composes them: a setting that does not exist would be refused."""
+    from search.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for name, overrides in SWEEPS.items():
+        words = ["paring", "sweep", f"study={name}", "experiment=cifar10", *overrides]
+        monkeypatch.setattr("sys.argv", [*words, "data.folder=nowhere"])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        assert "nowhere" in capsys.readouterr().err
