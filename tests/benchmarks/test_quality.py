@@ -11,7 +11,8 @@ import pytest
 from pruning.job import PhaseKind
 from tests.benchmarks.quality.methods import METHODS, OURS
 from tests.benchmarks.quality.problems import SHARED
-from tests.benchmarks.quality.results import code_of, table
+from tests.benchmarks.quality.report import plot, table
+from tests.benchmarks.quality.results import code_of
 from tests.benchmarks.quality.setting import recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def test_phases_are_pieces_of_one_schedule():
     assert later[0].rate[0] == pytest.approx(phases[1].rate[1])
 
 
-def test_the_table_pairs_runs_of_the_same_budget_and_seed():
+def test_the_table_pairs_runs_of_the_same_budget_and_seed(tmp_path):
     rows = [
         {"method": m, "budget": b, "seed": s, "validation": v, "seconds": 10.0 * n}
         for n, (m, b, s, v) in enumerate([
@@ -49,6 +50,13 @@ def test_the_table_pairs_runs_of_the_same_budget_and_seed():
     assert uniform.rstrip().endswith(
         "0.71 |"
     )  # 40 and 60 of 70 seconds: seeds without dense out
+
+
+    plot(rows, ["B1", "B2", "B3"], OURS, "validation", "title", tmp_path / "picture.svg")
+    drawn = (tmp_path / "picture.svg").read_text()
+    assert "<!-- +2.0 -->" in drawn  # the mean, written beside its point
+    assert "<!-- uniform -->" in drawn
+    assert "<!-- dense -->" not in drawn
 
 
 def test_results_stay_when_only_words_about_the_code_change():
@@ -83,8 +91,10 @@ def test_a_smoke_run_fills_what_is_missing(tmp_path):
     bench("--methods", *methods)
     whole = results.read_bytes()
     results.write_bytes(whole[:-40])  # a kill amid the last line
-    printed = bench("--methods", *methods)
+    picture = tmp_path / "picture.png"
+    printed = bench("--methods", *methods, "--details", "--plot", str(picture))
     assert printed.count("begun:") == 1
+    assert picture.read_bytes().startswith(b"\x89PNG")
     rows = {}
     for line in results.read_text().splitlines():
         try:
@@ -99,3 +109,5 @@ def test_a_smoke_run_fills_what_is_missing(tmp_path):
         assert f"| {name} |" in printed
         if name != "dense":
             assert rows[name]["cost"]["macs"] <= 2_500_000
+            widths = "-".join(map(str, rows[name]["widths"].values()))
+            assert f"| {rows[name]['cost']['macs']:,} | {widths} |" in printed

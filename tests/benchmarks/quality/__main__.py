@@ -17,13 +17,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import product
+from pathlib import Path
 
 import torch
 
 from pruning.budget import Budget
 from tests.benchmarks.quality.methods import AFTER_OURS, METHODS, OURS, Run
 from tests.benchmarks.quality.problems import PROBLEMS, Problem
-from tests.benchmarks.quality.results import Row, append, engine_digest, key_of, read, table
+from tests.benchmarks.quality.report import details, plot, table
+from tests.benchmarks.quality.results import Row, append, engine_digest, key_of, read
 from tests.benchmarks.quality.setting import SETTINGS, Setting
 
 LIKE_OURS = "uniform, filled"  # whose seconds an epoch decide how long "as long" is
@@ -38,6 +40,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--table", choices=("validation", "test"), default="validation")
     parser.add_argument("--no-run", action="store_true", help="only print the table")
+    parser.add_argument("--details", action="store_true", help="costs and widths of every run")
+    parser.add_argument("--plot", type=Path, help="draw the differences: a .png or .svg file")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     setting, problem = SETTINGS[options.setting], PROBLEMS[options.problem]
@@ -50,8 +54,14 @@ def main() -> None:
     engine = engine_digest()
     wanted = (problem.name, setting.name, engine)
     rows = [r for r in read() if (r["problem"], r["setting"], r["engine"]) == wanted]
-    print(f"{problem.about}; {setting.epochs} epochs each, {options.table} split\n")
-    print(table(sorted(rows, key=_place), list(problem.budgets), OURS, options.table))
+    rows, budgets = sorted(rows, key=_place), list(problem.budgets)
+    title = f"{problem.about}; {setting.epochs} epochs each"
+    print(f"{title}, {options.table} split\n")
+    print(table(rows, budgets, OURS, options.table))
+    if options.details:
+        print(f"\n{details(rows)}")
+    if options.plot:
+        plot(rows, budgets, OURS, options.table, title, options.plot)
 
 
 def make(problem: Problem, setting: Setting, methods: list[str], workers: int) -> None:

@@ -1,16 +1,12 @@
-"""Results as lines of JSON that are only ever appended, and the table made of them."""
+"""Results as lines of JSON that are only ever appended."""
 
 import ast
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
-
-from scipy.stats import t as student
 
 import pruning
 
@@ -71,55 +67,3 @@ def append(row: Row) -> None:
         file.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def table(rows: Iterable[Row], budgets: Sequence[str], ours: str, split: str) -> str:
-    """A Markdown table of mean scores by budget, and the paired differences of ours to each.
-
-    `split` is "validation" or "test". Differences are over budgets and seeds, with the 95 %
-    interval of Student's t.
-    """
-    scores = {(r["method"], r["budget"], r["seed"]): r[split] for r in rows}
-    seconds = {(r["method"], r["budget"], r["seed"]): r["seconds"] for r in rows}
-    methods = list(dict.fromkeys(method for method, _, _ in scores))
-    lines = [
-        f"| method | {' | '.join(budgets)} | mean | paring is better by | seconds, dense = 1 |",
-        "|---|" + "---|" * (len(budgets) + 3),
-    ]
-    for method in methods:
-        cells = [
-            _cell(v for (m, b, _), v in scores.items() if (m, b) == (method, budget))
-            for budget in budgets
-        ]
-        own = [value for (m, _, _), value in scores.items() if m == method]
-        pairs = [
-            scores[ours, b, s] - value
-            for (m, b, s), value in scores.items()
-            if m == method != ours and (ours, b, s) in scores
-        ]
-        ratios = [
-            value / seconds["dense", "dense", s]
-            for (m, _, s), value in seconds.items()
-            if m == method and ("dense", "dense", s) in seconds
-        ]
-        lines.append(
-            f"| {method} | {' | '.join(cells)} | {100 * mean(own):.2f} | {_interval(pairs)} | "
-            f"{f'{mean(ratios):.2f}' if ratios else ''} |"
-        )
-    return "\n".join(lines)
-
-
-def _cell(values: Iterable[float]) -> str:
-    found = list(values)
-    spread = f" ± {100 * stdev(found):.2f}" if len(found) > 1 else ""
-    return f"{100 * mean(found):.2f}{spread}" if found else ""
-
-
-def _interval(differences: list[float]) -> str:
-    if len(differences) < 2:
-        return ""
-    half = (
-        student.ppf(0.975, len(differences) - 1) * stdev(differences) / sqrt(len(differences))
-    )
-    middle = mean(differences)
-    return f"{100 * middle:+.2f} ({100 * (middle - half):+.2f} to {100 * (middle + half):+.2f})"
