@@ -124,7 +124,11 @@ def test_the_test_split_is_read_for_the_front_alone(done: Study) -> None:
 
 def test_a_record_tells_every_epoch(done: Study) -> None:
     phases = done.spec.typed().method.phases
-    for slot in study_record(done).slots:
+    record = study_record(done)
+    assert record.dense is not None
+    assert record.dense.train_seconds > 0
+    for slot in record.slots:
+        assert slot.train_seconds == sum(row.seconds for row in slot.epochs) > 0
         assert [row.epoch for row in slot.epochs] == list(
             range(1, phases.prune_epochs + phases.finetune_epochs + 1)
         )

@@ -178,6 +178,7 @@ def _study(*states: State, epochs: int = 3, **changes: object) -> StudyRecord:
         dense=DenseRecord(
             score=0.985,
             costs=Costs(flash_bytes=98304, sram_bytes=20480, latency_ms=40.0, macs=1_000_000),
+            train_seconds=90.0,
         ),
         device=DeviceRecord(
             name="stm32f446", limits=Limits(flash_bytes=458752, sram_bytes=12288)

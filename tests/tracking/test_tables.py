@@ -27,6 +27,8 @@ def test_the_three_tables_agree(make_study: MakeStudy) -> None:
     ]
     assert whole["front"][1]["costs"]["estimated"]["flash_bytes"] == 30000
     assert whole["front"][1]["costs"]["measured"] is None
+    assert [entry["train_seconds"] for entry in whole["front"]] == [6.0, 6.0]  # 3 epochs of 2 s
+    assert whole["dense"]["train_seconds"] == 90.0
     assert whole["trials"]["complete"] == 2
     assert whole["trials"]["stopped"] == 1
     table = list(csv.DictReader(io.StringIO(front_csv(study))))
