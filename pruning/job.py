@@ -53,8 +53,8 @@ class Pruning:
     forward pass a group (two for one inside a residual branch) over `probe_samples` samples, or
     an eighth of the training set where that is less.
     race: how long networks without one branch or another run against each other, as a share of
-    the phase's steps; 0 for no race, and no branch that vanishes. racers: how many may lose
-    before the choice stands.
+    the phase's steps; no race, and no branch that vanishes, where that is too short to tell
+    anything. racers: how many may lose before all branches stay.
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.
     slack: channels kept in reserve then, as a share of a group's original size.
@@ -65,7 +65,7 @@ class Pruning:
     memory: float = 0.9
     probes: int = 6
     probe_samples: int = 1024
-    race: float = 0.15
+    race: float = 0.05
     racers: int = 2
     settle: float = 0.9
     remove_every: int = 60

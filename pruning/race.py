@@ -27,6 +27,7 @@ from pruning.shrink import without
 from pruning.state import TrainState
 
 Groups = tuple[int, ...]  # that vanish
+LEAST = 20  # steps: a shorter race is mostly noise
 NARROWING = 0.5  # of a run; the rest trains at the widths found
 HEADSTART = 0.05  # of the loss: who has lost more weights has more still to regain
 JUDGES = 4096  # training samples that decide, or half of all where there are fewer
@@ -36,17 +37,17 @@ def drop_branches(state: TrainState, job: Job) -> None:
     """Remove branches one by one while a network without one more wins the race.
 
     The branch that the model of the loss would rather miss runs first; a close result is for
-    the network without it. After `racers` lost runs, or where the budget holds as it is, there
-    is no more to decide.
+    the network without it. After one branch has gone, a lost run is the last; before, `racers`.
     """
-    if _steps(job) < 1 or not job.pruning.allocation.vanishing:
+    short = _steps(job) < LEAST
+    if short or not job.pruning.allocation.vanishing:
         return
     if job.budget.holds(job.cost_model(state.graph).dense):
         return
     rises = branch_rises(state, job)
     gone: Groups = ()
     least, lost = _loss_after(state, job, gone) if rises else inf, 0
-    while rises and lost < job.pruning.racers:
+    while rises and lost < (1 if gone else job.pruning.racers):
         losses = {
             index: _modelled(state, job, (*gone, index)) + rises[index] for index in rises
         }
@@ -56,7 +57,7 @@ def drop_branches(state: TrainState, job: Job) -> None:
             break
         loss = _loss_after(state, job, (*gone, index))
         if loss < least + HEADSTART * abs(least):
-            gone = (*gone, index)
+            gone, lost = (*gone, index), 0
         else:
             lost += 1
         least = min(least, loss)

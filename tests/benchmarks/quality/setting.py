@@ -43,7 +43,7 @@ SETTINGS = {
     setting.name: setting
     for setting in (
         Setting(name="smoke", split=(1, 1, 1), seeds=(0,), budgets=(1,), samples=512),
-        Setting(name="short", split=(2, 1, 7)),
+        Setting(name="short", split=(2, 3, 5)),
         Setting(name="long", split=(30, 20, 70), device="cuda"),
     )
 }
