@@ -128,7 +128,7 @@ def torch_pruning(importance: str) -> Callable[[Run], Found]:
 
     def prune(run: Run) -> Found:
         module, graph, tensors = run.network()
-        warm = run.setting.split[0]
+        warm = run.setting.warm
         how = run.job([(DENSE, warm)])
         _, tensors = run.train(TrainState.begin(graph, tensors, how), how).result()
         module.load_state_dict(dict(tensors), strict=False)

@@ -23,11 +23,13 @@ Parts = Sequence[tuple[PhaseKind, int]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """How long everybody trains. `split` are the dense, prune and fine-tune epochs of those
-    who prune while they train; everybody else trains for their sum.
+    who prune while they train, `warm` the dense ones of those who prune at once: what serves
+    them best. Everybody trains for as many epochs in all.
     """
 
     name: str
     split: tuple[int, int, int]
+    warm: int
     seeds: tuple[int, ...] = (0, 1, 2)
     budgets: tuple[int, ...] = (0, 1, 2)  # of a problem, by their place
     samples: int | None = None  # training images, fewer for a smoke test
@@ -42,9 +44,9 @@ class Setting:
 SETTINGS = {
     setting.name: setting
     for setting in (
-        Setting(name="smoke", split=(1, 1, 1), seeds=(0,), budgets=(1,), samples=512),
-        Setting(name="short", split=(2, 3, 5)),
-        Setting(name="long", split=(30, 20, 70), device="cuda"),
+        Setting(name="smoke", split=(1, 1, 1), warm=1, seeds=(0,), budgets=(1,), samples=512),
+        Setting(name="short", split=(2, 3, 5), warm=4),
+        Setting(name="long", split=(30, 20, 70), warm=50, device="cuda"),
     )
 }
 
