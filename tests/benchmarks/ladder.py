@@ -11,13 +11,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import log
 from pathlib import Path
+from statistics import correlation, linear_regression
 
 from search.config import StorageConfig
 from search.home import open_home
 from search.report import study_record
 from search.study import require_study
-from tracking.records import Limits, SlotRecord, StudyRecord
+from tracking.explanation import EXPLANATION, Explanation, read_explanation
+from tracking.records import RESOURCES, Limits, SlotRecord, StudyRecord
 from tracking.tables import duration, size
 
 PARING = str(Path(sys.executable).with_name("paring"))
@@ -50,7 +54,11 @@ def main() -> None:
         made = subprocess.run(front, cwd=work, capture_output=True, check=True)
         (RESULTS / f"{name}.json").write_bytes(made.stdout)
     home = open_home(StorageConfig(folder=str(work / ".paring")), create=False)
-    print(table({name: study_record(require_study(home, name)) for name in SWEEPS}))
+    studies = {name: study_record(require_study(home, name)) for name in SWEEPS}
+    print(table(studies))
+    slots = studies["cifar10-differentiable"].slots
+    why = [read_explanation(home.store.read(slot.files[EXPLANATION])) for slot in slots]
+    print(f"\n{foreseen(slots, why)}")
 
 
 def _begun(names: Sequence[str], folder: str, work: Path) -> subprocess.Popen[bytes]:
@@ -79,6 +87,35 @@ def table(studies: Mapping[str, StudyRecord]) -> str:
     costs = [f"{relative_cost(study):.2f}" for study in studies.values()]
     lines.append(f"| training in all, dense = 1 | {' | '.join(costs)} |")
     return "\n".join(lines)
+
+
+def foreseen(slots: Sequence[SlotRecord], why: Sequence[Explanation]) -> str:
+    """What the prices of the limits foresee from each budget to the next, and what was seen.
+
+    Foreseen: the rise of the modelled loss, by prices halfway between the two budgets. Seen:
+    the fall of the score, in points. Prices are true if both are in proportion.
+    """
+    lines = ["| from slot | to | modelled loss rises by | score falls by |", "|---" * 4 + "|"]
+    rises, falls = [], []
+    for (looser, above), (tighter, below) in pairwise(zip(slots, why, strict=True)):
+        rises.append(_rise(looser.budget, tighter.budget, above, below))
+        falls.append(100 * ((looser.score or 0.0) - (tighter.score or 0.0)))
+        pair = f"| {looser.number} | {tighter.number} "
+        lines.append(f"{pair}| {rises[-1]:.4f} | {falls[-1]:.2f} |")
+    slope = linear_regression(rises, falls, proportional=True).slope
+    lines.append(
+        f"\n{slope:.1f} points by one of loss; correlation {correlation(rises, falls):.2f}"
+    )
+    return "\n".join(lines)
+
+
+def _rise(loose: Limits, tight: Limits, above: Explanation, below: Explanation) -> float:
+    pairs = {name: (getattr(loose, name), getattr(tight, name)) for name in RESOURCES}
+    return sum(
+        (above.prices[name] * high + below.prices[name] * low) / 2 * log(high / low)
+        for name, (high, low) in pairs.items()
+        if high is not None and low is not None
+    )
 
 
 def relative_cost(study: StudyRecord) -> float:

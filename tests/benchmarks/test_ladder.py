@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.ladder import SWEEPS, relative_cost, table
+from tests.benchmarks.ladder import SWEEPS, foreseen, relative_cost, table
+from tracking.explanation import Explanation
 from tracking.records import (
+    RESOURCES,
     Costs,
     DenseRecord,
     EpochRow,
@@ -59,6 +61,20 @@ def test_the_table_has_a_row_for_each_budget():
 
 def test_training_counts_the_dense_network_once():
     assert relative_cost(study(0.7)) == pytest.approx(1.25)
+
+
+def test_prices_are_compared_with_what_was_seen():
+    slots = study(0.7, 0.6, 0.4).slots  # flash halves from each to the next
+    why = [
+        Explanation(bottlenecks={}, prices=dict.fromkeys(RESOURCES, 0.0) | {"flash_bytes": p},
+                    groups=())
+        for p in (1e-4, 2e-4, 8e-4)
+    ]  # fmt: skip
+    lines = foreseen(slots, why).splitlines()
+    # per doubling of flash: 0.2048 on both sides of the first, 0.2048 and 0.4096 of the second
+    assert lines[2] == "| 0 | 1 | 0.1420 | 10.00 |"
+    assert lines[3] == "| 1 | 2 | 0.2129 | 20.00 |"
+    assert lines[-1].endswith("correlation 1.00")
 
 
 def test_the_sweeps_are_accepted(tmp_path: Path, capsys, monkeypatch):
