@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--setting", choices=SETTINGS, default="short")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--seeds", nargs="*", type=int, help="all of the setting, or these")
     parser.add_argument("--table", choices=("validation", "test"), default="validation")
     parser.add_argument("--no-run", action="store_true", help="only print the table")
     parser.add_argument("--details", action="store_true", help="costs and widths of every run")
@@ -45,18 +46,20 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     setting, problem = SETTINGS[options.setting], PROBLEMS[options.problem]
+    seeds = setting.seeds if options.seeds is None else tuple(options.seeds)
     if options.one:
         method, budget, seed = options.one
         print(json.dumps(run_one(problem, setting, method, budget, int(seed))))
         return
     if not options.no_run:
-        make(problem, setting, options.methods, options.workers)
+        make(problem, replace(setting, seeds=seeds), options.methods, options.workers)
     engine = engine_digest()
     wanted = (problem.name, setting.name, engine)
     rows = [r for r in read() if (r["problem"], r["setting"], r["engine"]) == wanted]
-    rows, budgets = sorted(rows, key=_place), list(problem.budgets)
-    title = f"{problem.about}; {setting.epochs} epochs each"
-    print(f"{title}, {options.table} split\n")
+    rows = sorted((row for row in rows if row["seed"] in seeds), key=_place)
+    budgets = list(problem.budgets)
+    title = f"{problem.about}; {setting.epochs} epochs each, seeds {' '.join(map(str, seeds))}"
+    print(f"{title}; {options.table} split\n")
     print(table(rows, budgets, OURS, options.table))
     if options.details:
         print(f"\n{details(rows)}")
