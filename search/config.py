@@ -58,7 +58,7 @@ class MethodConfig:
     every: int = 10
     probes: int = 6
     probe_samples: int = 1024
-    race: float = 0.15
+    race: float = 0.05
     racers: int = 2
     memory: float = 0.9
     settle: float = 0.9

@@ -178,3 +178,48 @@ def test_where_the_budget_holds_nothing_runs(device):
     before = names(state)
     drop_branches(state, tight(job, state, 1.0))
     assert names(state) == before
+
+
+def held(device, monkeypatch, losses: dict[tuple[str, ...], float], **settings):
+    """A race whose runners end with these losses, by the groups that are gone."""
+    job = job_of(device, **settings)
+    state = ready(job)
+    ran = []
+
+    def end(state, job, gone):
+        ran.append(tuple(state.graph.channels.groups[index].name for index in gone))
+        return losses[ran[-1]]
+
+    monkeypatch.setattr("pruning.race._loss_after", end)
+    groups = {group.name for group in state.graph.channels.groups}
+    drop_branches(state, tight(job, state, 0.1))
+    left = {group.name for group in state.graph.channels.groups}
+    return ran, groups - left
+
+
+WHOLE, IDLE, BUSY, BOTH = (), ("idle.0",), ("busy.0",), ("idle.0", "busy.0")
+
+
+@pytest.mark.parametrize(
+    ("loss", "gone"), [(0.9, {"idle.0"}), (1.04, {"idle.0"}), (1.06, set())]
+)
+def test_a_close_race_goes_to_the_network_with_fewer_branches(device, monkeypatch, loss, gone):
+    _, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: loss, BUSY: 2.0, BOTH: 2.0})
+    assert went == gone
+
+
+def test_close_races_do_not_add_up(device, monkeypatch):
+    """What may be a little worse is measured by the best runner, not by the last one."""
+    _, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: 1.04, BUSY: 2.0, BOTH: 1.08})
+    assert went == {"idle.0"}
+
+
+def test_branches_go_on_going_while_they_win(device, monkeypatch):
+    ran, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: 0.9, BUSY: 2.0, BOTH: 0.8})
+    assert (ran, went) == ([WHOLE, IDLE, BOTH], {"idle.0", "busy.0"})
+
+
+@pytest.mark.parametrize(("racers", "ran"), [(1, [WHOLE, IDLE]), (2, [WHOLE, IDLE, BUSY])])
+def test_so_many_races_may_be_lost(device, monkeypatch, racers, ran):
+    losses = {WHOLE: 1.0, IDLE: 1.5, BUSY: 1.5, BOTH: 0.1}
+    assert held(device, monkeypatch, losses, racers=racers) == (ran, set())

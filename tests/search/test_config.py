@@ -14,10 +14,13 @@ from omegaconf import OmegaConf
 
 from pruning.budget import Budget
 from pruning.errors import BudgetError
+from pruning.job import Pruning
+from search.build import pruning_from
 from search.cli import VERBS
 from search.config import (
     BudgetConfig,
     DeviceConfig,
+    MethodConfig,
     Spec,
     call_from,
     checked_name,
@@ -74,6 +77,10 @@ def test_devices_are_named_after_their_file_and_name_a_source(path: Path) -> Non
     assert device.source
     assert all(limit > 0 for limit in device.budget.limits.values())
     assert device.milliseconds(1e6) > 0
+
+
+def test_a_method_without_settings_is_the_engine_as_it_is() -> None:
+    assert pruning_from(MethodConfig()) == Pruning()
 
 
 def test_a_spec_survives_its_storage(compose_spec: composed) -> None:
