@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pruning.batchwise import Batchwise
 from pruning.gates import inner_groups
 from pruning.job import Job
 from pruning.network import first
@@ -15,7 +16,7 @@ EIGHTH = 8  # of the training set is the most that a measurement may look at
 MOST = 4  # importance is measured with a quarter of a group's channels
 
 
-def measure(state: TrainState, job: Job) -> None:
+def measure(state: TrainState, job: Job) -> Batchwise[None]:
     """By how much the loss rises now when a group loses most of its channels.
 
     A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
@@ -25,15 +26,17 @@ def measure(state: TrainState, job: Job) -> None:
     if gates is None:
         return
     samples = _few(state, job)
-    whole = loss_under(state, job, samples, gates.kept)
+    whole = yield from loss_under(state, job, samples, gates.kept)
     for index, group in enumerate(state.graph.channels.groups):
         size, before = int(gates.sizes[index]), int(gates.kept[group.units].sum())
         after = -(-before // MOST)
         if not group.prunable or after == before:
             continue
-        rise = loss_under(state, job, samples, gates.with_only(group, after)) - whole
+        narrower = yield from loss_under(state, job, samples, gates.with_only(group, after))
         lengthening = ((after / size) ** -power - (before / size) ** -power) / power
-        gates.importance[index] = _mean(gates.importance[index], rise / lengthening)
+        gates.importance[index] = _mean(
+            gates.importance[index], (narrower - whole) / lengthening
+        )
     gates.probes = gates.probes + 1
 
 
@@ -53,18 +56,18 @@ def _few(state: TrainState, job: Job) -> list[Batch]:
     )
 
 
-def branch_rises(state: TrainState, job: Job) -> dict[int, float]:
+def branch_rises(state: TrainState, job: Job) -> Batchwise[dict[int, float]]:
     """By how much the loss rises now when a branch goes, for every group inside one."""
     if (gates := state.gates) is None:
         return {}
     samples = _few(state, job)
-    whole = loss_under(state, job, samples, gates.kept)
-    groups = zip(state.graph.channels.groups, inner_groups(state.graph), strict=True)
-    return {
-        index: loss_under(state, job, samples, gates.with_only(group, 0)) - whole
-        for index, (group, inner) in enumerate(groups)
-        if inner
-    }
+    whole = yield from loss_under(state, job, samples, gates.kept)
+    rises = {}
+    for index, inner in enumerate(inner_groups(state.graph)):
+        if inner:
+            without = gates.with_only(state.graph.channels.groups[index], 0)
+            rises[index] = (yield from loss_under(state, job, samples, without)) - whole
+    return rises
 
 
 def _mean(known: Tensor, fresh: float) -> Tensor:
@@ -72,18 +75,26 @@ def _mean(known: Tensor, fresh: float) -> Tensor:
     return (known + fresh) / 2 if known > 0 else torch.tensor(fresh, dtype=known.dtype)
 
 
-@torch.no_grad()
-def loss_under(state: TrainState, job: Job, samples: Sequence[Batch], kept: Tensor) -> float:
+def loss_under(
+    state: TrainState, job: Job, samples: Sequence[Batch], kept: Tensor
+) -> Batchwise[float]:
     """The mean loss under a mask, by batch statistics, which leave no trace in the norms."""
-    network, device = state.network, job.accelerator.device
+    mask, total = kept.float().to(job.accelerator.device), 0.0
+    for batch in samples:
+        total += _loss_of_one(state, job, batch, mask)
+        yield
+    return total / len(samples)
+
+
+@torch.no_grad()
+def _loss_of_one(state: TrainState, job: Job, batch: Batch, mask: Tensor) -> float:
+    network, (inputs, targets) = state.network, batch
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    mask, total = kept.float().to(device), 0.0
     with torch.random.fork_rng(devices=[]), job.accelerator.autocast():
-        for inputs, targets in samples:
-            clean = job.data.normalise(inputs)
-            outputs = first(network(job.accelerator.place(clean), mask))
-            aims = job.task.aim(clean, targets).to(outputs.device)
-            total += job.task.loss(outputs, aims).item()
+        clean = job.data.normalise(inputs)
+        outputs = first(network(job.accelerator.place(clean), mask))
+        aims = job.task.aim(clean, targets).to(outputs.device)
+        loss = job.task.loss(outputs, aims).item()
     for buffer, before in buffers:
         buffer.copy_(before)
-    return total / len(samples)
+    return loss

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pruning.allocate import Method
+from pruning.batchwise import Batchwise
 from pruning.execute import filters
 from pruning.explain import Start, explain
 from pruning.gates import Gates
@@ -24,28 +25,28 @@ def open_gates(state: TrainState, job: Job) -> None:
         state.start = Start.of(job.cost_model(state.graph))
 
 
-def prune(state: TrainState, job: Job, progress: float, step: int) -> None:
+def prune(state: TrainState, job: Job, progress: float, step: int) -> Batchwise[None]:
     """Between two steps: move the widths, and now and then remove what will not come back."""
     settings = job.pruning
     moving, removing = step % settings.every == 0, step % settings.remove_every == 0
     if moving or removing:
         _rank(state, job)
     if moving:
-        _probe(state, job, progress)
+        yield from _probe(state, job, progress)
         narrow(state, job, progress / settings.settle)
     if removing:
         discard(state, job)
 
 
-def _probe(state: TrainState, job: Job, progress: float) -> None:
+def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
     """The differentiable allocation goes by measurements, evenly over the phase."""
     gates = state.gates
     if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
         return
     if progress * job.pruning.probes >= (done := int(gates.probes)):
-        measure(state, job)
+        yield from measure(state, job)
         if not done:
-            drop_branches(state, job)
+            yield from drop_branches(state, job)
 
 
 def _rank(state: TrainState, job: Job) -> None:

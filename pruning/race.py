@@ -15,6 +15,7 @@ from math import inf
 import torch
 
 from pruning.allocate import optimum
+from pruning.batchwise import Batchwise
 from pruning.data import batches
 from pruning.errors import BudgetError, DivergedError
 from pruning.job import Job
@@ -33,7 +34,7 @@ HEADSTART = 0.05  # of the loss: who has lost more weights has more still to reg
 JUDGES = 4096  # training samples that decide, or half of all where there are fewer
 
 
-def drop_branches(state: TrainState, job: Job) -> None:
+def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
     """Remove branches one by one while a network without one more wins the race.
 
     The branch that the model of the loss would rather miss runs first; a close result is for
@@ -44,9 +45,9 @@ def drop_branches(state: TrainState, job: Job) -> None:
         return
     if job.budget.holds(job.cost_model(state.graph).dense):
         return
-    rises = branch_rises(state, job)
+    rises = yield from branch_rises(state, job)
     gone: Groups = ()
-    least, lost = _loss_after(state, job, gone) if rises else inf, 0
+    least, lost = (yield from _loss_after(state, job, gone)) if rises else inf, 0
     while rises and lost < (1 if gone else job.pruning.racers):
         losses = {
             index: _modelled(state, job, (*gone, index)) + rises[index] for index in rises
@@ -55,7 +56,7 @@ def drop_branches(state: TrainState, job: Job) -> None:
         del rises[index]
         if losses[index] == inf:
             break
-        loss = _loss_after(state, job, (*gone, index))
+        loss = yield from _loss_after(state, job, (*gone, index))
         if loss < least + HEADSTART * abs(least):
             gone, lost = (*gone, index), 0
         else:
@@ -89,7 +90,7 @@ def _heat(state: TrainState, job: Job) -> Iterator[Batch]:
         yield job.task.augment(clean, generator), job.task.aim(clean, targets)
 
 
-def _loss_after(state: TrainState, job: Job, gone: Groups) -> float:
+def _loss_after(state: TrainState, job: Job, gone: Groups) -> Batchwise[float]:
     """The loss of a runner at the end of the race; infinite if it cannot finish."""
     whole = replace(job.pruning.allocation, vanish=False)
     job = replace(job, pruning=replace(job.pruning, allocation=whole))
@@ -97,15 +98,15 @@ def _loss_after(state: TrainState, job: Job, gone: Groups) -> float:
         torch.manual_seed(job.seed)
         try:
             runner = fork(state, job, without(state.graph, gone))
-            _run(runner, job)
+            yield from _run(runner, job)
         except (BudgetError, DivergedError):
             return inf
         judges = samples_of(job, min(len(job.data.train) // 2, JUDGES), 0)
         everything = torch.ones(runner.graph.channels.units, dtype=torch.bool)
-        return loss_under(runner, job, judges, everything)
+        return (yield from loss_under(runner, job, judges, everything))
 
 
-def _run(runner: TrainState, job: Job) -> None:
+def _run(runner: TrainState, job: Job) -> Batchwise[None]:
     steps, rates = _steps(job), [group["lr"] for group in runner.optimizer.param_groups]
     last = round(NARROWING * steps)  # step of narrowing
     for step, (inputs, targets) in enumerate(_heat(runner, job)):
@@ -119,3 +120,4 @@ def _run(runner: TrainState, job: Job) -> None:
         for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - step / steps)
         learn(runner, job, inputs, targets)
+        yield

@@ -1,8 +1,9 @@
-"""The trial loop: `for epoch in train(state, job)`.
+"""The trial loop: `for epoch in train(state, job)`, or `steps` to look up after every batch.
 
 The caller owns the loop: it may record, store the state, or stop; closing the generator ends
-the run. Nothing random outlives an epoch (every generator is seeded from the job's seed and
-the epoch), so a state stored after any epoch continues bit for bit on one CPU thread.
+the run, and a state that was closed within an epoch is of no more use. Nothing random outlives
+an epoch (every generator is seeded from the job's seed and the epoch), so a state stored after
+any epoch continues bit for bit on one CPU thread.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from dataclasses import replace
 
 import torch
 
+from pruning.batchwise import Batchwise, finished
 from pruning.cost import CostModel
 from pruning.data import Split, batches
 from pruning.graph import Graph
@@ -22,7 +24,7 @@ from pruning.phases import finish_pruning, open_gates, prune
 from pruning.quantize import QuantizedNetwork
 from pruning.state import Epoch, TrainState, widths_of
 
-__all__ = ["CALIBRATION", "Epoch", "TrainState", "evaluate", "train", "widths_of"]
+__all__ = ["CALIBRATION", "Epoch", "TrainState", "evaluate", "steps", "train", "widths_of"]
 
 CALIBRATION = 256  # training samples that set the ranges of int8 activations
 
@@ -34,21 +36,34 @@ def train(state: TrainState, job: Job) -> Iterator[Epoch]:
         DivergedError: the loss is no longer a number.
         BudgetError: the budget cannot be met.
     """
+    yield from (epoch for epoch in steps(state, job) if epoch is not None)
+
+
+def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
+    """As `train`, with a None after every batch, whether it trains, races, measures or scores.
+
+    The global random state belongs to the run until its next record.
+    """
     job = replace(job, task=job.task.fitted(job.data.train.targets, len(job.data.classes)))
     while state.epoch < job.epochs:
         began = time.monotonic()
         phase, position = job.phase_at(state.epoch)
-        loss = _run_epoch(state, job, phase, position)
+        loss = yield from _run_epoch(state, job, phase, position)
         if phase.kind is PhaseKind.PRUNE and position + 1 == phase.epochs:
             finish_pruning(state, job)
         state.epoch += 1
-        epoch = _record(state, job, phase, position, loss, time.monotonic() - began)
+        record = _record(state, job, phase, position, loss, time.monotonic() - began)
+        epoch = yield from record
         state.history.append(epoch)
         yield epoch
 
 
 def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
     """The score of the int8 network on a split."""
+    return finished(_scored(graph, tensors, job, split))
+
+
+def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise[float]:
     place, normalise = job.accelerator.place, job.data.normalise
     on_device = {name: tensor.to(job.accelerator.device) for name, tensor in tensors.items()}
     calibration = job.data.train.inputs[:CALIBRATION]
@@ -57,6 +72,7 @@ def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
     for inputs, _ in batches(split, 500):
         clean = normalise(inputs)
         answers.append(job.task.answers(first(network(place(clean))).float().cpu(), clean))
+        yield
     return job.task.metric(torch.cat(answers), split.targets)
 
 
@@ -68,33 +84,34 @@ def _seeded(job: Job, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> float:
+def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batchwise[float]:
     generator = _seeded(job, state.epoch)
     size = job.task.batch_size
-    steps = max(1, -(-len(job.data.train) // size))
-    total, count = 0.0, 0
+    count = max(1, -(-len(job.data.train) // size))
+    total, seen = 0.0, 0
     state.network.train()
     if phase.kind is PhaseKind.PRUNE:
         open_gates(state, job)
     for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
-        progress = (position + step / steps) / phase.epochs
+        progress = (position + step / count) / phase.epochs
         set_rate(state, phase.rate_at(progress))
         clean = job.data.normalise(inputs)
         inputs, targets = job.task.augment(clean, generator), job.task.aim(clean, targets)
         loss = learn(state, job, inputs, targets)
         if phase.kind is PhaseKind.PRUNE:
-            prune(state, job, progress, position * steps + step + 1)
+            yield from prune(state, job, progress, position * count + step + 1)
         total += loss * len(targets)
-        count += len(targets)
-    return total / count
+        seen += len(targets)
+        yield
+    return total / seen
 
 
 def _record(
     state: TrainState, job: Job, phase: Phase, position: int, loss: float, seconds: float
-) -> Epoch:
+) -> Batchwise[Epoch]:
     graph, tensors = state.result()
     model: CostModel = job.cost_model(graph)
-    score = evaluate(graph, tensors, job, job.data.validation)
+    score = yield from _scored(graph, tensors, job, job.data.validation)
     done = (position + 1) / phase.epochs / job.pruning.settle
     moving = phase.kind is PhaseKind.PRUNE and state.start is not None
     return Epoch(

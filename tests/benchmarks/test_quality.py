@@ -70,11 +70,12 @@ def test_results_stay_when_only_words_about_the_code_change():
 @pytest.mark.skipif(
     not (SHARED / "cifar10").is_dir(), reason=f"no CIFAR-10 at {SHARED / 'cifar10'}"
 )
+@pytest.mark.timeout(900)  # nine processes, on a machine that may be slow
 def test_a_smoke_run_fills_what_is_missing(tmp_path):
     results = tmp_path / "pruning.jsonl"
     env = {**os.environ, "PARING_BENCH_RESULTS": str(results), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.benchmarks.quality", "--setting", "smoke"]
-    methods = [name for name in METHODS if name != "uniform"]
+    methods = [name for name in METHODS if name not in ("uniform", "global magnitude")]
 
     def bench(*arguments: str) -> str:
         done = subprocess.run(

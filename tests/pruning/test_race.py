@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pruning.allocate import Allocation, Method
+from pruning.batchwise import finished
 from pruning.budget import Budget
 from pruning.data import synthetic
 from pruning.explain import Reason, Start
@@ -74,7 +75,7 @@ def ready(job: Job) -> TrainState:
     inputs = job.data.normalise(job.data.train.inputs[:64])
     job.task.loss(state.network(inputs, mask), job.data.train.targets[:64]).backward()
     state.gates.observe(mask.grad, 0.0)
-    measure(state, job)
+    finished(measure(state, job))
     return state
 
 
@@ -91,7 +92,7 @@ def test_measurements_find_the_idle_branch(device):
     job = job_of(device)
     state = ready(job)
     groups = state.graph.channels.groups
-    rises = {groups[i].name: rise for i, rise in branch_rises(state, job).items()}
+    rises = {groups[i].name: rise for i, rise in finished(branch_rises(state, job)).items()}
     assert rises.keys() == {"idle.0", "busy.0"}
     assert rises["idle.0"] == pytest.approx(0.0, abs=0.05)
     assert rises["busy.0"] > 2 * abs(rises["idle.0"])
@@ -100,7 +101,7 @@ def test_measurements_find_the_idle_branch(device):
 def test_under_a_tight_budget_the_idle_branch_goes(device):
     job = job_of(device)
     state = ready(job)
-    drop_branches(state, tight(job, state, 0.1))
+    finished(drop_branches(state, tight(job, state, 0.1)))
     assert "idle.0" not in names(state)
     assert isinstance(state.gates, Gates)
     assert len(state.gates.sizes) == len(state.graph.channels.groups)
@@ -111,7 +112,7 @@ def test_without_a_race_no_branch_goes(device):
         job = job_of(device, **settings)
         state = ready(job)
         before = names(state)
-        drop_branches(state, tight(job, state, 0.1))
+        finished(drop_branches(state, tight(job, state, 0.1)))
         assert names(state) == before
 
 
@@ -126,14 +127,14 @@ def test_a_race_that_changes_nothing_leaves_no_trace(device):
         for n, e in optimizer_tensors(state.optimizer, state.network).items()
     }
     random = torch.random.get_rng_state()
-    whole = loss_under(state, job, samples, state.gates.kept)
-    drop_branches(state, job)
+    whole = finished(loss_under(state, job, samples, state.gates.kept))
+    finished(drop_branches(state, job))
     assert "idle.0" in names(state)
     for name, tensor in state.network.tensors().items():
         assert torch.equal(tensor, tensors[name]), name
     for name, entries in optimizer_tensors(state.optimizer, state.network).items():
         assert all(torch.equal(entries[key], memory[name][key]) for key in memory[name]), name
-    assert loss_under(state, job, samples, state.gates.kept) == whole
+    assert finished(loss_under(state, job, samples, state.gates.kept)) == whole
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
@@ -161,7 +162,9 @@ def test_only_the_differentiable_allocation_holds_a_race(device, method):
     state = ready(job)
     before, state.gates.probes = names(state), torch.tensor(0)
     job = tight(job, state, 0.1)
-    prune(state, job, 0.0, job.pruning.every)  # where the annealed budget asks for nothing yet
+    finished(
+        prune(state, job, 0.0, job.pruning.every)
+    )  # where the annealed budget asks for nothing yet
     assert (names(state) == before) == (method is not Method.DIFFERENTIABLE)
     assert bool(state.gates.probes) == (method is Method.DIFFERENTIABLE)
 
@@ -174,9 +177,9 @@ def test_where_the_budget_holds_nothing_runs(device):
     state = ready(job)
     job = replace(job, task=replace(job.task, loss=never))
     with pytest.raises(AssertionError, match="a race was held"):
-        drop_branches(state, tight(job, state, 0.9))
+        finished(drop_branches(state, tight(job, state, 0.9)))
     before = names(state)
-    drop_branches(state, tight(job, state, 1.0))
+    finished(drop_branches(state, tight(job, state, 1.0)))
     assert names(state) == before
 
 
@@ -188,11 +191,12 @@ def held(device, monkeypatch, losses: dict[tuple[str, ...], float], **settings):
 
     def end(state, job, gone):
         ran.append(tuple(state.graph.channels.groups[index].name for index in gone))
+        yield
         return losses[ran[-1]]
 
     monkeypatch.setattr("pruning.race._loss_after", end)
     groups = {group.name for group in state.graph.channels.groups}
-    drop_branches(state, tight(job, state, 0.1))
+    finished(drop_branches(state, tight(job, state, 0.1)))
     left = {group.name for group in state.graph.channels.groups}
     return ran, groups - left
 

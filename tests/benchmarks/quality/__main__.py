@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, help="all of the setting, or these")
     parser.add_argument("--table", choices=("validation", "test"), default="validation")
     parser.add_argument("--no-run", action="store_true", help="only print the table")
+    parser.add_argument("--engine", help="print what an earlier engine did, by its digest")
     parser.add_argument("--details", action="store_true", help="costs and widths of every run")
     parser.add_argument("--plot", type=Path, help="draw the differences: a .png or .svg file")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
@@ -51,9 +52,9 @@ def main() -> None:
         method, budget, seed = options.one
         print(json.dumps(run_one(problem, setting, method, budget, int(seed))))
         return
-    if not options.no_run:
+    engine = options.engine or engine_digest()
+    if not options.no_run and engine == engine_digest():
         make(problem, replace(setting, seeds=seeds), options.methods, options.workers)
-    engine = engine_digest()
     wanted = (problem.name, setting.name, engine)
     rows = [r for r in read() if (r["problem"], r["setting"], r["engine"]) == wanted]
     rows = sorted((row for row in rows if row["seed"] in seeds), key=_place)
@@ -147,6 +148,8 @@ def run_one(problem: Problem, setting: Setting, method: str, budget: str, seed: 
         "widths": {group.name: group.size for group in graph.channels.groups if group.prunable},
         "epochs": [[e.phase, round(e.score, 4), round(e.seconds, 1)] for e in run.history],
         "torch": torch.__version__,
+        "precision": how.accelerator.precision,
+        "processor": _processor(setting.device),
     }
 
 
@@ -160,6 +163,12 @@ def _known(problem: Problem, setting: Setting, budget: str, seed: int) -> dict[s
         return {}
     epochs = round(setting.epochs * ours["seconds"] / like["seconds"])
     return {"widths": ours["widths"], "epochs": epochs}
+
+
+def _processor(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return str(torch.cpu.get_capabilities()["cpu_name"])
 
 
 def _place(row: Row) -> tuple[int, str, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -104,7 +105,7 @@ def plot(
     axes.invert_yaxis()
     axes.margins(y=0.12)
     axes.set_xlabel(f"{ours} is better by (points, {split} split)")
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(fill(title, 64), loc="left", fontsize=11)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)

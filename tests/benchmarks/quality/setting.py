@@ -7,7 +7,7 @@ from itertools import pairwise
 from pruning.budget import Budget, Device
 from pruning.cost import Encoding
 from pruning.data import Dataset
-from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning, Recipe
+from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning, Recipe, fast_precision
 from pruning.memory import PUBLISHED
 from tests.benchmarks.quality.problems import Problem
 
@@ -46,6 +46,7 @@ SETTINGS = {
     for setting in (
         Setting(name="smoke", split=(1, 1, 1), warm=1, seeds=(0,), budgets=(1,), samples=512),
         Setting(name="short", split=(2, 3, 5), warm=4),
+        Setting(name="medium", split=(8, 12, 20), warm=16),  # for small data sets
         Setting(name="long", split=(30, 20, 70), warm=50, device="cuda"),
     )
 }
@@ -91,5 +92,7 @@ def job(
         pruning=pruning,
         encoding=Encoding.PUBLISHED,
         conventions=PUBLISHED,
-        accelerator=Accelerator(device=setting.device, precision="bf16"),
+        accelerator=Accelerator(
+            device=setting.device, precision=fast_precision(setting.device)
+        ),
     )

@@ -1,0 +1,107 @@
+"""Learning curves of a finished study, stored so that early stopping can be tried on them.
+
+python -m tests.benchmarks.curves --folder .paring --study NAME > results/curves-digits.json
+
+`replay` runs the slots again without training them: four workers take them in order, every
+epoch takes one tick, and a slot ends where the rungs say so.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pruning.budget import Budget, Cost
+from search.config import StorageConfig
+from search.front import Point, hypervolume
+from search.home import open_home
+from search.report import study_record
+from search.rungs import Arrival, Rungs
+from search.scale import gain
+from search.study import require_study
+
+RESULTS = Path(__file__).parent / "results"
+WORKERS = 4
+Curve = Mapping[str, Any]
+
+
+def main() -> None:
+    """Print the table of one study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", required=True, help="the study's storage.folder")
+    parser.add_argument("--study", required=True)
+    options = parser.parse_args()
+    home = open_home(StorageConfig(folder=options.folder), create=False)
+    study = require_study(home, options.study)
+    curves = [
+        {
+            "budget": {k: v for k, v in asdict(slot.budget).items() if v is not None},
+            "params": dict(slot.params),
+            "scores": [round(row.score, 5) for row in slot.epochs],
+            "cost": asdict(slot.costs),
+        }
+        for slot in study_record(study).slots
+        if slot.costs is not None
+    ]
+    facts = {name: study.facts[name] for name in ("chance", "best", "dense_cost")}
+    lines = ",\n".join(json.dumps(curve) for curve in curves)
+    print(f'{{"facts": {json.dumps(facts)}, "curves": [\n{lines}\n]}}')
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a study came to: epochs trained, slots ended early, and its hypervolume."""
+
+    epochs: int
+    stopped: int
+    hypervolume: float
+
+
+def replay(facts: Mapping[str, Any], curves: Sequence[Curve], rungs: Rungs) -> Replayed:
+    """The study again, with slots ended by the rungs; their order is that of the table."""
+    waiting, at_work = list(enumerate(curves)), dict[int, int]()
+    arrived: dict[int, list[Arrival]] = {}
+    points, epochs, stopped = [], 0, 0
+    while waiting or at_work:
+        while waiting and len(at_work) < WORKERS:
+            at_work[waiting.pop(0)[0]] = 0
+        for number in list(at_work):
+            curve = curves[number]
+            at_work[number] += 1
+            epochs += 1
+            done, of = at_work[number], len(curve["scores"])
+            if done == of:
+                del at_work[number]
+                points.append(Point(number, curve["scores"][-1], Cost(**curve["cost"]), True))
+            elif _ends(number, curve, done, arrived, facts, rungs):
+                del at_work[number]
+                stopped += 1
+    dense = Cost(**facts["dense_cost"])
+    return Replayed(epochs, stopped, hypervolume(points, dense, facts["chance"], facts["best"]))
+
+
+def _ends(
+    number: int,
+    curve: Curve,
+    epoch: int,
+    arrived: dict[int, list[Arrival]],
+    facts: Mapping[str, Any],
+    rungs: Rungs,
+) -> bool:
+    rung = rungs.at(epoch, len(curve["scores"]))
+    if rung is None:
+        return False
+    own = Arrival(
+        number,
+        Budget(**curve["budget"]),
+        gain(curve["scores"][epoch - 1], facts["chance"], facts["best"]),
+    )
+    others = arrived.setdefault(rung, [])
+    others.append(own)
+    return rungs.better(own, others) is not None
+
+
+if __name__ == "__main__":
+    main()
