@@ -19,10 +19,16 @@ VERBS = {
     "sweep": "prune one network under many budgets",
     "worker": "join a sweep from this machine or many",
     "status": "how a sweep stands",
+    "pause": "let a sweep wait, from any machine",
+    "resume": "let a paused sweep go on",
+    "cancel": "give up what a sweep has not finished",
     "front": "the Pareto front of a sweep",
+    "compare": "the fronts of several sweeps over each other",
     "pick": "the best model for a device or a budget",
     "export": "one finished slot's model as files",
+    "rerun": "train a finished slot again, and compare every number",
     "serve": "MLflow's dashboard on the sweeps",
+    "reconcile": "make MLflow agree with a sweep again",
     "doctor": "check everything that a sweep needs",
 }
 USER_ERRORS = (
@@ -32,6 +38,7 @@ USER_ERRORS = (
     "HydraException",
     "OmegaConfBaseException",
 )
+MULTIRUN = ("-m", "--multirun")
 RUNNING = ("-m", "--m", "-r", "--ru", "-cd", "-cp", "-cn", "--config")  # print nothing
 
 
@@ -73,7 +80,9 @@ def run(verb: str, overrides: Sequence[str]) -> int:
     debug = "debug=true" in [override.lower() for override in overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
     sys.path.insert(0, str(Path.cwd()))  # the user's own model and data
-    sys.argv = [f"paring {verb}", *overrides]
+    # Hydra's parser takes all overrides in one run: none before -m and others behind it.
+    flags = [word for word in overrides if word in MULTIRUN]
+    sys.argv = [f"paring {verb}", *flags, *(word for word in overrides if word not in flags)]
     try:
         _refuse_passwords(overrides)
         with _masked_if_shown(overrides):

@@ -87,6 +87,15 @@ class BudgetConfig:
 
 
 @dataclass
+class StoppingConfig:
+    """When slots end early (see `search.rungs`): not at all without rungs."""
+
+    rungs: list[float] = field(default_factory=list)
+    margin: float = 0.02
+    fewest: int = 4
+
+
+@dataclass
 class AcceleratorConfig:
     """Where torch runs. `threads` 0 means cores / workers."""
 
@@ -102,7 +111,8 @@ class StorageConfig:
     `tracking_uri` names an MLflow server; null writes to MLflow's database directly.
     `heartbeat_s` and `grace_s`: how often a worker says that it lives, and after how long a
     silence its slot goes to another. `checkpoint_s`: least time between two checkpoints of a
-    training run; 0 stores one after every epoch.
+    training run; 0 stores one after every epoch. `outage_s`: how long workers wait for a
+    database, or a disk, that is out of reach.
     """
 
     folder: str = ".paring"
@@ -112,11 +122,16 @@ class StorageConfig:
     heartbeat_s: int = 5
     grace_s: int = 60
     checkpoint_s: float = 10.0
+    outage_s: float = 3600.0
 
 
 @dataclass
 class SpecConfig:
-    """What decides the result of a sweep."""
+    """What decides the result of a sweep.
+
+    `seeds`: so many slots of a budget share their hyperparameters and differ in their seeds;
+    null gives every slot of a budget its own of both.
+    """
 
     model: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
@@ -133,8 +148,10 @@ class SpecConfig:
     sampler: dict[str, Any] = field(default_factory=dict)
     objectives: list[str] = field(default_factory=list)
     continuation: bool = False
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
     accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
     seed: int = 0
+    seeds: int | None = None
     trials: int | None = None
 
 
@@ -306,6 +323,22 @@ def one_budget(config: BudgetConfig, fallback: Budget) -> Budget:
     }
     limits = {name: parse_limit(name, text) for name, text in given.items() if text is not None}
     return Budget(**{**fallback.limits, **limits})  # type: ignore[arg-type]
+
+
+def margin_from(value: Any) -> float:
+    """A share of a limit to leave free: "10%" or 0.1.
+
+    Raises:
+        ConfigError: not from 0 up to, and without, 1.
+    """
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise ConfigError(f"margin={value}: a share of every limit, such as 10% or 0.1")
+    return share
 
 
 def checked_name(name: object, what: str = "study") -> str:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, final
@@ -18,8 +18,10 @@ from typing import Any, final
 from search.config import StorageConfig
 from search.errors import StudyError
 from search.mirroring import catch_up, mirror_until
+from search.orders import given
+from search.outage import tolerated
 from search.study import Study
-from search.worker import Interrupted, work
+from search.worker import work
 
 log = logging.getLogger("paring.crew")
 POLL_S = 0.5
@@ -42,10 +44,10 @@ def run(study: Study, workers: int, threads: int) -> Iterator[None]:
     with mirroring(study.home.config, study.name) as mirror:
         crew = _Crew(study, workers, threads)
         try:
-            while crew.at_work() or not study.over():
+            while crew.is_needed():
                 yield
                 time.sleep(POLL_S)
-                crew.replace_the_dead()
+                crew.look_after()
         finally:
             crew.stop()
     if mirror.exitcode != 0 and (obstacle := catch_up(study)) is not None:
@@ -70,19 +72,30 @@ class _Crew:
         process.start()
         return process
 
-    def at_work(self) -> bool:
-        """Whether any worker lives."""
-        return any(worker.is_alive() for worker in self._workers)
+    def is_needed(self) -> bool:
+        """Whether any worker lives, or should."""
+        return any(worker.is_alive() for worker in self._workers) or not self._ended()
 
-    def replace_the_dead(self) -> None:
+    def _ended(self) -> bool:
+        """Whether the study is over or was ended; during an outage it goes on."""
+        ended = False
+        with tolerated("the sweep was not looked at"):
+            ended = self._study.over() or given(self._study).ends
+        return ended  # noqa: RET504 - False after an outage
+
+    def look_after(self) -> None:
         """Start a new worker for each that died before the study was over."""
-        for index, worker in enumerate(self._workers):
-            if worker.is_alive() or self._study.over():
-                continue
-            self._count_death(worker)
-            log.warning("worker %d died with %s; started anew", index, worker.exitcode)
-            self._study.reap()
-            self._workers[index] = self._start(index)
+        dead = [index for index, each in enumerate(self._workers) if not each.is_alive()]
+        if not dead or self._ended():
+            return
+        with tolerated("the dead workers were not replaced"):
+            for index in dead:
+                self._count_death(self._workers[index])
+                log.warning(
+                    "worker %d died with %s; started anew", index, self._workers[index].exitcode
+                )
+                self._study.reap()
+                self._workers[index] = self._start(index)
 
     def _count_death(self, worker: BaseProcess) -> None:
         finished = sum(trial.state.is_finished() for trial in self._study.slots())
@@ -108,8 +121,7 @@ class _Crew:
 def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path) -> None:
     """A worker beside others on this machine: logs to a file, ends with its parent."""
     follow_parent(log_file)
-    with suppress(Interrupted, KeyboardInterrupt):  # the slot has been handed back
-        work(storage, name, threads)
+    work(storage, name, threads)
 
 
 def follow_parent(log_file: Path) -> None:

@@ -1,44 +1,39 @@
 """The dense network that every slot of a study starts from: trained once, shared by digest."""
 
-import time
 from dataclasses import asdict
+from typing import Any, final
 
 import optuna
 
-from pruning.checkpoint import (
-    StoredNetwork,
-    pack_network,
-    pack_state,
-    unpack_network,
-    unpack_state,
-)
+from pruning.checkpoint import StoredNetwork, pack_network, unpack_network, unpack_state
 from pruning.errors import CheckpointError
 from pruning.job import Job
-from pruning.state import TrainState
-from pruning.train import train
+from pruning.state import Epoch, TrainState
 from search.build import Blueprint
 from search.errors import StoreError
 from search.home import open_storage
-from search.objective import network_notes, progress
+from search.objective import network_notes
 from search.study import Study
+from search.training import train_on
+from search.watch import Watch
 
 
-def ensure_dense(study: Study, blueprint: Blueprint) -> StoredNetwork:
+def ensure_dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetwork:
     """The study's dense network: stored, found in another study of the same key, or trained.
 
     One worker trains while the others wait; if it dies, the next goes on from its checkpoint.
 
     Raises:
         StudyError: what it starts from has changed since the study was created.
+        Stopped: there was a reason to leave.
     """
     key = blueprint.dense_key()
     study.require_start(key)
     if (found := _stored(study, key)) is not None:
         return found
-    with study.home.lock(f"dense-{key}", timeout=None):
-        if (found := _stored(study, key)) is None:
-            found = _trained(study, blueprint, key)
-    return found
+    with watch.lock(f"dense-{key}"):
+        found = _stored(study, key)
+        return _trained(study, blueprint, key, watch) if found is None else found
 
 
 def _stored(study: Study, key: str) -> StoredNetwork | None:
@@ -64,45 +59,57 @@ def _from_another_study(study: Study, key: str) -> dict[str, object] | None:
     return None
 
 
-def _trained(study: Study, blueprint: Blueprint, key: str) -> StoredNetwork:
-    job = blueprint.dense_job()
-    state = _begun(study, blueprint, job, key)
-    stored = time.monotonic()
-    for epoch in train(state, job):
-        study.set_note("dense_progress", progress(epoch, job.epochs))
-        waited = time.monotonic() - stored
-        if waited >= study.home.config.checkpoint_s and epoch.epoch < job.epochs:
-            _store_checkpoint(study, state, key)
-            stored = time.monotonic()
+def _trained(study: Study, blueprint: Blueprint, key: str, watch: Watch) -> StoredNetwork:
+    job, book = blueprint.dense_job(), _DenseBook(study, key)
+    state = _begun(study, blueprint, job, book)
+    train_on(state, job, study.home, book, watch)
+    return watch.outlast(lambda: _stored_result(study, state, job, book))
+
+
+def _stored_result(
+    study: Study, state: TrainState, job: Job, book: "_DenseBook"
+) -> StoredNetwork:
     graph, tensors = state.result()
     score = state.history[-1].score
     content = pack_network(graph, tensors, network_notes(job, score))
     note = {
-        "key": key,
+        "key": book.key,
         "digest": study.home.store.put(content),
         "score": score,
         "cost": asdict(job.cost_model(graph).dense),
         "seconds": sum(epoch.seconds for epoch in state.history),
     }
     study.set_note("dense", note)
-    if (last := study.note("dense_checkpoint")) is not None:
-        study.home.store.remove(last["digest"])
+    if (last := book.checkpoint()) is not None:
+        study.home.store.remove(last)
     return unpack_network(content)
 
 
-def _store_checkpoint(study: Study, state: TrainState, key: str) -> None:
-    before = study.note("dense_checkpoint")
-    digest = study.home.store.put(pack_state(state))
-    study.set_note("dense_checkpoint", {"key": key, "digest": digest})
-    if before is not None and before["digest"] != digest:
-        study.home.store.remove(before["digest"])
+@final
+class _DenseBook:
+    """The dense training run's notes, kept with the study."""
+
+    def __init__(self, study: Study, key: str) -> None:
+        self._study, self.key = study, key
+
+    def checkpoint(self) -> str | None:
+        note = self._study.note("dense_checkpoint")
+        return note["digest"] if note is not None and note["key"] == self.key else None
+
+    def note_checkpoint(self, digest: str) -> None:
+        self._study.set_note("dense_checkpoint", {"key": self.key, "digest": digest})
+
+    def note_progress(self, progress: dict[str, Any]) -> None:
+        self._study.set_note("dense_progress", progress)
+
+    def verdict(self, _epoch: Epoch, _of: int, /) -> str | None:
+        return None
 
 
-def _begun(study: Study, blueprint: Blueprint, job: Job, key: str) -> TrainState:
-    note = study.note("dense_checkpoint")
-    if note is not None and note["key"] == key:
+def _begun(study: Study, blueprint: Blueprint, job: Job, book: _DenseBook) -> TrainState:
+    if (digest := book.checkpoint()) is not None:
         try:
-            return unpack_state(study.home.store[note["digest"]], job)
+            return unpack_state(study.home.store[digest], job)
         except (KeyError, StoreError, CheckpointError):
             pass  # lost or damaged: from the beginning
     return TrainState.begin(blueprint.start.graph, blueprint.start.tensors, job)

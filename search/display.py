@@ -1,9 +1,8 @@
 """What a person sees in the terminal while a sweep runs, and tables of what came of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group, RenderableType
@@ -12,7 +11,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.study import Study, slot_budget
+from pruning.budget import Budget
+from search.orders import Order
+from search.outage import tolerated
+from search.situation import Situation, situation
+from search.study import Study
 from tracking.tables import duration, size
 
 console = Console(stderr=True)
@@ -32,12 +35,22 @@ def progress(study: Study) -> Iterator[Callable[[], None]]:
     """
     if console.is_terminal:
         with Live(picture(study), console=console, refresh_per_second=4) as live:
-            yield lambda: live.update(picture(study))
+            yield _unless_out_of_reach(lambda: live.update(picture(study)))
             live.update(picture(study))
         return
     seen: set[int] = set()
-    yield lambda: _print_news(study, seen)
+    yield _unless_out_of_reach(lambda: _print_news(study, seen))
     _print_news(study, seen)
+
+
+def _unless_out_of_reach(show: Callable[[], None]) -> Callable[[], None]:
+    """An outage of the database stops the display, and nothing else."""
+
+    def shown() -> None:
+        with tolerated("the display waits"):
+            show()
+
+    return shown
 
 
 def _print_news(study: Study, seen: set[int]) -> None:
@@ -61,29 +74,37 @@ def _result(trial: FrozenTrial) -> str:
 
 
 def picture(study: Study) -> RenderableType:
-    """Slots done, what runs now, and the last results."""
-    slots = study.slots()
+    """How a sweep stands: slots done, who works on what, and the last results."""
+    now, slots = situation(study), study.slots()
     done = [trial for trial in slots if trial.state.is_finished()]
-    running = [trial for trial in slots if trial.state is TrialState.RUNNING]
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, len(slots)), completed=len(done), width=40)
-    head.add_row(
-        f"study {study.name}",
-        bar,
-        f"{len(done)} of {len(slots)} slots",
-        _remaining(done, slots),
-    )
-    return Group(head, *_dense_line(study), _running_table(running), _last_table(done))
+    head.add_row(f"study {study.name}", bar, f"{len(done)} of {len(slots)} slots", _pace(now))
+    parts: list[RenderableType] = [head, *_order_line(now), *_dense_line(study)]
+    parts += [_workers_table(now), _last_table(done), *_failure_lines(now)]
+    return Group(*parts)
 
 
-def _remaining(done: Sequence[FrozenTrial], slots: Sequence[FrozenTrial]) -> str:
-    """When the sweep will probably end, from the rate so far."""
-    ends = sorted(t.datetime_complete for t in done if t.datetime_complete)
-    if len(ends) < 3 or len(ends) == len(slots):
-        return ""
-    rate = (ends[-1] - ends[0]) / (len(ends) - 1)
-    left = timedelta(seconds=round((rate * (len(slots) - len(ends))).total_seconds()))
-    return f"about {left} left"
+def _pace(now: Situation) -> str:
+    parts = [f"hypervolume {now.hypervolume:.4f}"] if now.hypervolume else []
+    if now.slots_per_hour is not None:
+        parts.append(f"{now.slots_per_hour:.3g} slots an hour")
+    if now.left_s is not None:
+        end = datetime.now() + timedelta(seconds=now.left_s)
+        left = timedelta(seconds=round(now.left_s))
+        parts.append(f"about {left} left, until {end:%a %H:%M}")
+    return ", ".join(parts)
+
+
+def _order_line(now: Situation) -> list[Text]:
+    if now.order is Order.GO:
+        return []
+    cure = {
+        Order.PAUSE: f"paring resume study={now.study}",
+        Order.HALT: f"mend the cause, then paring sweep study={now.study}",
+        Order.CANCEL: f"add slots with paring sweep study={now.study} trials=...",
+    }
+    return [Text(f"{now.order}: {now.why}; {cure[now.order]}", style="yellow")]
 
 
 def _dense_line(study: Study) -> list[Text]:
@@ -99,21 +120,39 @@ def _dense_line(study: Study) -> list[Text]:
     return [Text("dense network: about to be trained")]
 
 
-def _running_table(running: Sequence[FrozenTrial]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for trial in running:
-        now: dict[str, Any] = trial.user_attrs.get("progress") or {}
+def _workers_table(now: Situation) -> RenderableType:
+    if not now.workers:
+        return Text("no worker is at a slot", style="dim")
+    table = Table(box=None, header_style="dim", padding=(0, 1))
+    for name in ("worker", "slot", "budget", "epoch", "score", "cost / budget", "last sign"):
+        table.add_column(name)
+    for worker in now.workers:
+        again = f" (attempt {worker.attempt})" if worker.attempt > 1 else ""
         table.add_row(
-            f"slot {trial.number}",
-            f"budget {_budget(trial)}",
-            f"epoch {now['epoch']}/{now['of']} {now['phase']}" if now else "starting",
-            f"score {now['score']:.4f}" if now else "",
+            f"{worker.host}:{worker.pid}",
+            f"{worker.slot}{again}",
+            _limits(worker.budget),
+            f"{worker.epoch}/{worker.of} {worker.phase}" if worker.epoch else "starting",
+            "" if worker.score is None else f"{worker.score:.4f}",
+            _shares(worker.shares or {}),
+            "" if worker.silent_s is None else f"{worker.silent_s:.0f} s ago",
         )
     return table
 
 
-def _budget(trial: FrozenTrial) -> str:
-    budget = slot_budget(trial)
+def _shares(shares: Mapping[str, float]) -> str:
+    return "  ".join(f"{name.partition('_')[0]} {share:.0%}" for name, share in shares.items())
+
+
+def _failure_lines(now: Situation) -> list[Text]:
+    counted = "  ".join(f"{state} {count}" for state, count in now.trials.items() if count)
+    return [
+        Text(counted, style="dim"),
+        *(Text(f"slot {number}: {why}", style="red") for number, why in now.failures.items()),
+    ]
+
+
+def _limits(budget: Budget) -> str:
     parts = [
         size(budget.flash_bytes) if budget.flash_bytes else None,
         f"{size(budget.sram_bytes)} SRAM" if budget.sram_bytes else None,

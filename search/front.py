@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import RESOURCES, Budget, Cost
 from search.errors import NothingFitsError
+from search.scale import gain
 from search.study import Study
 
 OVERALL = "overall"
@@ -54,14 +55,15 @@ def planes(points: Sequence[Point], rises: bool) -> dict[int, tuple[str, ...]]:
     found: dict[int, list[str]] = {p.number: [] for p in points}
     for plane in (OVERALL, *RESOURCES):
         resources = RESOURCES if plane == OVERALL else (plane,)
-        table = np.array([_losses(p, resources, rises) for p in feasible])
+        table = np.array([losses(p, resources, rises) for p in feasible])
         for p, best in zip(feasible, non_dominated(table), strict=True):
             if best:
                 found[p.number].append(plane)
     return {number: tuple(names) for number, names in found.items()}
 
 
-def _losses(p: Point, resources: Sequence[str], rises: bool) -> list[float]:
+def losses(p: Point, resources: Sequence[str], rises: bool) -> list[float]:
+    """A point as numbers of which less is better: its score, then these resources."""
     return [-p.score if rises else p.score, *(getattr(p.cost, name) for name in resources)]
 
 
@@ -81,20 +83,32 @@ def front_slots(study: Study) -> list[FrozenTrial]:
 def hypervolumes(
     points: Sequence[Point], dense: Cost, chance: float, best: float
 ) -> list[float]:
-    """The hypervolume after each point, between 0 and 1.
+    """The hypervolume after each point, between 0 and 1 (see `hypervolume`)."""
+    rows: list[list[float]] = []
+    volumes = [0.0]
+    for p in points:
+        if (row := _row(p, dense, chance, best)) is not None:
+            rows.append(row)
+        volumes.append(volumes[-1] if row is None else volume(np.array(rows)))
+    return volumes[1:]
+
+
+def hypervolume(points: Sequence[Point], dense: Cost, chance: float, best: float) -> float:
+    """The hypervolume of points, between 0 and 1.
 
     The score counts from chance (0) to the best possible (1), every cost as a share of the
     dense one; the reference point is chance at dense cost.
     """
-    rows: list[list[float]] = []
-    volumes: list[float] = []
-    for p in points:
-        gain = (p.score - chance) / (best - chance)
-        shares = [getattr(p.cost, name) / getattr(dense, name) for name in RESOURCES]
-        if p.fits and gain > 0 and all(share < 1 for share in shares):
-            rows.append([1 - gain, *shares])
-        volumes.append(volume(np.array(rows)) if rows else 0.0)
-    return volumes
+    rows = [row for p in points if (row := _row(p, dense, chance, best)) is not None]
+    return volume(np.array(rows)) if rows else 0.0
+
+
+def _row(p: Point, dense: Cost, chance: float, best: float) -> list[float] | None:
+    """A point as losses below 1, or None where it adds no volume."""
+    share = gain(p.score, chance, best)
+    shares = [getattr(p.cost, name) / getattr(dense, name) for name in RESOURCES]
+    adds = p.fits and share > 0 and all(each < 1 for each in shares)
+    return [1 - share, *shares] if adds else None
 
 
 def volume(table: Matrix) -> float:
@@ -112,7 +126,7 @@ def best_within(points: Sequence[Point], limits: Budget, rises: bool) -> Point:
         raise NothingFitsError("no slot has finished yet; see: paring status")
     fitting = [p for p in points if limits.holds(p.cost)]
     if fitting:
-        return min(fitting, key=lambda p: _losses(p, RESOURCES, rises))
+        return min(fitting, key=lambda p: losses(p, RESOURCES, rises))
     nearest = min(points, key=lambda p: max(limits.overshoot(p.cost).values()))
     missed = "; ".join(
         f"{name} {_number(getattr(nearest.cost, name))} exceeds {_number(limits.limits[name])} "

@@ -5,6 +5,7 @@ it needs few epochs more. Without such a slot the dense network is the start.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf, log
 
 import optuna
@@ -12,26 +13,37 @@ from optuna.trial import TrialState
 
 from pruning.budget import Budget
 from pruning.checkpoint import StoredNetwork, unpack_network
-from search.study import Study, limits_of, slot_budget
+from search.limits import limits_of
+from search.study import Study, slot_budget
 
 
-def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> StoredNetwork:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The network that a slot starts from, and the digest of its blob."""
+
+    digest: str
+    network: StoredNetwork
+
+
+def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> Start:
     """The network that a slot starts from; the choice is noted once, for every attempt.
 
     Raises:
         StoreError: the parent's network is lost or damaged.
     """
+    from_dense = Start(study.note("dense")["digest"], dense)
     if not study.spec["continuation"]:
-        return dense
+        return from_dense
     if "parent" not in trial.user_attrs:
         done = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         finished = {other.number: slot_budget(other) for other in done}
         trial.set_user_attr("parent", nearest_looser(slot_budget(trial), finished))
     parent = trial.user_attrs["parent"]
     if parent is None:
-        return dense
+        return from_dense
     known = study.optuna.get_trials(deepcopy=False)[parent].user_attrs
-    return unpack_network(study.home.store.read(known["result"]["files"]["model.safetensors"]))
+    digest = known["result"]["files"]["model.safetensors"]
+    return Start(digest, unpack_network(study.home.store.read(digest)))
 
 
 def nearest_looser(budget: Budget, finished: Mapping[int, Budget]) -> int | None:

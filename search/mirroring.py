@@ -15,11 +15,12 @@ from typing import final
 from search.config import StorageConfig
 from search.errors import StoreError
 from search.home import open_home
+from search.outage import is_outage, told
 from search.report import run_ids, study_record
 from search.store import Store
 from search.study import Study, require_study
 from tracking.errors import BusyError, TrackingError
-from tracking.mirror import Mirror
+from tracking.mirror import Mirror, Written
 
 log = logging.getLogger("paring.mirror")
 PAUSE_S = 3.0
@@ -46,7 +47,13 @@ class _Readable(Mapping[str, bytes]):
 
 
 def mirror_once(study: Study, mirror: Mirror) -> None:
-    """One pass: MLflow agrees with the study afterwards; run ids are kept with the study."""
+    """One pass: MLflow agrees with the study afterwards; run ids are kept with the study.
+
+    Mirrors take turns, and what one remembers of MLflow is true until another has had one.
+    """
+    if study.note("mirror") != mirror.name:
+        mirror.forget(study.key)
+        study.set_note("mirror", mirror.name)
     runs = mirror.sync(study_record(study), _Readable(study.home.store))
     if run_ids(study) != runs:
         study.set_note("runs", runs)
@@ -70,19 +77,32 @@ def mirror_until(storage: StorageConfig, name: str, stop: Event) -> bool:
             done = True
         except BusyError:
             done = False  # another mirror is at it
-        except (TrackingError, StoreError) as error:
+        except Exception as error:
+            if not isinstance(error, TrackingError | StoreError) and not is_outage(error):
+                raise
             done = False
-            log.warning("MLflow is behind, nothing is lost: %s", error)
+            log.warning("MLflow is behind, nothing is lost: %s", told(error))
         if last:
             return done
         stop.wait(PAUSE_S)
 
 
+def reconcile(study: Study) -> Written:
+    """Make MLflow agree with a study, slot by slot; returns what had to be written.
+
+    Raises:
+        TrackingError: MLflow is out of reach; what was written until then stays valid.
+    """
+    mirror = Mirror(study.home.tracking_uri, study.home.artifacts)
+    with study.home.lock(f"mirror-{study.key}", timeout=60.0):
+        mirror_once(study, mirror)
+    return mirror.written
+
+
 def catch_up(study: Study) -> str | None:
     """Mirror a study now; returns what stands in the way, or None when MLflow agrees."""
     try:
-        with study.home.lock(f"mirror-{study.key}", timeout=60.0):
-            mirror_once(study, Mirror(study.home.tracking_uri, study.home.artifacts))
+        reconcile(study)
     except (TrackingError, StoreError) as error:
         return str(error)
     return None

@@ -1,40 +1,38 @@
-"""What a worker does with one slot: train it from the dense network, store it, judge it."""
+"""What a worker does with one slot: train it from its start, store it, judge it."""
 
+import hashlib
 import json
-import time
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, final
 
 import optuna
-from optuna.trial import TrialState
+import torch
+from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Cost
-from pruning.checkpoint import (
-    StoredNetwork,
-    pack_network,
-    pack_state,
-    unpack_network,
-    unpack_state,
-)
+from pruning.checkpoint import StoredNetwork, pack_network, unpack_network, unpack_state
 from pruning.errors import BudgetError, CheckpointError
 from pruning.job import Job
 from pruning.state import Epoch, TrainState, widths_of
-from pruning.train import train
 from search.build import Blueprint
 from search.errors import StoreError
-from search.lineage import start_of
-from search.space import suggest
-from search.study import Study, slot_budget
+from search.lineage import Start, start_of
+from search.rungs import Arrival
+from search.scale import gain
+from search.study import CANCELLED, Study, slot_budget
+from search.training import train_on
+from search.watch import Watch
 
+log = logging.getLogger("paring.slot")
 PRECISION = "int8-simulated"
-PROGRESS_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The slot trained to the end within its budget."""
+    """The slot trained to the end within its budget, or its twin did."""
 
     score: float
     cost: Cost
@@ -42,6 +40,8 @@ class Finished:
     bottleneck: str
     files: Mapping[str, str]
     seconds: float
+    threads: int = 0  # of torch; 0 where an earlier version trained it
+    copy_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +58,108 @@ class Failed:
     reason: str
 
 
-Outcome = Finished | Infeasible | Failed
+@dataclass(frozen=True, slots=True)
+class Dominated:
+    """The slot was not worth training on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The slot was given up while it trained."""
+
+
+Outcome = Finished | Infeasible | Failed | Dominated | Cancelled
+
+
+@final
+class _SlotBook:
+    """A training run's notes in its slot's trial."""
+
+    def __init__(self, study: Study, trial: optuna.Trial) -> None:
+        self._study, self._trial = study, trial
+        self._rungs = study.rungs
+
+    def checkpoint(self) -> str | None:
+        found: str | None = self._trial.user_attrs.get("checkpoint")
+        return found
+
+    def note_checkpoint(self, digest: str) -> None:
+        self._trial.set_user_attr("checkpoint", digest)
+
+    def note_progress(self, progress: dict[str, Any]) -> None:
+        self._trial.set_user_attr("progress", progress)
+
+    def verdict(self, epoch: Epoch, of: int, /) -> str | None:
+        rung = self._rungs.at(epoch.epoch, of)
+        if rung is None:
+            return None
+        facts, key = self._study.facts, f"rung/{rung}"
+        own = gain(epoch.score, facts["chance"], facts["best"])
+        self._trial.set_user_attr(key, own)
+        arrived = [
+            Arrival(slot.number, slot_budget(slot), slot.user_attrs[key])
+            for slot in self._study.slots()
+            if key in slot.user_attrs
+        ]
+        mine = Arrival(self._trial.number, slot_budget(self._trial), own)
+        if (other := self._rungs.better(mine, arrived)) is None:
+            return None
+        return (
+            f"stopped at epoch {epoch.epoch} of {of}: slot {other.number}, whose budget is no "
+            f"larger, was better by {other.gain - own:.3f} of the scale"
+        )
 
 
 def run_slot(
-    study: Study, trial: optuna.Trial, blueprint: Blueprint, dense: StoredNetwork
+    study: Study,
+    trial: optuna.Trial,
+    blueprint: Blueprint,
+    dense: StoredNetwork,
+    watch: Watch,
 ) -> Outcome:
-    """Train a claimed slot: from its checkpoint, its parent or the dense network."""
-    params = suggest(trial, study.spec["space"])
+    """Train a claimed slot: from its checkpoint, its parent or the dense network.
+
+    Raises:
+        Stopped: there was a reason to leave it; its last epoch is stored.
+    """
+    params = study.drawn(trial)
+    start = start_of(study, trial, dense)
+    if (twin := _twin(study, trial, start, params)) is not None:
+        return _copied(twin)
     job = blueprint.slot_job(params, slot_budget(trial), trial.user_attrs["slot"]["seed"])
     try:
         state = _resumed(study, trial, job)
         if state is None:
-            start = start_of(study, trial, dense)
-            state = TrainState.begin(start.graph, start.tensors, job)
-        _train_with_checkpoints(study, trial, job, state)
+            state = TrainState.begin(start.network.graph, start.network.tensors, job)
+        verdict = train_on(state, job, study.home, _SlotBook(study, trial), watch)
     except BudgetError as error:
         return Infeasible(str(error))
+    if verdict is not None:
+        return Dominated(verdict)
     if not isfinite(score := state.history[-1].score):
         return Failed(f"{job.task.metric.name} is {score}; correct the metric")
-    return _finished(study, state, job)
+    return watch.outlast(lambda: _finished(study, state, job))
+
+
+def _twin(
+    study: Study, trial: optuna.Trial, start: Start, params: Mapping[str, Any]
+) -> FrozenTrial | None:
+    """A finished slot that was the same run, if there is one; noted so that others can tell."""
+    slot = trial.user_attrs["slot"]
+    what = [start.digest, params, slot["budget"], slot["seed"]]
+    run = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    if trial.user_attrs.get("run") != run:
+        trial.set_user_attr("run", run)
+    done = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return next((t for t in done if t.user_attrs.get("run") == run), None)
+
+
+def _copied(twin: FrozenTrial) -> Finished:
+    known = twin.user_attrs["result"]
+    first = twin.number if known.get("copy_of") is None else known["copy_of"]
+    return Finished(**{**known, "cost": Cost(**known["cost"]), "seconds": 0, "copy_of": first})
 
 
 def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
@@ -86,35 +168,10 @@ def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
         return None
     try:
         return unpack_state(study.home.store[noted], job)
-    except (KeyError, StoreError, CheckpointError):
-        return None  # lost or damaged: the slot starts again, which gives the same result
-
-
-def _train_with_checkpoints(
-    study: Study, trial: optuna.Trial, job: Job, state: TrainState
-) -> None:
-    stored = shown = time.monotonic()
-    for epoch in train(state, job):
-        now = time.monotonic()
-        if now - shown >= PROGRESS_EVERY_S or epoch.epoch in (1, job.epochs):
-            trial.set_user_attr("progress", progress(epoch, job.epochs))
-            shown = now
-        if now - stored >= study.home.config.checkpoint_s and epoch.epoch < job.epochs:
-            _store_checkpoint(study, trial, state)
-            stored = now
-
-
-def progress(epoch: Epoch, total: int) -> dict[str, Any]:
-    """Where a training run is, for whoever watches."""
-    return {"epoch": epoch.epoch, "of": total, "phase": epoch.phase, "score": epoch.score}
-
-
-def _store_checkpoint(study: Study, trial: optuna.Trial, state: TrainState) -> None:
-    before = trial.user_attrs.get("checkpoint")
-    digest = study.home.store.put(pack_state(state))
-    trial.set_user_attr("checkpoint", digest)
-    if before is not None and before != digest:
-        study.home.store.remove(before)
+    except (KeyError, StoreError, CheckpointError) as error:
+        # The slot starts again, which gives the same result.
+        log.warning("slot %d: its checkpoint is lost: %s", trial.number, error)
+        return None
 
 
 def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
@@ -139,6 +196,7 @@ def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
         bottleneck=costs.bottlenecks(stored.graph.channels.widths)["sram_bytes"],
         files=files,
         seconds=sum(epoch.seconds for epoch in state.history),
+        threads=torch.get_num_threads(),
     )
 
 
@@ -174,6 +232,12 @@ def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:
             study.optuna.tell(trial, state=TrialState.PRUNED)
         case Failed(reason):
             trial.set_user_attr("reason", reason)
+            study.optuna.tell(trial, state=TrialState.FAIL)
+        case Dominated(reason):
+            trial.set_user_attr("reason", reason)
+            study.optuna.tell(trial, state=TrialState.PRUNED)
+        case Cancelled():
+            trial.set_user_attr(CANCELLED, True)
             study.optuna.tell(trial, state=TrialState.FAIL)
     if (checkpoint := trial.user_attrs.get("checkpoint")) is not None:
         study.home.store.remove(checkpoint)

@@ -13,8 +13,9 @@ from pruning.errors import CheckpointError
 from pruning.state import Epoch
 from search.errors import StoreError
 from search.front import hypervolumes, planes, points_of
+from search.limits import limits_of
 from search.objective import PRECISION
-from search.study import Study, limits_of, slot_budget
+from search.study import CANCELLED, Study, slot_budget
 from tracking.records import (
     Costs,
     DenseRecord,
@@ -39,7 +40,7 @@ def state_of(trial: FrozenTrial) -> State:
         case TrialState.PRUNED:
             return State.INFEASIBLE if trial.user_attrs.get("infeasible") else State.STOPPED
         case TrialState.FAIL:
-            return State.FAILED
+            return State.CANCELLED if trial.user_attrs.get(CANCELLED) else State.FAILED
 
 
 def counts(study: Study) -> dict[str, int]:
@@ -98,6 +99,8 @@ def _slot(study: Study, trial: FrozenTrial, on: tuple[str, ...]) -> SlotRecord:
         widths=result.get("widths", {}),
         planes=on,
         parent=known.get("parent"),
+        copy_of=result.get("copy_of"),
+        draw=known["slot"].get("draw"),
         reason=known.get("reason", ""),
         files=result.get("files", {}),
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
@@ -137,4 +140,6 @@ def run_ids(study: Study) -> dict[int, str]:
 
 def failures(study: Study) -> dict[int, str]:
     """Why slots failed or could not be met, by number."""
-    return {t.number: t.user_attrs["reason"] for t in study.slots() if "reason" in t.user_attrs}
+    bad = (State.FAILED, State.INFEASIBLE)
+    slots = (slot for slot in study.slots() if "reason" in slot.user_attrs)
+    return {slot.number: slot.user_attrs["reason"] for slot in slots if state_of(slot) in bad}

@@ -15,9 +15,43 @@ FIELDS = {"flash_bytes": "flash", "sram_bytes": "sram", "latency_ms": "latency"}
 Scalar = str | int | float | bool
 
 
-def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Scalar]:
-    """One value for every path of the space; a trial handed back keeps those it has."""
-    return {path: _suggest(trial, path, how) for path, how in space.items()}
+def suggest(
+    trial: optuna.Trial, space: Mapping[str, Any], first: Mapping[str, Any] | None = None
+) -> dict[str, Scalar]:
+    """One value for every path of the space; a trial handed back keeps those it has.
+
+    `first` is the space that the study began with: its choices, which Optuna keeps for ever,
+    while the sampler takes only those that are left (see `search.sampling`).
+    """
+    lists = {path: how for path, how in (first or {}).items() if isinstance(how, list)}
+    return {path: _suggest(trial, path, lists.get(path, how)) for path, how in space.items()}
+
+
+def require_narrower(space: Mapping[str, Any], than: Mapping[str, Any]) -> None:
+    """Refuse a space with values that the other lacks, or for other paths.
+
+    Raises:
+        ConfigError: naming the path, and what it may be.
+    """
+    if space.keys() != than.keys():
+        raise ConfigError(
+            f"space: a study's paths cannot change; it has {', '.join(than) or 'none'}, now "
+            f"{', '.join(space) or 'none'}"
+        )
+    for path, how in space.items():
+        old = than[path]
+        lists = isinstance(how, list) and isinstance(old, list) and set(how) <= set(old)
+        same = isinstance(how, Mapping) and isinstance(old, Mapping)
+        if not lists and not (same and _inside(how, old)):
+            raise ConfigError(
+                f"space: {path}: {how!r} is not part of {old!r}; a study's space can only "
+                "become narrower, so that its slots stay comparable"
+            )
+
+
+def _inside(how: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    alike = all(how.get(key) == old.get(key) for key in ("log", "step"))
+    return alike and old["low"] <= how["low"] and how["high"] <= old["high"]
 
 
 def check_space(space: Mapping[str, Any]) -> None:

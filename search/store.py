@@ -5,6 +5,7 @@ used. The backend is anything with Optuna's artifact store protocol; a folder by
 """
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol, final
 
-from search.errors import StoreError
+from search.errors import StoreError, UnwritableError
 
 
 class Backend(Protocol):
@@ -73,18 +74,19 @@ class Store(Mapping[str, bytes]):
         self._backend = backend
 
     def put(self, content: bytes) -> str:
-        """Store a blob and return its digest."""
+        """Store a blob and return its digest.
+
+        Raises:
+            UnwritableError: the disk is full or fails; nothing is left behind.
+        """
         digest = hashlib.sha256(content).hexdigest()
-        with tempfile.SpooledTemporaryFile(max_size=1 << 26) as stream:
-            stream.write(content)
-            stream.seek(0)
-            try:
-                self._backend.write(digest, stream)  # type: ignore[arg-type]
-            except OSError as error:
-                raise StoreError(
-                    f"store: cannot write {len(content)} bytes: {error}; free some space or "
-                    "correct storage.folder"
-                ) from error
+        try:
+            self._backend.write(digest, io.BytesIO(content))
+        except OSError as error:
+            raise UnwritableError(
+                f"store: cannot write {len(content)} bytes: {error}; free some space or "
+                "correct storage.folder"
+            ) from error
         return digest
 
     def __getitem__(self, digest: str) -> bytes:

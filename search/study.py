@@ -6,16 +6,14 @@ worker is gone, and told once. Claims and returns take turns under a lock, and a
 before it claims, so that a running slot always names who runs it.
 """
 
-import hashlib
 import json
 import os
 import socket
-import threading
 import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
@@ -25,14 +23,18 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from pruning.budget import RESOURCES, Budget
-from search.config import Spec
+from pruning.budget import Budget
+from search.config import Spec, StoppingConfig
 from search.errors import StudyError
 from search.home import Home, open_storage
-from search.made import made
+from search.rungs import Rungs
+from search.sampling import sampler_for
+from search.space import suggest
 
 FORMAT = "paring.study/1"
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
+CANCELLED = "cancelled"  # an attribute of slots that were given up
+DEATHS = 3  # of workers, one after another and without progress, before a slot has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,24 @@ class Study:
         """A value kept with the study, or None."""
         return self.optuna.user_attrs.get(key)
 
+    @property
+    def space(self) -> Mapping[str, Any]:
+        """The hyperparameters that slots may still draw: the spec's space, or a part of it."""
+        found: Mapping[str, Any] = self.note("space") or self.spec["space"]
+        return found
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets of the slots, those added later at the end."""
+        return tuple(
+            Budget(**limits) for limits in self.note("budgets") or self.facts["budgets"]
+        )
+
+    @property
+    def rungs(self) -> Rungs:
+        """When slots are judged, and how strictly."""
+        return Rungs.of(StoppingConfig(**self.spec.values.get("stopping", {})))
+
     def set_note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
         self.optuna.set_user_attr(key, value)
@@ -127,17 +147,40 @@ class Study:
 
     # --- slots
 
-    def add_slots(self, total: int, budgets: Sequence[Budget], seed: int) -> None:
-        """Create slots up to a total; slot i has budget i mod len(budgets).
+    def add_slots(
+        self, total: int, budgets: Sequence[Budget], seed: int, seeds: int | None = None
+    ) -> None:
+        """Create slots up to a total, each for the budget that has the fewest, the first first.
 
-        Every time round the budgets has another seed, so that no two slots are the same.
+        The slots of a budget have seeds one after another. With a number of `seeds`, so many
+        of them repeat one draw of the hyperparameters with that many seeds, then the next.
         """
         with self.home.lock(f"slots-{self.key}"):
-            for number in range(len(self.slots()), total):
-                repeat, index = divmod(number, len(budgets))
-                budget = asdict(budgets[index])
-                entry = {"number": number, "budget": budget, "seed": seed + repeat}
+            slots = self.slots()
+            had = Counter(slot_budget(slot) for slot in slots)
+            for number in range(len(slots), total):
+                budget = min(budgets, key=had.__getitem__)
+                draw, repeat = divmod(had[budget], seeds) if seeds else (None, had[budget])
+                had[budget] += 1
+                entry = {"number": number, "budget": asdict(budget), "seed": seed + repeat}
+                if draw is not None:
+                    entry["draw"] = draw
                 self.optuna.enqueue_trial({}, user_attrs={"slot": entry})
+
+    def cancel_waiting(self) -> list[int]:
+        """Give up the slots that nobody works on; returns their numbers."""
+        numbers = []
+        with self._turn():
+            for trial in self._in_state(TrialState.WAITING):
+                self._storage.set_trial_user_attr(trial._trial_id, CANCELLED, True)
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                self._forget_checkpoint(trial)
+                numbers.append(trial.number)
+        return numbers
+
+    def _forget_checkpoint(self, trial: FrozenTrial) -> None:
+        if (digest := trial.user_attrs.get("checkpoint")) is not None:
+            self.home.store.remove(digest)
 
     def claim(self) -> optuna.Trial | None:
         """Take the first waiting slot, or None when no slot waits."""
@@ -149,16 +192,42 @@ class Study:
             )
         if waiting is None:
             return None
-        self.optuna.sampler = sampler_for(self.spec, waiting.number)
-        return optuna.Trial(self.optuna, waiting._trial_id)
+        self.optuna.sampler = sampler_for(self.spec, waiting.number, self.space)
+        if "draw" not in waiting.user_attrs["slot"]:
+            return optuna.Trial(self.optuna, waiting._trial_id)
+        with self.home.lock(f"draw-{self.key}"):  # its like may be claimed at this moment
+            self._repeat_draw(waiting)
+            trial = optuna.Trial(self.optuna, waiting._trial_id)
+            self.drawn(trial)
+        return trial
+
+    def drawn(self, trial: optuna.Trial) -> dict[str, Any]:
+        """A slot's hyperparameters; it keeps those that it has."""
+        return dict(suggest(trial, self.space, self.spec["space"]))
+
+    def _repeat_draw(self, slot: FrozenTrial) -> None:
+        """Fix the hyperparameters to those that a slot of the same draw has."""
+        entry, same = slot.user_attrs["slot"], ("budget", "draw")
+        for other in self.slots():
+            theirs = other.user_attrs["slot"]
+            if other.params and all(theirs.get(key) == entry[key] for key in same):
+                number, params = slot._trial_id, other.params
+                self._storage.set_trial_system_attr(number, "fixed_params", params)
+                return
 
     def _took(self, waiting: FrozenTrial) -> bool:
         """Sign a waiting slot and set it running."""
         number, attempt = waiting._trial_id, waiting.user_attrs.get("attempt", 0) + 1
         self._storage.set_trial_user_attr(number, "owner", asdict(Owner.me()))
         self._storage.set_trial_user_attr(number, "attempt", attempt)
+        self._storage.set_trial_user_attr(number, "seen", time.time())
         self._storage.record_heartbeat(number)  # type: ignore[attr-defined]
         return self._storage.set_trial_state_values(number, TrialState.RUNNING)
+
+    def beat(self, trial: optuna.Trial) -> None:
+        """Say that a slot is worked on: to Optuna, and to whoever asks how the sweep stands."""
+        self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+        self._storage.set_trial_user_attr(trial._trial_id, "seen", time.time())
 
     def _in_state(self, state: TrialState) -> list[FrozenTrial]:
         return self.optuna.get_trials(deepcopy=False, states=(state,))
@@ -177,17 +246,37 @@ class Study:
         """Hand back the slots of workers that are gone; returns their numbers."""
         if not any(map(self._abandoned, self._in_state(TrialState.RUNNING))):
             return []
-        return self._handed_back(self._abandoned)
+        return self._handed_back(self._abandoned, self._after_death)
 
-    def _handed_back(self, due: Callable[[FrozenTrial], bool]) -> list[int]:
+    def _handed_back(
+        self,
+        due: Callable[[FrozenTrial], bool],
+        state: Callable[[FrozenTrial], TrialState] = lambda _: TrialState.WAITING,
+    ) -> list[int]:
         """Make running slots wait again, under their numbers and with all they know."""
         numbers = []
         with self._turn():
             for trial in filter(due, self._in_state(TrialState.RUNNING)):
                 with suppress(optuna.exceptions.UpdateFinishedTrialError):  # told just now
-                    self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                    self._storage.set_trial_state_values(trial._trial_id, state(trial))
                     numbers.append(trial.number)
         return numbers
+
+    def _after_death(self, trial: FrozenTrial) -> TrialState:
+        """A slot whose worker dies at one point again and again has failed."""
+        known = trial.user_attrs
+        point, before = known.get("checkpoint"), known.get("deaths", {})
+        count = before["count"] + 1 if before and before["at"] == point else 1
+        number = trial._trial_id
+        self._storage.set_trial_user_attr(number, "deaths", {"at": point, "count": count})
+        if count < DEATHS:
+            return TrialState.WAITING
+        reason = (
+            f"its worker was killed {count} times at the same point, perhaps for want of memory"
+        )
+        self._storage.set_trial_user_attr(number, "reason", reason)
+        self._forget_checkpoint(trial)
+        return TrialState.FAIL
 
     def _abandoned(self, trial: FrozenTrial) -> bool:
         """Whether the owner is certainly gone, or has been silent for too long."""
@@ -201,39 +290,6 @@ class Study:
         current = self._storage.get_trial(trial._trial_id)
         mine = asdict(Owner.me()) == current.user_attrs.get("owner")
         return mine and current.state is TrialState.RUNNING
-
-    @contextmanager
-    def heartbeat(self, trial: optuna.Trial) -> Iterator[None]:
-        """Say from a thread that the slot is worked on, until the block ends."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(self.home.config.heartbeat_s):
-                try:
-                    self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
-                except Exception:  # an outage: the next beat may get through
-                    continue
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-
-def sampler_for(spec: Spec, number: int) -> optuna.samplers.BaseSampler:
-    """The configured sampler for one slot, seeded by the study's seed and the slot.
-
-    Raises:
-        ConfigError: the sampler group makes no sampler.
-    """
-    digest = hashlib.sha256(f"{spec['seed']}/{number}".encode()).digest()
-    config = {**spec["sampler"], "seed": int.from_bytes(digest[:4], "big")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return made(config, optuna.samplers.BaseSampler, "sampler")  # type: ignore[type-abstract]
 
 
 def create_study(
@@ -303,8 +359,3 @@ def require_study(home: Home, name: str) -> Study:
 def slot_budget(trial: FrozenTrial | optuna.Trial) -> Budget:
     """The budget of a slot."""
     return Budget(**trial.user_attrs["slot"]["budget"])
-
-
-def limits_of(budget: Budget) -> dict[str, Any]:
-    """All three limits by name, None where unlimited."""
-    return {name: getattr(budget, name) for name in RESOURCES}

@@ -4,10 +4,14 @@ import importlib.metadata
 import json
 import logging
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pruning.budget import RESOURCES, Budget
+from pruning.budget import RESOURCES, Budget, Cost
+from pruning.cost import CostModel
+from pruning.errors import BudgetError
+from pruning.job import fast_precision
 from pruning.network import Network, first
 from pruning.reach import require_reachable
 from pruning.state import TrainState
@@ -15,22 +19,26 @@ from search.build import Blueprint
 from search.config import Spec
 from search.errors import ConfigError, StudyError
 from search.home import Home
-from search.space import budgets, check_space
-from search.study import Study, create_study, find_study, sampler_for
+from search.orders import Order, give, given
+from search.rungs import Rungs
+from search.sampling import sampler_for
+from search.space import budgets, check_space, require_narrower
+from search.study import Study, create_study, find_study
 
 log = logging.getLogger("paring.sweep")
+GROWING = ("trials", "budget", "space")  # what may change while a study grows
 OBJECTIVES = ("score", *RESOURCES, "macs")
 
 
 def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Study:
     """The study of a name with its slots: created from a spec, or continued.
 
-    Without a spec the study must exist. Continuing checks that nothing else was asked for than
-    what the study was created with; a larger total adds slots.
+    Without a spec the study must exist. A larger total, or another budget, adds slots; a
+    narrower space is what new slots draw from. All else must be as it was.
 
     Raises:
         StudyError: there is no such study, or it was created with another spec.
-        BudgetError: a budget is out of reach. ConfigError: a value makes no sense.
+        BudgetError: every budget is out of reach. ConfigError: a value makes no sense.
     """
     study = find_study(home, name)
     if study is None:
@@ -41,12 +49,60 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
         study = _created(home, name, spec)
     else:
         study.require_data(Blueprint(study.spec).data.digest)
+    repeats = study.spec.values.get("seeds") or 1
+    wanted = study.spec["trials"] or len(study.facts["budgets"]) * repeats
     if spec is not None:
         _require_same(study, spec)  # somebody may have created it just before us
-    wanted = total or study.spec["trials"] or len(study.facts["budgets"])
-    made = [Budget(**limits) for limits in study.facts["budgets"]]
-    study.add_slots(wanted, made, study.spec["seed"])
+        _narrow(study, spec["space"])
+        if added := _add_budgets(study, spec):
+            wanted = max(wanted, len(study.slots()) + added * repeats)
+    study.add_slots(
+        total or wanted, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
+    )
+    if not study.over() and given(study).ends:
+        give(study, Order.GO)
     return study
+
+
+def _narrow(study: Study, space: Mapping[str, Any]) -> None:
+    if space not in (study.spec["space"], study.space):
+        check_space(space)
+        require_narrower(space, study.space)
+        study.set_note("space", dict(space))
+
+
+def _add_budgets(study: Study, spec: Spec) -> int:
+    """Add the budgets that the study lacks; returns how many."""
+    wanted = budgets(spec.typed().budget, Cost(**study.facts["dense_cost"]))
+    refused = [Budget(**limits) for limits in study.facts.get("out_of_reach", ())]
+    with study.home.lock(f"budgets-{study.key}"):
+        new = [b for b in wanted if b not in (*study.budgets, *refused)]
+        if new:
+            blueprint = Blueprint(study.spec)
+            new = _reachable(blueprint.cost_model(blueprint.start.graph), new)[0]
+            study.set_note("budgets", [asdict(budget) for budget in (*study.budgets, *new)])
+    return len(new)
+
+
+def _reachable(model: CostModel, wanted: Sequence[Budget]) -> tuple[list[Budget], list[Budget]]:
+    """The budgets that some widths meet, and the others, which are told of.
+
+    Raises:
+        BudgetError: no budget can be met.
+    """
+    good, bad, reasons = [], [], []
+    for budget in wanted:
+        try:
+            require_reachable(model, budget)
+            good.append(budget)
+        except BudgetError as error:
+            bad.append(budget)
+            reasons.append(str(error))
+    if not good:
+        raise BudgetError(reasons[0])
+    for budget, reason in zip(bad, reasons, strict=True):
+        log.warning("left out: %s: %s", budget.limits, reason)
+    return good, bad
 
 
 def _created(home: Home, name: str, spec: Spec) -> Study:
@@ -54,9 +110,10 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
     check_space(typed.space)
     blueprint = Blueprint(spec)
     model = blueprint.cost_model(blueprint.start.graph)
-    made = budgets(typed.budget, model.dense)
-    for budget in made:
-        require_reachable(model, budget)
+    Rungs.of(typed.stopping)
+    if typed.seeds is not None and typed.seeds < 1:
+        raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
+    made, beyond = _reachable(model, budgets(typed.budget, model.dense))
     task, classes = blueprint.task(), len(blueprint.data.classes)
     chance = task.metric.chance(blueprint.data.validation.targets, classes)
     if chance == (best := 1.0 if task.rises else 0.0):
@@ -72,10 +129,17 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
         "dense_cost": asdict(model.dense),
         "device_limits": blueprint.device.budget.limits,
         "budgets": [asdict(budget) for budget in made],
+        "out_of_reach": [asdict(budget) for budget in beyond],
         "data_digest": blueprint.data.digest,
         "dense_key": blueprint.dense_key(),
         "tags": _tags(blueprint),
     }
+    accelerator = typed.accelerator
+    if accelerator.precision == "bf16" and fast_precision(accelerator.device) != "bf16":
+        log.warning(
+            "accelerator.precision=bf16: this processor computes it in software, about ten "
+            "times slower than fp32; choose accelerator=cpu unless the workers have others"
+        )
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
     _try_out(blueprint, made[0])
     return create_study(home, name, spec, _directions(typed.objectives, task.rises), facts)
@@ -128,8 +192,8 @@ def _require_same(study: Study, spec: Spec) -> None:
 
 
 def _deciding(spec: Spec) -> dict[str, Any]:
-    """The values that decide a result: neither the total nor the threads do."""
-    values = {key: value for key, value in spec.values.items() if key != "trials"}
+    """The values that no slot may differ in: neither totals nor threads, budgets or spaces."""
+    values = {key: value for key, value in spec.values.items() if key not in GROWING}
     accelerator = {k: v for k, v in spec["accelerator"].items() if k != "threads"}
     return {**values, "accelerator": accelerator}
 

@@ -85,6 +85,9 @@ class Client:
         if not tracking_uri.startswith("http"):
             ensure_tables(tracking_uri)  # MLflow would try an unreachable one for minutes
         self.uri = tracking_uri
+        self.created: set[str] = set()  # ids of runs, since this client was made
+        self.changed: set[str] = set()
+        self.binned: set[str] = set()
         self._mlflow: Any = mlflow
         with self.answering():
             self.api: Any = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -134,7 +137,9 @@ class Client:
     ) -> Run:
         """Create a run with its tags in one step, so that it can always be found again."""
         with self.answering():
-            return _run(self.api.create_run(experiment_id, started, shortened(tags), name))
+            run = _run(self.api.create_run(experiment_id, started, shortened(tags), name))
+        self.created.add(run.run_id)
+        return run
 
     def log(
         self,
@@ -160,6 +165,7 @@ class Client:
                 run.metrics.update((metric.key, metric.value) for metric in metrics)
         run.params.update(params)
         run.tags.update(tags)
+        self.changed.add(run.run_id)
 
     def set_status(self, run: Run, status: str, ended: int | None) -> None:
         """Set a run's status, and when it ended if the status says that it did."""
@@ -170,6 +176,7 @@ class Client:
             else:
                 self.api.update_run(run.run_id, status)
         run.status = status
+        self.changed.add(run.run_id)
 
     def upload(self, run: Run, folder: Path, path: str | None = None) -> None:
         """Copy a folder's files to a run's artifacts."""
@@ -191,6 +198,7 @@ class Client:
         """Move a run to the bin."""
         with self.answering():
             self.api.delete_run(run.run_id)
+        self.binned.add(run.run_id)
 
     def _translated(self, error: Exception) -> ServerError:
         cause = mask(" ".join(str(error).split()))[:600]

@@ -33,6 +33,7 @@ STATUS = {
     State.STOPPED: "FINISHED",
     State.INFEASIBLE: "FINISHED",
     State.FAILED: "FAILED",
+    State.CANCELLED: "KILLED",
 }
 _LAYOUT = "2"  # raise it when the artifacts change, and all of them are written anew
 _UNFIT = re.compile(r"[^\w .:/-]")
@@ -132,6 +133,8 @@ def _slot_tags(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
         "paring.reason": slot.reason,
         "mlflow.note.content": slot_note(study, slot),
     }
+    if slot.copy_of is not None:
+        tags["paring.copy_of"] = str(slot.copy_of)
     if slot.epochs:
         tags["paring.phase"] = slot.epochs[-1].phase
         tags["paring.bottleneck"] = slot.epochs[-1].bottleneck

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import cycle
 from math import isfinite, log10
 
 from tracking.axes import DENSE, FAINT, FRONT, LIMIT, Axis, Figure, Panel, layout
@@ -12,6 +13,7 @@ from tracking.tables import cost_of, finished_slots, limit_of, short
 Trace = Figure
 
 _BUDGET = "rgba(70, 90, 110, {})"
+COLORS = ("#0b7285", "#d9730d", "#7048e8", "#2b8a3e", "#c2255c", "#5c940d")  # of studies
 _LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
 
 
@@ -38,6 +40,29 @@ def front_figure(study: StudyRecord, panel: Panel) -> Figure:
     frame["xaxis"] |= axis.layout(panel)
     frame["yaxis"]["range"] = heights
     frame["shapes"], frame["annotations"] = _lines(study, panel, axis)
+    return {"data": traces, "layout": frame}
+
+
+def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
+    """Return the fronts of several studies against one resource, each in its colour."""
+    fronts = [
+        sorted(
+            (slot for slot in finished_slots(study) if panel.resource in slot.planes),
+            key=lambda slot: (_x(slot, panel), slot.number),
+        )
+        for study in studies
+    ]
+    axis = Axis.around([_x(slot, panel) for front in fronts for slot in front], None)
+    traces = []
+    for study, front, color in zip(studies, fronts, cycle(COLORS), strict=False):
+        steps = _staircase(front, panel, axis)
+        marker = {"size": 8, "color": color, "line": {"color": "white", "width": 1}}
+        traces += [
+            steps | {"line": {**steps["line"], "color": color}, "name": study.name},
+            _scatter(study.name, study, front, panel) | {"mode": "markers", "marker": marker},
+        ]
+    frame = layout(_y_title(studies[0]), f"{panel.title} ({panel.unit})")
+    frame["xaxis"] |= axis.layout(panel)
     return {"data": traces, "layout": frame}
 
 

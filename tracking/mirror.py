@@ -8,6 +8,7 @@ from math import inf, isfinite
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import final
+from uuid import uuid4
 
 from tracking.client import OVER, Client, Point, Run, quoted, shortened
 from tracking.desired import DesiredRun, Step, slot_run, study_run
@@ -15,7 +16,7 @@ from tracking.errors import DamagedError, GoneError, ServerError
 from tracking.explanation import EXPLANATION, read_explanation
 from tracking.notes import experiment_note, front_path
 from tracking.plots import front_page
-from tracking.records import SlotRecord, State, StudyRecord
+from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import front_csv, front_object
 from tracking.why import PAGE, why_page
 
@@ -37,6 +38,15 @@ class _Seen:
     page_written: float = -inf
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many runs were made, changed, and moved to the bin because they were too many."""
+
+    created: int = 0
+    changed: int = 0
+    binned: int = 0
+
+
 @final
 class Mirror:
     """Writes studies to MLflow at `tracking_uri`: a database URL or an HTTP server.
@@ -51,6 +61,11 @@ class Mirror:
         self._root = _root_uri(tracking_uri, artifact_root)
         self._client: Client | None = None
         self._seen: dict[str, _Seen] = {}
+        self.name = uuid4().hex  # tells mirrors apart
+
+    def forget(self, key: str) -> None:
+        """Forget what MLflow held of a study: somebody else has written since."""
+        self._seen.pop(key, None)
 
     def sync(self, study: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
         """Make MLflow agree with the record; return each slot's run id.
@@ -66,13 +81,21 @@ class Mirror:
         except GoneError:  # deleted by a person, or with its database: look again, once
             return self._sync(study, blobs)
 
+    @property
+    def written(self) -> "Written":
+        """What has been written since the mirror was made."""
+        if (client := self._client) is None:
+            return Written()
+        changed = client.changed - client.created - client.binned
+        return Written(len(client.created), len(changed), len(client.binned))
+
     def _sync(self, study: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
         client = self._connected()
         # Taken out until all went well: after an error only MLflow knows how far we came.
         seen = self._seen.pop(study.key, None) or self._load(client, study)
         for slot in study.slots:
             run = seen.slots.get(slot.number)
-            if run is None and slot.state is State.WAITING and slot.started is None:
+            if run is None and slot.started is None:
                 continue
             wanted = slot_run(study, slot)
             run = _brought_about(client, seen.experiment_id, run, wanted)
@@ -94,13 +117,16 @@ class Mirror:
         """Find the study's experiment, or make it, and read all its runs."""
         seen = _experiment(client, study, self._root)
         ours = f"tags.`paring.study` = {quoted(study.key)}"
+        numbers = {str(slot.number) for slot in study.slots}
         for run in client.runs(seen.experiment_id, ours):
             _forget_incomplete(run)
             if run.tags.get("paring.kind") == "study":
                 seen.study = _one_of(client, seen.study, run)
-            elif (number := run.tags.get("paring.slot", "")).isdecimal():
-                known = seen.slots.get(int(number))
-                seen.slots[int(number)] = _one_of(client, known, run)
+            elif run.tags.get("paring.slot") in numbers:
+                number = int(run.tags["paring.slot"])
+                seen.slots[number] = _one_of(client, seen.slots.get(number), run)
+            else:
+                client.delete_run(run)  # of a slot that the study does not have
         return seen
 
 

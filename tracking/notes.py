@@ -44,6 +44,8 @@ def slot_note(study: StudyRecord, slot: SlotRecord) -> str:
         lines.append(f"{study.metric}: {score_text(slot.score)} ({study.precision}).")
     if slot.planes:
         lines.append(f"On the front: {', '.join(slot.planes)}.")
+    if slot.copy_of is not None:
+        lines.append(f"The same run as slot {slot.copy_of}, whose result it shares.")
     if slot.reason:
         lines.append(slot.reason)
     if EXPLANATION in slot.files:

@@ -1,10 +1,17 @@
 """The study's page: one HTML file with everything in it, so that it opens offline."""
 
 from collections import Counter
+from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 
 from tracking.axes import DENSE, FAINT, FRONT, LIMIT, PANELS, Figure
-from tracking.figures import front_figure, hypervolume_figure
+from tracking.figures import (
+    COLORS,
+    comparison_figure,
+    front_figure,
+    hypervolume_figure,
+)
 from tracking.page import drawn, html_page
 from tracking.records import Limits, SlotRecord, State, StudyRecord
 from tracking.tables import (
@@ -57,6 +64,28 @@ def front_page(study: StudyRecord) -> str:
     return html_page(
         f"{title} · Pareto front", title, _facts(study), body, _source(study), _STYLE
     )
+
+
+def comparison_page(studies: Sequence[StudyRecord]) -> str:
+    """Return a whole HTML page with the fronts of several studies over each other."""
+    figures: dict[str, Figure] = {
+        panel.resource: comparison_figure(studies, panel) for panel in PANELS
+    }
+    cards = [_card(f"Score against {_low(panel.title)}", panel.resource) for panel in PANELS]
+    disc = "<svg width='18' height='14'><circle cx='9' cy='7' r='5' fill='{}'/></svg>"
+    spans = (
+        f"<span>{disc.format(color)}{escape(study.name)}: {len(front_slots(study))} points"
+        "</span>"
+        for study, color in zip(studies, cycle(COLORS), strict=False)
+    )
+    names = escape(" and ".join(study.name for study in studies))
+    body = (
+        f"<div class='legend'>{''.join(spans)}</div>\n"
+        f"<div class='grid'>{''.join(cards)}</div>\n{drawn(figures)}"
+    )
+    facts = escape(f"{studies[0].metric} ({studies[0].precision})")
+    source = "Costs are <b>estimated</b> by the cost model; scores are on the validation set."
+    return html_page(f"{names} · fronts", names, facts, body, source, _STYLE)
 
 
 def _plots(study: StudyRecord) -> str:

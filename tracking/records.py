@@ -22,6 +22,7 @@ class State(StrEnum):
     STOPPED = "stopped"
     INFEASIBLE = "infeasible"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def over(self) -> bool:
@@ -67,6 +68,8 @@ class SlotRecord:
 
     `files` maps artifact names to digests of blobs in the store. `planes` names the fronts the
     slot is on: "overall" and any of RESOURCES (its front of score against that resource).
+    `copy_of` is the slot that was the same run, whose result this one shares; slots of one
+    budget and one `draw` differ in their seeds alone.
     Times are seconds since the epoch.
     """
 
@@ -83,6 +86,8 @@ class SlotRecord:
     widths: Mapping[str, int] = field(default_factory=dict)
     planes: tuple[str, ...] = ()
     parent: int | None = None
+    copy_of: int | None = None
+    draw: int | None = None
     reason: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     started: float | None = None
@@ -90,8 +95,11 @@ class SlotRecord:
 
     @property
     def train_seconds(self) -> float:
-        """How long its epochs took, over all attempts, without scoring and waiting."""
-        return sum(row.seconds for row in self.epochs)
+        """How long its epochs took, over all attempts, without scoring and waiting.
+
+        Nothing for a copy: its epochs are those of the slot that was trained.
+        """
+        return 0.0 if self.copy_of is not None else sum(row.seconds for row in self.epochs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

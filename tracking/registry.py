@@ -14,6 +14,7 @@ from tracking.tables import amounts, bounds, score_text
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _VERSION_LIKE = re.compile(r"[vV]\d+")
 _TOOLS_OWN = ("latest",)
+_LINEAGE = ("git.commit", "git.dirty", "data", "data.digest")  # of the study's tags
 
 
 def register(
@@ -121,7 +122,10 @@ def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
     if slot.costs is not None:
         values |= {name: getattr(slot.costs, name) for name in (*RESOURCES, "macs")}
     tags |= {key: str(value) for key, value in values.items() if value is not None}
-    return tags | {"metric": study.metric, "precision": study.precision}
+    tags |= {key: study.tags[key] for key in _LINEAGE if key in study.tags}
+    config = sha256(study.config.encode()).hexdigest()[:32]
+    own = {"study": study.name, "metric": study.metric, "precision": study.precision}
+    return tags | own | {"config.digest": config}
 
 
 def _description(study: StudyRecord, slot: SlotRecord) -> str:

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 from rich.table import Table
 
+from pruning.job import fast_precision
 from search.config import StorageConfig, cross
 from search.display import wide_console
 from search.home import Home, open_home
@@ -74,6 +75,9 @@ def machine(folder: Path) -> Iterator[Finding]:
         f"{threads} torch threads on {cores} cores",
         "unset OMP_NUM_THREADS, or set it to at most cores / workers",
     )
+    fast = fast_precision("cpu")
+    found = "fast" if fast == "bf16" else "computed in software, ten times slower than fp32"
+    yield Finding("bf16", True, f"{found} on this processor")
     existing = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
     free = shutil.disk_usage(existing).free
     cure = f"free some space, or set storage.folder; {LEAST_FREE_BYTES >> 30} GiB are wise"

@@ -14,12 +14,14 @@ from search.config import (
     cross,
     device_from,
     inside,
+    margin_from,
     one_budget,
 )
 from search.errors import ConfigError
 from search.export import finished_slot, write_model
 from search.front import best_within, points_of
 from search.home import open_home
+from search.limits import tightened
 from search.mirroring import catch_up
 from search.report import study_record
 from search.study import Study, require_study
@@ -35,6 +37,7 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     out = inside(Path.cwd(), config.out, "out")
     limits, who = _limits(config)
+    limits = tightened(limits, margin_from(config.margin))
     alias = checked_name(config.alias or who, "alias").replace(".", "_")
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)

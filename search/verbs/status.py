@@ -1,36 +1,39 @@
 """`paring status`: how a sweep stands."""
 
 import json
+import time
+from dataclasses import asdict
 
 from omegaconf import DictConfig
+from rich.live import Live
 
-from search.config import StorageConfig, checked_name, cross
 from search.display import picture, wide_console
-from search.home import open_home
-from search.report import counts, failures
-from search.study import require_study
+from search.outage import tolerated
+from search.situation import situation
+from search.study import Study
 from search.verb import verb
-from search.verbs.choices import choose
+from search.verbs.choices import choose, study_of
+
+REFRESH_S = 2.0
 
 
 @verb("status")
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    name = checked_name(config.study)
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(home, name)
-    if output == "json":
-        print(
-            json.dumps(
-                {"study": study.name, "trials": counts(study), "failures": failures(study)}
-            )
-        )
-        return
-    console = wide_console()
-    console.print(picture(study))
-    console.print(
-        "  ".join(f"{state} {count}" for state, count in counts(study).items() if count)
-    )
-    for number, reason in failures(study).items():
-        console.print(f"slot {number}: {reason}", markup=False)
+    study = study_of(config)
+    if config.watch:
+        _follow(study)
+    elif output == "json":
+        print(json.dumps(asdict(situation(study))))
+    else:
+        wide_console().print(picture(study))
+
+
+def _follow(study: Study) -> None:
+    """Refresh the picture until the study is over."""
+    with Live(picture(study), console=wide_console(), auto_refresh=False) as live:
+        while not study.over():
+            time.sleep(REFRESH_S)
+            with tolerated("the display waits"):
+                live.update(picture(study), refresh=True)

@@ -21,8 +21,7 @@ def main(config: DictConfig) -> None:
     threads = crew.threads_for(call.workers, call.threads)
     require_study(open_home(storage, create=False), call.study)
     log.info("worker %s joins study %s", config.worker.index, call.study)
-    try:
-        with crew.mirroring(storage, call.study):
-            worker.work(storage, call.study, threads)
-    except worker.Interrupted:
-        log.info("worker %s was asked to stop; its slot waits for another", config.worker.index)
+    with crew.mirroring(storage, call.study):
+        reason = worker.work(storage, call.study, threads)
+    if reason is not None:
+        log.info("worker %s has left: %s", config.worker.index, reason.value)

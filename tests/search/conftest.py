@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -105,14 +104,12 @@ def tiny_spec(compose_spec: Callable[..., Spec]) -> Spec:
 def quiet_process() -> Iterator[None]:
     """Put back what a verb or a worker changes in its process."""
     path, argv, environment = list(sys.path), list(sys.argv), dict(os.environ)
-    handler = signal.getsignal(signal.SIGTERM)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
     sys.path[:], sys.argv[:] = path, argv
     for key in set(os.environ) - set(environment):
         del os.environ[key]
-    signal.signal(signal.SIGTERM, handler)
     root.handlers[:], root.level = handlers, level
     GlobalHydra.instance().clear()
 

@@ -3,14 +3,11 @@
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,50 +20,10 @@ from search.home import open_home
 from search.objective import network_notes
 from search.report import counts
 from search.study import Study, find_study, slot_budget
+from tests.search.commands import PATIENCE_S, Commands, complete, family, gone, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
-PARING = str(Path(sys.executable).with_name("paring"))
-PATIENCE_S = 120
 TOTAL = 8
-
-
-def overrides_for(storage: StorageConfig) -> list[str]:
-    if storage.url is None:
-        return [f"storage.folder={storage.folder}", "storage.checkpoint_s=0"]
-    return [
-        "storage=postgres",
-        f"storage.folder={storage.folder}",
-        f"storage.url={storage.url}",
-        f"storage.schema={storage.schema}",
-        "storage.checkpoint_s=0",
-    ]
-
-
-class Commands:
-    """Starts commands in process groups of their own, and leaves none of them behind."""
-
-    def __init__(self, storage: StorageConfig, folder: Path) -> None:
-        self.storage, self.folder = storage, folder
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def start(self, verb: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [PARING, verb, "study=s", *arguments, *overrides_for(self.storage)]
-        with (self.folder / f"{len(self.started)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-            )
-        self.started.append(process)
-        return process
-
-    def said(self) -> str:
-        logs = [*self.folder.glob("*.log"), *Path(self.storage.folder).glob("logs/s/*.log")]
-        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(logs))
-
-    def stop(self) -> None:
-        for process in self.started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.fixture
@@ -74,42 +31,6 @@ def commands(storage: StorageConfig, tmp_path: Path) -> Iterator[Commands]:
     made = Commands(storage, tmp_path)
     yield made
     made.stop()
-
-
-def until(what: str, process: subprocess.Popen[bytes], condition: Callable[[], Any]) -> Any:
-    """The first true value of a condition while a command runs."""
-    end = time.monotonic() + PATIENCE_S
-    while not (value := condition()):
-        assert process.poll() is None, f"it ended with {process.returncode} before {what}"
-        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.02)
-    return value
-
-
-def complete(study: Study) -> int:
-    return counts(study)["complete"]
-
-
-def running(study: Study, owner: int | None = None) -> FrozenTrial | None:
-    """A slot in the midst of its training, perhaps of a certain process."""
-    for slot in study.slots():
-        known = slot.user_attrs
-        if slot.state is not TrialState.RUNNING or "checkpoint" not in known:
-            continue
-        if owner is None or known["owner"]["pid"] == owner:
-            return slot
-    return None
-
-
-def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
-def gone(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_sweep_survives_every_kill(

@@ -15,6 +15,7 @@ from search.config import Spec, StorageConfig
 from search.dense import ensure_dense
 from search.errors import ConfigError, StudyError
 from search.home import open_home
+from search.watch import Watch
 
 composed = Callable[..., Spec]
 
@@ -71,7 +72,7 @@ def test_a_weights_file_that_changed_or_went_is_noticed(
     state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
     save_file(state, weights)
     with pytest.raises(StudyError, match="the weights file has changed"):
-        ensure_dense(study, Blueprint(study.spec))
+        ensure_dense(study, Blueprint(study.spec), Watch(study))
     weights.unlink()
     with pytest.raises(WeightsError, match="there is no such file"):
-        ensure_dense(study, Blueprint(study.spec))
+        ensure_dense(study, Blueprint(study.spec), Watch(study))

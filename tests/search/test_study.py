@@ -20,6 +20,7 @@ from search.errors import ConfigError, StudyError
 from search.home import Home, open_home, open_storage
 from search.objective import Failed, Finished, Infeasible, tell
 from search.study import Owner, Study, create_study, find_study, require_study, slot_budget
+from search.watch import Watch
 
 DENSE = {"flash_bytes": 5000, "sram_bytes": 700, "latency_ms": 2.0, "macs": 50000}
 FACTS = {
@@ -333,7 +334,7 @@ def test_the_heart_beats_while_a_slot_is_worked_on(study: Study) -> None:
         beaten.set()
 
     study._storage.record_heartbeat = beat  # type: ignore[attr-defined]
-    with study.heartbeat(trial):
+    with Watch(study).over(trial):
         assert beaten.wait(30)
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,12 +24,15 @@ from pruning.checkpoint import unpack_network
 from pruning.errors import PruningError
 from search import crew, sweep
 from search.build import Blueprint
+from search.compare import compare
 from search.config import Spec, StorageConfig
 from search.errors import StudyError
 from search.front import points_of
 from search.home import Home, open_home
 from search.mirroring import mirror_once
+from search.objective import Failed, tell
 from search.report import counts, run_ids, study_record
+from search.rerun import Again, rerun
 from search.study import Study, require_study, slot_budget
 from search.worker import work
 from tracking.mirror import Mirror
@@ -66,11 +70,10 @@ def home(place: Path) -> Home:
 @pytest.fixture(scope="module")
 def done(home: Home, spec: Spec) -> Study:
     """A study of four slots that was worked off without interruption."""
-    before = signal.getsignal(signal.SIGTERM), list(sys.path)
+    path = list(sys.path)
     sweep.prepare(home, "done", spec, None)
     work(home.config, "done", threads=1)
-    signal.signal(signal.SIGTERM, before[0])
-    sys.path[:] = before[1]
+    sys.path[:] = path
     return require_study(home, "done")
 
 
@@ -136,6 +139,73 @@ def test_a_record_tells_every_epoch(done: Study) -> None:
         assert slot.epochs[-1].costs == slot.costs
 
 
+# --- run again, and compared
+
+
+def test_a_slot_that_is_run_again_gives_the_same_numbers(done: Study) -> None:
+    *epochs, again = rerun(done, 2)
+    assert len(epochs) == 7
+    assert isinstance(again, Again)
+    assert again.differences == ()
+    assert again.compared > 7 * 8
+    assert (again.threads_then, again.threads_now) == (1, 1)
+
+
+def test_a_difference_is_found_and_named(done: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = deepcopy(done.slots()[1])
+    slot.user_attrs["result"]["cost"]["flash_bytes"] = 1
+    monkeypatch.setattr(done, "slots", lambda: [slot])
+    *_, again = rerun(done, 1)
+    assert isinstance(again, Again)
+    assert [each.where for each in again.differences] == ["cost.flash_bytes"]
+    assert again.differences[0].stored == 1
+
+
+def test_a_slot_without_a_result_is_refused(done: Study) -> None:
+    with pytest.raises(StudyError, match="those that have: 0, 1, 2, 3"):
+        list(rerun(done, 9))
+
+
+def test_the_verb_says_whether_anything_differs(done: Study, paring: Paring) -> None:
+    where = f"storage.folder={done.home.config.folder}"
+    code, out, err = paring("rerun", "study=done", "trial=0", where)
+    assert code == 0
+    assert "0 differ" in out
+    assert "epoch 7: score" in err
+    told = json.loads(paring("rerun", "study=done", "trial=0", "output=json", where)[1])
+    assert told["differences"] == []
+    assert paring("rerun", "study=done", "trial=x", where)[0] == 2
+
+
+def test_studies_are_compared_on_one_scale(
+    home: Home, done: Study, spec: Spec, paring: Paring, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, compose_spec: Callable[..., Spec], tiny: list[str],
+) -> None:  # fmt: skip
+    sweep.prepare(home, "one", spec, 1)
+    work(home.config, "one", threads=1)
+    fewer = require_study(home, "one")
+    sides = compare([done, fewer])
+    assert [(side.study, side.finished) for side in sides] == [("done", 4), ("one", 1)]
+    record = study_record(done)
+    assert sides[0].hypervolume == pytest.approx(record.hypervolumes[-1])
+    assert sides[1].hypervolume <= sides[0].hypervolume
+    assert sides[0].front == sum("overall" in slot.planes for slot in record.slots)
+    assert sides[1].beaten == 0  # its slot is among the others
+    where = f"storage.folder={home.config.folder}"
+    monkeypatch.chdir(tmp_path)
+    table = paring("compare", "study=[done,one]", where)[1]
+    assert "against done" in table
+    told = json.loads(paring("compare", "study=[done,one]", "output=json", where)[1])
+    assert [side["study"] for side in told] == ["done", "one"]
+    assert paring("compare", "study=[done,one]", "output=html", where)[0] == 0
+    assert "done" in (tmp_path / "compare.html").read_text()
+    assert "study=[A,B]" in paring("compare", "study=done", where)[2]
+    assert "name two studies" in paring("compare", "study=[done,done]", where)[2]
+    other = sweep.prepare(home, "other", compose_spec(*tiny, "data.train=65"), 1)
+    with pytest.raises(StudyError, match="its data_digest is not that of done"):
+        compare([done, other])
+
+
 # --- killed and resumed
 
 
@@ -191,9 +261,7 @@ def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     assert trial is not None
     trial.set_user_attr("checkpoint", "0" * 64)
     study.hand_back()
-    before = signal.getsignal(signal.SIGTERM)
     work(home.config, "lost", threads=1)
-    signal.signal(signal.SIGTERM, before)
     assert told(study.slots()[0]) == told(done.slots()[0])
 
 
@@ -210,9 +278,7 @@ def test_the_same_total_adds_nothing_and_a_larger_one_adds(home: Home, spec: Spe
 def test_more_slots_are_worked_off(home: Home, done: Study, spec: Spec) -> None:
     before = [told(slot) for slot in done.slots()]
     study = sweep.prepare(home, "done", None, 5)
-    handler = signal.getsignal(signal.SIGTERM)
     work(home.config, "done", threads=1)
-    signal.signal(signal.SIGTERM, handler)
     slots = study.slots()
     assert len(slots) == 5
     assert [told(slot) for slot in slots[:4]] == before
@@ -226,7 +292,6 @@ def test_more_slots_are_worked_off(home: Home, done: Study, spec: Spec) -> None:
         ("data.train=65", "data"),
         ("task.optimizer.lr=0.2", "task"),
         ("method.phases.prune_epochs=2", "method"),
-        ("scale=[0.5]", "budget"),
         ("seed=1", "seed"),
         ("device=rp2040", "device"),
         ("sampler=random", "sampler"),
@@ -259,7 +324,7 @@ def test_only_free_settings_may_differ(
 def test_an_unreachable_budget_makes_no_study(
     home: Home, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
-    spec = compose_spec(*tiny, "budget=grid", "budget.flash=[4KiB,10B]")
+    spec = compose_spec(*tiny, "budget=grid", "budget.flash=[10B]")
     with pytest.raises(PruningError, match="flash_bytes 10 is below the least reachable"):
         sweep.prepare(home, "unreachable", spec, None)
     with pytest.raises(StudyError):
@@ -404,6 +469,11 @@ def test_export_with_a_damaged_explanation_writes_the_model(
 
 def test_a_damaged_blob_is_as_good_as_missing_to_the_mirror(done: Study) -> None:
     class Reader:
+        name = "reader"
+
+        def forget(self, _: str) -> None:
+            pass
+
         def sync(self, _: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
             assert blobs.get(digest) is None
             assert blobs[told(done.slots()[1])["model"]]
@@ -411,6 +481,20 @@ def test_a_damaged_blob_is_as_good_as_missing_to_the_mirror(done: Study) -> None
 
     with damaged(done, "explanation.json") as digest:
         mirror_once(done, cast(Mirror, Reader()))
+
+
+def test_mirrors_that_take_turns_double_nothing(
+    home: Home, spec: Spec, runs_of: Callable[[Study], list[Any]]
+) -> None:
+    study = sweep.prepare(home, "mirrored", spec, 3)
+    mirrors = [Mirror(home.tracking_uri, home.artifacts) for _ in range(2)]
+    for turn in range(4):
+        trial = study.claim()
+        if trial is not None:
+            assert tell(study, trial, Failed(f"reason {turn}"))
+        mirror_once(study, mirrors[turn % 2])
+    slots = [run.data.tags.get("paring.slot", "study") for run in runs_of(study)]
+    assert sorted(slots) == ["0", "1", "2", "study"]
 
 
 @pytest.mark.parametrize("trial", [99, -1])
@@ -443,6 +527,18 @@ def test_pick_takes_the_best_within_limits(paring: Paring, here: Path, done: Stu
         p.score for p in fitting
     )
     assert "written: " in out
+
+
+def test_a_margin_leaves_room(paring: Paring, here: Path, done: Study) -> None:
+    flash = min(point.cost.flash_bytes for point in points_of(done))
+    wanted = ("pick", "study=done", f"budget.flash={flash}", "register=false")
+    assert paring(*wanted)[0] == 0
+    code, _, err = paring(*wanted, "margin=10%")
+    assert code == 2
+    assert "exceeds" in err
+    assert "margin=x: a share" in paring(*wanted, "margin=x")[2]
+    assert "margin=1.5: a share" in paring(*wanted, "margin=1.5")[2]
+    assert [path.name for path in here.iterdir()].count("picked") == 1
 
 
 def test_pick_where_nothing_fits(paring: Paring, here: Path, done: Study) -> None:

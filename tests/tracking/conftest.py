@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import text
 from sqlalchemy.schema import DropSchema
 
@@ -200,39 +200,14 @@ def blobs() -> dict[str, bytes]:
     return {f"digest-{number}": f"model {number}".encode() for number in range(20)}
 
 
-@dataclass(frozen=True)
-class Browser:
-    """Opens addresses as a person's browser does, scripts included."""
-
-    program: str
-    folder: Path
-
-    def page(self, address: str) -> str:
-        """Return the elements of the page, once its scripts have run."""
-        return self._run("--dump-dom", address)
-
-    def picture(self, address: str) -> Path:
-        """Return a picture of the page."""
-        path = self.folder / "picture.png"
-        # In a process of its own a sandboxed frame would be drawn too late for the picture.
-        self._run("--disable-features=IsolateSandboxedIframes", f"--screenshot={path}", address)
-        return path
-
-    def _run(self, *arguments: str) -> str:
-        common = [
-            *(self.program, "--headless=new", "--no-sandbox", "--disable-gpu"),
-            *(f"--user-data-dir={self.folder / 'profile'}", "--window-size=1900,1200"),
-            "--virtual-time-budget=20000",
-        ]
-        return subprocess.run(
-            [*common, *arguments], capture_output=True, text=True, timeout=120, check=True
-        ).stdout
-
-
 @pytest.fixture
-def chromium(tmp_path: Path) -> Browser:
-    """Return a browser; skip where there is none."""
+def browser() -> Iterator[Page]:
+    """A page of Chromium, in a window of a person's size; a skip where there is none."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("chromium is not installed (make system-deps)")
-    return Browser(program, tmp_path)
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=quiet)
+        yield chromium.new_page(viewport={"width": 1900, "height": 1200})
+        chromium.close()

@@ -584,8 +584,28 @@ def test_more_runs_than_a_page(sqlite_store: Any, make_study: MakeStudy) -> None
     for number in range(1, 510):
         slot = replace(study.slots[0], number=number)
         client.create_run(where, f"slot-{number:03d}", number, slot_identity(study, slot))
-    ids = mirror(sqlite_store).sync(study, {})
+    more = [
+        replace(study.slots[0], number=number, state=State.WAITING, started=None)
+        for number in range(1, 510)
+    ]
+    ids = mirror(sqlite_store).sync(replace(study, slots=(*study.slots, *more)), {})
     assert sorted(ids) == list(range(510))
+    assert len(list(client.runs(where, ""))) == 511  # found, none made anew
+
+
+def test_runs_of_slots_that_the_study_lacks_are_binned(
+    sqlite_store: Any, make_study: MakeStudy
+) -> None:
+    study = make_study(State.RUNNING, epochs=0)
+    mirror(sqlite_store).sync(study, {})
+    client = Client(sqlite_store.mlflow)
+    where = client.experiments(study.key)[0].experiment_id
+    stranger = replace(study.slots[0], number=77)
+    client.create_run(where, "slot-077", 1, slot_identity(study, stranger))
+    made = mirror(sqlite_store)
+    assert sorted(made.sync(study, {})) == [0]
+    assert made.written.binned == 1
+    assert len(list(client.runs(where, ""))) == 2
 
 
 def test_awkward_texts_are_taken(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:

@@ -3,10 +3,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects
 import pytest
+from playwright.sync_api import Page
 
 from tests.tracking.outline import EVIL, Outline
 from tracking import Costs, DeviceRecord, Limits, SlotRecord, State, StudyRecord, front_page
@@ -172,10 +172,12 @@ def test_without_a_finished_slot_the_page_says_so(
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_draws_the_points_offline(
-    study: StudyRecord, tmp_path: Path, chromium: Any
+    study: StudyRecord, tmp_path: Path, browser: Page
 ) -> None:
     (tmp_path / "front.html").write_text(front_page(study))
-    page = chromium.page((tmp_path / "front.html").as_uri())
-    assert page.count('class="point') >= 3 * 4  # in each panel: three of the front, one not
-    assert page.count("js-line") >= 3
-    assert "stm32f446: 12 KiB" in page
+    browser.goto((tmp_path / "front.html").as_uri())
+    points = browser.locator(".scatterlayer .point")
+    points.first.wait_for(state="attached")
+    assert points.count() >= 3 * 4  # in each panel: three of the front, one not
+    assert browser.locator(".js-line").count() >= 3
+    assert browser.get_by_text("stm32f446: 12 KiB").count()

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from PIL import Image
+from playwright.sync_api import Page
 
 from tracking import Mirror, ServerError, State, StudyRecord, register, serving
 from tracking.axes import DENSE, FRONT
@@ -70,7 +71,8 @@ def test_a_browser_sees_the_study_and_its_front(
     sqlite_store: Any,
     make_study: MakeStudy,
     blobs: dict[str, bytes],
-    chromium: Any,
+    browser: Page,
+    tmp_path: Path,
 ) -> None:
     study = make_study(State.COMPLETE, State.COMPLETE)
     Mirror(sqlite_store.mlflow, sqlite_store.artifacts).sync(study, blobs)
@@ -78,10 +80,16 @@ def test_a_browser_sees_the_study_and_its_front(
     where = client.experiments(study.key)[0].experiment_id
     (run,) = client.runs(where, "tags.`paring.kind` = 'study'")
     with serving(sqlite_store.mlflow, sqlite_store.artifacts, port=free_port()) as (url, _):
-        page = chromium.page(url + study_path(sqlite_store.mlflow, study.key))
-        for words in (study.name, "slot-000", "slot-001", front_path(where, run.run_id)):
-            assert words in page.replace("&amp;", "&")
-        picture = chromium.picture(url + front_path(where, run.run_id))
+        browser.goto(url + study_path(sqlite_store.mlflow, study.key))
+        for words in (study.name, "slot-000", "slot-001"):
+            browser.get_by_text(words).first.wait_for()
+        assert browser.locator(f"a[href$='{front_path(where, run.run_id)}']").count()
+        browser.goto(url + front_path(where, run.run_id))
+        points = browser.frame_locator("iframe").locator(".scatterlayer .point")
+        points.first.wait_for(state="attached")
+        assert points.count() >= 2 * 4
+        picture = tmp_path / "front.png"
+        browser.screenshot(path=picture)
     for color in (FRONT, DENSE):  # the plot itself is there, not just its frame
         assert pixels(picture, color) > 50
 

@@ -1,0 +1,77 @@
+"""Several studies held against each other, on one scale."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pruning.budget import RESOURCES, Cost
+from search.errors import StudyError
+from search.front import OVERALL, Point, hypervolume, losses, planes, points_of
+from search.study import Study
+
+# What must be equal for scores and costs to mean the same.
+_ALIKE = ("metric", "data_digest", "device_limits")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One study. `hypervolume` is on the scale of the first one's dense network; `beaten` of
+    its `front` points are no better in anything than a point of another study, and worse in
+    something.
+    """
+
+    study: str
+    finished: int
+    front: int
+    best_score: float | None
+    hypervolume: float
+    beaten: int
+
+
+def compare(studies: Sequence[Study]) -> list[Side]:
+    """The studies side by side, in the order given.
+
+    Raises:
+        StudyError: fewer than two, or they measured different things.
+    """
+    if len({study.key for study in studies}) < 2:
+        raise StudyError("compare: name two studies or more, such as study=[A,B]")
+    first = studies[0].facts
+    for study in studies[1:]:
+        if other := [name for name in _ALIKE if study.facts[name] != first[name]]:
+            raise StudyError(
+                f"study={study.name}: its {', '.join(other)} is not that of "
+                f"{studies[0].name}, so that their fronts cannot be compared"
+            )
+    fronts = {study.key: _front(study) for study in studies}
+    return [_side(study, first, fronts) for study in studies]
+
+
+def _front(study: Study) -> list[Point]:
+    points = points_of(study)
+    on = planes(points, study.facts["rises"])
+    return [point for point in points if OVERALL in on[point.number]]
+
+
+def _side(study: Study, scale: Mapping[str, Any], fronts: Mapping[str, list[Point]]) -> Side:
+    points, rises = points_of(study), study.facts["rises"]
+    dense = Cost(**scale["dense_cost"])
+    others = [p for key, front in fronts.items() if key != study.key for p in front]
+    own = fronts[study.key]
+    scores = [point.score for point in points if point.fits]
+    best = (max if rises else min)(scores) if scores else None
+    return Side(
+        study=study.name,
+        finished=len(points),
+        front=len(own),
+        best_score=best,
+        hypervolume=hypervolume(points, dense, scale["chance"], scale["best"]),
+        beaten=sum(any(_beats(other, point, rises) for other in others) for point in own),
+    )
+
+
+def _beats(one: Point, other: Point, rises: bool) -> bool:
+    """Whether a point is nowhere worse than another, and somewhere better."""
+    mine, theirs = (losses(point, RESOURCES, rises) for point in (one, other))
+    pairs = list(zip(mine, theirs, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

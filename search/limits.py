@@ -1,0 +1,30 @@
+"""Budgets beside each other."""
+
+from math import inf
+from typing import Any
+
+from pruning.budget import RESOURCES, Budget
+
+
+def limits_of(budget: Budget) -> dict[str, Any]:
+    """All three limits by name, None where unlimited."""
+    return {name: getattr(budget, name) for name in RESOURCES}
+
+
+def no_larger(budget: Budget, than: Budget) -> bool:
+    """Whether no limit of a budget is larger than another's."""
+    own, their = limits_of(budget), limits_of(than)
+    return all(_height(own[name]) <= _height(their[name]) for name in own)
+
+
+def tightened(budget: Budget, margin: float) -> Budget:
+    """A budget that leaves a share of every limit free."""
+    left = {
+        name: limit * (1 - margin) if name == "latency_ms" else int(limit * (1 - margin))
+        for name, limit in budget.limits.items()
+    }
+    return Budget(**left)  # type: ignore[arg-type]
+
+
+def _height(limit: float | None) -> float:
+    return inf if limit is None else limit

@@ -1,0 +1,98 @@
+"""A training run that may be left at any batch, and goes on at its last epoch.
+
+After every epoch its state is packed; the latest one goes into the store now and then, and when
+the run is left. A run that is killed loses the epochs since then, and no more.
+"""
+
+import time
+from typing import Any, Protocol
+
+from pruning.checkpoint import pack_state
+from pruning.job import Job
+from pruning.state import Epoch, TrainState
+from pruning.train import steps
+from search.home import Home
+from search.outage import tolerated
+from search.watch import Stopped, Watch
+
+PROGRESS_EVERY_S = 1.0
+
+
+class Logbook(Protocol):
+    """Where a run notes how far it is: a slot's trial, or the study for its dense network."""
+
+    def checkpoint(self) -> str | None:
+        """The digest of the last stored state."""
+        ...
+
+    def note_checkpoint(self, digest: str) -> None:
+        """Note the digest of a stored state."""
+        ...
+
+    def note_progress(self, progress: dict[str, Any]) -> None:
+        """Note where the run is, for whoever looks."""
+        ...
+
+    def verdict(self, epoch: Epoch, of: int, /) -> str | None:
+        """Why the run should end at this epoch, if it should."""
+        ...
+
+
+def train_on(
+    state: TrainState, job: Job, home: Home, book: Logbook, watch: Watch
+) -> str | None:
+    """Train to the end of the recipe, or to a verdict, which is returned.
+
+    Raises:
+        Stopped: there was a reason to leave; the last epoch's state is stored. What
+        `pruning.train.train` raises.
+    """
+    latest: bytes | None = None  # the last epoch's state, while it is not in the store
+    stored = shown = time.monotonic()
+    try:
+        for epoch in steps(state, job):
+            if epoch is None:
+                watch.check()
+                continue
+            now, last = time.monotonic(), epoch.epoch == job.epochs
+            if now - shown >= PROGRESS_EVERY_S or last or epoch.epoch == 1:
+                shown = now
+                with tolerated("progress is not shown"):
+                    book.note_progress(progress(epoch, job))
+            if last:
+                return None
+            with tolerated("not judged"):
+                if (verdict := book.verdict(epoch, job.epochs)) is not None:
+                    return verdict
+            latest = pack_state(state)
+            if now - stored >= home.config.checkpoint_s:
+                with tolerated("no checkpoint now"):
+                    _store(home, book, latest)
+                    latest, stored = None, now
+    except Stopped:
+        if latest is not None:
+            with tolerated("the last epochs are lost"):
+                _store(home, book, latest)
+        raise
+    return None
+
+
+def progress(epoch: Epoch, job: Job) -> dict[str, Any]:
+    """Where a run is: its epoch, phase, score and costs as shares of their limits."""
+    return {
+        "epoch": epoch.epoch,
+        "of": job.epochs,
+        "phase": epoch.phase,
+        "score": epoch.score,
+        "shares": {
+            name: getattr(epoch.cost, name) / limit for name, limit in job.budget.limits.items()
+        },
+    }
+
+
+def _store(home: Home, book: Logbook, content: bytes) -> None:
+    """Store a state, and forget the one before it."""
+    before, digest = book.checkpoint(), home.store.put(content)
+    book.note_checkpoint(digest)
+    if before is not None and before != digest:
+        home.store.remove(before)

@@ -1,0 +1,48 @@
+"""`paring rerun`: train a finished slot again, and compare every stored number."""
+
+import json
+import sys
+from dataclasses import asdict
+
+import torch
+from omegaconf import DictConfig
+
+from search.errors import ConfigError
+from search.rerun import Again, rerun, threads_of
+from search.verb import verb
+from search.verbs.choices import choose, study_of
+
+
+@verb("rerun")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    output = choose(config.output, "output", ("table", "json"))
+    if not isinstance(config.trial, int):
+        raise ConfigError(
+            f"trial={config.trial}: the number of a slot, as shown by paring front"
+        )
+    study = study_of(config)
+    torch.set_num_threads(config.threads or threads_of(study, config.trial))
+    for record in rerun(study, config.trial):
+        if isinstance(record, Again):
+            _report(record, output)
+        else:
+            print(f"epoch {record.epoch}: score {record.score:.4f}", file=sys.stderr)
+
+
+def _report(again: Again, output: str) -> None:
+    """Say what differs; the exit code is 1 if anything does."""
+    if output == "json":
+        print(json.dumps(asdict(again), indent=1))
+    else:
+        found = len(again.differences)
+        print(f"slot {again.slot}: {again.compared} numbers compared, {found} differ")
+        if found and (again.threads_then, again.threads_now) != (1, 1):
+            print(
+                f"  trained with {again.threads_then} torch threads, now with "
+                f"{again.threads_now}: only one thread is exact"
+            )
+        for each in again.differences:
+            print(f"  {each.where}: stored {each.stored}, now {each.now}")
+    if again.differences:
+        raise SystemExit(1)

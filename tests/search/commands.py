@@ -1,0 +1,95 @@
+"""Commands of paring as processes of their own, and what can be seen of them from outside."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from optuna.trial import FrozenTrial, TrialState
+
+from search.config import StorageConfig
+from search.report import counts
+from search.study import Study
+
+PARING = str(Path(sys.executable).with_name("paring"))
+PATIENCE_S = 120
+
+
+def overrides_for(storage: StorageConfig) -> list[str]:
+    if storage.url is None:
+        return [f"storage.folder={storage.folder}", "storage.checkpoint_s=0"]
+    return [
+        "storage=postgres",
+        f"storage.folder={storage.folder}",
+        f"storage.url={storage.url}",
+        f"storage.schema={storage.schema}",
+        "storage.checkpoint_s=0",
+    ]
+
+
+class Commands:
+    """Starts commands in process groups of their own, and leaves none of them behind."""
+
+    def __init__(self, storage: StorageConfig, folder: Path) -> None:
+        self.storage, self.folder = storage, folder
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, verb: str, *arguments: str, study: str = "s") -> subprocess.Popen[bytes]:
+        command = [PARING, verb, f"study={study}", *arguments, *overrides_for(self.storage)]
+        with (self.folder / f"{len(self.started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        self.started.append(process)
+        return process
+
+    def said(self) -> str:
+        logs = [*self.folder.glob("*.log"), *Path(self.storage.folder).glob("logs/s/*.log")]
+        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(logs))
+
+    def stop(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def until(what: str, process: subprocess.Popen[bytes], condition: Callable[[], Any]) -> Any:
+    """The first true value of a condition while a command runs."""
+    end = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        assert process.poll() is None, f"it ended with {process.returncode} before {what}"
+        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(0.02)
+    return value
+
+
+def complete(study: Study) -> int:
+    return counts(study)["complete"]
+
+
+def running(study: Study, owner: int | None = None) -> FrozenTrial | None:
+    """A slot in the midst of its training, perhaps of a certain process."""
+    for slot in study.slots():
+        known = slot.user_attrs
+        if slot.state is not TrialState.RUNNING or "checkpoint" not in known:
+            continue
+        if owner is None or known["owner"]["pid"] == owner:
+            return slot
+    return None
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

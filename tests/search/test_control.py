@@ -1,0 +1,387 @@
+"""Pausing, resuming, cancelling and growing a study, on real workers."""
+
+import json
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from pruning.budget import Budget
+from pruning.errors import BudgetError
+from search import sweep
+from search.config import Spec, StorageConfig
+from search.errors import ConfigError, StudyError
+from search.home import Home, open_home
+from search.objective import Failed, tell
+from search.orders import Order, give, given
+from search.report import counts, study_record
+from search.sampling import sampler_for
+from search.situation import situation
+from search.study import Owner, Study, slot_budget
+from search.watch import Reason, Stopped, Watch
+from search.worker import _halt_if_all_fail, work
+from tracking.records import State
+
+FORK = multiprocessing.get_context("fork")
+PATIENCE_S = 60
+Composed = Callable[..., Spec]
+
+pytestmark = pytest.mark.usefixtures("quiet_process")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return open_home(StorageConfig(folder=str(tmp_path / ".paring"), heartbeat_s=1))
+
+
+@pytest.fixture
+def long_spec(compose_spec: Composed, tiny: list[str]) -> Spec:
+    """Slots that take a few seconds each."""
+    return compose_spec(*tiny, "method.phases.finetune_epochs=60", "trials=2")
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return value
+
+
+def _work(config: StorageConfig, name: str) -> None:
+    work(config, name, threads=1)
+
+
+@pytest.fixture
+def worker(home: Home) -> Iterator[Callable[[str], Any]]:
+    """Start a worker on a study; it is ended with the test."""
+    started = []
+
+    def start(name: str) -> Any:
+        started.append(FORK.Process(target=_work, args=(home.config, name)))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+def state(study: Study, number: int = 0) -> TrialState:
+    return study.slots()[number].state
+
+
+def trained(study: Study, number: int = 0) -> bool:
+    """Whether a running slot has got through some epochs."""
+    slot = study.slots()[number]
+    progress = slot.user_attrs.get("progress", {})
+    return slot.state is TrialState.RUNNING and progress.get("epoch", 0) >= 1
+
+
+# --- orders
+
+
+def test_orders_are_kept_with_the_study(home: Home, tiny_spec: Spec) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, None)
+    assert given(study).order is Order.GO
+    give(study, Order.PAUSE, "lunch")
+    assert (given(study).order, given(study).why, given(study).ends) == (
+        Order.PAUSE, "lunch", False
+    )  # fmt: skip
+    give(study, Order.HALT)
+    assert given(study).ends
+
+
+def test_a_paused_slot_waits_with_its_epoch_and_goes_on_with_it(
+    home: Home, long_spec: Spec, worker: Callable[[str], Any]
+) -> None:
+    study = sweep.prepare(home, "a", long_spec, 1)
+    process = worker("a")
+    until(lambda: trained(study))
+    give(study, Order.PAUSE)
+    until(lambda: state(study) is TrialState.WAITING)
+    epochs = len(study_record(study).slots[0].epochs)
+    assert epochs >= 1  # of the checkpoint
+    assert process.is_alive()
+    time.sleep(1.5)
+    assert state(study) is TrialState.WAITING
+    give(study, Order.GO)
+    until(lambda: state(study) is TrialState.COMPLETE)
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0
+    assert study.slots()[0].user_attrs["attempt"] == 2
+
+    alone = sweep.prepare(home, "b", long_spec, 1)
+    work(home.config, "b", threads=1)
+    files = [s.slots()[0].user_attrs["result"]["files"] for s in (study, alone)]
+    assert files[0]["model.safetensors"] == files[1]["model.safetensors"]
+
+
+def test_a_cancelled_study_gives_up_what_it_has_not_finished(
+    home: Home, long_spec: Spec, worker: Callable[[str], Any], paring: Any
+) -> None:
+    study = sweep.prepare(home, "a", long_spec, 3)
+    process = worker("a")
+    until(lambda: trained(study))
+    code, out, _ = paring("cancel", "study=a", f"storage.folder={home.config.folder}")
+    assert code == 0
+    assert "2 waiting slots given up" in out
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0
+    assert counts(study)[State.CANCELLED] == 3
+    assert study.over()
+    assert all(slot.state is State.CANCELLED for slot in study_record(study).slots)
+    grown = sweep.prepare(home, "a", None, 4)  # new slots may follow
+    assert given(grown).order is Order.GO
+    assert [state(grown, n) for n in range(4)] == [TrialState.FAIL] * 3 + [TrialState.WAITING]
+
+
+def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, None)
+    where = f"storage.folder={home.config.folder}"
+    assert "paring resume study=a" in paring("pause", "study=a", where)[1]
+    assert given(study).order is Order.PAUSE
+    code, out, _ = paring("status", "study=a", where)
+    assert code == 0
+    assert "paring resume study=a" in out
+    assert "goes on" in paring("resume", "study=a", where)[1]
+    assert given(study).order is Order.GO
+    give(study, Order.HALT, "three of a kind")
+    assert "three of a kind" in paring("resume", "study=a", where)[1]
+    assert "1 waiting slots given up" in paring("cancel", "study=a", where)[1]
+    assert "was cancelled" in paring("resume", "study=a", where)[1]
+    assert given(study).order is Order.CANCEL
+    assert "nothing to pause" in paring("pause", "study=a", where)[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_heeded_between_batches(home: Home, tiny_spec: Spec, number: int) -> None:
+    watch = Watch(sweep.prepare(home, "a", tiny_spec, None))
+    before = signal.getsignal(number)
+    with watch.heeding_signals():
+        watch.check()
+        signal.raise_signal(number)
+        for look in (watch.check, lambda: watch.wait(60)):
+            with pytest.raises(Stopped) as stopped:
+                look()
+            assert stopped.value.reason is Reason.ASKED
+    assert signal.getsignal(number) is before
+
+
+def test_a_slot_that_another_took_over_is_left(home: Home, tiny_spec: Spec) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, None)
+    trial = study.claim()
+    assert trial is not None
+    watch = Watch(study)
+    with watch.over(trial):
+        watch.check()
+        trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
+        with pytest.raises(Stopped) as stopped:
+            watch.wait(30)
+    assert stopped.value.reason is Reason.LOST
+
+
+def test_slots_that_fail_alike_halt_the_study(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    diverging = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=6")
+    study = sweep.prepare(home, "a", diverging, None)
+    work(home.config, "a", threads=1)
+    assert counts(study)[State.FAILED] == 3
+    assert counts(study)[State.WAITING] == 3
+    assert given(study).order is Order.HALT
+    assert "3 slots in a row failed alike: DivergedError" in given(study).why
+
+
+def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
+    study = sweep.prepare(home, "a", compose_spec(*tiny, "trials=6"), None)
+    for reason in ("loss is nan in epoch 1", "loss is nan in epoch 2", "no such file"):
+        trial = study.claim()
+        assert trial is not None
+        assert tell(study, trial, Failed(reason))
+    _halt_if_all_fail(study)
+    assert given(study).order is Order.GO
+
+
+# --- a worker that dies at one point again and again
+
+
+def test_a_slot_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec: Spec) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, 1)
+    for death in range(3):
+        trial = study.claim()
+        assert trial is not None
+        if death == 0:
+            trial.set_user_attr("checkpoint", "a")
+        trial.set_user_attr("owner", {"host": here(), "pid": 1 << 30, "started": 0.0})
+        assert study.reap() == [0]
+    slot = study.slots()[0]
+    assert slot.state is TrialState.FAIL
+    assert "killed 3 times" in slot.user_attrs["reason"]
+
+
+def test_one_that_gets_on_between_deaths_has_not(home: Home, tiny_spec: Spec) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, 1)
+    for death in range(5):
+        trial = study.claim()
+        assert trial is not None
+        trial.set_user_attr("checkpoint", str(death))
+        trial.set_user_attr("owner", {"host": here(), "pid": 1 << 30, "started": 0.0})
+        assert study.reap() == [0]
+    assert state(study) is TrialState.WAITING
+
+
+def here() -> str:
+    return Owner.me().host
+
+
+# --- growing
+
+
+def test_another_budget_adds_its_slots(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    study = sweep.prepare(home, "a", compose_spec(*tiny), None)
+    more = compose_spec(*tiny, "scale=[0.5,0.4]")
+    grown = sweep.prepare(home, "a", more, None)
+    shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
+    dense = study.facts["dense_cost"]["flash_bytes"]
+    assert shares == [int(dense * share) for share in (0.5, 0.25, 0.4)]
+    assert len(sweep.prepare(home, "a", more, None).slots()) == 3  # once
+    assert len(sweep.prepare(home, "a", None, 6).slots()) == 6
+    counted = [slot_budget(slot).flash_bytes for slot in grown.slots()]
+    assert {counted.count(flash) for flash in counted} == {2}
+
+
+def test_a_space_can_only_become_narrower(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    wide = {"task.optimizer.lr": "{low: 0.01, high: 1.0, log: true}",
+            "method.phases.rate": "[0.1, 0.2, 0.5]"}  # fmt: skip
+
+    def spec(**changes: str) -> Spec:
+        space = {**wide, **{k.replace("__", "."): v for k, v in changes.items()}}
+        text = ", ".join(f"{path}: {how}" for path, how in space.items())
+        return compose_spec(*tiny, f"+space={{{text}}}", "sampler=random")
+
+    study = sweep.prepare(home, "a", spec(), 2)
+    narrow = spec(task__optimizer__lr="{low: 0.1, high: 0.2, log: true}",
+                  method__phases__rate="[0.2]")  # fmt: skip
+    study = sweep.prepare(home, "a", narrow, 8)
+    assert study.space == narrow["space"]
+    for wider in (
+        spec(method__phases__rate="[0.2, 0.9]"),
+        spec(task__optimizer__lr="{low: 0.1, high: 0.3, log: true}"),
+        spec(task__optimizer__lr="{low: 0.1, high: 0.2}"),
+        compose_spec(*tiny, "+space={method.phases.rate: [0.2]}", "sampler=random"),
+    ):
+        with pytest.raises(ConfigError, match="space"):
+            sweep.prepare(home, "a", wider, None)
+    sweep.prepare(home, "a", spec(), None)  # the command that began it changes nothing
+    assert study.space == narrow["space"]
+    work(home.config, "a", threads=1)
+    for slot in study.slots():
+        assert 0.1 <= slot.params["task.optimizer.lr"] <= 0.2
+        assert slot.params["method.phases.rate"] == 0.2
+
+
+def test_lost_choices_are_not_taken_by_any_sampler(
+    compose_spec: Composed, tiny: list[str]
+) -> None:
+    for name in ("tpe", "random", "nsga2"):
+        spec = compose_spec(*tiny, "+space={task.optimizer.lr: [1, 2, 3]}", f"sampler={name}")
+        study = optuna.create_study(directions=["minimize", "minimize"])
+        for number in range(30):
+            study.sampler = sampler_for(spec, number, {"task.optimizer.lr": [2, 3]})
+            trial = study.ask()
+            value = trial.suggest_categorical("task.optimizer.lr", [1, 2, 3])
+            assert value in (2, 3)
+            study.tell(trial, [value, -value])
+
+
+@pytest.mark.parametrize("change", ["model.filters=5", "data.train=65", "seed=1"])
+def test_what_cannot_be_compared_is_refused(
+    home: Home, compose_spec: Composed, tiny: list[str], change: str
+) -> None:
+    sweep.prepare(home, "a", compose_spec(*tiny), None)
+    with pytest.raises(StudyError, match="created with other settings"):
+        sweep.prepare(home, "a", compose_spec(*tiny, change, "scale=[0.4]"), None)
+
+
+# --- before the first slot
+
+
+def test_budgets_out_of_reach_are_left_out_and_named(
+    home: Home, compose_spec: Composed, tiny: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = compose_spec(*tiny, "scale=[0.5,0.001]", "budget.power={sram: 0, latency: 0}")
+    study = sweep.prepare(home, "a", spec, None)
+    assert len(study.slots()) == 1
+    assert "left out" in caplog.text
+    assert "most of it in" in caplog.text
+    caplog.clear()
+    assert len(sweep.prepare(home, "a", spec, None).slots()) == 1
+    with pytest.raises(BudgetError, match="most of it in"):
+        sweep.prepare(home, "b", compose_spec(*tiny, "scale=[0.02]"), None)
+
+
+# --- repeats and copies
+
+
+def test_seeds_repeat_a_draw(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
+    spec = compose_spec(*tiny, "space=rates", "seeds=2", "seed=5")
+    study = sweep.prepare(home, "a", spec, 8)
+    work(home.config, "a", threads=1)
+    groups: dict[Any, list[Any]] = {}
+    for slot in study_record(study).slots:
+        groups.setdefault((slot.budget.flash_bytes, slot.draw), []).append(slot)
+    assert len(groups) == 4
+    for slots in groups.values():
+        assert [slot.seed for slot in slots] == [5, 6]
+        assert slots[0].params == slots[1].params
+    drawn = {tuple(slots[0].params.items()) for slots in groups.values()}
+    assert len(drawn) == 4
+
+
+def test_a_slot_that_was_run_before_is_not_trained_again(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    space = "+space={method.phases.rate: [0.25]}"
+    study = sweep.prepare(home, "a", compose_spec(*tiny, space, "seeds=1", "scale=[0.5]"), 2)
+    work(home.config, "a", threads=1)
+    first, second = study_record(study).slots
+    assert (first.copy_of, second.copy_of) == (None, 0)
+    assert second.score == first.score
+    assert second.files == first.files
+    assert study.slots()[1].user_attrs["result"]["seconds"] == 0
+
+
+# --- how it stands
+
+
+def test_the_situation_names_workers_and_states(
+    home: Home, long_spec: Spec, worker: Callable[[str], Any], paring: Any
+) -> None:
+    study = sweep.prepare(home, "a", long_spec, None)
+    process = worker("a")
+    until(lambda: trained(study))
+    now = situation(study)
+    assert [(w.pid, w.slot, w.attempt) for w in now.workers] == [(process.pid, 0, 1)]
+    assert now.workers[0].of == 61
+    assert now.workers[0].shares is not None
+    assert set(now.workers[0].shares) == {"flash_bytes", "sram_bytes", "latency_ms"}
+    where = f"storage.folder={home.config.folder}"
+    told = json.loads(paring("status", "study=a", "output=json", where)[1])
+    assert told["trials"]["running"] == 1
+    assert told["workers"][0]["host"] == now.workers[0].host
+    text = paring("status", "study=a", where)[1]
+    assert f":{process.pid}" in text
+    assert "s ago" in text
+    assert isinstance(slot_budget(study.slots()[0]), Budget)

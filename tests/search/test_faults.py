@@ -1,0 +1,542 @@
+"""Faults that are injected into real sweeps (make test-faults), and what must hold afterwards.
+
+Every slot is over under its number and told once; Optuna, the store and MLflow agree slot by
+slot; nothing is left running; and the log says what happened.
+"""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
+
+from pruning.checkpoint import unpack_network
+from search.build import Blueprint
+from search.config import StorageConfig
+from search.home import open_home
+from search.mirroring import reconcile
+from search.orders import Order, given
+from search.report import state_of, study_record
+from search.study import Study, find_study, require_study, slot_budget
+from tests.search.commands import PATIENCE_S, Commands, complete, running, until
+from tracking import locate
+from tracking.client import Client
+from tracking.database import connected
+from tracking.mirror import Written
+from tracking.records import State
+from tracking.server import serving
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(280)]
+Runs = Callable[[Study], list[Any]]
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
+STATUS = {
+    State.COMPLETE: "FINISHED",
+    State.INFEASIBLE: "FINISHED",
+    State.FAILED: "FAILED",
+    State.CANCELLED: "KILLED",
+}
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables without a row: making them takes longer than most sweeps here."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    Client(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, empty_mlflow: Path) -> StorageConfig:
+    """SQLite files and a store in a folder of the test."""
+    folder = tmp_path / ".paring"
+    folder.mkdir()
+    shutil.copy(empty_mlflow, folder / "mlflow.db")
+    return StorageConfig(folder=str(folder))
+
+
+@pytest.fixture
+def commands_at(tmp_path: Path) -> Iterator[Callable[[StorageConfig], Commands]]:
+    """Start commands on a storage; all are ended with the test."""
+    made = []
+
+    def at(storage: StorageConfig) -> Commands:
+        made.append(Commands(storage, tmp_path))
+        return made[-1]
+
+    yield at
+    for each in made:
+        each.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def check_agreement(study: Study, total: int, runs: list[Any]) -> None:
+    """No slot lost or doubled, and all three places tell the same of each."""
+    slots = study.slots()
+    assert [slot.number for slot in slots] == list(range(total))
+    assert {slot.user_attrs["slot"]["number"] for slot in slots} == set(range(total))
+    assert all(slot.state.is_finished() for slot in slots)
+    blueprint = Blueprint(study.spec)
+    by_slot = {r.data.tags["paring.slot"]: r for r in runs if "paring.slot" in r.data.tags}
+    begun = [slot for slot in slots if slot.datetime_start is not None]
+    assert sorted(map(int, by_slot)) == [slot.number for slot in begun]
+    assert len(by_slot) == len(runs) - 1  # the study's own
+    for slot in begun:
+        run, state = by_slot[str(slot.number)], state_of(slot)
+        assert run.info.status == STATUS[state]
+        assert run.data.tags["paring.state"] == state.value
+        if state is State.COMPLETE:
+            _check_result(study, blueprint, slot, run.data.metrics)
+
+
+def _check_result(
+    study: Study, blueprint: Blueprint, slot: FrozenTrial, metrics: dict[str, float]
+) -> None:
+    result = slot.user_attrs["result"]
+    stored = unpack_network(study.home.store[result["files"]["model.safetensors"]])
+    cost = blueprint.cost_model(stored.graph).dense
+    assert slot_budget(slot).holds(cost)
+    told = dict(zip(study.objectives, slot.values, strict=True))
+    for name in ("flash_bytes", "sram_bytes", "latency_ms"):
+        assert told[name] == result["cost"][name] == getattr(cost, name)
+        assert metrics[f"final.{name}"] == pytest.approx(getattr(cost, name))
+    assert told["score"] == result["score"] == metrics["final.score"]
+
+
+# --- killed
+
+
+def test_workers_are_killed_at_random_through_sixty_slots(
+    on_postgres: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    runs_of: Runs,
+) -> None:
+    commands, dice = commands_at(on_postgres), random.Random(7)
+    sweep = commands.start("sweep", *tiny, "trials=60", "workers=4")
+    home = open_home(on_postgres)
+    study = until("the study", sweep, lambda: find_study(home, "s"))
+    until("a first slot", sweep, lambda: complete(study))
+    kills = done = 0
+    while sweep.poll() is None:
+        time.sleep(dice.uniform(2, 5))
+        if complete(study) < done + 4:
+            continue  # on a busy machine a new worker takes longer than that to begin
+        done = complete(study)
+        workers = {
+            slot.user_attrs["owner"]["pid"]
+            for slot in study.slots()
+            if slot.state is TrialState.RUNNING and "owner" in slot.user_attrs
+        }
+        alive = sorted(pid for pid in workers if psutil.pid_exists(pid))
+        if alive and not study.over():
+            with suppress(ProcessLookupError):
+                os.kill(dice.choice(alive), signal.SIGKILL)
+                kills += 1
+    assert sweep.returncode == 0, commands.said()
+    assert kills >= 3
+    assert max(slot.user_attrs["attempt"] for slot in study.slots()) >= 2
+    assert "started anew" in commands.said()
+    check_agreement(study, 60, runs_of(study))
+    assert complete(study) == 60
+
+
+def test_slots_whose_worker_always_dies_fail_and_the_others_do_not(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    tmp_path: Path,
+    runs_of: Runs,
+) -> None:
+    commands = commands_at(here)
+    overrides = [*tiny, *_troubled(tmp_path, "none", "killed"), "trials=4", "workers=2"]
+    sweep = commands.start("sweep", *overrides)
+    assert sweep.wait(PATIENCE_S) == 0, commands.said()
+    study = require_study(open_home(here), "s")
+    for slot in study.slots():
+        killed = slot.params["task.augment.trouble"] == "killed"
+        assert slot.state is (TrialState.FAIL if killed else TrialState.COMPLETE)
+        assert ("perhaps for want of memory" in slot.user_attrs.get("reason", "")) == killed
+    assert len({slot.state for slot in study.slots()}) == 2
+    check_agreement(study, 4, runs_of(study))
+
+
+# --- troubles of one slot
+
+CAMERA = """
+import os, signal
+from dataclasses import dataclass
+import torch
+
+@dataclass(frozen=True)
+class Camera:
+    trouble: str = "none"
+
+    def __call__(self, inputs, generator):
+        match self.trouble:
+            case "novalue":
+                return inputs * float("nan")
+            case "reading":
+                raise OSError("the camera has gone")
+            case "memory":
+                return torch.empty(1 << 60)
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return inputs
+"""
+
+
+def _troubled(folder: Path, *troubles: str) -> list[str]:
+    """A task of the user's own, whose augmentation goes wrong in some slots."""
+    (folder / "camera.py").write_text(CAMERA)
+    return [
+        "~task.augment.shift",
+        "~task.augment.flip",
+        "task.augment._target_=camera.Camera",
+        "+task.augment.trouble=none",
+        f"+space={{task.augment.trouble: [{', '.join(troubles)}]}}",
+        "sampler=random",
+        "seed=3",
+    ]
+
+
+def test_a_slot_with_a_trouble_of_its_own_fails_with_its_reason(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    tmp_path: Path,
+    runs_of: Runs,
+) -> None:
+    commands = commands_at(here)
+    troubles = ("none", "novalue", "reading", "memory")
+    sweep = commands.start("sweep", *tiny, *_troubled(tmp_path, *troubles), "trials=10")
+    assert sweep.wait(PATIENCE_S) == 0, commands.said()
+    study = require_study(open_home(here), "s")
+    reasons = {"novalue": "training loss is nan", "reading": "the camera has gone"}
+    met = Counter(slot.params["task.augment.trouble"] for slot in study.slots())
+    assert set(met) == set(troubles)
+    for slot in study.slots():
+        trouble = slot.params["task.augment.trouble"]
+        assert (slot.state is TrialState.COMPLETE) == (trouble == "none")
+        assert reasons.get(trouble, "") in slot.user_attrs.get("reason", "")
+        assert f"slot {slot.number}" in commands.said()
+    check_agreement(study, 10, runs_of(study))
+
+
+def test_three_failures_alike_stop_the_sweep_and_it_says_so(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    tmp_path: Path,
+) -> None:
+    commands = commands_at(here)
+    sweep = commands.start("sweep", *tiny, *_troubled(tmp_path, "reading"), "trials=9")
+    assert sweep.wait(PATIENCE_S) == 2
+    assert "3 slots in a row failed alike: OSError: the camera has gone" in commands.said()
+    study = require_study(open_home(here), "s")
+    assert given(study).order is Order.HALT
+    states = Counter(slot.state for slot in study.slots())
+    assert states == {TrialState.FAIL: 3, TrialState.WAITING: 6}
+
+
+# --- PostgreSQL
+
+
+class Cluster:
+    """A PostgreSQL server of the test's own, run as the user postgres."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        shutil.chown(folder, "postgres", "postgres")
+        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "paring")
+        self.start()
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "paring", "paring")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = ["runuser", "-u", "postgres", "--", str(POSTGRES / program), *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60, cwd="/")
+
+    def _ctl(self, what: str, *arguments: str) -> None:
+        data, log = str(self.folder / "data"), str(self.folder / "log")
+        self._run("pg_ctl", "-w", "-D", data, "-l", log, *arguments, what)
+
+    def start(self) -> None:
+        self._ctl("start", "-o", f"-p {self.port} -h 127.0.0.1 -k {self.folder}")
+
+    def stop(self) -> None:
+        self._ctl("stop", "-m", "fast")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://paring@127.0.0.1:{self.port}/paring"
+
+    def cut_connections(self) -> int:
+        """Let the server kill every other connection; returns how many there were."""
+        query = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = 'paring' AND pid <> pg_backend_pid()"
+        )
+        with connected(locate(self.url).optuna, autocommit=True) as connection:
+            return int(connection.execute(text(query)).scalar() or 0)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if os.geteuid() or not POSTGRES.exists() or not shutil.which("runuser"):
+        pytest.skip(f"needs root, runuser and {POSTGRES} for a server that can be stopped")
+    folder = Path("/tmp") / f"paring-postgres-{os.getpid()}"  # others must reach it
+    folder.mkdir(mode=0o755)
+    try:
+        made = Cluster(folder)
+        yield made
+        with suppress(subprocess.CalledProcessError):
+            made.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_server_is_restarted_stopped_and_cuts_connections(
+    cluster: Cluster,
+    tmp_path: Path,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    runs_of: Runs,
+) -> None:
+    storage = StorageConfig(folder=str(tmp_path / ".paring"), url=cluster.url)
+    commands, home = commands_at(storage), open_home(storage)
+    long = [*tiny, "method.phases.finetune_epochs=20", "trials=14", "workers=2"]
+    sweep = commands.start("sweep", *long)
+    study = until("the study", sweep, lambda: find_study(home, "s"))
+    until("two slots and one in training", sweep, lambda: complete(study) >= 2)
+
+    cluster.stop()  # restarted fast
+    cluster.start()
+    study = until("a reopened study", sweep, lambda: _reopened(storage))
+    done = complete(study)
+    until("progress after the restart", sweep, lambda: complete(study) > done)
+
+    assert cluster.cut_connections() > 0
+    study = until("a reopened study", sweep, lambda: _reopened(storage))
+    done = complete(study)
+    until("progress after the cut", sweep, lambda: complete(study) > done)
+
+    cluster.stop()  # for ten seconds
+    time.sleep(10)
+    cluster.start()
+    assert sweep.wait(PATIENCE_S) == 0, commands.said()
+    study = require_study(open_home(storage), "s")
+    assert complete(study) == 14
+    assert "out of reach" in commands.said()
+    check_agreement(study, 14, runs_of(study))
+
+
+def _reopened(storage: StorageConfig) -> Study | None:
+    with suppress(Exception):
+        return find_study(open_home(storage), "s")
+    return None
+
+
+# --- a full disk
+
+
+@contextmanager
+def _small_disk(place: Path, size: str) -> Iterator[None]:
+    place.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs root and tmpfs for a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_is_waited_for(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    runs_of: Runs,
+) -> None:
+    commands, store = commands_at(here), Path(here.folder) / "store"
+    with _small_disk(store, "8m"):
+        filler = store / "filler"
+        sweep = commands.start("sweep", *tiny, "trials=6", "workers=2")
+        home = open_home(here)
+        study = until("the study", sweep, lambda: find_study(home, "s"))
+        until("a slot", sweep, lambda: complete(study) >= 1)
+        with filler.open("wb") as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        until("a complaint", sweep, lambda: "store: cannot write" in commands.said())
+        done = complete(study)
+        time.sleep(3)
+        assert complete(study) == done < 6
+        filler.unlink()
+        assert sweep.wait(PATIENCE_S) == 0, commands.said()
+        assert complete(study) == 6
+        assert not list(store.rglob(".part-*"))  # nothing half-written
+        check_agreement(study, 6, runs_of(study))
+
+
+# --- MLflow
+
+
+def test_the_server_is_down_for_the_whole_sweep(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    tmp_path: Path,
+    runs_of: Runs,
+) -> None:
+    port = free_port()
+    storage = replace(here, tracking_uri=f"http://127.0.0.1:{port}")
+    commands = commands_at(here)
+    where = f"storage.tracking_uri={storage.tracking_uri}"
+    sweep = commands.start("sweep", *tiny, "trials=3", where)
+    assert sweep.wait(PATIENCE_S) == 0, commands.said()
+    assert "MLflow is behind, nothing is lost" in commands.said()
+    study = require_study(open_home(storage), "s")
+    assert complete(study) == 3
+    down = commands.start("reconcile", where)
+    assert down.wait(PATIENCE_S) == 2
+    with serving(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", port=port):
+        again = commands.start("reconcile", where)
+        assert again.wait(PATIENCE_S) == 0, commands.said()
+        assert "3 slots, 3 runs agree; 4 made" in commands.said()
+        check_agreement(study, 3, runs_of(study))
+        assert reconcile(study) == Written()  # nothing is left to do
+
+
+def test_the_database_is_deleted_and_rebuilt(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    runs_of: Runs,
+) -> None:
+    commands = commands_at(here)
+    assert commands.start("sweep", *tiny, "trials=4").wait(PATIENCE_S) == 0, commands.said()
+    study = require_study(open_home(here), "s")
+    before = {r.data.tags.get("paring.slot"): r.data.metrics for r in runs_of(study)}
+    (Path(here.folder) / "mlflow.db").unlink()
+    assert commands.start("reconcile").wait(PATIENCE_S) == 0, commands.said()
+    check_agreement(study, 4, runs_of(study))
+    after = {r.data.tags.get("paring.slot"): r.data.metrics for r in runs_of(study)}
+    assert after == before
+
+
+def test_what_is_wrong_in_mlflow_is_mended(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    runs_of: Runs,
+) -> None:
+    from mlflow import MlflowClient
+
+    commands = commands_at(here)
+    assert commands.start("sweep", *tiny, "trials=4").wait(PATIENCE_S) == 0, commands.said()
+    study = require_study(open_home(here), "s")
+    client = MlflowClient(study.home.tracking_uri)
+    by_slot = {run.data.tags.get("paring.slot"): run for run in runs_of(study)}
+    client.update_run(by_slot["0"].info.run_id, "RUNNING")  # as a killed worker leaves it
+    client.delete_run(by_slot["1"].info.run_id)
+    own = by_slot["2"]
+    tags = {k: v for k, v in own.data.tags.items() if k.startswith("paring")}
+    client.create_run(own.info.experiment_id, tags=tags)  # a second one
+    client.create_run(own.info.experiment_id, tags={**tags, "paring.slot": "77"})  # of no slot
+    written = reconcile(study)
+    assert written.created == 1
+    assert written.changed >= 1
+    assert written.binned == 2
+    check_agreement(study, 4, runs_of(study))
+    assert reconcile(study) == Written()
+
+
+# --- many at once
+
+
+def test_two_sweeps_start_one_study_at_the_same_moment(
+    on_postgres: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    runs_of: Runs,
+) -> None:
+    commands = commands_at(on_postgres)
+    sweeps = [commands.start("sweep", *tiny, "trials=6", "workers=1") for _ in range(2)]
+    assert [sweep.wait(PATIENCE_S) for sweep in sweeps] == [0, 0], commands.said()
+    study = require_study(open_home(on_postgres), "s")
+    assert complete(study) == 6
+    assert all(slot.user_attrs["attempt"] == 1 for slot in study.slots())
+    check_agreement(study, 6, runs_of(study))
+
+
+def test_eight_workers_on_sqlite(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    runs_of: Runs,
+) -> None:
+    commands = commands_at(here)
+    sweep = commands.start("sweep", *tiny, "trials=16", "workers=8")
+    assert sweep.wait(2 * PATIENCE_S) == 0, commands.said()
+    study = require_study(open_home(here), "s")
+    assert complete(study) == 16
+    assert "locked" not in commands.said()
+    check_agreement(study, 16, runs_of(study))
+
+
+# --- blobs
+
+
+@pytest.mark.parametrize("content", ["truncated", "pickle"])
+def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(
+    here: StorageConfig,
+    commands_at: Callable[[StorageConfig], Commands],
+    tiny: list[str],
+    tmp_path: Path,
+    runs_of: Runs,
+    content: str,
+) -> None:
+    commands = commands_at(here)
+    long = [*tiny, "method.phases.finetune_epochs=15", "trials=2"]
+    first = commands.start("sweep", *long)
+    home = open_home(here)
+    study = until("the study", first, lambda: find_study(home, "s"))
+    until("a checkpoint", first, lambda: running(study))
+    first.terminate()
+    assert first.wait(30) == 130
+    slot = next(slot for slot in study.slots() if "checkpoint" in slot.user_attrs)
+    assert slot.state is TrialState.WAITING
+    digest = slot.user_attrs["checkpoint"]
+    blob = home.folder / "store" / digest[:2] / digest[2:]
+    trap = tmp_path / "unpickled"
+    bad = {
+        "truncated": blob.read_bytes()[:-100],
+        "pickle": b"cos\nsystem\n(S'touch " + str(trap).encode() + b"'\ntR.",
+    }
+    blob.write_bytes(bad[content])
+    assert commands.start("sweep", *long).wait(PATIENCE_S) == 0, commands.said()
+    assert complete(study) == 2
+    assert not trap.exists()
+    record = study_record(study).slots[slot.number]
+    assert [row.epoch for row in record.epochs] == list(range(1, 17))
+    assert "is damaged" in commands.said()
+    check_agreement(study, 2, runs_of(study))

@@ -1,0 +1,37 @@
+"""Hydra's launchers start workers that share a study on PostgreSQL."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search import sweep
+from search.config import Spec, StorageConfig
+from search.home import open_home
+from search.study import Study
+from tests.search.commands import PATIENCE_S, Commands, complete
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_launcher_starts_workers(
+    launcher: str,
+    on_postgres: StorageConfig,
+    tmp_path: Path,
+    tiny_spec: Spec,
+    runs_of: Callable[[Study], list[Any]],
+) -> None:
+    commands = Commands(on_postgres, tmp_path)
+    study = sweep.prepare(open_home(on_postgres), "s", tiny_spec, 4)
+    launch = ["-m", f"hydra/launcher={launcher}", "worker.index=range(0,2)", "threads=1"]
+    try:
+        workers = commands.start("worker", *launch)
+        assert workers.wait(2 * PATIENCE_S) == 0, commands.said()
+    finally:
+        commands.stop()
+    assert complete(study) == 4
+    runs = runs_of(study)
+    assert sorted(run.data.tags.get("paring.slot", "-") for run in runs) == [*"-0123"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
