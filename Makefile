@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test quick lint bench bench-pruning bench-ladder bench-networks system-deps clean
+.PHONY: help install demo test test-faults quick lint bench bench-pruning bench-ladder bench-networks system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ test: install ## all tests, two at a time
 	$(BIN)/python -m pytest -n 2
 
 quick: install ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 -m "not slow and not bench"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not bench and not faults"
+
+test-faults: install ## kills, outages and damage, injected into real sweeps
+	$(BIN)/python -m pytest -n 2 -m faults
 
 lint: install ## style, types and the rule about doors
 	$(BIN)/ruff check .
