@@ -1,6 +1,7 @@
 """Learning curves of a finished study, stored so that early stopping can be tried on them.
 
-python -m tests.benchmarks.curves --folder .paring --study NAME > results/curves-digits.json
+python -m tests.benchmarks.curves                                   # what it saves on them
+python -m tests.benchmarks.curves --folder .paring --study NAME     # the table of a study
 
 `replay` runs the slots again without training them: four workers take them in order, every
 epoch takes one tick, and a slot ends where the rungs say so.
@@ -13,28 +14,38 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pruning.budget import Budget, Cost
-from search.config import StorageConfig
+from search.config import StoppingConfig, StorageConfig
 from search.front import Point, hypervolume
 from search.home import open_home
 from search.report import study_record
 from search.rungs import Arrival, Rungs
 from search.scale import gain
-from search.study import require_study
+from search.study import Study, require_study
 
 RESULTS = Path(__file__).parent / "results"
+RUNGS = Path(__file__).resolve().parents[2] / "conf" / "stopping" / "rungs.yaml"
 WORKERS = 4
 Curve = Mapping[str, Any]
 
 
 def main() -> None:
-    """Print the table of one study."""
+    """Print what early stopping saves, or the table of one study."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", required=True, help="the study's storage.folder")
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--folder", help="the study's storage.folder")
+    parser.add_argument("--study")
     options = parser.parse_args()
-    home = open_home(StorageConfig(folder=options.folder), create=False)
-    study = require_study(home, options.study)
+    if options.study is None:
+        table = json.loads((RESULTS / "curves-digits.json").read_text())
+        print(_told(*with_and_without(table)))
+    else:
+        home = open_home(StorageConfig(folder=options.folder), create=False)
+        print(_table(require_study(home, options.study)))
+
+
+def _table(study: Study) -> str:
     curves = [
         {
             "budget": {k: v for k, v in asdict(slot.budget).items() if v is not None},
@@ -47,7 +58,7 @@ def main() -> None:
     ]
     facts = {name: study.facts[name] for name in ("chance", "best", "dense_cost")}
     lines = ",\n".join(json.dumps(curve) for curve in curves)
-    print(f'{{"facts": {json.dumps(facts)}, "curves": [\n{lines}\n]}}')
+    return f'{{"facts": {json.dumps(facts)}, "curves": [\n{lines}\n]}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,21 @@ class Replayed:
     epochs: int
     stopped: int
     hypervolume: float
+
+
+def with_and_without(table: Mapping[str, Any]) -> tuple[Replayed, Replayed]:
+    """A table of curves replayed to their ends, and with the rungs of `stopping=rungs`."""
+    rungs = Rungs.of(StoppingConfig(**yaml.safe_load(RUNGS.read_text())))
+    facts, curves = table["facts"], table["curves"]
+    return replay(facts, curves, Rungs((), 0.0, 2)), replay(facts, curves, rungs)
+
+
+def _told(whole: Replayed, early: Replayed) -> str:
+    epochs, volume = early.epochs / whole.epochs, early.hypervolume / whole.hypervolume
+    return (
+        f"{early.epochs} of {whole.epochs} epochs ({epochs:.0%}) and {volume:.1%} of the "
+        f"hypervolume, with {early.stopped} slots stopped"
+    )
 
 
 def replay(facts: Mapping[str, Any], curves: Sequence[Curve], rungs: Rungs) -> Replayed:

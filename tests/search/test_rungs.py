@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pruning.budget import Budget
 from search import sweep
@@ -15,10 +14,8 @@ from search.home import open_home
 from search.report import failures, study_record
 from search.rungs import Arrival, Rungs
 from search.worker import work
-from tests.benchmarks.curves import RESULTS, replay
+from tests.benchmarks.curves import RESULTS, with_and_without
 from tracking.records import State
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 TIGHT, LOOSE = Budget(flash_bytes=10, latency_ms=1.0), Budget(flash_bytes=20, latency_ms=1.0)
 ASIDE = Budget(flash_bytes=5, latency_ms=9.0)
@@ -71,11 +68,8 @@ def test_rungs_that_make_no_sense(config):
 def test_on_stored_curves_it_saves_epochs_and_keeps_the_hypervolume():
     """96 slots on the digits, with learning rates from useless to good, replayed."""
     table = json.loads((RESULTS / "curves-digits.json").read_text())
-    values = yaml.safe_load((CONF / "stopping" / "rungs.yaml").read_text())
-    rungs = Rungs.of(StoppingConfig(**values))
-    whole = replay(table["facts"], table["curves"], Rungs((), 0.0, 2))
+    whole, early = with_and_without(table)
     assert whole.epochs == sum(len(curve["scores"]) for curve in table["curves"])
-    early = replay(table["facts"], table["curves"], rungs)
     assert early.stopped > 0
     assert early.epochs <= 0.6 * whole.epochs
     assert early.hypervolume >= 0.99 * whole.hypervolume

@@ -65,14 +65,21 @@ def table(rows: Iterable[Row], budgets: Sequence[str], ours: str, split: str) ->
     return "\n".join(lines)
 
 
-def details(rows: Iterable[Row]) -> str:
-    """A Markdown table of every run: exact costs and the widths in network order."""
-    lines = ["| method | budget | seed | flash B | SRAM B | MACs | widths |", "|---" * 7 + "|"]
+def details(rows: Sequence[Row]) -> str:
+    """A Markdown table of every run: exact costs, the widths in network order, what it took.
+
+    Seconds and peak memory are those of the whole process, beside the dense run's of its seed.
+    """
+    dense = {row["seed"]: row for row in rows if row["method"] == "dense"}
+    head = "method | budget | seed | flash B | SRAM B | MACs | widths | seconds | memory"
+    lines = [f"| {head} |", "|---" * 9 + "|"]
     for row in rows:
         cost, widths = row["cost"], "-".join(map(str, row["widths"].values()))
+        beside = dense.get(row["seed"])
+        took = [f"{row[of] / beside[of]:.2f}" if beside else "" for of in TAKEN]
         lines.append(
             f"| {row['method']} | {row['budget']} | {row['seed']} | {cost['flash_bytes']:,} | "
-            f"{cost['sram_bytes']:,} | {cost['macs']:,} | {widths} |"
+            f"{cost['sram_bytes']:,} | {cost['macs']:,} | {widths} | {' | '.join(took)} |"
         )
     return "\n".join(lines)
 
@@ -127,6 +134,7 @@ def _draw(axes: Axes, place: int, found: Runs, budgets: Sequence[str]) -> None:
             axes.plot(mean(own), place + 0.2, "D", color=color, markersize=5, alpha=0.85)
 
 
+TAKEN = ("seconds", "peak_rss_bytes")
 INK = "#1f2933"
 COLORS = ("#0072b2", "#e69f00", "#d55e00")
 
