@@ -16,14 +16,14 @@ from pruning.budget import Budget
 from pruning.errors import BudgetError
 from search import sweep
 from search.config import Spec, StorageConfig
-from search.errors import ConfigError, StudyError
+from search.errors import ConfigError, StoreError, StudyError
 from search.home import Home, open_home
 from search.objective import Failed, tell
 from search.orders import Order, give, given
 from search.report import counts, study_record
 from search.sampling import sampler_for
 from search.situation import situation
-from search.study import Owner, Study, slot_budget
+from search.study import Owner, Study, require_study, slot_budget
 from search.watch import Reason, Stopped, Watch
 from search.worker import _halt_if_all_fail, work
 from tracking.records import State
@@ -143,6 +143,18 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     assert [state(grown, n) for n in range(4)] == [TrialState.FAIL] * 3 + [TrialState.WAITING]
 
 
+def test_a_cancelled_slot_leaves_no_checkpoint(home: Home, tiny_spec: Spec) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, 1)
+    checkpoint = home.store.put(b"an epoch")
+    trial = study.claim()
+    assert trial is not None
+    trial.set_user_attr("checkpoint", checkpoint)
+    study.hand_back()
+    assert study.cancel_waiting() == [0]
+    with pytest.raises(StoreError):
+        home.store.read(checkpoint)
+
+
 def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -> None:
     study = sweep.prepare(home, "a", tiny_spec, None)
     where = f"storage.folder={home.config.folder}"
@@ -155,7 +167,7 @@ def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -
     assert given(study).order is Order.GO
     give(study, Order.HALT, "three of a kind")
     assert "three of a kind" in paring("resume", "study=a", where)[1]
-    assert "1 waiting slots given up" in paring("cancel", "study=a", where)[1]
+    assert "waiting slots given up" in paring("cancel", "study=a", where)[1]
     assert "was cancelled" in paring("resume", "study=a", where)[1]
     assert given(study).order is Order.CANCEL
     assert "nothing to pause" in paring("pause", "study=a", where)[1]
@@ -210,21 +222,44 @@ def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[st
     assert given(study).order is Order.GO
 
 
+def test_failures_before_the_last_order_do_not_count(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    study = sweep.prepare(home, "a", compose_spec(*tiny, "trials=9"), None)
+
+    def fail(times: int) -> Order:
+        for _ in range(times):
+            trial = study.claim()
+            assert trial is not None
+            assert tell(study, trial, Failed("no such file"))
+        _halt_if_all_fail(study)
+        return given(study).order
+
+    assert fail(3) is Order.HALT
+    give(study, Order.GO)  # somebody has mended it, or thinks so
+    assert fail(2) is Order.GO
+    assert fail(1) is Order.HALT
+
+
 # --- a worker that dies at one point again and again
 
 
 def test_a_slot_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec: Spec) -> None:
     study = sweep.prepare(home, "a", tiny_spec, 1)
+    checkpoint = home.store.put(b"an epoch")
     for death in range(3):
+        assert home.store.read(checkpoint) == b"an epoch"
         trial = study.claim()
         assert trial is not None
         if death == 0:
-            trial.set_user_attr("checkpoint", "a")
+            trial.set_user_attr("checkpoint", checkpoint)
         trial.set_user_attr("owner", {"host": here(), "pid": 1 << 30, "started": 0.0})
         assert study.reap() == [0]
     slot = study.slots()[0]
     assert slot.state is TrialState.FAIL
     assert "killed 3 times" in slot.user_attrs["reason"]
+    with pytest.raises(StoreError):
+        home.store.read(checkpoint)
 
 
 def test_one_that_gets_on_between_deaths_has_not(home: Home, tiny_spec: Spec) -> None:
@@ -350,6 +385,28 @@ def test_seeds_repeat_a_draw(home: Home, compose_spec: Composed, tiny: list[str]
     assert len(drawn) == 4
 
 
+def _claim_at(config: StorageConfig, name: str, moment: Any) -> None:
+    study = require_study(open_home(config), name)
+    moment.wait()
+    study.claim()
+
+
+def test_slots_of_one_draw_that_are_claimed_at_once_are_alike(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    spec = compose_spec(*tiny, "space=rates", "scale=[0.5]", "seeds=4")
+    study, moment = sweep.prepare(home, "a", spec, 4), FORK.Barrier(4)
+    claims = [FORK.Process(target=_claim_at, args=(home.config, "a", moment)) for _ in "four"]
+    for process in claims:
+        process.start()
+    for process in claims:
+        process.join(PATIENCE_S)
+    slots = study.slots()
+    assert all(slot.state is TrialState.RUNNING for slot in slots)
+    assert len({tuple(slot.params.items()) for slot in slots}) == 1
+    assert slots[0].params
+
+
 def test_a_slot_that_was_run_before_is_not_trained_again(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -361,6 +418,7 @@ def test_a_slot_that_was_run_before_is_not_trained_again(
     assert second.score == first.score
     assert second.files == first.files
     assert study.slots()[1].user_attrs["result"]["seconds"] == 0
+    assert (second.train_seconds, first.train_seconds > 0) == (0, True)
 
 
 # --- how it stands

@@ -67,18 +67,46 @@ def here(tmp_path: Path, empty_mlflow: Path) -> StorageConfig:
     return StorageConfig(folder=str(folder))
 
 
+class Lab(Commands):
+    """Commands on a storage, their sweep `s`, and whether all places agree on it."""
+
+    def __init__(
+        self, storage: StorageConfig, folder: Path, tiny: list[str], runs_of: Runs
+    ) -> None:
+        super().__init__(storage, folder)
+        self.tiny, self.runs_of = tiny, runs_of
+
+    def sweep(self, *overrides: str) -> subprocess.Popen[bytes]:
+        return self.start("sweep", *self.tiny, *overrides)
+
+    def finish(self, process: subprocess.Popen[bytes], code: int = 0) -> Study:
+        """Wait for a command; returns the study."""
+        assert process.wait(PATIENCE_S) == code, self.said()
+        return require_study(open_home(self.storage), "s")
+
+    def check(self, study: Study, total: int) -> None:
+        check_agreement(study, total, self.runs_of(study))
+
+
 @pytest.fixture
-def commands_at(tmp_path: Path) -> Iterator[Callable[[StorageConfig], Commands]]:
-    """Start commands on a storage; all are ended with the test."""
+def lab_on(
+    tmp_path: Path, tiny: list[str], runs_of: Runs
+) -> Iterator[Callable[[StorageConfig], Lab]]:
+    """A lab on any storage; all its commands are ended with the test."""
     made = []
 
-    def at(storage: StorageConfig) -> Commands:
-        made.append(Commands(storage, tmp_path))
+    def on(storage: StorageConfig) -> Lab:
+        made.append(Lab(storage, tmp_path, tiny, runs_of))
         return made[-1]
 
-    yield at
+    yield on
     for each in made:
         each.stop()
+
+
+@pytest.fixture
+def lab(here: StorageConfig, lab_on: Callable[[StorageConfig], Lab]) -> Lab:
+    return lab_on(here)
 
 
 def free_port() -> int:
@@ -125,13 +153,10 @@ def _check_result(
 
 
 def test_workers_are_killed_at_random_through_sixty_slots(
-    on_postgres: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    runs_of: Runs,
+    on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
-    commands, dice = commands_at(on_postgres), random.Random(7)
-    sweep = commands.start("sweep", *tiny, "trials=60", "workers=4")
+    lab, dice = lab_on(on_postgres), random.Random(7)
+    sweep = lab.sweep("trials=60", "workers=4")
     home = open_home(on_postgres)
     study = until("the study", sweep, lambda: find_study(home, "s"))
     until("a first slot", sweep, lambda: complete(study))
@@ -151,32 +176,23 @@ def test_workers_are_killed_at_random_through_sixty_slots(
             with suppress(ProcessLookupError):
                 os.kill(dice.choice(alive), signal.SIGKILL)
                 kills += 1
-    assert sweep.returncode == 0, commands.said()
+    assert sweep.returncode == 0, lab.said()
     assert kills >= 3
     assert max(slot.user_attrs["attempt"] for slot in study.slots()) >= 2
-    assert "started anew" in commands.said()
-    check_agreement(study, 60, runs_of(study))
+    assert "started anew" in lab.said()
+    lab.check(study, 60)
     assert complete(study) == 60
 
 
-def test_slots_whose_worker_always_dies_fail_and_the_others_do_not(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    tmp_path: Path,
-    runs_of: Runs,
-) -> None:
-    commands = commands_at(here)
-    overrides = [*tiny, *_troubled(tmp_path, "none", "killed"), "trials=4", "workers=2"]
-    sweep = commands.start("sweep", *overrides)
-    assert sweep.wait(PATIENCE_S) == 0, commands.said()
-    study = require_study(open_home(here), "s")
+def test_slots_whose_worker_always_dies_fail_and_the_others_do_not(lab: Lab) -> None:
+    troubles = _troubled(lab.folder, "none", "killed")
+    study = lab.finish(lab.sweep(*troubles, "trials=4", "workers=2"))
     for slot in study.slots():
         killed = slot.params["task.augment.trouble"] == "killed"
         assert slot.state is (TrialState.FAIL if killed else TrialState.COMPLETE)
         assert ("perhaps for want of memory" in slot.user_attrs.get("reason", "")) == killed
     assert len({slot.state for slot in study.slots()}) == 2
-    check_agreement(study, 4, runs_of(study))
+    lab.check(study, 4)
 
 
 # --- troubles of one slot
@@ -218,18 +234,9 @@ def _troubled(folder: Path, *troubles: str) -> list[str]:
     ]
 
 
-def test_a_slot_with_a_trouble_of_its_own_fails_with_its_reason(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    tmp_path: Path,
-    runs_of: Runs,
-) -> None:
-    commands = commands_at(here)
+def test_a_slot_with_a_trouble_of_its_own_fails_with_its_reason(lab: Lab) -> None:
     troubles = ("none", "novalue", "reading", "memory")
-    sweep = commands.start("sweep", *tiny, *_troubled(tmp_path, *troubles), "trials=10")
-    assert sweep.wait(PATIENCE_S) == 0, commands.said()
-    study = require_study(open_home(here), "s")
+    study = lab.finish(lab.sweep(*_troubled(lab.folder, *troubles), "trials=10"))
     reasons = {"novalue": "training loss is nan", "reading": "the camera has gone"}
     met = Counter(slot.params["task.augment.trouble"] for slot in study.slots())
     assert set(met) == set(troubles)
@@ -237,21 +244,13 @@ def test_a_slot_with_a_trouble_of_its_own_fails_with_its_reason(
         trouble = slot.params["task.augment.trouble"]
         assert (slot.state is TrialState.COMPLETE) == (trouble == "none")
         assert reasons.get(trouble, "") in slot.user_attrs.get("reason", "")
-        assert f"slot {slot.number}" in commands.said()
-    check_agreement(study, 10, runs_of(study))
+        assert f"slot {slot.number}" in lab.said()
+    lab.check(study, 10)
 
 
-def test_three_failures_alike_stop_the_sweep_and_it_says_so(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    tmp_path: Path,
-) -> None:
-    commands = commands_at(here)
-    sweep = commands.start("sweep", *tiny, *_troubled(tmp_path, "reading"), "trials=9")
-    assert sweep.wait(PATIENCE_S) == 2
-    assert "3 slots in a row failed alike: OSError: the camera has gone" in commands.said()
-    study = require_study(open_home(here), "s")
+def test_three_failures_alike_stop_the_sweep_and_it_says_so(lab: Lab) -> None:
+    study = lab.finish(lab.sweep(*_troubled(lab.folder, "reading"), "trials=9"), code=2)
+    assert "3 slots in a row failed alike: OSError: the camera has gone" in lab.said()
     assert given(study).order is Order.HALT
     states = Counter(slot.state for slot in study.slots())
     assert states == {TrialState.FAIL: 3, TrialState.WAITING: 6}
@@ -314,16 +313,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_the_server_is_restarted_stopped_and_cuts_connections(
-    cluster: Cluster,
-    tmp_path: Path,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    runs_of: Runs,
+    cluster: Cluster, tmp_path: Path, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
     storage = StorageConfig(folder=str(tmp_path / ".paring"), url=cluster.url)
-    commands, home = commands_at(storage), open_home(storage)
-    long = [*tiny, "method.phases.finetune_epochs=20", "trials=14", "workers=2"]
-    sweep = commands.start("sweep", *long)
+    lab, home = lab_on(storage), open_home(storage)
+    sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=14", "workers=2")
     study = until("the study", sweep, lambda: find_study(home, "s"))
     until("two slots and one in training", sweep, lambda: complete(study) >= 2)
 
@@ -341,11 +335,10 @@ def test_the_server_is_restarted_stopped_and_cuts_connections(
     cluster.stop()  # for ten seconds
     time.sleep(10)
     cluster.start()
-    assert sweep.wait(PATIENCE_S) == 0, commands.said()
-    study = require_study(open_home(storage), "s")
+    study = lab.finish(sweep)
     assert complete(study) == 14
-    assert "out of reach" in commands.said()
-    check_agreement(study, 14, runs_of(study))
+    assert "out of reach" in lab.said()
+    lab.check(study, 14)
 
 
 def _reopened(storage: StorageConfig) -> Study | None:
@@ -369,93 +362,67 @@ def _small_disk(place: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_full_disk_is_waited_for(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    runs_of: Runs,
-) -> None:
-    commands, store = commands_at(here), Path(here.folder) / "store"
+def test_a_full_disk_is_waited_for(lab: Lab) -> None:
+    store = Path(lab.storage.folder) / "store"
     with _small_disk(store, "8m"):
         filler = store / "filler"
-        sweep = commands.start("sweep", *tiny, "trials=6", "workers=2")
-        home = open_home(here)
+        sweep = lab.sweep("trials=6", "workers=2")
+        home = open_home(lab.storage)
         study = until("the study", sweep, lambda: find_study(home, "s"))
         until("a slot", sweep, lambda: complete(study) >= 1)
         with filler.open("wb") as file, suppress(OSError):
             while True:
                 file.write(bytes(1 << 16))
                 file.flush()
-        until("a complaint", sweep, lambda: "store: cannot write" in commands.said())
+        until("a complaint", sweep, lambda: "store: cannot write" in lab.said())
         done = complete(study)
         time.sleep(3)
         assert complete(study) == done < 6
         filler.unlink()
-        assert sweep.wait(PATIENCE_S) == 0, commands.said()
+        assert sweep.wait(PATIENCE_S) == 0, lab.said()
         assert complete(study) == 6
         assert not list(store.rglob(".part-*"))  # nothing half-written
-        check_agreement(study, 6, runs_of(study))
+        lab.check(study, 6)
 
 
 # --- MLflow
 
 
-def test_the_server_is_down_for_the_whole_sweep(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    tmp_path: Path,
-    runs_of: Runs,
-) -> None:
+def test_the_server_is_down_for_the_whole_sweep(lab: Lab) -> None:
     port = free_port()
-    storage = replace(here, tracking_uri=f"http://127.0.0.1:{port}")
-    commands = commands_at(here)
+    storage = replace(lab.storage, tracking_uri=f"http://127.0.0.1:{port}")
     where = f"storage.tracking_uri={storage.tracking_uri}"
-    sweep = commands.start("sweep", *tiny, "trials=3", where)
-    assert sweep.wait(PATIENCE_S) == 0, commands.said()
-    assert "MLflow is behind, nothing is lost" in commands.said()
+    sweep = lab.sweep("trials=3", where)
+    assert sweep.wait(PATIENCE_S) == 0, lab.said()
+    assert "MLflow is behind, nothing is lost" in lab.said()
     study = require_study(open_home(storage), "s")
     assert complete(study) == 3
-    down = commands.start("reconcile", where)
+    down = lab.start("reconcile", where)
     assert down.wait(PATIENCE_S) == 2
-    with serving(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", port=port):
-        again = commands.start("reconcile", where)
-        assert again.wait(PATIENCE_S) == 0, commands.said()
-        assert "3 slots, 3 runs agree; 4 made" in commands.said()
-        check_agreement(study, 3, runs_of(study))
+    with serving(f"sqlite:///{lab.folder}/mlflow.db", lab.folder / "artifacts", port=port):
+        again = lab.start("reconcile", where)
+        assert again.wait(PATIENCE_S) == 0, lab.said()
+        assert "3 slots, 3 runs agree; 4 made" in lab.said()
+        lab.check(study, 3)
         assert reconcile(study) == Written()  # nothing is left to do
 
 
-def test_the_database_is_deleted_and_rebuilt(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    runs_of: Runs,
-) -> None:
-    commands = commands_at(here)
-    assert commands.start("sweep", *tiny, "trials=4").wait(PATIENCE_S) == 0, commands.said()
-    study = require_study(open_home(here), "s")
-    before = {r.data.tags.get("paring.slot"): r.data.metrics for r in runs_of(study)}
-    (Path(here.folder) / "mlflow.db").unlink()
-    assert commands.start("reconcile").wait(PATIENCE_S) == 0, commands.said()
-    check_agreement(study, 4, runs_of(study))
-    after = {r.data.tags.get("paring.slot"): r.data.metrics for r in runs_of(study)}
+def test_the_database_is_deleted_and_rebuilt(lab: Lab) -> None:
+    study = lab.finish(lab.sweep("trials=4"))
+    before = {r.data.tags.get("paring.slot"): r.data.metrics for r in lab.runs_of(study)}
+    (Path(lab.storage.folder) / "mlflow.db").unlink()
+    assert lab.start("reconcile").wait(PATIENCE_S) == 0, lab.said()
+    lab.check(study, 4)
+    after = {r.data.tags.get("paring.slot"): r.data.metrics for r in lab.runs_of(study)}
     assert after == before
 
 
-def test_what_is_wrong_in_mlflow_is_mended(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    runs_of: Runs,
-) -> None:
+def test_what_is_wrong_in_mlflow_is_mended(lab: Lab) -> None:
     from mlflow import MlflowClient
 
-    commands = commands_at(here)
-    assert commands.start("sweep", *tiny, "trials=4").wait(PATIENCE_S) == 0, commands.said()
-    study = require_study(open_home(here), "s")
+    study = lab.finish(lab.sweep("trials=4"))
     client = MlflowClient(study.home.tracking_uri)
-    by_slot = {run.data.tags.get("paring.slot"): run for run in runs_of(study)}
+    by_slot = {run.data.tags.get("paring.slot"): run for run in lab.runs_of(study)}
     client.update_run(by_slot["0"].info.run_id, "RUNNING")  # as a killed worker leaves it
     client.delete_run(by_slot["1"].info.run_id)
     own = by_slot["2"]
@@ -466,7 +433,7 @@ def test_what_is_wrong_in_mlflow_is_mended(
     assert written.created == 1
     assert written.changed >= 1
     assert written.binned == 2
-    check_agreement(study, 4, runs_of(study))
+    lab.check(study, 4)
     assert reconcile(study) == Written()
 
 
@@ -474,51 +441,34 @@ def test_what_is_wrong_in_mlflow_is_mended(
 
 
 def test_two_sweeps_start_one_study_at_the_same_moment(
-    on_postgres: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    runs_of: Runs,
+    on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
-    commands = commands_at(on_postgres)
-    sweeps = [commands.start("sweep", *tiny, "trials=6", "workers=1") for _ in range(2)]
-    assert [sweep.wait(PATIENCE_S) for sweep in sweeps] == [0, 0], commands.said()
+    lab = lab_on(on_postgres)
+    sweeps = [lab.sweep("trials=6", "workers=1") for _ in range(2)]
+    assert [sweep.wait(PATIENCE_S) for sweep in sweeps] == [0, 0], lab.said()
     study = require_study(open_home(on_postgres), "s")
     assert complete(study) == 6
     assert all(slot.user_attrs["attempt"] == 1 for slot in study.slots())
-    check_agreement(study, 6, runs_of(study))
+    lab.check(study, 6)
 
 
-def test_eight_workers_on_sqlite(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    runs_of: Runs,
-) -> None:
-    commands = commands_at(here)
-    sweep = commands.start("sweep", *tiny, "trials=16", "workers=8")
-    assert sweep.wait(2 * PATIENCE_S) == 0, commands.said()
-    study = require_study(open_home(here), "s")
+def test_eight_workers_on_sqlite(lab: Lab) -> None:
+    sweep = lab.sweep("trials=16", "workers=8")
+    assert sweep.wait(2 * PATIENCE_S) == 0, lab.said()
+    study = require_study(open_home(lab.storage), "s")
     assert complete(study) == 16
-    assert "locked" not in commands.said()
-    check_agreement(study, 16, runs_of(study))
+    assert "locked" not in lab.said()
+    lab.check(study, 16)
 
 
 # --- blobs
 
 
 @pytest.mark.parametrize("content", ["truncated", "pickle"])
-def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(
-    here: StorageConfig,
-    commands_at: Callable[[StorageConfig], Commands],
-    tiny: list[str],
-    tmp_path: Path,
-    runs_of: Runs,
-    content: str,
-) -> None:
-    commands = commands_at(here)
-    long = [*tiny, "method.phases.finetune_epochs=15", "trials=2"]
-    first = commands.start("sweep", *long)
-    home = open_home(here)
+def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(lab: Lab, content: str) -> None:
+    long = ["method.phases.finetune_epochs=15", "trials=2"]
+    first = lab.sweep(*long)
+    home = open_home(lab.storage)
     study = until("the study", first, lambda: find_study(home, "s"))
     until("a checkpoint", first, lambda: running(study))
     first.terminate()
@@ -527,16 +477,16 @@ def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(
     assert slot.state is TrialState.WAITING
     digest = slot.user_attrs["checkpoint"]
     blob = home.folder / "store" / digest[:2] / digest[2:]
-    trap = tmp_path / "unpickled"
+    trap = lab.folder / "unpickled"
     bad = {
         "truncated": blob.read_bytes()[:-100],
         "pickle": b"cos\nsystem\n(S'touch " + str(trap).encode() + b"'\ntR.",
     }
     blob.write_bytes(bad[content])
-    assert commands.start("sweep", *long).wait(PATIENCE_S) == 0, commands.said()
+    assert lab.sweep(*long).wait(PATIENCE_S) == 0, lab.said()
     assert complete(study) == 2
     assert not trap.exists()
     record = study_record(study).slots[slot.number]
     assert [row.epoch for row in record.epochs] == list(range(1, 17))
-    assert "is damaged" in commands.said()
-    check_agreement(study, 2, runs_of(study))
+    assert "is damaged" in lab.said()
+    lab.check(study, 2)
