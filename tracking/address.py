@@ -1,4 +1,4 @@
-"""Addresses of databases: where the two of a project live, and no password in any text."""
+"""Addresses of databases: where those of a project live, and no password in any text."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from tracking.errors import AddressError
 
 CONNECT_SECONDS = "5"
-_FILES = ("optuna.db", "mlflow.db")
+_FILES = ("optuna.db", "mlflow.db", "users.db")
 _SECRETS = frozenset({"password", "sslpassword", "passwd", "pwd"})
 _POSTGRES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
@@ -24,22 +24,23 @@ _IN_QUERY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """The two databases of a project, as URLs for Optuna and MLflow.
+    """The databases of a project, as URLs for Optuna, MLflow, and MLflow's users.
 
-    They are two SQLite files in `folder`, or two schemas of one PostgreSQL database (then
-    `folder` is None): both programs keep a table `alembic_version`, so they cannot share one.
+    They are SQLite files in `folder`, or schemas of one PostgreSQL database (then `folder` is
+    None): Optuna and MLflow both keep a table `alembic_version`, so they cannot share one.
     """
 
     optuna: str
     mlflow: str
+    users: str
     folder: Path | None
     schema: str
 
 
 def locate(location: str | Path, schema: str = "paring") -> Databases:
-    """Return the two databases at a folder or a `postgresql://` URL; touches nothing.
+    """Return the databases at a folder or a `postgresql://` URL; touches nothing.
 
-    On PostgreSQL the schemas are `<schema>_optuna` and `<schema>_mlflow`.
+    On PostgreSQL the schemas are `<schema>_optuna`, `<schema>_mlflow` and `<schema>_users`.
     """
     text = os.fspath(location)
     if "://" not in text:
@@ -74,8 +75,8 @@ def _files(folder: Path, schema: str) -> Databases:
             f"the folder {folder} has {' '.join(sorted(unfit))} in its name, which database "
             "URLs cannot carry: choose another folder"
         )
-    optuna, mlflow = (f"sqlite:///{(folder / name).as_posix()}" for name in _FILES)
-    return Databases(optuna, mlflow, folder, schema)
+    optuna, mlflow, users = (f"sqlite:///{(folder / name).as_posix()}" for name in _FILES)
+    return Databases(optuna, mlflow, users, folder, schema)
 
 
 def _schemas(url: URL, schema: str) -> Databases:
@@ -92,6 +93,7 @@ def _schemas(url: URL, schema: str) -> Databases:
     return Databases(
         _with_schema(url, f"{schema}_optuna"),
         _with_schema(url, f"{schema}_mlflow"),
+        _with_schema(url, f"{schema}_users"),
         None,
         schema,
     )

@@ -1,4 +1,4 @@
-"""The two databases: made ready, and examined before anybody relies on them."""
+"""The databases: made ready, and examined before anybody relies on them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ class Content(StrEnum):
 
 
 def prepare(databases: Databases) -> None:
-    """Make the folder or the schemas if they are missing, and check both databases."""
+    """Make the folder or the schemas if they are missing, and check what is in them."""
     if databases.folder is not None:
         _make_folder(databases.folder)
     else:
@@ -151,10 +151,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def _make_schemas(databases: Databases) -> None:
-    """Create the two schemas, at ease with another process doing the same."""
+    """Create the schemas, at ease with another process doing the same."""
     with connected(databases.optuna, autocommit=True) as connection:
         present = frozenset(inspect(connection).get_schema_names())
-        for url in (databases.optuna, databases.mlflow):
+        for url in (databases.optuna, databases.mlflow, databases.users):
             name = _schema_of(make_url(url))
             if name not in present:
                 connection.execute(CreateSchema(name, if_not_exists=True))

@@ -1,14 +1,21 @@
-"""MLflow's own server on a study's database, and nothing left behind when it ends."""
+"""MLflow's own server on a study's database, and nothing left behind when it ends.
 
+Without a password it listens on loopback alone.
+"""
+
+import ipaddress
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -21,9 +28,13 @@ from tracking.notes import runs_path
 _READY_SECONDS = 90
 _STOP_SECONDS = 10
 _STDERR = 2
+_SHORTEST = 12  # characters of a password; MLflow asks for as many
 
 
-def command(host: str = "127.0.0.1", port: int = 5000) -> list[str]:
+PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # MLflow's own name for it
+
+
+def command(host: str = "127.0.0.1", port: int = 5000, login: bool = False) -> list[str]:
     """Return the argv of MLflow's server; the databases are in `environment`, not here.
 
     One worker: with more, every request on a kept connection takes 45 ms longer (uvicorn's
@@ -32,6 +43,7 @@ def command(host: str = "127.0.0.1", port: int = 5000) -> list[str]:
     return [
         sys.executable, "-m", "mlflow", "server",
         "--workers", "1", "--uvicorn-opts", "--log-level warning",
+        *(("--app-name", "basic-auth") if login else ()),
         "--host", host, "--port", str(port),
     ]  # fmt: skip
 
@@ -52,6 +64,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 5000,
     study_key: str | None = None,
+    users_url: str | None = None,
 ) -> None:
     """Run MLflow's server until Ctrl-C or SIGTERM; print the address to open to stderr.
 
@@ -59,7 +72,8 @@ def serve(
     instance when the port is taken.
     """
     path = "" if study_key is None else study_path(mlflow_url, study_key)
-    with _ending_on_sigterm(), serving(mlflow_url, artifact_root, host, port) as (url, child):
+    server = serving(mlflow_url, artifact_root, host, port, users_url)
+    with _ending_on_sigterm(), server as (url, child):
         print(f"{url}{path}\nCtrl-C ends the server.", file=sys.stderr, flush=True)
         with suppress(KeyboardInterrupt):
             child.wait()
@@ -77,21 +91,75 @@ def study_path(mlflow_url: str, study_key: str) -> str:
 
 @contextmanager
 def serving(
-    mlflow_url: str, artifact_root: str | Path, host: str = "127.0.0.1", port: int = 5000
+    mlflow_url: str,
+    artifact_root: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    users_url: str | None = None,
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run MLflow's server during the block; give its address and process once it answers."""
+    """Run MLflow's server during the block; give its address and process once it answers.
+
+    With a database of users it asks for a name and a password. Its user `admin` is made with
+    the password in MLFLOW_AUTH_ADMIN_PASSWORD when it runs for the first time.
+    """
+    _refuse_open(host, users_url)
     _refuse_taken(host, port)
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     ensure_tables(mlflow_url)
-    variables = {**os.environ, **environment(mlflow_url, artifact_root)}
-    # A session of its own: Ctrl-C reaches us alone, and its children end with it.
-    child = subprocess.Popen(
-        command(host, port), env=variables, stdout=_STDERR, start_new_session=True
-    )
-    try:
-        yield _answering(child, host, port), child
-    finally:
-        _end(child)
+    with _users(users_url) as more:
+        variables = {**os.environ, **environment(mlflow_url, artifact_root), **more}
+        # A session of its own: Ctrl-C reaches us alone, and its children end with it.
+        child = subprocess.Popen(
+            command(host, port, login=users_url is not None),
+            env=variables,
+            stdout=_STDERR,
+            start_new_session=True,
+        )
+        try:
+            yield _answering(child, host, port), child
+        finally:
+            _end(child)
+
+
+@contextmanager
+def _users(users_url: str | None) -> Iterator[dict[str, str]]:
+    """Variables for a server that asks who is there, and the file that they name."""
+    if users_url is None:
+        yield {}
+        return
+    _require_login()
+    with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:  # for its owner alone
+        url = users_url.replace("%", "%%")  # the file's own way to write it
+        file.write(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {url}\n")
+        file.write("admin_username = admin\n")
+        file.flush()
+        key = os.environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY") or secrets.token_hex(32)
+        yield {
+            "MLFLOW_AUTH_CONFIG_PATH": file.name,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": key,
+        }
+
+
+def _require_login() -> None:
+    if find_spec("flask_wtf") is None:
+        raise ServerError("a login needs the extra [login]: pip install 'paring[login]'")
+    if len(os.environ.get(PASSWORD, "")) < _SHORTEST:
+        raise ServerError(
+            f"a login needs a password for the user admin: set {PASSWORD}, of {_SHORTEST} "
+            "characters at least"
+        )
+
+
+def _refuse_open(host: str, users_url: str | None) -> None:
+    """Nobody beyond this machine may look without a password."""
+    with suppress(OSError):  # what is no host is reported by the next check
+        found = socket.getaddrinfo(host, None)
+        here = all(ipaddress.ip_address(where[0]).is_loopback for *_, where in found)
+        if users_url is None and not here:
+            raise ServerError(
+                f"host={host}: MLflow would be open to everybody who reaches this machine; add "
+                "login=true, or keep host=127.0.0.1 and come through ssh -L"
+            )
 
 
 def _refuse_taken(host: str, port: int) -> None:

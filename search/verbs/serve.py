@@ -25,4 +25,7 @@ def main(config: DictConfig) -> None:
         study = require_study(home, checked_name(config.study))
         catch_up(study)
         key = study.key
-    serve(home.databases.mlflow, home.folder / "artifacts", config.host, config.port, key)
+    users = home.databases.users if config.login else None
+    serve(
+        home.databases.mlflow, home.folder / "artifacts", config.host, config.port, key, users
+    )

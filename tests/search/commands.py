@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,12 @@ from search.study import Study
 
 PARING = str(Path(sys.executable).with_name("paring"))
 PATIENCE_S = 120
+
+
+def free_port() -> int:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        return int(holder.getsockname()[1])
 
 
 def overrides_for(storage: StorageConfig) -> list[str]:

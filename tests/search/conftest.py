@@ -58,7 +58,7 @@ def on_postgres(postgres_url: str, tmp_path: Path) -> Iterator[StorageConfig]:
     yield StorageConfig(folder=str(tmp_path / ".paring"), url=postgres_url, schema=schema)
     with connected(locate(postgres_url, schema).optuna, autocommit=True) as connection:
         connection.execute(text("SET lock_timeout = '10s'"))
-        for kind in ("optuna", "mlflow"):
+        for kind in ("optuna", "mlflow", "users"):
             connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
 
 

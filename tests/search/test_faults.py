@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections import Counter
@@ -31,7 +30,7 @@ from search.mirroring import reconcile
 from search.orders import Order, given
 from search.report import state_of, study_record
 from search.study import Study, find_study, require_study, slot_budget
-from tests.search.commands import PATIENCE_S, Commands, complete, running, until
+from tests.search.commands import PATIENCE_S, Commands, complete, free_port, running, until
 from tracking import locate
 from tracking.client import Client
 from tracking.database import connected
@@ -107,13 +106,6 @@ def lab_on(
 @pytest.fixture
 def lab(here: StorageConfig, lab_on: Callable[[StorageConfig], Lab]) -> Lab:
     return lab_on(here)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def check_agreement(study: Study, total: int, runs: list[Any]) -> None:

@@ -48,7 +48,7 @@ class Store:
 def drop(databases: Databases) -> None:
     with connected(databases.optuna, autocommit=True) as connection:
         connection.execute(text("SET lock_timeout = '10s'"))
-        for kind in ("optuna", "mlflow"):
+        for kind in ("optuna", "mlflow", "users"):
             name = f"{databases.schema}_{kind}"
             connection.execute(DropSchema(name, cascade=True, if_exists=True))
 

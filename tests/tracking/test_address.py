@@ -17,11 +17,12 @@ UNBROKEN = st.text(
 )
 
 
-def test_a_folder_holds_two_sqlite_files(tmp_path: Path) -> None:
+def test_a_folder_holds_sqlite_files(tmp_path: Path) -> None:
     found = locate(tmp_path / "a b")
     assert found.folder == tmp_path / "a b"
     assert found.optuna == f"sqlite:///{tmp_path}/a b/optuna.db"
     assert found.mlflow == f"sqlite:///{tmp_path}/a b/mlflow.db"
+    assert found.users == f"sqlite:///{tmp_path}/a b/users.db"
     assert not (tmp_path / "a b").exists()
 
 
@@ -33,10 +34,14 @@ def test_a_relative_folder_becomes_absolute(
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "POSTGRES"])
-def test_postgresql_gets_two_schemas(scheme: str) -> None:
+def test_postgresql_gets_schemas(scheme: str) -> None:
     found = locate(f"{scheme}://db.lan:5433/lab?sslmode=require", schema="mine")
     assert found.folder is None
-    for url, schema in ((found.optuna, "mine_optuna"), (found.mlflow, "mine_mlflow")):
+    for url, schema in (
+        (found.optuna, "mine_optuna"),
+        (found.mlflow, "mine_mlflow"),
+        (found.users, "mine_users"),
+    ):
         assert url.startswith("postgresql+psycopg://db.lan:5433/lab?")
         assert f"options=-csearch_path%3D{schema}" in url
         assert "sslmode=require" in url

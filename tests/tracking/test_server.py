@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
+from tests.search.commands import free_port
 from tracking import Mirror, ServerError, State, StudyRecord, register, serving
 from tracking.axes import DENSE, FRONT
 from tracking.client import Client
 from tracking.notes import front_path
-from tracking.server import command, environment, study_path
+from tracking.server import PASSWORD, command, environment, study_path
 
 MakeStudy = Callable[..., StudyRecord]
 
@@ -28,12 +29,6 @@ def taken() -> Iterator[int]:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         yield holder.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return int(holder.getsockname()[1])
 
 
 def test_the_database_is_not_in_the_process_list() -> None:
@@ -59,6 +54,30 @@ def test_what_is_no_port_is_reported(tmp_path: Path, port: int) -> None:
         serving(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, port=port),
     ):
         pytest.fail("there is no such port")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_nobody_beyond_the_machine_looks_without_a_password(tmp_path: Path, host: str) -> None:
+    with (
+        pytest.raises(ServerError, match="login=true"),
+        serving(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, host, free_port()),
+    ):
+        pytest.fail("it is open to everybody")
+
+
+@pytest.mark.parametrize("password", [None, "", "eleven char"])
+def test_a_login_needs_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None
+) -> None:
+    monkeypatch.delenv(PASSWORD, raising=False)
+    if password is not None:
+        monkeypatch.setenv(PASSWORD, password)
+    urls = (f"sqlite:///{tmp_path}/{name}.db" for name in ("mlflow", "users"))
+    with (
+        pytest.raises(ServerError, match=f"set {PASSWORD}, of 12"),
+        serving(next(urls), tmp_path, port=free_port(), users_url=next(urls)),
+    ):
+        pytest.fail("there is no password")
 
 
 def test_a_study_never_mirrored_has_no_page(sqlite_store: Any) -> None:
