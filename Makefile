@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-faults quick lint bench bench-pruning bench-ladder bench-networks system-deps clean
+.PHONY: help install demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-pruning: install ## the pruning engine against its peers, resumed where it
 
 bench-ladder: install ## sweeps of eight budgets, with and without continuation (ARGS="--folder PATH")
 	$(BIN)/python -m tests.benchmarks.ladder $(ARGS)
+
+bench-service: install ## what the service costs beside training, on PostgreSQL and over HTTP
+	$(BIN)/python -m tests.benchmarks.service $(ARGS)
 
 bench-networks: install ## which networks can be pruned, beside Torch-Pruning
 	$(BIN)/python -m tests.benchmarks.networks

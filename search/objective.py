@@ -152,8 +152,7 @@ def _twin(
     run = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     if trial.user_attrs.get("run") != run:
         trial.set_user_attr("run", run)
-    done = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return next((t for t in done if t.user_attrs.get("run") == run), None)
+    return study.lookup.complete_with("run", run)
 
 
 def _copied(twin: FrozenTrial) -> Finished:

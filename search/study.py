@@ -27,6 +27,7 @@ from pruning.budget import Budget
 from search.config import Spec, StoppingConfig
 from search.errors import StudyError
 from search.home import Home, open_storage
+from search.lookup import Lookup
 from search.rungs import Rungs
 from search.sampling import sampler_for
 from search.space import suggest
@@ -68,6 +69,7 @@ class Study:
         self.home = home
         self.optuna = study
         self._storage = study._storage
+        self.lookup = Lookup(study)
         attributes = study.user_attrs
         if attributes.get("format") != FORMAT:
             raise StudyError(
@@ -118,7 +120,7 @@ class Study:
 
     def over(self) -> bool:
         """Whether every slot is over."""
-        return len(self.optuna.get_trials(deepcopy=False, states=OPEN)) == 0
+        return not self.lookup.any(*OPEN)
 
     def require_data(self, digest: str) -> None:
         """Refuse data other than those the study was created with.
@@ -171,7 +173,7 @@ class Study:
         """Give up the slots that nobody works on; returns their numbers."""
         numbers = []
         with self._turn():
-            for trial in self._in_state(TrialState.WAITING):
+            for trial in self.lookup.trials(TrialState.WAITING):
                 self._storage.set_trial_user_attr(trial._trial_id, CANCELLED, True)
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 self._forget_checkpoint(trial)
@@ -184,14 +186,15 @@ class Study:
 
     def claim(self) -> optuna.Trial | None:
         """Take the first waiting slot, or None when no slot waits."""
-        if not self._in_state(TrialState.WAITING):
+        if not self.lookup.any(TrialState.WAITING):
             return None
         with self._turn():
-            waiting = next(
-                (t for t in self._in_state(TrialState.WAITING) if self._took(t)), None
-            )
+            slots = map(self._storage.get_trial, self.lookup.ids(TrialState.WAITING))
+            waiting = next((slot for slot in slots if self._took(slot)), None)
         if waiting is None:
             return None
+        # Read once: Optuna's cache must have seen the slot, and the sampler wants the others.
+        self.optuna._thread_local.cached_all_trials = self.slots()
         self.optuna.sampler = sampler_for(self.spec, waiting.number, self.space)
         if "draw" not in waiting.user_attrs["slot"]:
             return optuna.Trial(self.optuna, waiting._trial_id)
@@ -229,9 +232,6 @@ class Study:
         self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
         self._storage.set_trial_user_attr(trial._trial_id, "seen", time.time())
 
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
-        return self.optuna.get_trials(deepcopy=False, states=(state,))
-
     def _turn(self) -> Any:
         """The lock under which slots are claimed and handed back."""
         return self.home.lock(f"claim-{self.key}")
@@ -244,7 +244,7 @@ class Study:
 
     def reap(self) -> list[int]:
         """Hand back the slots of workers that are gone; returns their numbers."""
-        if not any(map(self._abandoned, self._in_state(TrialState.RUNNING))):
+        if not any(map(self._abandoned, self.lookup.trials(TrialState.RUNNING))):
             return []
         return self._handed_back(self._abandoned, self._after_death)
 
@@ -256,7 +256,7 @@ class Study:
         """Make running slots wait again, under their numbers and with all they know."""
         numbers = []
         with self._turn():
-            for trial in filter(due, self._in_state(TrialState.RUNNING)):
+            for trial in filter(due, self.lookup.trials(TrialState.RUNNING)):
                 with suppress(optuna.exceptions.UpdateFinishedTrialError):  # told just now
                     self._storage.set_trial_state_values(trial._trial_id, state(trial))
                     numbers.append(trial.number)

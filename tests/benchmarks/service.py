@@ -1,0 +1,208 @@
+"""What the service itself costs, beside training (make bench-service).
+
+Real workers, a real mirror, PostgreSQL, and MLflow over HTTP. Only training is replaced,
+by a rest of two seconds, or of none where what grows with a study is looked for. Everything is
+in schemas and a folder of its own, which are removed at the end.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from hydra import compose, initialize_config_module
+from optuna.trial import TrialState
+from sqlalchemy.schema import DropSchema
+
+from pruning.job import Job
+from pruning.state import Epoch, TrainState, widths_of
+from search import crew, objective, sweep, worker
+from search.build import Blueprint
+from search.config import Spec, StorageConfig
+from search.dense import ensure_dense
+from search.home import Home, open_home
+from search.mirroring import mirror_once, reconcile
+from search.objective import run_slot, tell
+from search.study import Study, require_study
+from search.training import Logbook
+from search.watch import Watch
+from tests.search.commands import free_port
+from tests.search.conftest import POSTGRES, TINY
+from tracking import locate
+from tracking.database import connected
+from tracking.mirror import Mirror
+from tracking.server import serving
+
+SLOTS, WORKERS, REST_S = 100, 4, 2.0
+FEW, MANY, WINDOW = 100, 1_000, 20
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def main() -> None:
+    """Print what was asked for: all of it, or one part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = {"sweep": overhead, "growth": growth, "stop": stopping}
+    parser.add_argument("parts", nargs="*", choices=[[], *parts], default=list(parts))
+    parser.add_argument("--postgres", default=os.environ.get("PARING_TEST_POSTGRES", POSTGRES))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in options.parts:
+        with place(options.postgres) as home:
+            parts[name](home)
+
+
+@contextmanager
+def place(url: str) -> Iterator[Home]:
+    """Schemas of its own, a folder, and MLflow's server on them."""
+    schema = f"paring_bench_{uuid4().hex[:8]}"
+    databases = locate(url, schema)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.callback(_drop, databases.optuna, schema)
+        storage = StorageConfig(folder=str(folder / ".paring"), url=url, schema=schema)
+        artifacts = open_home(storage).folder / "artifacts"
+        address, _ = stack.enter_context(serving(databases.mlflow, artifacts, port=free_port()))
+        yield open_home(replace(storage, tracking_uri=address))
+
+
+def _drop(url: str, schema: str) -> None:
+    with connected(url, autocommit=True) as connection:
+        for kind in ("optuna", "mlflow", "users"):
+            connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
+
+
+def _study(home: Home, trials: int, *overrides: str) -> Study:
+    """A study with a space of two rates, searched by NSGA-II, whose dense network is there."""
+    roomy = ["budget=grid", "budget.flash=[64KiB]"]
+    tiny = [*TINY, *roomy, "space=rates", "sampler=nsga2", *overrides]
+    with initialize_config_module(version_base="1.3", config_module="search.conf"):
+        spec = Spec.from_config(compose("sweep", ["study=s", *tiny]))
+    study = sweep.prepare(home, "s", spec, trials)
+    ensure_dense(study, Blueprint(spec), Watch(study))
+    return study
+
+
+def _rest(seconds: float) -> Any:
+    """In the place of training: nothing for some seconds, then a score."""
+
+    def rest(state: TrainState, job: Job, _home: Home, _book: Logbook, watch: Watch) -> None:
+        watch.wait(seconds)
+        graph = state.network.graph
+        row = Epoch(
+            epoch=1,
+            phase="rest",
+            loss=1.0,
+            score=random.Random(job.seed).uniform(0.5, 0.9),
+            cost=job.cost_model(graph).dense,
+            budget=job.budget,
+            bottleneck="",
+            widths=widths_of(graph),
+            seconds=seconds,
+        )
+        state.history.append(row)
+
+    return rest
+
+
+def _resting_worker(storage: StorageConfig, seconds: float) -> None:
+    objective.train_on = _rest(seconds)
+    worker.work(storage, "s", threads=1)
+
+
+# --- a sweep
+
+
+def overhead(home: Home) -> None:
+    """From the first ask to the last tell beside the ideal, and how late the mirror is."""
+    study = _study(home, SLOTS)
+    with crew.mirroring(home.config, "s"):
+        arguments = (home.config, REST_S)
+        workers = [SPAWN.Process(target=_resting_worker, args=arguments) for _ in "four"]
+        for process in workers:
+            process.start()
+        for process in workers:
+            process.join()
+    drained = time.time()
+    slots = study.slots()
+    assert all(slot.state is TrialState.COMPLETE for slot in slots)
+    begun = min(slot.datetime_start.timestamp() for slot in slots if slot.datetime_start)
+    ended = max(slot.datetime_complete.timestamp() for slot in slots if slot.datetime_complete)
+    ideal, took = SLOTS / WORKERS * REST_S, ended - begun
+    left = reconcile(study)
+    print(f"{SLOTS} slots of {REST_S:g} s, {WORKERS} workers, {os.cpu_count()} cores:")
+    print(f"  first ask to last tell {took:.1f} s, {took / ideal:.2f} of the ideal {ideal:g} s")
+    print(f"  the mirror had everything {drained - ended:.1f} s later ({left} was left)")
+
+
+# --- what grows
+
+
+def growth(home: Home) -> None:
+    """Ask, tell and mirror, a slot, with few and with many finished ones; then reconcile."""
+    study, mirror = _study(home, MANY + WINDOW), Mirror(home.tracking_uri, home.artifacts)
+    blueprint, watch = Blueprint(study.spec), Watch(study)
+    dense = ensure_dense(study, blueprint, watch)
+    objective.train_on = _rest(0.0)
+    took: dict[int, tuple[float, float]] = {}
+    for number in range(MANY + WINDOW):
+        if number in (FEW, MANY):
+            mirror_once(study, mirror)
+            begun, mirrored = time.monotonic(), 0.0
+        _one(study, blueprint, dense, watch)
+        if any(at <= number < at + WINDOW for at in (FEW, MANY)):
+            moment = time.monotonic()
+            mirror_once(study, mirror)
+            mirrored += time.monotonic() - moment
+        if number + 1 - WINDOW in (FEW, MANY):
+            whole = time.monotonic() - begun
+            took[number + 1 - WINDOW] = ((whole - mirrored) / WINDOW, mirrored / WINDOW)
+    for at, (told, mirrored) in took.items():
+        print(f"with {at:,} finished slots: ask and tell {1000 * told:.0f} ms, ", end="")
+        print(f"mirror {1000 * mirrored:.0f} ms a slot")
+    few, many = (sum(took[at]) for at in (FEW, MANY))
+    print(f"  {MANY:,} beside {FEW:,}: {many / few:.2f}")
+
+
+def _one(study: Study, blueprint: Blueprint, dense: Any, watch: Watch) -> None:
+    trial = study.claim()
+    assert trial is not None
+    tell(study, trial, run_slot(study, trial, blueprint, dense, watch))
+
+
+# --- stopping
+
+
+def stopping(home: Home) -> None:
+    """From SIGTERM to the end of a worker, its slot handed back."""
+    _study(home, 4, "method.phases.finetune_epochs=4000")
+    times = []
+    for _ in range(4):
+        process = SPAWN.Process(target=worker.work, args=(home.config, "s", 1))
+        process.start()
+        while not any(_advanced(slot) for slot in require_study(home, "s").slots()):
+            time.sleep(0.2)
+        moment = time.monotonic()
+        os.kill(process.pid or 0, signal.SIGTERM)
+        process.join()
+        times.append(time.monotonic() - moment)
+        assert process.exitcode == 0
+        assert not any(_advanced(slot) for slot in require_study(home, "s").slots())
+    print(f"SIGTERM to exit 0: {', '.join(f'{each:.2f}' for each in times)} s")
+
+
+def _advanced(slot: Any) -> bool:
+    return slot.state.name == "RUNNING" and "progress" in slot.user_attrs
+
+
+if __name__ == "__main__":
+    main()
