@@ -86,7 +86,7 @@ def test_a_study_never_mirrored_has_no_page(sqlite_store: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_browser_sees_the_study_and_its_front(
+def test_a_browser_sees_the_study_its_front_and_what_was_picked(
     sqlite_store: Any,
     make_study: MakeStudy,
     blobs: dict[str, bytes],
@@ -98,6 +98,9 @@ def test_a_browser_sees_the_study_and_its_front(
     client = Client(sqlite_store.mlflow)
     where = client.experiments(study.key)[0].experiment_id
     (run,) = client.runs(where, "tags.`paring.kind` = 'study'")
+    (tmp_path / "picked").mkdir()
+    (tmp_path / "picked" / "model.json").write_text("{}")
+    register(sqlite_store.mlflow, study, study.slots[0], tmp_path / "picked", "tiny", "net")
     with serving(sqlite_store.mlflow, sqlite_store.artifacts, port=free_port()) as (url, _):
         browser.goto(url + study_path(sqlite_store.mlflow, study.key))
         for words in (study.name, "slot-000", "slot-001"):
@@ -109,6 +112,9 @@ def test_a_browser_sees_the_study_and_its_front(
         assert points.count() >= 2 * 4
         picture = tmp_path / "front.png"
         browser.screenshot(path=picture)
+        browser.goto(f"{url}/#/models/net")
+        for words in ("net", "Version 1", "@ tiny"):
+            browser.get_by_text(words).first.wait_for()
     for color in (FRONT, DENSE):  # the plot itself is there, not just its frame
         assert pixels(picture, color) > 50
 
