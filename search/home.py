@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 
 from search.config import StorageConfig
 from search.errors import ConfigError, StudyError
+from search.lookup import SlotStorage
 from search.store import Folder, Store
 from tracking.address import Databases, locate
 from tracking.database import prepare
@@ -77,7 +78,7 @@ def open_home(config: StorageConfig, create: bool = True) -> Home:
     return Home(config, databases)
 
 
-def open_storage(home: Home) -> RDBStorage:
+def open_storage(home: Home) -> SlotStorage:
     """Optuna's storage, with heartbeats, waiting for locks and surviving a restart."""
     url = home.databases.optuna
     options: dict[str, Any] = (
@@ -88,9 +89,10 @@ def open_storage(home: Home) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with home.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
-        return RDBStorage(
+        storage = RDBStorage(
             url,
             engine_kwargs=options,
             heartbeat_interval=home.config.heartbeat_s,
             grace_period=home.config.grace_s,
         )
+    return SlotStorage(storage)

@@ -19,7 +19,6 @@ from typing import Any, final
 
 import optuna
 import psutil
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -27,7 +26,7 @@ from pruning.budget import Budget
 from search.config import Spec, StoppingConfig
 from search.errors import StudyError
 from search.home import Home, open_storage
-from search.lookup import Lookup
+from search.lookup import ATTEMPT, Lookup, SlotStorage
 from search.rungs import Rungs
 from search.sampling import sampler_for
 from search.space import suggest
@@ -220,9 +219,9 @@ class Study:
 
     def _took(self, waiting: FrozenTrial) -> bool:
         """Sign a waiting slot and set it running."""
-        number, attempt = waiting._trial_id, waiting.user_attrs.get("attempt", 0) + 1
+        number, attempt = waiting._trial_id, waiting.user_attrs.get(ATTEMPT, 0) + 1
         self._storage.set_trial_user_attr(number, "owner", asdict(Owner.me()))
-        self._storage.set_trial_user_attr(number, "attempt", attempt)
+        self._storage.set_trial_user_attr(number, ATTEMPT, attempt)
         self._storage.set_trial_user_attr(number, "seen", time.time())
         self._storage.record_heartbeat(number)  # type: ignore[attr-defined]
         return self._storage.set_trial_state_values(number, TrialState.RUNNING)
@@ -319,7 +318,7 @@ def create_study(
         return Study(home, study)
 
 
-def find_study(home: Home, name: str, storage: RDBStorage | None = None) -> Study | None:
+def find_study(home: Home, name: str, storage: SlotStorage | None = None) -> Study | None:
     """The study of a name, or None; one that is half-made is none."""
     storage = storage or open_storage(home)
     try:

@@ -1,0 +1,90 @@
+"""What two processes see of one study's slots, and how little is read for it."""
+
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from search import sweep
+from search.config import Spec
+from search.home import Home
+from search.study import Study, require_study
+
+pytestmark = pytest.mark.usefixtures("quiet_process")
+
+
+@pytest.fixture
+def both(home: Home, tiny_spec: Spec) -> tuple[Study, Study]:
+    """One study, opened twice."""
+    ours = sweep.prepare(home, "a", tiny_spec, 6)
+    theirs = require_study(home, "a")
+    assert [len(study.slots()) for study in (ours, theirs)] == [6, 6]
+    return ours, theirs
+
+
+def states(study: Study) -> list[TrialState]:
+    return [slot.state for slot in study.slots()]
+
+
+WAITING, RUNNING, FAIL = TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL
+
+
+def test_what_another_does_is_seen(both: tuple[Study, Study], tiny_spec: Spec) -> None:
+    ours, theirs = both
+    trial = theirs.claim()
+    assert trial is not None
+    assert states(ours) == [RUNNING, *[WAITING] * 5]
+    trial.set_user_attr("checkpoint", "digest")
+    assert ours.slots()[0].user_attrs["checkpoint"] == "digest"
+    assert theirs.hand_back() == [0]
+    assert states(ours) == [WAITING] * 6
+    assert ours.slots()[0].user_attrs["attempt"] == 1  # waiting, but no longer as it was
+    again = ours.claim()
+    assert again is not None
+    assert theirs.slots()[0].user_attrs["attempt"] == 2
+    theirs.add_slots(8, theirs.budgets, seed=0)
+    assert states(ours) == [RUNNING, *[WAITING] * 7]
+    assert ours.cancel_waiting() == list(range(1, 8))
+    assert states(theirs) == [RUNNING, *[FAIL] * 7]
+    assert not theirs.over()
+    ours.hand_back()
+    assert theirs.cancel_waiting() == [0]
+    assert ours.over()
+
+
+def test_slots_that_nobody_has_claimed_are_read_once(
+    both: tuple[Study, Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = both
+    backend = ours.optuna._storage._backend  # type: ignore[attr-defined]
+    read, reading = [], backend._get_trials
+
+    def counted(*arguments: Any) -> Any:
+        found = reading(*arguments)
+        read.append([trial.number for trial in found])
+        return found
+
+    monkeypatch.setattr(backend, "_get_trials", counted)
+    ours.slots()
+    trial = theirs.claim()
+    ours.slots()
+    ours.slots()
+    assert trial is not None
+    theirs.optuna.tell(trial, state=TrialState.FAIL)
+    ours.slots()
+    ours.slots()
+    assert read == [[], [0], [0], [0], []]
+
+
+def test_a_complete_slot_is_found_by_what_it_ran(both: tuple[Study, Study]) -> None:
+    ours, theirs = both
+    for run in ("one", "two"):
+        trial = theirs.claim()
+        assert trial is not None
+        trial.set_user_attr("run", run)
+        assert ours.lookup.complete_with("run", run) is None  # it still runs
+        theirs.optuna.tell(trial, [0.5] + [1.0] * (len(theirs.objectives) - 1))
+    found = [ours.lookup.complete_with("run", run) for run in ("one", "two", "three")]
+    assert [slot and slot.number for slot in found] == [0, 1, None]
+    assert [slot.number for slot in ours.lookup.trials(WAITING)] == [2, 3, 4, 5]
+    assert not ours.lookup.any(RUNNING, FAIL)
