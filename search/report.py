@@ -52,7 +52,7 @@ def counts(study: Study) -> dict[str, int]:
 def study_record(study: Study) -> StudyRecord:
     """Everything there is to tell of a study."""
     facts = study.facts
-    finished = points_of(study)
+    finished, notes = points_of(study), study.notes()
     on = planes(finished, facts["rises"])
     return StudyRecord(
         name=study.name,
@@ -62,7 +62,10 @@ def study_record(study: Study) -> StudyRecord:
         precision=PRECISION,
         config=study.spec.yaml(),
         tags=facts["tags"],
-        slots=tuple(_slot(study, trial, on.get(trial.number, ())) for trial in study.slots()),
+        slots=tuple(
+            _slot(study, trial, on.get(trial.number, ()), notes.get(f"test/{trial.number}"))
+            for trial in study.slots()
+        ),
         dense=_dense(study),
         device=DeviceRecord(
             name=study.spec["device"]["name"], limits=Limits(**facts["device_limits"])
@@ -82,7 +85,9 @@ def _dense(study: Study) -> DenseRecord | None:
     )
 
 
-def _slot(study: Study, trial: FrozenTrial, on: tuple[str, ...]) -> SlotRecord:
+def _slot(
+    study: Study, trial: FrozenTrial, on: tuple[str, ...], test_score: float | None
+) -> SlotRecord:
     known = trial.user_attrs
     result: Mapping[str, Any] = known.get("result", {}) if trial.state.is_finished() else {}
     return SlotRecord(
@@ -94,7 +99,7 @@ def _slot(study: Study, trial: FrozenTrial, on: tuple[str, ...]) -> SlotRecord:
         params=trial.params,
         epochs=tuple(_row(epoch) for epoch in _history(study, known, result)),
         score=result.get("score"),
-        test_score=study.note(f"test/{trial.number}"),
+        test_score=test_score,
         costs=Costs(**result["cost"]) if result else None,
         widths=result.get("widths", {}),
         planes=on,

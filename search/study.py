@@ -91,9 +91,13 @@ class Study:
         """Every slot, by number."""
         return self.optuna.get_trials(deepcopy=False)
 
+    def notes(self) -> Mapping[str, Any]:
+        """All values kept with the study, asked for once."""
+        return self.optuna.user_attrs
+
     def note(self, key: str) -> Any:
         """A value kept with the study, or None."""
-        return self.optuna.user_attrs.get(key)
+        return self.notes().get(key)
 
     @property
     def space(self) -> Mapping[str, Any]:
