@@ -43,18 +43,23 @@ def compare(studies: Sequence[Study]) -> list[Side]:
                 f"study={study.name}: its {', '.join(other)} is not that of "
                 f"{studies[0].name}, so that their fronts cannot be compared"
             )
-    fronts = {study.key: _front(study) for study in studies}
-    return [_side(study, first, fronts) for study in studies]
+    points = {study.key: points_of(study) for study in studies}
+    fronts = {study.key: _front(points[study.key], first["rises"]) for study in studies}
+    return [_side(study, first, points[study.key], fronts) for study in studies]
 
 
-def _front(study: Study) -> list[Point]:
-    points = points_of(study)
-    on = planes(points, study.facts["rises"])
+def _front(points: list[Point], rises: bool) -> list[Point]:
+    on = planes(points, rises)
     return [point for point in points if OVERALL in on[point.number]]
 
 
-def _side(study: Study, scale: Mapping[str, Any], fronts: Mapping[str, list[Point]]) -> Side:
-    points, rises = points_of(study), study.facts["rises"]
+def _side(
+    study: Study,
+    scale: Mapping[str, Any],
+    points: list[Point],
+    fronts: Mapping[str, list[Point]],
+) -> Side:
+    rises = scale["rises"]
     dense = Cost(**scale["dense_cost"])
     others = [p for key, front in fronts.items() if key != study.key for p in front]
     own = fronts[study.key]

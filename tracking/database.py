@@ -40,9 +40,15 @@ def prepare(databases: Databases) -> None:
     if databases.folder is not None:
         _make_folder(databases.folder)
     else:
-        _make_schemas(databases)
+        _make_schemas(databases.optuna, databases.mlflow)
     check(databases.optuna, "Optuna")
     check(databases.mlflow, "MLflow")
+
+
+def prepare_users(url: str) -> None:
+    """Make the schema of MLflow's users if it is missing; only a login needs it."""
+    if make_url(url).drivername != "sqlite":
+        _make_schemas(url)
 
 
 def check(url: str, owner: str, patience: float = _PATIENCE) -> Content:
@@ -150,11 +156,11 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _make_schemas(databases: Databases) -> None:
-    """Create the schemas, at ease with another process doing the same."""
-    with connected(databases.optuna, autocommit=True) as connection:
+def _make_schemas(*urls: str) -> None:
+    """Create the schemas in URLs of one database, at ease with others doing the same."""
+    with connected(urls[0], autocommit=True) as connection:
         present = frozenset(inspect(connection).get_schema_names())
-        for url in (databases.optuna, databases.mlflow, databases.users):
+        for url in urls:
             name = _schema_of(make_url(url))
             if name not in present:
                 connection.execute(CreateSchema(name, if_not_exists=True))

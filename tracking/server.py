@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from tracking.birth import ensure_tables
 from tracking.client import ENVIRONMENT, Client
+from tracking.database import prepare_users
 from tracking.errors import ServerError
 from tracking.notes import runs_path
 
@@ -128,6 +129,7 @@ def _users(users_url: str | None) -> Iterator[dict[str, str]]:
         yield {}
         return
     _require_login()
+    prepare_users(users_url)
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:  # for its owner alone
         url = users_url.replace("%", "%%")  # the file's own way to write it
         file.write(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {url}\n")

@@ -127,7 +127,9 @@ def overhead(home: Home) -> None:
     study = _study(home, SLOTS)
     with crew.mirroring(home.config, "s"):
         arguments = (home.config, REST_S)
-        workers = [SPAWN.Process(target=_resting_worker, args=arguments) for _ in "four"]
+        workers = [
+            SPAWN.Process(target=_resting_worker, args=arguments) for _ in range(WORKERS)
+        ]
         for process in workers:
             process.start()
         for process in workers:

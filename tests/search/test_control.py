@@ -396,7 +396,7 @@ def test_slots_of_one_draw_that_are_claimed_at_once_are_alike(
 ) -> None:
     spec = compose_spec(*tiny, "space=rates", "scale=[0.5]", "seeds=4")
     study, moment = sweep.prepare(home, "a", spec, 4), FORK.Barrier(4)
-    claims = [FORK.Process(target=_claim_at, args=(home.config, "a", moment)) for _ in "four"]
+    claims = [FORK.Process(target=_claim_at, args=(home.config, "a", moment)) for _ in range(4)]
     for process in claims:
         process.start()
     for process in claims:
