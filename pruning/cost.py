@@ -6,7 +6,7 @@ memory one linear form for every step: evaluated at integers they are the exact 
 derivatives are known for any widths between.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -32,7 +32,9 @@ __all__ = ["CostModel", "Encoding", "KernelCost", "published"]
 class KernelCost:
     """One line of an explanation: what a kernel does and holds.
 
-    `fused` says what follows the main operator in the same loop; `live` names the buffers.
+    `fused` says what follows the main operator in the same loop; `live` gives the bytes of
+    every buffer that is held while it runs, `live_bytes` their sum. Of these it reads `reads`
+    and makes `writes`; the others wait for a later kernel.
     """
 
     name: str
@@ -43,7 +45,9 @@ class KernelCost:
     macs: int
     latency_ms: float
     live_bytes: int
-    live: tuple[str, ...]
+    live: Mapping[str, int]
+    reads: tuple[str, ...]
+    writes: str
 
 
 SHARES = {  # what a line of an explanation says of each resource
@@ -92,7 +96,7 @@ class CostModel:
             model, widths = self._narrowed(widths)
             return model.peak(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
-        return max(self._live_bytes(n, self.schedule(widths)))
+        return round((self.live(self.schedule(widths)) @ n).max().item())
 
     @cached_property
     def dense(self) -> Cost:
@@ -150,7 +154,7 @@ class CostModel:
             return model.explain(widths)
         n = torch.as_tensor(widths, dtype=torch.float64)
         steps = self.schedule(widths)
-        live = self._live_bytes(n, steps)
+        live = [self._live(step, n) for step in steps]
         parts = {name: self._work(name, n).tolist() for name in self._coefficients}
         return tuple(
             KernelCost(
@@ -161,8 +165,10 @@ class CostModel:
                 flash_bytes=round(parts["flash"][step.kernel]),
                 macs=round(parts["macs"][step.kernel]),
                 latency_ms=self.device.milliseconds(parts["instructions"][step.kernel]),
-                live_bytes=live[position],
-                live=step.live,
+                live_bytes=sum(live[position].values()),
+                live=live[position],
+                reads=kernel.inputs,
+                writes=kernel.output,
             )
             for position, step in enumerate(steps)
             for kernel in (self.kernels[step.kernel],)
@@ -271,15 +277,17 @@ class CostModel:
 
     def live(self, steps: Sequence[Step]) -> Tensor:
         """Bytes live at each step per channel kept of each group."""
-        counted = [
-            [n for n in s.live if n != INPUT or self.conventions.count_input] for s in steps
-        ]
         zero = np.zeros(len(self.graph.channels.groups), dtype=np.int64)
-        rows = [sum((self._buffers[name] for name in names), zero) for names in counted]
+        rows = [sum((self._buffers[name] for name in self._counted(s)), zero) for s in steps]
         return torch.from_numpy(np.stack(rows)).double()
 
-    def _live_bytes(self, widths: Tensor, steps: Sequence[Step]) -> list[int]:
-        return [round(value) for value in (self.live(steps) @ widths).tolist()]
+    def _live(self, step: Step, widths: Tensor) -> dict[str, int]:
+        n = widths.numpy()
+        return {name: round(float(self._buffers[name] @ n)) for name in self._counted(step)}
+
+    def _counted(self, step: Step) -> list[str]:
+        """The buffers that are live and count as memory."""
+        return [n for n in step.live if n != INPUT or self.conventions.count_input]
 
 
 def published(graph: Graph, device: Device) -> CostModel:

@@ -16,10 +16,9 @@ from search.errors import ConfigError, StudyError
 from search.files import write_whole
 from search.report import run_ids
 from search.study import Study
-from tracking.explanation import EXPLANATION, read_explanation
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import duration, front_object, size
-from tracking.why import PAGE, why_page
+from tracking.why import FILES, PAGE, why_page
 
 MODEL = "model.safetensors"
 FORMATS = ("safetensors", "onnx")
@@ -65,22 +64,16 @@ def write_model(
     return tuple(out / name for name in files)
 
 
-def write_why(
-    study: Study, record: StudyRecord, slot: SlotRecord, out: Path
-) -> tuple[Path, ...]:
-    """Write the page that explains a slot's network into a folder.
-
-    Returns it; nothing for a slot that stored no explanation: only the differentiable method
-    has one.
+def write_why(study: Study, record: StudyRecord, slot: SlotRecord, out: Path) -> Path:
+    """Write the page that explains a slot's network into a folder; returns it.
 
     Raises:
-        DamagedError: what is stored is no explanation. StoreError: it is damaged or missing.
+        DamagedError: what is stored does not explain it. StoreError: it is damaged or missing.
     """
-    if (digest := slot.files.get(EXPLANATION)) is None:
-        return ()
-    why = read_explanation(study.home.store.read(digest))
-    write_whole(out / PAGE, why_page(record, slot, why).encode())
-    return (out / PAGE,)
+    store = study.home.store
+    contents = {name: store.read(slot.files[name]) for name in FILES if name in slot.files}
+    write_whole(out / PAGE, why_page(record, slot, contents).encode())
+    return out / PAGE
 
 
 def describe(

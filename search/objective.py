@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Cost
 from pruning.checkpoint import StoredNetwork, pack_network, unpack_network, unpack_state
+from pruning.cost import CostModel
 from pruning.errors import BudgetError, CheckpointError
 from pruning.job import Job
 from pruning.state import Epoch, TrainState, widths_of
@@ -140,7 +141,7 @@ def run_slot(
         return Dominated(verdict)
     if not isfinite(score := state.history[-1].score):
         return Failed(f"{job.task.metric.name} is {score}; correct the metric")
-    return watch.outlast(lambda: _finished(study, state, job))
+    return watch.outlast(lambda: _finished(study, state, job, dense))
 
 
 def _twin(
@@ -173,7 +174,9 @@ def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
         return None
 
 
-def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
+def _finished(
+    study: Study, state: TrainState, job: Job, dense: StoredNetwork
+) -> Finished | Failed:
     """Store the network, and take its cost from what was stored."""
     store = study.home.store
     graph, tensors = state.result()
@@ -184,7 +187,13 @@ def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
     if not job.budget.holds(costs.dense):
         return Failed(f"the stored network costs {costs.dense}, over its {job.budget}")
     files = {"model.safetensors": model}
-    notes: dict[str, Any] = {"epochs.json": [asdict(epoch) for epoch in state.history]}
+    notes: dict[str, Any] = {
+        "epochs.json": [asdict(epoch) for epoch in state.history],
+        "profile.json": {
+            name: _profile(job.cost_model(graph))
+            for name, graph in (("before", dense.graph), ("after", stored.graph))
+        },
+    }
     if state.explanation is not None:
         notes["explanation.json"] = asdict(state.explanation)
     files |= {name: store.put(json.dumps(note).encode()) for name, note in notes.items()}
@@ -197,6 +206,11 @@ def _finished(study: Study, state: TrainState, job: Job) -> Finished | Failed:
         seconds=sum(epoch.seconds for epoch in state.history),
         threads=torch.get_num_threads(),
     )
+
+
+def _profile(model: CostModel) -> list[dict[str, Any]]:
+    """What every kernel of a network takes, in execution order."""
+    return [asdict(line) for line in model.explain(model.graph.channels.widths)]
 
 
 def network_notes(job: Job, score: float) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from pruning.budget import Cost
 from pruning.checkpoint import epoch_from_json, read_history
 from pruning.errors import CheckpointError
 from pruning.state import Epoch
+from search.devices import known_devices
 from search.errors import StoreError
 from search.front import hypervolumes, planes, points_of
+from search.importance import importances
 from search.limits import limits_of
 from search.objective import PRECISION
 from search.study import CANCELLED, Study, slot_budget
@@ -69,6 +71,11 @@ def study_record(study: Study) -> StudyRecord:
         dense=_dense(study),
         device=DeviceRecord(
             name=study.spec["device"]["name"], limits=Limits(**facts["device_limits"])
+        ),
+        importances=importances(study.slots(), study.objectives, facts["rises"]),
+        known_devices=tuple(
+            DeviceRecord(name=device.name, limits=Limits(**limits_of(device.budget)))
+            for device in known_devices()
         ),
         hypervolumes=tuple(
             hypervolumes(finished, Cost(**facts["dense_cost"]), facts["chance"], facts["best"])

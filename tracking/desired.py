@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from tracking.explanation import EXPLANATION
 from tracking.notes import experiment_note, slot_note
 from tracking.records import (
     RESOURCES,
@@ -35,7 +34,7 @@ STATUS = {
     State.FAILED: "FAILED",
     State.CANCELLED: "KILLED",
 }
-_LAYOUT = "2"  # raise it when the artifacts change, and all of them are written anew
+_LAYOUT = "3"  # raise it when the artifacts change, and all of them are written anew
 _UNFIT = re.compile(r"[^\w .:/-]")
 _KEY_LIMIT = 250
 
@@ -109,7 +108,7 @@ def study_run(study: StudyRecord) -> DesiredRun:
         curves=_study_curves(study, started or 0),
         curve_tag="paring.hypervolumes",
         artifacts=_digest(study.config, *map(_shown, study.slots), study.dense, study.device,
-                          study.hypervolumes),
+                          study.hypervolumes, study.importances),
     )  # fmt: skip
 
 
@@ -258,8 +257,8 @@ def _shown(slot: SlotRecord) -> tuple[object, ...]:
 
 
 def _explained(study: StudyRecord, slot: SlotRecord) -> tuple[object, ...]:
-    """Return what a slot's page shows besides its explanation."""
-    if EXPLANATION not in slot.files:
+    """Return what a slot's page shows besides its files."""
+    if slot.state is not State.COMPLETE:
         return ()
     return (study.metric, study.precision, study.dense, study.device, slot.budget, slot.score,
             slot.costs)  # fmt: skip
@@ -273,7 +272,7 @@ def _digest(*parts: object) -> str:
 def _stable(part: object) -> object:
     """Return a part with its mappings in one order, whatever process built them."""
     if isinstance(part, Mapping):
-        return sorted(part.items())
+        return sorted((name, _stable(value)) for name, value in part.items())
     if isinstance(part, tuple) and not hasattr(part, "_fields"):
         return [_stable(item) for item in part]
     return part

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
 from typing import Any
 
+from tracking.checked import MALFORMED, amount, text, whole
 from tracking.errors import DamagedError
 from tracking.records import RESOURCES
 
@@ -15,8 +15,6 @@ PRICED = (*RESOURCES, "macs")
 _NEGLIGIBLE = (
     1e-4  # of what a group's width is worth; solvers leave a trace where nothing binds
 )
-
-_MALFORMED = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
 
 
 class Reason(StrEnum):
@@ -80,13 +78,13 @@ def read_explanation(content: bytes) -> Explanation:
         return Explanation(
             bottlenecks={name: _pair(entry["bottlenecks"][name]) for name in PRICED},
             prices={
-                name: _amount(price)
+                name: amount(price)
                 for name, price in dict(entry["prices"]).items()
                 if name in PRICED
             },
             groups=tuple(_group(group) for group in entry["groups"]),
         )
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise DamagedError(
             f"{EXPLANATION} is no explanation of a network ({type(error).__name__}: {error}): "
             "it is damaged, or another version of paring wrote it; a new study writes its own"
@@ -94,38 +92,20 @@ def read_explanation(content: bytes) -> Explanation:
 
 
 def _group(entry: Mapping[str, Any]) -> GroupStory:
-    before, after = _count(entry["before"]), _count(entry["after"])
+    before, after = whole(entry["before"]), whole(entry["after"])
     if after > before:
         raise ValueError(f"{after} of {before} channels")
     worth, cost = entry["worth"], entry["cost"]
     return GroupStory(
-        name=_text(entry["name"]),
+        name=text(entry["name"]),
         before=before,
         after=after,
         reason=Reason(entry["reason"]),
-        worth=None if worth is None else _amount(worth),
-        cost=None if cost is None else _amount(cost),
+        worth=None if worth is None else amount(worth),
+        cost=None if cost is None else amount(cost),
     )
 
 
 def _pair(value: Any) -> tuple[str, str]:
     before, after = value
-    return _text(before), _text(after)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no name")
-    return value
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
-        raise ValueError(f"{value!r} is no number of channels")
-    return value
-
-
-def _amount(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
-        raise ValueError(f"{value!r} is no finite number")
-    return float(value)
+    return text(before), text(after)

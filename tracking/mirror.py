@@ -13,12 +13,11 @@ from uuid import uuid4
 from tracking.client import OVER, Client, Point, Run, quoted, shortened
 from tracking.desired import DesiredRun, Step, slot_run, study_run
 from tracking.errors import DamagedError, GoneError, ServerError
-from tracking.explanation import EXPLANATION, read_explanation
-from tracking.notes import experiment_note, front_path
+from tracking.notes import experiment_note, front_path, run_path
 from tracking.plots import front_page
-from tracking.records import SlotRecord, StudyRecord
+from tracking.records import SlotRecord, State, StudyRecord
 from tracking.tables import front_csv, front_object
-from tracking.why import PAGE, why_page
+from tracking.why import FILES, PAGE, why_page
 
 _ARTIFACTS = "paring.artifacts"
 _WARNING = "paring.warning"
@@ -139,7 +138,8 @@ def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
         seen.page_written = time.monotonic()
     _settle(client, run, wanted)
     link = front_path(seen.experiment_id, run.run_id)
-    if seen.note != (note := experiment_note(study, link)):
+    paths = {n: run_path(seen.experiment_id, run.run_id) for n, run in seen.slots.items()}
+    if seen.note != (note := experiment_note(study, link, paths)):
         with client.answering():
             client.api.set_experiment_tag(seen.experiment_id, "mlflow.note.content", note)
         seen.note = note
@@ -278,12 +278,13 @@ def _slot_page(
     study: StudyRecord, slot: SlotRecord, blobs: Mapping[str, bytes]
 ) -> tuple[dict[str, str], str]:
     """Return the page that explains a slot's network, or what stands in its way."""
-    digest = slot.files.get(EXPLANATION) if slot.state.over else None
-    content = None if digest is None else blobs.get(digest)
-    if content is None:  # a missing blob is noted with the other files
+    if slot.state is not State.COMPLETE:
         return {}, ""
+    found = {name: blobs.get(slot.files[name]) for name in FILES if name in slot.files}
+    # A missing blob is noted with the other files.
+    contents = {name: content for name, content in found.items() if content is not None}
     try:
-        return {PAGE: why_page(study, slot, read_explanation(content))}, ""
+        return {PAGE: why_page(study, slot, contents)}, ""
     except DamagedError as error:
         return {}, f"no {PAGE}: {error}"
 

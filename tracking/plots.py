@@ -11,6 +11,8 @@ from tracking.figures import (
     comparison_figure,
     front_figure,
     hypervolume_figure,
+    importance_figure,
+    parallel_figure,
 )
 from tracking.page import drawn, html_page
 from tracking.records import Limits, SlotRecord, State, StudyRecord
@@ -29,11 +31,14 @@ from tracking.tables import (
 _STYLE = """
 .legend { margin: 0 0 12px; }
 .lower { margin-top: 14px; }
-@media (min-width: 1000px) { .lower { grid-template-columns: 1fr 2fr; } }
+@media (min-width: 1000px) { .broad { grid-column: span 2; } }
 .plot { height: 380px; }
 .lower .plot { height: 320px; }
+.whole { grid-column: 1 / -1; }
 .scroll { overflow: auto; max-height: 340px; }
-td.widths { text-align: left; color: #7b8794; font-size: 12px; }
+td.widths { color: #7b8794; font-size: 12px; min-width: 30ch; }
+td.widths div { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+  overflow: hidden; white-space: normal; }
 .empty { padding: 60px 20px; text-align: center; color: #52606d; }
 """
 
@@ -97,10 +102,17 @@ def _plots(study: StudyRecord) -> str:
     if study.hypervolumes:
         figures["hypervolume"] = hypervolume_figure(study)
         lower.append(_card("Hypervolume after each slot", "hypervolume"))
-    lower.append(f"<div class='card'><h2>The front</h2>{_table(study)}</div>")
+    if len(finished_slots(study)) > 1:
+        figures["parallel"] = parallel_figure(study)
+        title = "Every finished slot as a line: drag along an axis to choose"
+        lower.append(_card(title, "parallel", "broad"))
+    if study.importances:
+        figures["importance"] = importance_figure(study)
+        lower.append(_card("Which hyperparameters matter", "importance", "whole"))
     return (
         f"{_legend(study)}\n<div class='grid'>{''.join(cards)}</div>\n"
-        f"<div class='grid lower'>{''.join(lower)}</div>\n{drawn(figures)}"
+        f"<div class='grid lower'>{''.join(lower)}</div>\n"
+        f"<div class='card lower'><h2>The front</h2>{_table(study)}</div>\n{drawn(figures)}"
     )
 
 
@@ -109,8 +121,9 @@ def _nothing(study: StudyRecord) -> str:
     return f"<div class='card empty'>No slot has finished with a network{waiting}.</div>"
 
 
-def _card(title: str, name: str) -> str:
-    return f"<div class='card'><h2>{title}</h2><div class='plot' id='{name}'></div></div>"
+def _card(title: str, name: str, kind: str = "") -> str:
+    plot = f"<div class='plot' id='{name}'></div>"
+    return f"<div class='card {kind}'><h2>{title}</h2>{plot}</div>"
 
 
 def _low(title: str) -> str:
@@ -193,12 +206,13 @@ def _cells(slot: SlotRecord) -> str:
         *used,
         _budget(slot.budget),
         ", ".join(plane.partition("_")[0] for plane in slot.planes),
-        ", ".join(f"{name} {width}" for name, width in slot.widths.items()),
     )
-    return "".join(
+    cells = "".join(
         f"<td{_class(name)}>{escape(value)}</td>"
-        for name, value in zip(_HEADER, values, strict=True)
+        for name, value in zip(_HEADER, values, strict=False)
     )
+    widths = escape(", ".join(f"{name} {width}" for name, width in slot.widths.items()))
+    return f"{cells}<td class='widths text' title='{widths}'><div>{widths}</div></td>"
 
 
 def _budget(budget: Limits) -> str:
@@ -208,6 +222,4 @@ def _budget(budget: Limits) -> str:
 
 
 def _class(name: str) -> str:
-    if name == "widths":
-        return " class='widths text'"
     return " class='text'" if name in _LEFT else ""

@@ -127,7 +127,9 @@ class StudyRecord:
     `hypervolumes` holds the hypervolume after each finished slot, in the order they finished.
     `config` is the resolved configuration as YAML, without secrets; `tags` the git commit,
     versions, digests.
-    `scores_rise` tells whether a larger score is better.
+    `scores_rise` tells whether a larger score is better. `importances` gives, for each
+    objective, the share of every hyperparameter that was searched; `known_devices` are those
+    that a model may be picked for.
     """
 
     name: str
@@ -141,3 +143,5 @@ class StudyRecord:
     dense: DenseRecord | None = None
     device: DeviceRecord | None = None
     hypervolumes: tuple[float, ...] = ()
+    importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    known_devices: tuple[DeviceRecord, ...] = ()

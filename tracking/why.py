@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from html import escape
 
 from tracking.bars import BARS_STYLE, groups_card
-from tracking.explanation import PRICED, Explanation
+from tracking.curves import CURVES_STYLE, curves_card
+from tracking.explanation import EXPLANATION, PRICED, Explanation, read_explanation
 from tracking.names import NAMES_STYLE, folded
 from tracking.page import html_page
+from tracking.profile import PROFILE, read_profile
 from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
 from tracking.tables import (
     DASH,
@@ -19,8 +21,10 @@ from tracking.tables import (
     size,
     work,
 )
+from tracking.usage import USAGE_STYLE, usage_card
 
 PAGE = "why.html"
+FILES = (EXPLANATION, PROFILE)  # of a slot, that its page is made from
 _TITLES = {
     "flash_bytes": "flash",
     "sram_bytes": "SRAM",
@@ -72,27 +76,43 @@ _MEANING = (
     "little: an estimate at the margin, not a measured accuracy."
 )
 _SOURCE = (
-    "Before, after and bottlenecks are <b>estimated</b> by the cost model. Prices, worth and "
-    "cost are <b>modelled</b>: changes of the training loss that the pruning engine foresaw "
-    "when it chose the widths, before rounding to whole channels and before fine-tuning. Point "
-    "at a row to read it in words; a dotted name unfolds."
+    "Flash, memory and latency, before and after, are <b>estimated</b> by the cost model. "
+    "Point at a row to read it in words; a dotted name unfolds."
+)
+_MODELLED = (
+    " Prices, worth and cost are <b>modelled</b>: changes of the training loss that the "
+    "pruning engine foresaw when it chose the widths, before rounding to whole channels and "
+    "before fine-tuning."
 )
 
 
-def why_page(study: StudyRecord, slot: SlotRecord, why: Explanation) -> str:
+def why_page(study: StudyRecord, slot: SlotRecord, contents: Mapping[str, bytes]) -> str:
     """Return a whole HTML page on one slot's network, without a script: tens of KB.
 
     What each limit costs and which kernel takes most of it, before and after; a bar for each
-    channel group, with its channels before and after and the reason.
+    channel group, with its channels before and after and the reason; where memory, flash and
+    time go; how it was trained. `contents` holds what the slot stored under the names in FILES;
+    what is not there is left out.
+
+    Raises:
+        DamagedError: one of these files cannot be read.
     """
+    cards = []
+    if EXPLANATION in contents:
+        why = read_explanation(contents[EXPLANATION])
+        dense = study.dense.costs if study.dense else None
+        cards += [_limits_card(slot, dense, why), groups_card(why)]
+    if PROFILE in contents:
+        cards.append(usage_card(read_profile(contents[PROFILE]), slot.budget))
+    cards.append(curves_card(slot, study.metric))
     title = f"{escape(study.name)}, slot {slot.number}"
     return html_page(
         f"{title} · why",
         f"{title}: why this network looks as it does",
         _facts(study, slot),
-        _limits_card(slot, study.dense.costs if study.dense else None, why) + groups_card(why),
-        _SOURCE,
-        _STYLE + BARS_STYLE + NAMES_STYLE,
+        "".join(cards),
+        _SOURCE + (_MODELLED if EXPLANATION in contents else ""),
+        _STYLE + BARS_STYLE + USAGE_STYLE + CURVES_STYLE + NAMES_STYLE,
     )
 
 

@@ -33,7 +33,6 @@ def main(config: DictConfig) -> None:
     for file in write_model(study, record, slot, out, form):
         print(f"written: {file}")
     try:
-        for file in write_why(study, record, slot, out):
-            print(f"written: {file}")
+        print(f"written: {write_why(study, record, slot, out)}")
     except (StoreError, TrackingError) as error:  # the model is good without it
         print(f"paring: no page on why it looks as it does: {error}", file=sys.stderr)

@@ -112,6 +112,7 @@ def test_what_a_finished_slots_run_holds(
     files = artifacts(store, run)
     assert files.pop("config.yaml") == study.config
     assert json.loads(files.pop("widths.json")) == {"stem": 8, "stage1.conv": 4}
+    assert "How it was trained" in files.pop("why.html")
     assert files == {"model/model.json": "model 0"}
 
 
@@ -142,8 +143,7 @@ def test_a_finished_slots_run_says_why_its_network_looks_so(
     assert "The limit on flash costs most" in files["why.html"]
     assert "why.html" in found[0].tags["mlflow.note.content"]
     assert "paring.warning" not in found[0].tags
-    assert "why.html" not in artifacts(store, found[1])
-    assert "why.html" not in found[1].tags["mlflow.note.content"]
+    assert "The limit on" not in artifacts(store, found[1])["why.html"]  # it stored no reasons
 
 
 def test_the_page_on_a_slot_is_written_once_and_anew_when_it_would_differ(
@@ -241,6 +241,9 @@ def test_the_experiments_note_leads_to_the_front(
     (experiment,) = Client(sqlite_store.mlflow).experiments(study.key)
     note = experiment.tags["mlflow.note.content"]
     assert f"runs/{study_run(sqlite_store, study).run_id}/artifacts/front.html" in note
+    run = slot_runs(sqlite_store, study)[0]
+    path = f"/#/experiments/{experiment.experiment_id}/runs/{run.run_id}?"
+    assert f"| [slot 0]({path}" in note
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 

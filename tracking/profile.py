@@ -1,0 +1,78 @@
+"""What every kernel of a network takes: records, read from the file that a slot stored."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tracking.checked import MALFORMED, amount, several, text, whole
+from tracking.errors import DamagedError
+
+PROFILE = "profile.json"  # its name among a slot's files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelLine:
+    """One kernel, as estimated.
+
+    `fused` says what runs in the same loop; `live` gives the bytes of every buffer that is held
+    meanwhile. Of these the kernel reads `reads` and makes `writes`; the others wait.
+    """
+
+    name: str
+    kind: str
+    fused: tuple[str, ...]
+    shape: tuple[int, ...]
+    flash_bytes: int
+    macs: int
+    latency_ms: float
+    live: Mapping[str, int]
+    reads: tuple[str, ...]
+    writes: str
+
+    @property
+    def live_bytes(self) -> int:
+        """Memory in use while the kernel runs."""
+        return sum(self.live.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The kernels in execution order: of the unpruned network, and of the slot's own."""
+
+    before: tuple[KernelLine, ...]
+    after: tuple[KernelLine, ...]
+
+
+def read_profile(content: bytes) -> Profile:
+    """Read a slot's profile.json; keys that are not known are passed over.
+
+    Raises:
+        DamagedError: it is no profile, or lacks a part.
+    """
+    try:
+        entry = json.loads(content)
+        return Profile(
+            before=tuple(_line(line) for line in several(entry["before"])),
+            after=tuple(_line(line) for line in several(entry["after"])),
+        )
+    except MALFORMED as error:
+        raise DamagedError(
+            f"{PROFILE} does not tell what a network takes ({type(error).__name__}: {error}): "
+            "it is damaged, or another version of paring wrote it; a new study writes its own"
+        ) from error
+
+
+def _line(entry: Mapping[str, Any]) -> KernelLine:
+    return KernelLine(
+        name=text(entry["name"]),
+        kind=text(entry["kind"]),
+        fused=tuple(text(name) for name in several(entry["fused"])),
+        shape=tuple(whole(extent) for extent in several(entry["shape"])),
+        flash_bytes=whole(entry["flash_bytes"]),
+        macs=whole(entry["macs"]),
+        latency_ms=amount(entry["latency_ms"]),
+        live={text(name): whole(size) for name, size in entry["live"].items()},
+        reads=tuple(text(name) for name in several(entry["reads"])),
+        writes=text(entry["writes"]),
+    )
