@@ -8,6 +8,7 @@ from typing import Any
 Figure = dict[str, Any]
 
 INK, FAINT, FRONT, DENSE, LIMIT = "#1f2933", "#9fb0c0", "#0b7285", "#d9730d", "#c92a2a"
+MEAN = "#7048e8"
 _GRID, _RULE = "#e8edf2", "#b8c4ce"
 _LOG_SPAN = 5  # largest over smallest value from which an axis is logarithmic
 _REACH = 2.5  # a limit further out than this many times the largest value is only mentioned

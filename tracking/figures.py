@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import cycle
 from math import isfinite, log10
+from statistics import fmean
 
-from tracking.axes import DENSE, FAINT, FRONT, LIMIT, PANELS, Axis, Figure, Panel, layout
+from tracking.axes import DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Axis, Figure, Panel, layout
 from tracking.hover import cost_lines, hover_text, score_line
 from tracking.records import Scalar, SlotRecord, StudyRecord
-from tracking.tables import cost_of, finished_slots, limit_of, short
+from tracking.seeds import repeats
+from tracking.tables import cost_of, count, finished_slots, limit_of, score_text, short
 
 Trace = Figure
 
@@ -35,6 +37,7 @@ def front_figure(study: StudyRecord, panel: Panel) -> Figure:
         _budgets(front, panel, 0.6, "budgets of the front"),
         _cloud(study, faint, panel),
         _staircase(front, panel, axis),
+        *_means(study, panel),
         _points(study, front, panel) | {"text": _labels(front, panel, axis, heights)},
         *_dense(study, panel),
     ]
@@ -263,6 +266,33 @@ def _scatter(name: str, study: StudyRecord, slots: Sequence[SlotRecord], panel: 
         "hovertext": [hover_text(study, slot) for slot in slots],
         "hoverinfo": "text",
     }
+
+
+def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
+    """Return the mean of slots that differ in their seeds alone, with its spread as a bar."""
+    groups = repeats(study)
+    if not groups:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "name": "mean over seeds",
+            "x": [fmean(_x(slot, panel) for slot in group.slots) for group in groups],
+            "y": [group.mean for group in groups],
+            "mode": "markers",
+            "marker": {"symbol": "line-ew-open", "size": 13, "color": MEAN,
+                       "line": {"width": 2.5}},
+            "error_y": {"type": "data", "array": [group.spread for group in groups],
+                        "color": MEAN, "thickness": 1.5, "width": 0},
+            "hovertext": [
+                f"<b>{count(len(group.slots), 'seed')}</b>: slots "
+                f"{', '.join(str(slot.number) for slot in group.slots)}<br>"
+                f"{score_line(study, group.mean)} \u00b1 {score_text(group.spread)}"
+                for group in groups
+            ],
+            "hoverinfo": "text",
+        }
+    ]  # fmt: skip
 
 
 def _staircase(front: Sequence[SlotRecord], panel: Panel, axis: Axis) -> Trace:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import cycle
 
-from tracking.axes import DENSE, FAINT, FRONT, LIMIT, PANELS, Figure
+from tracking.axes import DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Figure
 from tracking.figures import (
     COLORS,
     comparison_figure,
@@ -16,6 +16,7 @@ from tracking.figures import (
 )
 from tracking.page import drawn, html_page
 from tracking.records import Limits, SlotRecord, State, StudyRecord
+from tracking.seeds import Repeats, repeats, repeats_of
 from tracking.tables import (
     DASH,
     bounds,
@@ -23,6 +24,7 @@ from tracking.tables import (
     duration,
     finished_slots,
     front_slots,
+    repeats_text,
     score_text,
     size,
     work,
@@ -42,9 +44,11 @@ td.widths div { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line
 .empty { padding: 60px 20px; text-align: center; color: #52606d; }
 """
 
+_SEEDS = "over seeds"
 _HEADER = (
     "slot",
     "score",
+    _SEEDS,
     "test",
     "flash",
     "SRAM",
@@ -52,7 +56,6 @@ _HEADER = (
     "MACs",
     "budget",
     "fronts",
-    "widths",
 )
 _LEFT = frozenset({"budget", "fronts", "widths"})
 
@@ -165,6 +168,11 @@ def _legend(study: StudyRecord) -> str:
     if study.dense is not None:
         diamond = f"<path d='M9 1 L15 7 L9 13 L3 7 Z' fill='{DENSE}'/>"
         entries.append((diamond, "dense network"))
+    if repeats(study):
+        upright = line.format("M9 0 V14", MEAN, 1.5, "") + line.format(
+            "M3 7 H15", MEAN, 2.5, ""
+        )
+        entries.append((upright, "mean over seeds and its standard deviation"))
     if study.device is not None:
         upright = line.format("M9 0 V14", LIMIT, 1.6, "3 2")
         entries.append((upright, f"limit of {escape(study.device.name)}"))
@@ -176,43 +184,54 @@ def _legend(study: StudyRecord) -> str:
 
 
 def _table(study: StudyRecord) -> str:
-    slots = front_slots(study)
+    slots, repeated = front_slots(study), repeats_of(study)
     if not slots:
         return "<div class='empty'>No slot is on a front.</div>"
-    head = "".join(f"<th{_class(name)}>{name}</th>" for name in _HEADER)
-    rows = "".join(f"<tr>{_cells(slot)}</tr>" for slot in slots)
+    shown = [name for name in _HEADER if repeated or name != _SEEDS]
+    head = "".join(f"<th{_class(name)}>{name}</th>" for name in (*shown, "widths"))
+    rows = "".join(
+        f"<tr>{_cells(_values(slot, repeated.get(slot.number)), shown)}{_widths(slot)}</tr>"
+        for slot in slots
+    )
     return (
         f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _cells(slot: SlotRecord) -> str:
-    costs = slot.costs
-    used = (
-        (
+def _cells(values: Sequence[str], shown: Sequence[str]) -> str:
+    return "".join(
+        f"<td{_class(name)}>{escape(value)}</td>"
+        for name, value in zip(_HEADER, values, strict=True)
+        if name in shown
+    )
+
+
+def _values(slot: SlotRecord, repeated: Repeats | None) -> tuple[str, ...]:
+    """Return what stands under each name of the header."""
+    used = (DASH,) * 4
+    if (costs := slot.costs) is not None:
+        used = (
             size(costs.flash_bytes),
             size(costs.sram_bytes),
             duration(costs.latency_ms),
             work(costs.macs),
         )
-        if costs
-        else (DASH,) * 4
-    )
-    values = (
+    return (
         str(slot.number),
         score_text(slot.score),
+        repeats_text(repeated),
         score_text(slot.test_score),
         *used,
         _budget(slot.budget),
         ", ".join(plane.partition("_")[0] for plane in slot.planes),
     )
-    cells = "".join(
-        f"<td{_class(name)}>{escape(value)}</td>"
-        for name, value in zip(_HEADER, values, strict=False)
-    )
+
+
+def _widths(slot: SlotRecord) -> str:
+    """Return the last cell: two lines of it, and all where it is pointed at."""
     widths = escape(", ".join(f"{name} {width}" for name, width in slot.widths.items()))
-    return f"{cells}<td class='widths text' title='{widths}'><div>{widths}</div></td>"
+    return f"<td class='widths text' title='{widths}'><div>{widths}</div></td>"
 
 
 def _budget(budget: Limits) -> str:

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from tracking.records import RESOURCES, Costs, Limits, Scalar, SlotRecord, State, StudyRecord
+from tracking.seeds import Repeats, repeats_of
 
 Row = dict[str, Scalar]
 
@@ -43,7 +44,8 @@ def finished_slots(study: StudyRecord) -> list[SlotRecord]:
 
 def front_rows(study: StudyRecord) -> list[Row]:
     """Return one flat row per slot of the front."""
-    return [_row(slot) for slot in front_slots(study)]
+    known = repeats_of(study)
+    return [_row(slot, known.get(slot.number)) for slot in front_slots(study)]
 
 
 def front_object(
@@ -54,7 +56,7 @@ def front_object(
     `runs` maps slot numbers to run ids; `slots` are shown instead of those on the front.
     """
     shown = front_slots(study) if slots is None else slots
-    states = [slot.state for slot in study.slots]
+    states, known = [slot.state for slot in study.slots], repeats_of(study)
     return {
         "schema": "paring.front/1",
         "study": study.name,
@@ -66,16 +68,19 @@ def front_object(
             "value": study.hypervolumes[-1] if study.hypervolumes else 0.0,
             "reference": REFERENCE,
         },
-        "front": [_entry(slot, runs) for slot in shown],
+        "front": [_entry(slot, runs, known.get(slot.number)) for slot in shown],
     }
 
 
-def _entry(slot: SlotRecord, runs: Mapping[int, str]) -> dict[str, Any]:
+def _entry(
+    slot: SlotRecord, runs: Mapping[int, str], repeated: Repeats | None
+) -> dict[str, Any]:
     return {
         "trial": slot.number,
         "run_id": runs.get(slot.number),
         "score": slot.score,
         "test_score": slot.test_score,
+        "seeds": None if repeated is None else _over_seeds(repeated),
         "costs": {
             "estimated": asdict(slot.costs) if slot.costs else None,
             "planned": None,
@@ -88,6 +93,11 @@ def _entry(slot: SlotRecord, runs: Mapping[int, str]) -> dict[str, Any]:
         "parent": slot.parent,
         "train_seconds": slot.train_seconds,
     }
+
+
+def _over_seeds(repeated: Repeats) -> dict[str, Any]:
+    numbers = [slot.number for slot in repeated.slots]
+    return {"trials": numbers, "mean": repeated.mean, "spread": repeated.spread}
 
 
 def front_csv(study: StudyRecord) -> str:
@@ -133,6 +143,14 @@ def score_text(value: float | None) -> str:
     return DASH if value is None else f"{value:.4f}"
 
 
+def repeats_text(repeated: Repeats | None) -> str:
+    """Return the mean score over seeds with its spread."""
+    if repeated is None:
+        return DASH
+    seeds = count(len(repeated.slots), "seed")
+    return f"{repeated.mean:.4f} \u00b1 {repeated.spread:.4f} ({seeds})"
+
+
 def count(number: int, noun: str) -> str:
     """Return a number and its noun, in the plural where due."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
@@ -174,7 +192,7 @@ def _flash(slot: SlotRecord) -> int:
     return 0 if slot.costs is None else slot.costs.flash_bytes
 
 
-def _row(slot: SlotRecord) -> Row:
+def _row(slot: SlotRecord, repeated: Repeats | None) -> Row:
     costs = slot.costs
     row: Row = {"trial": slot.number, "score": slot.score, "test_score": slot.test_score}
     if costs is not None:
@@ -183,4 +201,7 @@ def _row(slot: SlotRecord) -> Row:
     row["planes"] = " ".join(slot.planes)
     row["widths"] = json.dumps(dict(slot.widths))
     row["parent"] = slot.parent
+    row["seeds"] = 1 if repeated is None else len(repeated.slots)
+    row["seeds_mean"] = None if repeated is None else repeated.mean
+    row["seeds_spread"] = None if repeated is None else repeated.spread
     return row

@@ -15,8 +15,17 @@ from search.study import require_study
 from search.verb import verb
 from search.verbs.choices import choose
 from tracking.plots import front_page
-from tracking.records import StudyRecord
-from tracking.tables import duration, front_csv, front_object, size
+from tracking.records import Costs, StudyRecord
+from tracking.seeds import repeats_of
+from tracking.tables import (
+    duration,
+    front_csv,
+    front_object,
+    front_slots,
+    repeats_text,
+    score_text,
+    size,
+)
 
 OUTPUTS = ("table", "json", "csv", "html")
 
@@ -49,39 +58,31 @@ def main(config: DictConfig) -> None:
 def print_table(record: StudyRecord) -> None:
     """The front for people, smallest flash first; costs are estimated."""
     table = Table(title=_title(record), caption="costs: estimated by the cost model")
-    for name in (
-        "trial",
-        record.metric,
-        "test",
-        "flash",
-        "SRAM",
-        "latency",
-        "budget flash",
-        "planes",
-    ):
+    repeated = repeats_of(record)
+    seeds = ("over seeds",) if repeated else ()
+    for name in ("trial", record.metric, *seeds, "test", "flash", "SRAM", "latency",
+                 "budget flash", "planes"):  # fmt: skip
         table.add_column(name, justify="right" if name != "planes" else "left")
     if record.dense is not None:
         costs = record.dense.costs
-        table.add_row(
-            "dense", f"{record.dense.score:.4f}", "", size(costs.flash_bytes),
-            size(costs.sram_bytes), duration(costs.latency_ms), "", "", style="dim",
-        )  # fmt: skip
-    points = [slot for slot in record.slots if slot.planes and slot.costs is not None]
-    for slot in sorted(
-        points, key=lambda s: s.costs.flash_bytes if s.costs else 0, reverse=True
-    ):
+        score = f"{record.dense.score:.4f}"
+        table.add_row("dense", score, *("" for _ in seeds), "", *_used(costs), style="dim")
+    for slot in reversed(front_slots(record)):
         assert slot.costs is not None
         table.add_row(
             str(slot.number),
-            f"{slot.score:.4f}",
-            "" if slot.test_score is None else f"{slot.test_score:.4f}",
-            size(slot.costs.flash_bytes),
-            size(slot.costs.sram_bytes),
-            duration(slot.costs.latency_ms),
+            score_text(slot.score),
+            *(repeats_text(repeated.get(slot.number)) for _ in seeds),
+            "" if slot.test_score is None else score_text(slot.test_score),
+            *_used(slot.costs),
             size(slot.budget.flash_bytes),
             ", ".join(plane.partition("_")[0] for plane in slot.planes),
         )
     wide_console().print(table)
+
+
+def _used(costs: Costs) -> tuple[str, ...]:
+    return size(costs.flash_bytes), size(costs.sram_bytes), duration(costs.latency_ms)
 
 
 def _title(record: StudyRecord) -> str:
