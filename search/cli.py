@@ -39,6 +39,8 @@ USER_ERRORS = (
     "OmegaConfBaseException",
 )
 MULTIRUN = ("-m", "--multirun")
+SECRETS = ("PARING_NOTIFY_URL", "PGPASSWORD", "MLFLOW_TRACKING_PASSWORD",
+           "MLFLOW_AUTH_ADMIN_PASSWORD")  # fmt: skip
 RUNNING = ("-m", "--m", "-r", "--ru", "-cd", "-cp", "-cn", "--config")  # print nothing
 
 
@@ -151,9 +153,7 @@ def _refuse_passwords(overrides: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _masked_if_shown(overrides: Sequence[str]) -> Iterator[None]:
-    """Hide passwords in what Hydra prints of a config (`--cfg`, `--info`, `--help`)."""
-    from tracking.address import mask
-
+    """Hide secrets in what Hydra prints of a config (`--cfg`, `--info`, `--help`)."""
     options = [override for override in overrides if override.startswith("-")]
     if all(option.startswith(RUNNING) for option in options):
         yield
@@ -163,7 +163,16 @@ def _masked_if_shown(overrides: Sequence[str]) -> Iterator[None]:
         with contextlib.redirect_stdout(printed):
             yield
     finally:
-        print(mask(printed.getvalue()), end="")
+        print(_masked(printed.getvalue()), end="")
+
+
+def _masked(text: str) -> str:
+    """A text without passwords in addresses, and without what the environment keeps secret."""
+    from tracking.address import mask
+
+    for value in filter(None, map(os.environ.get, SECRETS)):
+        text = text.replace(value, "***")
+    return mask(text)
 
 
 def _complain(text: str) -> None:

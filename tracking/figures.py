@@ -389,6 +389,7 @@ def _y_title(study: StudyRecord) -> str:
 
 def _y_range(study: StudyRecord, slots: Sequence[SlotRecord]) -> list[float]:
     scores = [slot.score for slot in slots if slot.score is not None]
+    scores += [g.mean + side * g.spread for g in repeats(study) for side in (-1, 1)]
     if study.dense is not None:
         scores.append(study.dense.score)
     low, high = min(scores, default=0.0), max(scores, default=1.0)

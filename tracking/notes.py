@@ -48,7 +48,8 @@ def experiment_note(
     link = f" [See the Pareto front]({front})." if front else ""
     parts = [
         f"Sweep **{study.name}**: one network pruned under "
-        f"{count(len(study.slots), 'budget')}, one run each.{device}{link}",
+        f"{count(len({slot.budget for slot in study.slots}), 'budget')}, in "
+        f"{count(len(study.slots), 'run')}.{device}{link}",
         *_device_lines(study, paths or {}),
         *_front_table(study, paths or {}),
         "Open the run `study`, tab *Artifacts*, `front.html` for the "

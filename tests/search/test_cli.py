@@ -259,6 +259,16 @@ def test_a_shown_config_hides_the_password(
     assert "me:***@db.example" in out
 
 
+def test_a_shown_config_hides_what_the_environment_keeps_secret(
+    paring: Paring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARING_NOTIFY_URL", "https://hooks.example/T0/secret-path")
+    code, out, err = paring("sweep", "study=a", "--cfg", "job", "--resolve")
+    assert code == 0, err
+    assert "secret-path" not in out + err
+    assert "url: '***'" in out or "url: ***" in out
+
+
 # --- what a Hydra user expects
 
 

@@ -143,6 +143,8 @@ def test_a_team_sweeps_with_it(
     assert answer(url) == answer(api) == 401
     assert answer(api, WRONG) == 401
     assert answer(url, PASSWORD) == answer(api, PASSWORD) == 200
+    assert len(shown := arguments(server, sweep, *workers)) > 6
+    assert PASSWORD not in " ".join(shown)
     for process in (sweep, *workers):
         assert process.wait(PATIENCE_S) == 0, said(tmp_path)
     study = require_study(home, "team")
@@ -151,6 +153,18 @@ def test_a_team_sweeps_with_it(
     server.terminate()
     assert server.wait(PATIENCE_S) == 0
     assert PASSWORD not in said(tmp_path)
+
+
+def arguments(*begun: subprocess.Popen[bytes]) -> list[str]:
+    """The command lines, open to everybody, of processes and all that they started."""
+    shown: list[str] = []
+    for process in begun:
+        with suppress(psutil.NoSuchProcess):
+            own = psutil.Process(process.pid)
+            for one in (own, *own.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    shown += one.cmdline()
+    return shown
 
 
 def said(folder: Path) -> str:

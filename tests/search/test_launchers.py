@@ -1,6 +1,7 @@
 """Hydra's launchers start workers that share a study on PostgreSQL."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from tests.search.commands import PATIENCE_S, Commands, complete
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+RAY = pytest.mark.skipif(
+    find_spec("ray") is None,
+    reason="Ray is not installed: the extra [ray] needs an environment of its own (README)",
+)
+
+
+@pytest.mark.parametrize(
+    "launcher", ["joblib", "submitit_local", pytest.param("ray", marks=RAY)]
+)
 def test_a_launcher_starts_workers(
     launcher: str,
     on_postgres: StorageConfig,
