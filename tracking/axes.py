@@ -9,6 +9,7 @@ Figure = dict[str, Any]
 
 INK, FAINT, FRONT, DENSE, LIMIT = "#1f2933", "#9fb0c0", "#0b7285", "#d9730d", "#c92a2a"
 MEAN = "#7048e8"
+COLORS = ("#0b7285", "#d9730d", "#7048e8", "#2b8a3e", "#c2255c", "#5c940d")  # of studies
 _GRID, _RULE = "#e8edf2", "#b8c4ce"
 _LOG_SPAN = 5  # largest over smallest value from which an axis is logarithmic
 _REACH = 2.5  # a limit further out than this many times the largest value is only mentioned

@@ -3,21 +3,18 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import cycle
-from math import isfinite, log10
+from math import log10
 from statistics import fmean
 
-from tracking.axes import DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Axis, Figure, Panel, layout
+from tracking.axes import COLORS, DENSE, FAINT, FRONT, LIMIT, MEAN, Axis, Figure, Panel, layout
 from tracking.hover import cost_lines, hover_text, score_line
-from tracking.records import Scalar, SlotRecord, StudyRecord
+from tracking.records import SlotRecord, StudyRecord
 from tracking.seeds import repeats
 from tracking.tables import cost_of, count, finished_slots, limit_of, score_text, short
 
 Trace = Figure
 
 _BUDGET = "rgba(70, 90, 110, {})"
-COLORS = ("#0b7285", "#d9730d", "#7048e8", "#2b8a3e", "#c2255c", "#5c940d")  # of studies
-OBJECTIVES = {"score": "score", "flash_bytes": "flash", "sram_bytes": "SRAM",
-              "latency_ms": "latency"}  # fmt: skip
 _LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
 
 
@@ -68,111 +65,6 @@ def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
         ]
     frame = layout(_y_title(studies[0]), f"{panel.title} ({panel.unit})")
     frame["xaxis"] |= axis.layout(panel)
-    return {"data": traces, "layout": frame}
-
-
-def hypervolume_figure(study: StudyRecord) -> Figure:
-    """Return the hypervolume after each finished slot."""
-    values = [value if isfinite(value) else None for value in study.hypervolumes]
-    steps = list(range(1, len(values) + 1))
-    trace = {
-        "type": "scatter",
-        "name": "hypervolume",
-        "x": steps,
-        "y": values,
-        "mode": "lines+markers" if len(values) <= 60 else "lines",
-        "line": {"color": FRONT, "width": 2, "shape": "hv"},
-        "marker": {"size": 5},
-        "hovertemplate": "%{y:.4f} after %{x}<extra></extra>",
-    }
-    frame = layout("hypervolume", "finished slots")
-    frame["xaxis"] |= {"rangemode": "tozero", "tickformat": "d"}
-    if len(values) < 10:
-        frame["xaxis"]["dtick"] = 1
-        frame["yaxis"]["rangemode"] = "tozero"
-    return {"data": [trace], "layout": frame}
-
-
-def parallel_figure(study: StudyRecord) -> Figure:
-    """Return every finished slot as a line through its budget, hyperparameters and score."""
-    slots = finished_slots(study)
-    columns: list[tuple[str, Sequence[Scalar]]] = [
-        (f"{panel.title} limit ({panel.unit})", [limit * panel.scale for limit in limits])
-        for panel in PANELS
-        if len(limits := _known(limit_of(slot.budget, panel.resource) for slot in slots))
-        == len(slots)
-    ]
-    names = dict.fromkeys(name for slot in slots for name in slot.params)
-    columns += [
-        (escape(name), [slot.params[name] for slot in slots])
-        for name in names
-        if all(slot.params.get(name) is not None for slot in slots)
-    ]
-    scores = [slot.score for slot in slots]
-    trace = {
-        "type": "parcoords",
-        "dimensions": [
-            *(_dimension(name, values) for name, values in columns),
-            {"label": escape(study.metric), "values": scores},
-        ],
-        "line": {"color": scores, "colorscale": "Viridis", "reversescale": study.scores_rise},
-        "labelfont": {"size": 12},
-        "unselected": {"line": {"opacity": 0.06}},
-    }
-    frame = layout("", "") | {"margin": {"l": 70, "r": 50, "t": 56, "b": 24}}
-    return {"data": [trace], "layout": frame}
-
-
-def _known(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def _dimension(label: str, values: Sequence[Scalar]) -> Figure:
-    """Return one axis: by logarithms where values span much, by places where they are words."""
-    numbers = [
-        float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)
-    ]
-    if len(numbers) < len(values):
-        words = sorted({str(value) for value in values})
-        places = [words.index(str(value)) for value in values]
-        marks = list(range(len(words)))
-        shown = [escape(word) for word in words]
-        return {"label": label, "values": places, "tickvals": marks, "ticktext": shown}
-    low, high = min(numbers), max(numbers)
-    if low <= 0 or high < 8 * low:
-        return {"label": label, "values": numbers}
-    ticks = [d * 10.0**power for power in range(-12, 13) for d in (1, 2, 5)]
-    inside = [tick for tick in ticks if low <= tick <= high]
-    return {
-        "label": label,
-        "values": [log10(number) for number in numbers],
-        "tickvals": [log10(tick) for tick in inside],
-        "ticktext": [f"{tick:g}" for tick in inside],
-    }
-
-
-def importance_figure(study: StudyRecord) -> Figure:
-    """Return how much each hyperparameter matters for each objective, as bars."""
-    names = list(
-        dict.fromkeys(name for shares in study.importances.values() for name in shares)
-    )
-    traces = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": OBJECTIVES.get(objective, objective),
-            "x": [shares.get(name, 0.0) for name in names],
-            "y": [escape(name) for name in names],
-            "marker": {"color": color},
-            "hovertemplate": "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
-        }
-        for (objective, shares), color in zip(
-            study.importances.items(), cycle(COLORS), strict=False
-        )
-    ]
-    frame = layout("", "share in being among the best tenth of the slots of one budget")
-    frame["xaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
-    frame |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.12}, "bargap": 0.3}
     return {"data": traces, "layout": frame}
 
 

@@ -5,15 +5,9 @@ from collections.abc import Sequence
 from html import escape
 from itertools import cycle
 
-from tracking.axes import DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Figure
-from tracking.figures import (
-    COLORS,
-    comparison_figure,
-    front_figure,
-    hypervolume_figure,
-    importance_figure,
-    parallel_figure,
-)
+from tracking.axes import COLORS, DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Figure
+from tracking.figures import comparison_figure, front_figure
+from tracking.overview import hypervolume_figure, importance_figure, parallel_figure
 from tracking.page import drawn, html_page
 from tracking.records import Limits, SlotRecord, State, StudyRecord
 from tracking.seeds import Repeats, repeats, repeats_of

@@ -11,7 +11,8 @@ from playwright.sync_api import Page
 from tests.tracking.outline import EVIL, Outline
 from tracking import Costs, DeviceRecord, Limits, SlotRecord, State, StudyRecord, front_page
 from tracking.axes import PANELS, Figure, Panel
-from tracking.figures import front_figure, hypervolume_figure
+from tracking.figures import front_figure
+from tracking.overview import hypervolume_figure, importance_figure, parallel_figure
 
 MakeStudy = Callable[..., StudyRecord]
 
@@ -112,6 +113,41 @@ def test_plotly_accepts_the_figures(study: StudyRecord, count: int, rise: bool) 
         plotly.graph_objects.Figure(front_figure(many, panel))
     plotly.graph_objects.Figure(hypervolume_figure(many))
     assert len(json.loads(Outline(front_page(many)).figures)) == (4 if count == 1 else 5)
+
+
+def test_every_slot_is_a_line_through_budget_hyperparameters_and_score(
+    study: StudyRecord,
+) -> None:
+    words = ("sgd", "adam", "<b>", "sgd")
+    slots = [
+        replace(slot, params={"rate": 10.0**-number, "layers": number, "optimizer": word})
+        for number, (slot, word) in enumerate(zip(study.slots, words, strict=False))
+    ]
+    figure = parallel_figure(replace(study, slots=(*slots, study.slots[4])))
+    plotly.graph_objects.Figure(figure)
+    axes = {axis["label"]: axis for axis in figure["data"][0]["dimensions"]}
+    assert [*axes] == [
+        "Flash limit (KiB)", "Latency limit (ms)", "rate", "layers", "optimizer", "accuracy"
+    ]  # fmt: skip
+    assert axes["rate"]["values"] == pytest.approx([0, -1, -2, -3])
+    assert "0.01" in axes["rate"]["ticktext"]
+    assert axes["layers"]["values"] == [0, 1, 2, 3]  # from zero there are no logarithms
+    assert axes["optimizer"]["ticktext"] == ["&lt;b&gt;", "adam", "sgd"]
+    assert axes["optimizer"]["values"] == [2, 1, 0, 2]
+    assert axes["accuracy"]["values"] == [0.98, 0.96, 0.94, 0.5]
+
+
+def test_what_matters_is_shown_where_it_is_known(study: StudyRecord) -> None:
+    assert "Which hyperparameters matter" not in front_page(study)
+    known = replace(
+        study, importances={"score": {"lr": 0.9, "<b>": 0.1}, "flash_bytes": {"lr": 1.0}}
+    )
+    figure = importance_figure(known)
+    plotly.graph_objects.Figure(figure)
+    assert [bars["name"] for bars in figure["data"]] == ["score", "flash"]
+    assert [bars["x"] for bars in figure["data"]] == [[0.9, 0.1], [1.0, 0.0]]
+    assert figure["data"][0]["y"] == ["lr", "&lt;b&gt;"]
+    assert "Which hyperparameters matter" in front_page(known)
 
 
 def test_the_page_needs_nothing_from_elsewhere(study: StudyRecord) -> None:
