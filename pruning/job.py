@@ -54,7 +54,7 @@ class Pruning:
     an eighth of the training set where that is less.
     race: how long networks without one branch or another run against each other, as a share of
     the phase's steps; no race, and no branch that vanishes, where that is too short to tell
-    anything. racers: how many may lose before all branches stay.
+    anything. racers: how many branches are tried, one at a time, to find the first that goes.
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.
     slack: channels kept in reserve then, as a share of a group's original size.

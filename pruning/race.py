@@ -7,7 +7,7 @@ step by step, then trains on while the learning rate falls to zero, on the same 
 others. The least loss shows which branches to drop. The runners are thrown away.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, count, islice
 from math import inf
@@ -30,15 +30,15 @@ from pruning.state import TrainState
 Groups = tuple[int, ...]  # that vanish
 LEAST = 20  # steps: a shorter race is mostly noise
 NARROWING = 0.5  # of a run; the rest trains at the widths found
-HEADSTART = 0.05  # of the loss: who has lost more weights has more still to regain
+HEADSTART = 0.05  # of the loss: who has lost a branch has more still to regain
 JUDGES = 4096  # training samples that decide, or half of all where there are fewer
 
 
 def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
     """Remove branches one by one while a network without one more wins the race.
 
-    The branch that the model of the loss would rather miss runs first; a close result is for
-    the network without it. After one branch has gone, a lost run is the last; before, `racers`.
+    The `racers` branches that the model of the loss would rather miss run, and a close result
+    is for the best network without one of them. Later a single one runs, and has to win.
     """
     short = _steps(job) < LEAST
     if short or not job.pruning.allocation.vanishing:
@@ -46,24 +46,33 @@ def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
     if job.budget.holds(job.cost_model(state.graph).dense):
         return
     rises = yield from branch_rises(state, job)
+    if not rises:
+        return
     gone: Groups = ()
-    least, lost = (yield from _loss_after(state, job, gone)) if rises else inf, 0
-    while rises and lost < (1 if gone else job.pruning.racers):
-        losses = {
-            index: _modelled(state, job, (*gone, index)) + rises[index] for index in rises
-        }
-        index = min(losses, key=losses.__getitem__)
-        del rises[index]
-        if losses[index] == inf:
+    least = yield from _loss_after(state, job, gone)
+    least += HEADSTART * abs(least)
+    while candidates := _candidates(state, job, gone, rises):
+        losses = {}
+        for index in candidates[: 1 if gone else job.pruning.racers]:
+            losses[index] = yield from _loss_after(state, job, (*gone, index))
+        best = min(losses, key=losses.__getitem__)
+        if losses[best] >= least:
             break
-        loss = yield from _loss_after(state, job, (*gone, index))
-        if loss < least + HEADSTART * abs(least):
-            gone, lost = (*gone, index), 0
-        else:
-            lost += 1
-        least = min(least, loss)
+        gone, least = (*gone, best), losses[best]
     if gone:
         remove(state, job, without(state.graph, gone))
+
+
+def _candidates(
+    state: TrainState, job: Job, gone: Groups, rises: Mapping[int, float]
+) -> list[int]:
+    """The branches that may go besides, the one that the model would rather miss first."""
+    losses = {
+        index: _modelled(state, job, (*gone, index)) + rise
+        for index, rise in rises.items()
+        if index not in gone
+    }
+    return sorted((i for i, loss in losses.items() if loss < inf), key=losses.__getitem__)
 
 
 def _modelled(state: TrainState, job: Job, gone: Groups) -> float:
