@@ -39,8 +39,7 @@ USER_ERRORS = (
     "OmegaConfBaseException",
 )
 MULTIRUN = ("-m", "--multirun")
-SECRETS = ("PARING_NOTIFY_URL", "PGPASSWORD", "MLFLOW_TRACKING_PASSWORD",
-           "MLFLOW_AUTH_ADMIN_PASSWORD")  # fmt: skip
+SECRET = "PARING_NOTIFY_URL"  # what conf/ reads of the environment and nobody else should
 RUNNING = ("-m", "--m", "-r", "--ru", "-cd", "-cp", "-cn", "--config")  # print nothing
 
 
@@ -170,9 +169,8 @@ def _masked(text: str) -> str:
     """A text without passwords in addresses, and without what the environment keeps secret."""
     from tracking.address import mask
 
-    for value in filter(None, map(os.environ.get, SECRETS)):
-        text = text.replace(value, "***")
-    return mask(text)
+    secret = os.environ.get(SECRET)
+    return mask(text.replace(secret, "***") if secret else text)
 
 
 def _complain(text: str) -> None:
