@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, pstdev
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -38,15 +38,22 @@ def _by_budget(slots: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
 
 
 def _relative(group: Sequence[FrozenTrial], signs: Sequence[float]) -> list[FrozenTrial]:
-    """Trials with their values counted from the mean of their group, less being better."""
-    means = [fmean(column) for column in zip(*(slot.values for slot in group), strict=True)]
+    """Trials with standardised values, less being better: how they stand within their group.
+
+    Otherwise the budget whose slots differ most would decide alone.
+    """
+    columns = [*zip(*(slot.values for slot in group), strict=True)]
+    scales = [
+        (fmean(column), sign / (pstdev(column) or 1.0))
+        for column, sign in zip(columns, signs, strict=True)
+    ]
     return [
         optuna.create_trial(
             params=slot.params,
             distributions=slot.distributions,
             values=[
-                sign * (value - mean)
-                for value, mean, sign in zip(slot.values, means, signs, strict=True)
+                (value - mean) * scale
+                for value, (mean, scale) in zip(slot.values, scales, strict=True)
             ],
         )
         for slot in group

@@ -45,6 +45,16 @@ def test_what_matters_is_found_whatever_the_budgets_allow(budgets: int) -> None:
         assert sum(shares.values()) == pytest.approx(1)
 
 
+def test_a_budget_whose_slots_differ_most_does_not_decide_alone() -> None:
+    """Where the kind decides, by much, in one budget, and the rate in the seven others."""
+    mixed = slots(160, budgets=8)
+    for trial in mixed:
+        if trial.user_attrs["slot"]["budget"]["flash_bytes"] == 0:
+            trial.values = [1000.0 * (trial.params["kind"] == "a"), trial.values[1]]
+    found = importances(mixed, OBJECTIVES, rises=True)
+    assert found["score"]["rate"] > found["score"]["kind"]
+
+
 def test_a_score_that_falls_is_judged_from_its_own_side() -> None:
     turned = slots(160)
     for trial in turned:
