@@ -37,6 +37,7 @@ STATUS = {
 _LAYOUT = "3"  # raise it when the artifacts change, and all of them are written anew
 _UNFIT = re.compile(r"[^\w .:/-]")
 _KEY_LIMIT = 250
+_NO_COMMIT = "none"  # where a sweep is not started in a git repository
 
 
 class Step(NamedTuple):
@@ -147,7 +148,7 @@ def _shared_tags(study: StudyRecord) -> dict[str, str]:
         "mlflow.source.name": f"paring sweep study={study.name}",
         "mlflow.source.type": "LOCAL",
     }
-    if commit := study.tags.get("git.commit"):
+    if (commit := study.tags.get("git.commit", _NO_COMMIT)) != _NO_COMMIT:
         tags["mlflow.source.git.commit"] = commit
     return tags
 

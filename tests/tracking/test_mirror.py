@@ -116,6 +116,16 @@ def test_what_a_finished_slots_run_holds(
     assert files == {"model/model.json": "model 0"}
 
 
+def test_without_a_repository_no_commit_is_shown(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE, tags={"git.commit": "none", "git.dirty": "false"})
+    mirror(sqlite_store).sync(study, blobs)
+    tags = slot_runs(sqlite_store, study)[0].tags
+    assert tags["git.commit"] == "none"
+    assert "mlflow.source.git.commit" not in tags
+
+
 def explained(study: StudyRecord) -> StudyRecord:
     """Return the study with an explanation among its first slot's files."""
     files = {**study.slots[0].files, "explanation.json": "why"}
