@@ -1,14 +1,34 @@
-"""Values of JSON that somebody else wrote: of the right kind, or refused."""
+"""JSON that somebody else wrote: values of the right kind, or refused."""
 
+import json
+from collections.abc import Callable
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
-MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+from tracking.errors import DamagedError
+
+T = TypeVar("T")
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 _MOST = 1 << 53  # what JSON's numbers carry exactly
 
 
+def decoded(content: bytes, build: Callable[[Any], T], complaint: str) -> T:
+    """Return what `build` makes of JSON. It may use what it is given as if it were right.
+
+    Raises:
+        DamagedError: it was not; `complaint` says what the content is not.
+    """
+    try:
+        return build(json.loads(content))
+    except _MALFORMED as error:
+        raise DamagedError(
+            f"{complaint} ({type(error).__name__}: {error}): it is damaged, or another version "
+            "of paring wrote it; a new study writes its own"
+        ) from error
+
+
 def text(value: Any) -> str:
-    """Return a name, or raise one of MALFORMED."""
+    """Return a name, or raise what `decoded` waits for."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no name")
     return value

@@ -1,13 +1,11 @@
 """Why pruning left a network as it is: records, read from the file that a slot stored."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tracking.checked import MALFORMED, amount, text, whole
-from tracking.errors import DamagedError
+from tracking.checked import amount, decoded, text, whole
 from tracking.records import RESOURCES
 
 EXPLANATION = "explanation.json"  # its name among a slot's files
@@ -73,22 +71,19 @@ def read_explanation(content: bytes) -> Explanation:
     Raises:
         DamagedError: it is no explanation, or lacks a part.
     """
-    try:
-        entry = json.loads(content)
-        return Explanation(
-            bottlenecks={name: _pair(entry["bottlenecks"][name]) for name in PRICED},
-            prices={
-                name: amount(price)
-                for name, price in dict(entry["prices"]).items()
-                if name in PRICED
-            },
-            groups=tuple(_group(group) for group in entry["groups"]),
-        )
-    except MALFORMED as error:
-        raise DamagedError(
-            f"{EXPLANATION} is no explanation of a network ({type(error).__name__}: {error}): "
-            "it is damaged, or another version of paring wrote it; a new study writes its own"
-        ) from error
+    return decoded(content, _explanation, f"{EXPLANATION} is no explanation of a network")
+
+
+def _explanation(entry: Any) -> Explanation:
+    return Explanation(
+        bottlenecks={name: _pair(entry["bottlenecks"][name]) for name in PRICED},
+        prices={
+            name: amount(price)
+            for name, price in dict(entry["prices"]).items()
+            if name in PRICED
+        },
+        groups=tuple(_group(group) for group in entry["groups"]),
+    )
 
 
 def _group(entry: Mapping[str, Any]) -> GroupStory:

@@ -1,12 +1,10 @@
 """What every kernel of a network takes: records, read from the file that a slot stored."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracking.checked import MALFORMED, amount, several, text, whole
-from tracking.errors import DamagedError
+from tracking.checked import amount, decoded, several, text, whole
 
 PROFILE = "profile.json"  # its name among a slot's files
 
@@ -50,17 +48,14 @@ def read_profile(content: bytes) -> Profile:
     Raises:
         DamagedError: it is no profile, or lacks a part.
     """
-    try:
-        entry = json.loads(content)
-        return Profile(
-            before=tuple(_line(line) for line in several(entry["before"])),
-            after=tuple(_line(line) for line in several(entry["after"])),
-        )
-    except MALFORMED as error:
-        raise DamagedError(
-            f"{PROFILE} does not tell what a network takes ({type(error).__name__}: {error}): "
-            "it is damaged, or another version of paring wrote it; a new study writes its own"
-        ) from error
+    return decoded(content, _profile, f"{PROFILE} does not tell what a network takes")
+
+
+def _profile(entry: Any) -> Profile:
+    return Profile(
+        before=tuple(_line(line) for line in several(entry["before"])),
+        after=tuple(_line(line) for line in several(entry["after"])),
+    )
 
 
 def _line(entry: Mapping[str, Any]) -> KernelLine:
