@@ -1,13 +1,13 @@
 """The databases: made ready, and examined before anybody relies on them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError as SqlError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
@@ -163,7 +163,10 @@ def _make_schemas(*urls: str) -> None:
         for url in urls:
             name = _schema_of(make_url(url))
             if name not in present:
-                connection.execute(CreateSchema(name, if_not_exists=True))
+                # PostgreSQL looks first and creates then: a schema made in between by somebody
+                # else is a duplicate key, even "if not exists".
+                with suppress(IntegrityError):
+                    connection.execute(CreateSchema(name, if_not_exists=True))
 
 
 def _take_write_lock(connection: Connection, patience: float) -> None:

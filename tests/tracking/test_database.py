@@ -1,4 +1,5 @@
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,24 @@ def test_a_locked_table_is_reported(bare_postgres: Databases, postgres_location:
         holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         with pytest.raises(LockedError, match="lock"):
             check(bare_postgres.optuna, "Optuna", patience=0.1)
+
+
+def test_a_schema_made_by_another_at_the_same_moment_is_used(
+    bare_postgres: Databases, postgres_location: str
+) -> None:
+    plain = postgres_location.replace("+psycopg", "")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(plain) as other:
+        other.execute(f"CREATE SCHEMA {bare_postgres.schema}_mlflow".encode())
+        preparing = pool.submit(prepare, bare_postgres)
+        with psycopg.connect(plain, autocommit=True) as watch:
+            while not watch.execute(
+                f"{waiting} AND query LIKE '%{bare_postgres.schema}%'".encode()
+            ).fetchall()[0][0]:
+                assert not preparing.done()
+        other.commit()
+        preparing.result()
+    assert check(bare_postgres.mlflow, "MLflow") is Content.EMPTY
 
 
 def test_nobody_at_the_port_is_reported() -> None:
