@@ -1,13 +1,15 @@
 """Budgets, costs and devices, and sizes as people write them."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 
 from pruning.errors import BudgetError
 
 RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
 LIMITS = (*RESOURCES, "macs")
+WORD_BYTES = 4
 BYTES = {"b": 1.0, "kib": 1024.0, "kb": 1000.0, "mib": 1024.0**2, "mb": 1000.0**2}
 UNITS = {
     "flash_bytes": BYTES,
@@ -56,7 +58,9 @@ class Device:
 
     `cycles_per_instruction` turns counted instructions into cycles; it is assumed, not
     measured, unless `source` says otherwise. The reserved bytes are for firmware, stack and
-    runtime.
+    runtime. `loops` holds instructions by kind of kernel, in the order of `pruning.work.Loops`,
+    where they differ from those of the core. The margins tell by which share of an estimate
+    what is measured may be more.
     """
 
     name: str
@@ -68,6 +72,9 @@ class Device:
     reserved_flash_bytes: int
     reserved_sram_bytes: int
     source: str = "assumed"
+    loops: Mapping[str, Sequence[float]] = field(default_factory=dict, hash=False)
+    flash_margin: float = 0.0
+    latency_margin: float = 0.0
 
     @property
     def budget(self) -> Budget:
@@ -75,6 +82,22 @@ class Device:
         return Budget(
             flash_bytes=self.flash_bytes - self.reserved_flash_bytes,
             sram_bytes=self.sram_bytes - self.reserved_sram_bytes,
+        )
+
+    def guarded(self, budget: Budget) -> Budget:
+        """What estimates must hold so that measurements hold a budget: each limit divided by
+        1 + its margin. Static memory takes whole words.
+        """
+        margins = {"flash_bytes": self.flash_margin, "latency_ms": self.latency_margin}
+        limits = {
+            name: limit / (1 + margins.get(name, 0.0)) for name, limit in budget.limits.items()
+        }
+        words = {"sram_bytes": WORD_BYTES}
+        return Budget(
+            **{
+                name: value if name == "latency_ms" else int(value - value % words.get(name, 1))
+                for name, value in limits.items()
+            }  # type: ignore[arg-type]
         )
 
     def milliseconds(self, instructions: float) -> float:

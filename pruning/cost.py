@@ -19,11 +19,20 @@ from torch import Tensor
 
 from pruning.budget import LIMITS, Cost, Device
 from pruning.graph import Graph
-from pruning.kernels import Kernel, fuse
+from pruning.kernels import Kernel, buffers, fuse
 from pruning.memory import PUBLISHED, Conventions, Step, schedule
 from pruning.records import INPUT
 from pruning.shrink import group_shares, shrink_graph, stays_connected, units_left, without
-from pruning.work import Encoding, Work, flash, instructions, macs
+from pruning.work import (
+    Encoding,
+    Loops,
+    Work,
+    flash,
+    instructions,
+    loop_passes,
+    loops_of,
+    macs,
+)
 
 __all__ = ["CostModel", "Encoding", "KernelCost", "published"]
 
@@ -174,6 +183,15 @@ class CostModel:
             for kernel in (self.kernels[step.kernel],)
         )
 
+    def passes(self) -> dict[str, tuple[str, Loops]]:
+        """By kernel its kind and how often each of its loops is passed, nothing pruned."""
+        widths = np.asarray(self.graph.channels.widths, dtype=np.float64)
+        read, written = self._inputs.numpy() @ widths, self._written.numpy() @ widths
+        return {
+            kernel.name: (kernel.kind, Loops(*(form.at(*at) for form in loop_passes(kernel))))
+            for kernel, *at in zip(self.kernels, read.tolist(), written.tolist(), strict=True)
+        }
+
     def bottlenecks(self, widths: Sequence[int]) -> dict[str, str]:
         """For every resource the kernel that takes most of it; for memory, the one during
         which most is live.
@@ -236,10 +254,11 @@ class CostModel:
 
     @cached_property
     def _coefficients(self) -> dict[str, Tensor]:
+        loops = loops_of(self.device.core, self.device.loops)
         tables: dict[str, Callable[[Kernel], Work]] = {
-            "flash": lambda kernel: flash(kernel, self.encoding),
+            "flash": lambda kernel: flash(kernel, self.encoding, kernel is self.kernels[0]),
             "macs": macs,
-            "instructions": lambda kernel: instructions(kernel, self.device.core),
+            "instructions": lambda kernel: instructions(kernel, loops),
         }
         return {
             name: torch.tensor([table(k) for k in self.kernels], dtype=torch.float64).T
@@ -258,10 +277,8 @@ class CostModel:
 
     @cached_property
     def _outputs(self) -> tuple[str, ...]:
-        made = {name: kernel.output for kernel in self.kernels for name in kernel.chain}
-        for operator in self.graph.operators:
-            made.setdefault(operator.name, made.get(operator.inputs[0], INPUT))
-        return tuple(made[name] for name in self.graph.outputs)
+        holds = buffers(self.graph, self.kernels)
+        return tuple(holds[name] for name in self.graph.outputs)
 
     def _counts(self, value: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return self.graph.channels.counts[value]

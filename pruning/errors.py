@@ -3,6 +3,9 @@
 PruningError                  anything below
 ├── UnsupportedOperatorError  the network holds something the engine cannot cost or prune
 ├── BudgetError               a budget that cannot be read or met
+├── DeployError               a network that no microcontroller code can be made for
+│   ├── ToolchainError        a compiler that is missing or fails
+│   └── EmulatorError         an emulated core that faults or hangs
 ├── DataError                 a data set that is missing or malformed
 ├── WeightsError              starting weights that do not fit the network
 ├── DivergedError             the loss is no longer a number
@@ -22,6 +25,18 @@ class UnsupportedOperatorError(PruningError):
 
 class BudgetError(PruningError):
     """A budget cannot be read, or cannot be met by any width."""
+
+
+class DeployError(PruningError):
+    """A network cannot be made to run on a microcontroller."""
+
+
+class ToolchainError(DeployError):
+    """The compiler for microcontrollers is missing, or refuses what it is given."""
+
+
+class EmulatorError(DeployError):
+    """An emulated core faulted, or did not come to an end."""
 
 
 class DataError(PruningError):

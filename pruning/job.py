@@ -18,11 +18,14 @@ from pruning.tasks import Task
 
 
 class PhaseKind(StrEnum):
-    """What one step of a phase does besides learning."""
+    """What one step of a phase does besides learning. In "quantise" weights and values are
+    rounded to int8 codes on the way forward.
+    """
 
     DENSE = "dense"
     PRUNE = "prune"
     FINETUNE = "finetune"
+    QUANTISE = "quantise"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +114,21 @@ class Accelerator:
         return batch.contiguous(memory_format=torch.channels_last) if channels_last else batch
 
 
+class Precision(StrEnum):
+    """How the int8 network is scored: by the very integers that a microcontroller computes, or
+    simulated in floating point.
+    """
+
+    EXACT = "int8-exact"
+    SIMULATED = "int8-simulated"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Everything that decides the result of a training run, besides the starting weights."""
+    """Everything that decides the result of a training run, besides the starting weights.
+
+    `scoring` None: exact for networks that can be deployed, simulated for others.
+    """
 
     data: Dataset
     task: Task
@@ -125,6 +140,7 @@ class Job:
     encoding: Encoding = Encoding.INT8
     conventions: Conventions = field(default_factory=Conventions)
     accelerator: Accelerator = field(default_factory=Accelerator)
+    scoring: Precision | None = None
 
     @property
     def epochs(self) -> int:

@@ -5,6 +5,7 @@ flatten only renames a buffer and a dropout does not exist. What is left are ker
 buffers between them: the unit in which work, memory and time are counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -23,11 +24,13 @@ class Kernel:
 
     `inputs` name the buffers that it reads and `output` the buffer that it writes; a buffer is
     named after the value that it holds. `chain` lists the operators from main to last.
+    `channels` are those of the first operand, when nothing is pruned.
     """
 
     main: Operator
     inputs: tuple[str, ...]
     chain: tuple[str, ...]
+    channels: int
 
     @property
     def name(self) -> str:
@@ -75,9 +78,22 @@ def fuse(graph: Graph) -> tuple[Kernel, ...]:
             buffer = {v: operator.name if b == source else b for v, b in buffer.items()}
         else:
             inputs = tuple(buffer[name] for name in operator.inputs)
-            kernels.append(Kernel(main=operator, inputs=inputs, chain=(operator.name,)))
+            channels = graph.shape(source)[0]
+            kernels.append(
+                Kernel(main=operator, inputs=inputs, chain=(operator.name,), channels=channels)
+            )
         buffer[operator.name] = operator.name
     return tuple(kernels)
+
+
+def buffers(graph: Graph, kernels: Sequence[Kernel]) -> dict[str, str]:
+    """The buffer in which every value of a graph lies, the input among them."""
+    holds = {INPUT: INPUT} | {
+        name: kernel.output for kernel in kernels for name in kernel.chain
+    }
+    for operator in graph.operators:
+        holds.setdefault(operator.name, holds.get(operator.inputs[0], INPUT))
+    return holds
 
 
 def _fuses(host: Kernel, operator: Operator) -> bool:

@@ -6,6 +6,7 @@ from torch import Tensor
 from pruning.errors import DivergedError
 from pruning.job import Job
 from pruning.network import first
+from pruning.quantize import Rounding
 from pruning.state import TrainState
 
 
@@ -15,7 +16,13 @@ def set_rate(state: TrainState, factor: float) -> None:
         group["lr"] = group["initial_lr"] * factor
 
 
-def learn(state: TrainState, job: Job, inputs: Tensor, targets: Tensor) -> float:
+def learn(
+    state: TrainState,
+    job: Job,
+    inputs: Tensor,
+    targets: Tensor,
+    rounding: Rounding | None = None,
+) -> float:
     """Train on one batch; returns its loss. Open gates see the gradient of the mask.
 
     Raises:
@@ -25,7 +32,7 @@ def learn(state: TrainState, job: Job, inputs: Tensor, targets: Tensor) -> float
     if state.gates is not None:
         mask = state.gates.kept.float().to(job.accelerator.device).requires_grad_()
     with job.accelerator.autocast():
-        outputs = first(state.network(job.accelerator.place(inputs), mask))
+        outputs = first(state.network(job.accelerator.place(inputs), mask, rounding))
         loss = job.task.loss(outputs, targets.to(outputs.device))
     value = loss.item()
     if not np.isfinite(value):

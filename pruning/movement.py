@@ -8,7 +8,7 @@ every element of its source; what comes out says where each element of the resul
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -179,6 +179,48 @@ def sources(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integers, Inte
     channels = np.asarray(attributes["channels"], dtype=np.int64).reshape(shape[0], -1)
     positions = np.asarray(attributes["positions"], dtype=np.int64)
     return channels, positions.reshape(-1, prod(shape[1:]))
+
+
+class Tables(NamedTuple):
+    """The sources of a "move" that treats all channels alike and all positions alike.
+
+    The source position is the sum of an entry of `rows` and one of `columns`, a hole where
+    either is one; `channels` holds source channels, or is empty where they follow `first`.
+    """
+
+    channels: Integers
+    first: int
+    rows: Integers
+    columns: Integers
+
+
+def tables(attributes: Mapping[str, Any], shape: Shape) -> Tables | None:
+    """The sources of a "move" with an output of this shape as tables, if they can be."""
+    channels, positions = sources(attributes, shape)
+    if channels.shape[1] > 1 or len(positions) > 1:
+        return None
+    which, first = channels[:, 0], int(channels[0, 0])
+    if first != HOLE and np.array_equal(which, np.arange(first, first + len(which))):
+        which = which[:0]
+    return Tables(which, max(first, 0), *_rows_and_columns(positions[0], shape))
+
+
+def _rows_and_columns(positions: Integers, shape: Shape) -> tuple[Integers, Integers]:
+    """Two tables whose sums are the positions: one entry a row and one a column of a plane,
+    or as many rows as there are positions.
+    """
+    plane = positions.reshape(-1, shape[-1] if len(shape) > 1 else 1)
+    there = plane != HOLE
+    below, across = there.any(1), there.any(0)
+    if there.any() and np.array_equal(there, below[:, None] & across):
+        first = plane[below.argmax()]
+        start = first[across].min()
+        rows = plane[:, (first == start).argmax()]
+        columns = np.where(across, first - start, HOLE)
+        sums = np.where(there, rows[:, None] + columns, HOLE)
+        if np.array_equal(sums, plane):
+            return rows, columns
+    return positions, np.zeros(1, dtype=np.int64)
 
 
 def without(

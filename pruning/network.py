@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pruning.execute import Tensors, execute
 from pruning.graph import Graph
 from pruning.kernels import FOLDING
+from pruning.quantize import Rounding
 from pruning.records import INPUT, Operator
 
 __all__ = ["Network", "Tensors", "first", "mask_points"]
@@ -52,16 +53,27 @@ class Network(nn.Module):
         named = [*self.named_parameters(), *self.named_buffers()]
         return {name.replace("/", "."): tensor for name, tensor in named}
 
-    def forward(self, batch: Tensor, mask: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
-        """Run the graph. `mask` holds one factor per unit of `graph.channels`."""
+    def forward(
+        self, batch: Tensor, mask: Tensor | None = None, rounding: Rounding | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Run the graph. `mask` holds one factor per unit of `graph.channels`; `rounding` makes
+        int8 codes of weights and values.
+        """
         tensors = self.tensors()
         values: dict[str, Tensor] = {INPUT: batch}
+        if rounding is not None:
+            values[INPUT] = rounding.value(INPUT, batch)
         for operator in self.graph.operators:
-            own = {role: tensors[name] for role, name in operator.parameters.items()}
+            own: Tensors = {role: tensors[n] for role, n in operator.parameters.items()}
             points = self._masked.get(operator.name) if mask is not None else None
             factors = None if mask is None or points is None else mask[points.to(mask.device)]
             inputs = [values[name] for name in operator.inputs]
-            values[operator.name] = _step(operator, inputs, own, self.training, factors)
+            if rounding is not None:
+                own = rounding.parameters(operator, own)
+            result = _step(operator, inputs, own, self.training, factors)
+            if rounding is not None:
+                result = rounding.value(operator.name, result)
+            values[operator.name] = result
             for name in self._release.get(operator.name, ()):
                 del values[name]
         outputs = tuple(values[name] for name in self.graph.outputs)

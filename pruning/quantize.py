@@ -8,6 +8,7 @@ one buffer keep its values, so every buffer is rounded exactly once.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +77,42 @@ class Range:
     zero_point: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """Weights and values as int8 codes while a network learns: the way back passes straight
+    through, except where a value was clipped.
+
+    `codes` are those of values by the name of the operator that ends their kernel; the input
+    is among them. Symmetric codes by output channel are the same before and after a batch norm
+    is folded, so a layer's own weights are rounded, and the norm may still learn.
+    """
+
+    codes: Mapping[str, Range]
+
+    @staticmethod
+    def of(graph: Graph, codes: Mapping[str, Range]) -> "Rounding":
+        """From the codes of a graph's folded form."""
+        ends = {
+            k.output: k.main.name if graph[k.output].kind == "batch_norm" else k.output
+            for k in fuse(graph)
+            if not copies(k.main)
+        }
+        own = {name: codes[folded] for name, folded in ends.items()}
+        return Rounding({INPUT: codes[INPUT], **own})
+
+    def value(self, name: str, value: Tensor) -> Tensor:
+        """A value as its kernel leaves it."""
+        return _coded(value.float(), self.codes[name]) if name in self.codes else value
+
+    def parameters(self, operator: Operator, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """An operator's parameters as they are stored."""
+        if operator.kind not in FOLDING:
+            return own
+        weight = own["weight"]
+        stored = _rounded(operator, "weight", weight.detach())
+        return {**own, "weight": weight + (stored - weight.detach())}
+
+
 class QuantizedNetwork:
     """A folded graph whose weights and buffers are rounded to int8 codes."""
 
@@ -125,10 +162,10 @@ class QuantizedNetwork:
 
 def _rounded_values(graph: Graph) -> list[str]:
     """The buffers that are requantised: all but those that copy the codes of another."""
-    return [k.output for k in fuse(graph) if not _copies(k.main)]
+    return [k.output for k in fuse(graph) if not copies(k.main)]
 
 
-def _copies(main: Operator) -> bool:
+def copies(main: Operator) -> bool:
     """Whether all results are among the operands, or zero."""
     moves = main.kind == "move" and not main.attributes.get("fill")
     return moves or (main.kind == "pool" and main.attributes["mode"] == "max")
@@ -138,10 +175,17 @@ def _coded(value: Tensor, code: Range) -> Tensor:
     return torch.fake_quantize_per_tensor_affine(value, code.scale, code.zero_point, -128, 127)
 
 
-def _range(value: Tensor) -> Range:
-    low, high = min(value.min().item(), 0.0), max(value.max().item(), 0.0)
-    scale = max((high - low) / LEVELS, 1e-8)
+def range_between(low: float, high: float) -> Range:
+    """The code of values between two, zero among them. Files and kernels hold its scale in
+    single precision, so that is what it has.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = float(np.float32(max((high - low) / LEVELS, 1e-8)))
     return Range(scale, max(-128, min(127, round(-128 - low / scale))))
+
+
+def _range(value: Tensor) -> Range:
+    return range_between(value.min().item(), value.max().item())
 
 
 def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:

@@ -12,19 +12,31 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from pruning.batchwise import Batchwise, finished
 from pruning.cost import CostModel
 from pruning.data import Split, batches
+from pruning.deploy import Evaluator, calibrate, lower, obstacles
 from pruning.graph import Graph
-from pruning.job import Job, Phase, PhaseKind, annealed
+from pruning.job import Job, Phase, PhaseKind, Precision, annealed
 from pruning.learn import learn, set_rate
 from pruning.network import Tensors, first
 from pruning.phases import finish_pruning, open_gates, prune
-from pruning.quantize import QuantizedNetwork
+from pruning.quantize import QuantizedNetwork, Range, Rounding
 from pruning.state import Epoch, TrainState, widths_of
 
-__all__ = ["CALIBRATION", "Epoch", "TrainState", "evaluate", "steps", "train", "widths_of"]
+__all__ = [
+    "CALIBRATION",
+    "Epoch",
+    "TrainState",
+    "evaluate",
+    "int8_codes",
+    "precision_of",
+    "steps",
+    "train",
+    "widths_of",
+]
 
 CALIBRATION = 256  # training samples that set the ranges of int8 activations
 
@@ -65,15 +77,37 @@ def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
 
 def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise[float]:
     place, normalise = job.accelerator.place, job.data.normalise
-    on_device = {name: tensor.to(job.accelerator.device) for name, tensor in tensors.items()}
-    calibration = job.data.train.inputs[:CALIBRATION]
-    network = QuantizedNetwork(graph, on_device, place(normalise(calibration)))
+    network = _int8(graph, tensors, job)
     answers = []
     for inputs, _ in batches(split, 500):
         clean = normalise(inputs)
         answers.append(job.task.answers(first(network(place(clean))).float().cpu(), clean))
         yield
     return job.task.metric(torch.cat(answers), split.targets)
+
+
+def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetwork:
+    if (job.scoring or precision_of(graph)) is Precision.EXACT:
+        codes = int8_codes(graph, tensors, job)
+        return Evaluator(lower(graph, tensors, codes), job.accelerator.device)
+    return QuantizedNetwork(graph, *_placed(tensors, job))
+
+
+def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, Range]:
+    """The codes of a network's buffers, from the first samples of the training set."""
+    return calibrate(graph, *_placed(tensors, job))
+
+
+def _placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
+    """Tensors, and samples to calibrate with, on the job's device."""
+    on_device = {name: tensor.to(job.accelerator.device) for name, tensor in tensors.items()}
+    samples = job.data.normalise(job.data.train.inputs[:CALIBRATION])
+    return on_device, job.accelerator.place(samples)
+
+
+def precision_of(graph: Graph) -> Precision:
+    """How a network is scored where nobody says: exactly, if it can be deployed."""
+    return Precision.SIMULATED if obstacles(graph) else Precision.EXACT
 
 
 def _seeded(job: Job, epoch: int) -> torch.Generator:
@@ -90,6 +124,7 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
     count = max(1, -(-len(job.data.train) // size))
     total, seen = 0.0, 0
     state.network.train()
+    rounding = _rounding(state, job) if phase.kind is PhaseKind.QUANTISE else None
     if phase.kind is PhaseKind.PRUNE:
         open_gates(state, job)
     for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
@@ -97,13 +132,19 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
         set_rate(state, phase.rate_at(progress))
         clean = job.data.normalise(inputs)
         inputs, targets = job.task.augment(clean, generator), job.task.aim(clean, targets)
-        loss = learn(state, job, inputs, targets)
+        loss = learn(state, job, inputs, targets, rounding)
         if phase.kind is PhaseKind.PRUNE:
             yield from prune(state, job, progress, position * count + step + 1)
         total += loss * len(targets)
         seen += len(targets)
         yield
     return total / seen
+
+
+def _rounding(state: TrainState, job: Job) -> Rounding:
+    """The codes that the network would be scored with now."""
+    graph, tensors = state.result()
+    return Rounding.of(graph, int8_codes(graph, tensors, job))
 
 
 def _record(

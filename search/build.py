@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import Any, final
 
 import torch
@@ -12,18 +13,21 @@ from torch import Tensor, nn
 
 from pruning.allocate import Allocation, Method
 from pruning.budget import Budget, Device
-from pruning.cost import CostModel
+from pruning.cost import CostModel, Encoding
 from pruning.data import Dataset
+from pruning.deploy import require_deployable
 from pruning.graph import Graph
-from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning, Recipe
+from pruning.job import Accelerator, Job, Phase, PhaseKind, Precision, Pruning, Recipe
 from pruning.models import load_weights, weights_digest
 from pruning.tasks import Task
 from pruning.trace import trace
-from search.config import MethodConfig, PhasesConfig, Spec, device_from
+from pruning.train import precision_of
+from search.config import MethodConfig, PhasesConfig, Spec
+from search.devices import device_from
 from search.errors import ConfigError
 from search.made import made
 
-AUTO = "auto"  # in a model's config: filled in from the data
+AUTO = "auto"  # of a model: filled in from the data; of the precision: from the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,35 @@ class Blueprint:
         return Start(graph, {n: t.detach().clone() for n, t in _named(model).items()})
 
     def cost_model(self, graph: Graph) -> CostModel:
-        """The costs of a graph on the device."""
-        return CostModel(graph, self.device)
+        """The costs of a graph on the device, as it is stored there."""
+        return CostModel(graph, self.device, self.encoding)
+
+    def guarded(self, budget: Budget) -> Budget:
+        """What estimates must hold so that the deployed network holds a budget: margins are
+        those of generated C.
+        """
+        return self.device.guarded(budget) if self.encoding is Encoding.C else budget
+
+    @property
+    def encoding(self) -> Encoding:
+        """How weights are stored on the device: as generated C, for networks that have it."""
+        return Encoding.C if self.precision is Precision.EXACT else Encoding.INT8
+
+    @cached_property
+    def precision(self) -> Precision:
+        """How the int8 network is scored.
+
+        Raises:
+            ConfigError: there is no such precision. DeployError: it cannot be exact.
+        """
+        graph, wanted = self.start.graph, self._typed.precision
+        if wanted == AUTO:
+            return precision_of(graph)
+        if wanted not in [*Precision]:
+            raise ConfigError(f"precision={wanted}: write auto, {' or '.join(Precision)}")
+        if wanted == Precision.EXACT:
+            require_deployable(graph)
+        return Precision(wanted)
 
     def task(self) -> Task:
         """The task, built anew (it may hold state of its own)."""
@@ -102,6 +133,8 @@ class Blueprint:
             "seed": self._typed.seed,
             "precision": self._typed.accelerator.precision,
         }
+        if self.precision is Precision.EXACT:  # others have the digest that they always had
+            parts["scored"] = self.precision
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _weights_key(self) -> str | list[str] | None:
@@ -118,8 +151,9 @@ class Blueprint:
     def slot_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
         """Pruning and fine-tuning of one slot, with its hyperparameters put in place."""
         own = Blueprint(self.spec.replaced(params)) if params else self
-        own.__dict__["data"] = self.data  # the data set is never a hyperparameter
-        return own._job(slot_recipe(own._typed.method.phases), budget, seed)
+        # Neither the data set nor how scores are found is ever a hyperparameter.
+        own.__dict__.update(data=self.data, precision=self.precision)
+        return own._job(slot_recipe(own._typed.method.phases), self.guarded(budget), seed)
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
         accelerator = self._typed.accelerator
@@ -138,6 +172,8 @@ class Blueprint:
             budget=budget,
             pruning=pruning_from(self._typed.method),
             accelerator=Accelerator(device=accelerator.device, precision=accelerator.precision),
+            scoring=self.precision,
+            encoding=self.encoding,
         )
 
 
@@ -155,7 +191,8 @@ def dense_recipe(phases: PhasesConfig) -> Recipe:
 
 
 def slot_recipe(phases: PhasesConfig) -> Recipe:
-    """Prune at a constant learning rate, then fine-tune along a straight line to zero.
+    """Prune at a constant learning rate, then fine-tune along a straight line to zero; the last
+    epochs of it, if wanted, with all that is computed rounded to int8.
 
     Raises:
         ConfigError: no epoch to prune in, so that the budget could not be met, or no rate.
@@ -163,11 +200,17 @@ def slot_recipe(phases: PhasesConfig) -> Recipe:
     _require_least(phases, prune_epochs=1, finetune_epochs=0)
     if phases.rate <= 0:
         raise ConfigError(f"method.phases.rate={phases.rate}: write a number above 0")
-    rate = phases.rate
-    return (
+    if not 0 <= phases.qat_share <= 1:
+        raise ConfigError(f"method.phases.qat_share={phases.qat_share}: a share from 0 to 1")
+    rate, whole = phases.rate, phases.finetune_epochs
+    rounded = ceil(phases.qat_share * whole)
+    between = rate * rounded / max(whole, 1)
+    parts = (
         Phase(kind=PhaseKind.PRUNE, epochs=phases.prune_epochs, rate=(rate, rate)),
-        Phase(kind=PhaseKind.FINETUNE, epochs=phases.finetune_epochs, rate=(rate, 0.0)),
+        Phase(kind=PhaseKind.FINETUNE, epochs=whole - rounded, rate=(rate, between)),
+        Phase(kind=PhaseKind.QUANTISE, epochs=rounded, rate=(between, 0.0)),
     )
+    return tuple(part for part in parts if part.epochs > 0)
 
 
 def _require_least(phases: PhasesConfig, **least: int) -> None:

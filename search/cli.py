@@ -26,10 +26,19 @@ VERBS = {
     "compare": "the fronts of several sweeps over each other",
     "pick": "the best model for a device or a budget",
     "export": "one finished slot's model as files",
+    "verify": "models as firmware on an emulated core, measured",
+    "calibrate": "make a device's latency estimate agree with measurements",
     "rerun": "train a finished slot again, and compare every number",
     "serve": "MLflow's dashboard on the sweeps",
     "reconcile": "make MLflow agree with a sweep again",
     "doctor": "check everything that a sweep needs",
+}
+EXTRAS = {  # what a verb may miss, and its extra
+    "unicorn": "verify",
+    "elftools": "verify",
+    "tflite": "tflite",
+    "flatbuffers": "tflite",
+    "tflite_micro": "tflm",
 }
 USER_ERRORS = (
     "SearchError",
@@ -109,6 +118,9 @@ def _explained(error: Exception, debug: bool) -> int:
     if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        _complain(f"{error.name} is not installed: pip install 'paring[{EXTRAS[error.name]}]'")
+        return 2
     error = _told(error)
     names = {kind.__name__ for kind in type(error).__mro__}
     theirs = not names.isdisjoint(USER_ERRORS)

@@ -10,7 +10,7 @@ from search.front import OVERALL, Point, hypervolume, losses, planes, points_of
 from search.study import Study
 
 # What must be equal for scores and costs to mean the same.
-_ALIKE = ("metric", "data_digest", "device_limits")
+_ALIKE = ("metric", "data_digest", "device_limits", "precision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def compare(studies: Sequence[Study]) -> list[Side]:
         raise StudyError("compare: name two studies or more, such as study=[A,B]")
     first = studies[0].facts
     for study in studies[1:]:
-        if other := [name for name in _ALIKE if study.facts[name] != first[name]]:
+        if other := [name for name in _ALIKE if study.facts.get(name) != first.get(name)]:
             raise StudyError(
                 f"study={study.name}: its {', '.join(other)} is not that of "
                 f"{studies[0].name}, so that their fronts cannot be compared"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pruning.budget import Budget, Device, parse_limit
+from pruning.budget import Budget, parse_limit
 from search.errors import ConfigError
 
 Values = dict[str, Any]
@@ -34,6 +34,9 @@ class DeviceConfig:
     reserved_flash: Any = 0
     reserved_sram: Any = 0
     source: str = "assumed"
+    loops: dict[str, list[float]] = field(default_factory=dict)
+    flash_margin: Any = 0
+    latency_margin: Any = 0
 
 
 @dataclass
@@ -45,6 +48,7 @@ class PhasesConfig:
     prune_epochs: int = 8
     finetune_epochs: int = 8
     rate: float = 0.5
+    qat_share: float = 0.0
 
 
 @dataclass
@@ -130,7 +134,8 @@ class SpecConfig:
     """What decides the result of a sweep.
 
     `seeds`: so many slots of a budget share their hyperparameters and differ in their seeds;
-    null gives every slot of a budget its own of both.
+    null gives every slot of a budget its own of both. `precision` is how the int8 network is
+    scored: "auto" is exact for networks that can be deployed (studies from before were not).
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -149,6 +154,7 @@ class SpecConfig:
     objectives: list[str] = field(default_factory=list)
     continuation: bool = False
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    precision: str = "int8-simulated"
     accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
     seed: int = 0
     seeds: int | None = None
@@ -275,43 +281,6 @@ def call_from(config: DictConfig) -> CallConfig:
         if value is not None and value < least:
             raise ConfigError(f"{name}={value}: at least {least}")
     return call
-
-
-def device_from(config: DeviceConfig) -> Device:
-    """The engine's record of a device.
-
-    Raises:
-        ConfigError: a number that no device can have. BudgetError: an unreadable size.
-    """
-    for name in ("clock_hz", "cycles_per_instruction"):
-        if not 0 < (value := getattr(config, name)) < float("inf"):
-            raise ConfigError(f"device.{name}={value}: write a positive number")
-    sizes = {
-        name: int(parse_limit(resource, getattr(config, name)) if getattr(config, name) else 0)
-        for name, resource in (
-            ("flash", "flash_bytes"),
-            ("sram", "sram_bytes"),
-            ("reserved_flash", "flash_bytes"),
-            ("reserved_sram", "sram_bytes"),
-        )
-    }
-    for name in ("flash", "sram"):
-        if sizes[name] <= sizes[f"reserved_{name}"]:
-            raise ConfigError(
-                f"device.{name}={getattr(config, name)}: nothing is left for a network, "
-                f"device.reserved_{name} is {getattr(config, f'reserved_{name}')}"
-            )
-    return Device(
-        name=config.name,
-        core=config.core,
-        clock_hz=config.clock_hz,
-        cycles_per_instruction=config.cycles_per_instruction,
-        flash_bytes=sizes["flash"],
-        sram_bytes=sizes["sram"],
-        reserved_flash_bytes=sizes["reserved_flash"],
-        reserved_sram_bytes=sizes["reserved_sram"],
-        source=config.source,
-    )
 
 
 def one_budget(config: BudgetConfig, fallback: Budget) -> Budget:

@@ -5,14 +5,14 @@ from typing import Any, final
 
 import optuna
 
-from pruning.checkpoint import StoredNetwork, pack_network, unpack_network, unpack_state
+from pruning.checkpoint import StoredNetwork, unpack_network, unpack_state
 from pruning.errors import CheckpointError
 from pruning.job import Job
 from pruning.state import Epoch, TrainState
 from search.build import Blueprint
 from search.errors import StoreError
 from search.home import open_storage
-from search.objective import network_notes
+from search.objective import packed
 from search.study import Study
 from search.training import train_on
 from search.watch import Watch
@@ -69,20 +69,19 @@ def _trained(study: Study, blueprint: Blueprint, key: str, watch: Watch) -> Stor
 def _stored_result(
     study: Study, state: TrainState, job: Job, book: "_DenseBook"
 ) -> StoredNetwork:
-    graph, tensors = state.result()
-    score = state.history[-1].score
-    content = pack_network(graph, tensors, network_notes(job, score))
+    content = packed(state, job)
+    network = unpack_network(content)
     note = {
         "key": book.key,
         "digest": study.home.store.put(content),
-        "score": score,
-        "cost": asdict(job.cost_model(graph).dense),
+        "score": state.history[-1].score,
+        "cost": asdict(job.cost_model(network.graph).dense),
         "seconds": sum(epoch.seconds for epoch in state.history),
     }
     study.set_note("dense", note)
     if (last := book.checkpoint()) is not None:
         study.home.store.remove(last)
-    return unpack_network(content)
+    return network
 
 
 @final

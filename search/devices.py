@@ -1,16 +1,69 @@
-"""The devices that paring knows by name: those of the config group `device`."""
+"""Devices: from their config, and those that paring knows by name."""
 
+from functools import cache
 from importlib.resources import files
 
 from omegaconf import OmegaConf
 
-from pruning.budget import Device
-from search.config import DeviceConfig, cross, device_from
+from pruning.budget import Device, parse_limit
+from pruning.work import LOOPS, Loops
+from search.config import DeviceConfig, cross, margin_from
+from search.errors import ConfigError
 
 
+@cache
 def known_devices() -> tuple[Device, ...]:
     """Every shipped device, by name."""
     entries = (files("search.conf") / "device").iterdir()
     texts = [entry.read_text("utf-8") for entry in entries if entry.name.endswith(".yaml")]
     configs = [cross(OmegaConf.create(text), DeviceConfig, "device") for text in texts]
     return tuple(sorted(map(device_from, configs), key=lambda device: device.name))
+
+
+def device_from(config: DeviceConfig) -> Device:
+    """The engine's record of a device.
+
+    Raises:
+        ConfigError: a number that no device can have. BudgetError: an unreadable size.
+    """
+    for name in ("clock_hz", "cycles_per_instruction"):
+        if not 0 < (value := getattr(config, name)) < float("inf"):
+            raise ConfigError(f"device.{name}={value}: write a positive number")
+    if unknown := config.loops.keys() - LOOPS["cortex-m4"].keys():
+        raise ConfigError(f"device.loops: no kernels of kind {', '.join(sorted(unknown))}")
+    rates = len(Loops._fields)
+    for kind, own in config.loops.items():
+        if len(own) != rates or not all(0 <= rate < float("inf") for rate in own):
+            raise ConfigError(
+                f"device.loops.{kind}={own}: write {rates} numbers of at least 0, the "
+                f"instructions per {', '.join(Loops._fields)}"
+            )
+    sizes = {
+        name: int(parse_limit(resource, getattr(config, name)) if getattr(config, name) else 0)
+        for name, resource in (
+            ("flash", "flash_bytes"),
+            ("sram", "sram_bytes"),
+            ("reserved_flash", "flash_bytes"),
+            ("reserved_sram", "sram_bytes"),
+        )
+    }
+    for name in ("flash", "sram"):
+        if sizes[name] <= sizes[f"reserved_{name}"]:
+            raise ConfigError(
+                f"device.{name}={getattr(config, name)}: nothing is left for a network, "
+                f"device.reserved_{name} is {getattr(config, f'reserved_{name}')}"
+            )
+    return Device(
+        name=config.name,
+        core=config.core,
+        clock_hz=config.clock_hz,
+        cycles_per_instruction=config.cycles_per_instruction,
+        flash_bytes=sizes["flash"],
+        sram_bytes=sizes["sram"],
+        reserved_flash_bytes=sizes["reserved_flash"],
+        reserved_sram_bytes=sizes["reserved_sram"],
+        source=config.source,
+        loops={kind: tuple(rates) for kind, rates in config.loops.items()},
+        flash_margin=margin_from(config.flash_margin),
+        latency_margin=margin_from(config.latency_margin),
+    )

@@ -1,27 +1,20 @@
-"""A finished slot's model as files that anyone can load: no pickle, no code of ours needed."""
+"""A finished slot's model as files, with what there is to say about it."""
 
 import json
-import logging
-import tempfile
-import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pruning.checkpoint import StoredNetwork, unpack_network
-from search.errors import ConfigError, StudyError
+from pruning.deploy import plan
+from search.errors import StudyError
 from search.files import write_whole
+from search.formats import FORMATS, MODEL, integer_network
 from search.report import run_ids
 from search.study import Study
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import duration, front_object, size
 from tracking.why import FILES, PAGE, why_page
-
-MODEL = "model.safetensors"
-FORMATS = ("safetensors", "onnx")
 
 
 def finished_slot(record: StudyRecord, number: int) -> SlotRecord:
@@ -52,13 +45,10 @@ def write_model(
     network = unpack_network(content)
     described = describe(study, record, slot, network)
     files = {
+        **FORMATS[form].files(network, content),
         "model.json": json.dumps(described, indent=1).encode(),
-        "README.md": model_card(record, slot, network).encode(),
+        "README.md": (model_card(record, slot, network) + FORMATS[form].usage).encode(),
     }
-    if form == "onnx":
-        files["model.onnx"] = onnx_bytes(network)
-    else:
-        files[MODEL] = content
     for name, data in files.items():
         write_whole(out / name, data)
     return tuple(out / name for name in files)
@@ -81,6 +71,9 @@ def describe(
 ) -> dict[str, Any]:
     """Everything about a model but its weights, as JSON values."""
     whole = front_object(record, run_ids(study), (slot,))
+    if network.notes.get("codes"):
+        arena = plan(integer_network(network)).arena_bytes
+        whole["front"][0]["costs"]["planned"] = {"sram_bytes": arena}
     return {
         "schema": "paring.model/1",
         "study": record.name,
@@ -128,14 +121,6 @@ A network pruned while it trained, for {device}.
 |---|---|---|
 {table}
 
-Load it without pickle and without foreign code:
-
-```python
-from pathlib import Path
-from pruning.checkpoint import unpack_network
-
-network = unpack_network(Path("{MODEL}").read_bytes()).module()
-```
 """
 
 
@@ -143,32 +128,3 @@ def _named(names: Sequence[str]) -> str:
     """The first few of some names."""
     shown = ", ".join(names[:12])
     return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
-
-
-def onnx_bytes(network: StoredNetwork) -> bytes:
-    """The floating-point network as ONNX, with a free batch size.
-
-    Raises:
-        ConfigError: the extra is not installed.
-    """
-    if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
-        raise ConfigError(
-            f"format=onnx: {' and '.join(missing)} not installed; pip install 'paring[onnx]'"
-        )
-    example = torch.zeros(2, *network.graph.input_shape)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision aloud
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = Path(folder) / "model.onnx"
-        program = torch.onnx.export(
-            network.module(),
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65535)},),
-        )
-        assert program is not None
-        program.save(path, external_data=False)
-        return path.read_bytes()

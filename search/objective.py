@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from math import isfinite
 from typing import Any, final
 
@@ -16,8 +16,9 @@ from pruning.budget import Cost
 from pruning.checkpoint import StoredNetwork, pack_network, unpack_network, unpack_state
 from pruning.cost import CostModel
 from pruning.errors import BudgetError, CheckpointError
-from pruning.job import Job
+from pruning.job import Job, Precision
 from pruning.state import Epoch, TrainState, widths_of
+from pruning.train import int8_codes
 from search.build import Blueprint
 from search.errors import StoreError
 from search.lineage import Start, start_of
@@ -28,7 +29,6 @@ from search.training import train_on
 from search.watch import Watch
 
 log = logging.getLogger("paring.slot")
-PRECISION = "int8-simulated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,8 @@ def _finished(
 ) -> Finished | Failed:
     """Store the network, and take its cost from what was stored."""
     store = study.home.store
-    graph, tensors = state.result()
     last = state.history[-1]
-    model = store.put(pack_network(graph, tensors, network_notes(job, last.score)))
+    model = store.put(packed(state, job))
     stored = unpack_network(store[model])
     costs = job.cost_model(stored.graph)
     if not job.budget.holds(costs.dense):
@@ -213,18 +212,25 @@ def _profile(model: CostModel) -> list[dict[str, Any]]:
     return [asdict(line) for line in model.explain(model.graph.channels.widths)]
 
 
-def network_notes(job: Job, score: float) -> dict[str, Any]:
-    """What a stored network says of itself: how to feed it and what it scored."""
-    return {
+def packed(state: TrainState, job: Job) -> bytes:
+    """A trained network as it is stored, with what it says of itself: how to feed it, what it
+    scored, and the codes of its buffers (scale and zero point) where it was scored with these.
+    """
+    graph, tensors = state.result()
+    exact = job.scoring is Precision.EXACT
+    codes = int8_codes(graph, tensors, job) if exact else {}
+    notes = {
+        "codes": {name: list(astuple(code)) for name, code in codes.items()},
         "classes": list(job.data.classes),
         "mean": list(job.data.mean),
         "std": list(job.data.std),
         "data": {"name": job.data.name, "digest": job.data.digest},
         "metric": job.task.metric.name,
-        "score": score,
-        "precision": PRECISION,
+        "score": state.history[-1].score,
+        "precision": job.scoring,
         "device": job.device.name,
     }
+    return pack_network(graph, tensors, notes)
 
 
 def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:

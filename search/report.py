@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -10,13 +10,14 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.budget import Cost
 from pruning.checkpoint import epoch_from_json, read_history
 from pruning.errors import CheckpointError
+from pruning.job import Precision
 from pruning.state import Epoch
+from search.build import Blueprint
 from search.devices import known_devices
 from search.errors import StoreError
 from search.front import hypervolumes, planes, points_of
 from search.importance import importances
 from search.limits import limits_of
-from search.objective import PRECISION
 from search.study import CANCELLED, Study, slot_budget
 from tracking.records import (
     Costs,
@@ -24,10 +25,13 @@ from tracking.records import (
     DeviceRecord,
     EpochRow,
     Limits,
+    MeasuredRecord,
     SlotRecord,
     State,
     StudyRecord,
 )
+
+MEASURED = "measured/"  # notes with what slots take on an emulated core, by number
 
 
 def state_of(trial: FrozenTrial) -> State:
@@ -61,12 +65,11 @@ def study_record(study: Study) -> StudyRecord:
         key=study.key,
         metric=facts["metric"],
         scores_rise=facts["rises"],
-        precision=PRECISION,
+        precision=facts.get("precision", Precision.SIMULATED),  # older studies have none
         config=study.spec.yaml(),
         tags=facts["tags"],
         slots=tuple(
-            _slot(study, trial, on.get(trial.number, ()), notes.get(f"test/{trial.number}"))
-            for trial in study.slots()
+            _slot(study, trial, on.get(trial.number, ()), notes) for trial in study.slots()
         ),
         dense=_dense(study),
         device=DeviceRecord(
@@ -93,10 +96,11 @@ def _dense(study: Study) -> DenseRecord | None:
 
 
 def _slot(
-    study: Study, trial: FrozenTrial, on: tuple[str, ...], test_score: float | None
+    study: Study, trial: FrozenTrial, on: tuple[str, ...], notes: Mapping[str, Any]
 ) -> SlotRecord:
     known = trial.user_attrs
     result: Mapping[str, Any] = known.get("result", {}) if trial.state.is_finished() else {}
+    costs = Costs(**result["cost"]) if result else None
     return SlotRecord(
         number=trial.number,
         state=state_of(trial),
@@ -106,8 +110,9 @@ def _slot(
         params=trial.params,
         epochs=tuple(_row(epoch) for epoch in _history(study, known, result)),
         score=result.get("score"),
-        test_score=test_score,
-        costs=Costs(**result["cost"]) if result else None,
+        test_score=notes.get(f"test/{trial.number}"),
+        costs=costs,
+        measured=_measured(study, costs, notes.get(f"{MEASURED}{trial.number}")),
         widths=result.get("widths", {}),
         planes=on,
         parent=known.get("parent"),
@@ -118,6 +123,22 @@ def _slot(
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
         finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
     )
+
+
+def _measured(
+    study: Study, estimated: Costs | None, note: Mapping[str, Any] | None
+) -> MeasuredRecord | None:
+    """What a slot took on an emulated core of the study's device."""
+    if estimated is None or note is None:
+        return None
+    costs = replace(
+        estimated,
+        flash_bytes=note["flash_bytes"],
+        sram_bytes=note["sram_bytes"],
+        latency_ms=Blueprint(study.spec).device.milliseconds(note["instructions"]),
+    )
+    names = ("core", "stack_bytes", "instructions", "results", "mismatches")
+    return MeasuredRecord(costs=costs, **{name: note[name] for name in names})
 
 
 def _history(study: Study, known: Mapping[str, Any], result: Mapping[str, Any]) -> list[Epoch]:

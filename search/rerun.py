@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial
 
-from pruning.checkpoint import pack_network, unpack_network
+from pruning.checkpoint import unpack_network
 from pruning.job import Job
 from pruning.state import Epoch, TrainState, widths_of
 from pruning.train import train
 from search.build import Blueprint
 from search.errors import StudyError
-from search.export import MODEL
-from search.objective import network_notes
+from search.formats import MODEL
+from search.objective import packed
 from search.study import Study, slot_budget
 
 _TIMES = ("seconds",)  # no two runs take equally long
@@ -93,8 +93,8 @@ def _start_digest(study: Study, slot: FrozenTrial) -> str:
 
 def _compared(study: Study, slot: FrozenTrial, state: TrainState, job: Job) -> Again:
     result = slot.user_attrs["result"]
-    graph, tensors = state.result()
-    model = pack_network(graph, tensors, network_notes(job, state.history[-1].score))
+    graph, _ = state.result()
+    model = packed(state, job)
     epochs = json.loads(study.home.store.read(result["files"]["epochs.json"]))
     stored = {
         "score": result["score"],

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 from pruning.budget import RESOURCES, Budget, Cost
-from pruning.cost import CostModel
 from pruning.errors import BudgetError
 from pruning.job import fast_precision
 from pruning.network import Network, first
@@ -79,21 +78,24 @@ def _add_budgets(study: Study, spec: Spec) -> int:
         new = [b for b in wanted if b not in (*study.budgets, *refused)]
         if new:
             blueprint = Blueprint(study.spec)
-            new = _reachable(blueprint.cost_model(blueprint.start.graph), new)[0]
+            new = _reachable(blueprint, new)[0]
             study.set_note("budgets", [asdict(budget) for budget in (*study.budgets, *new)])
     return len(new)
 
 
-def _reachable(model: CostModel, wanted: Sequence[Budget]) -> tuple[list[Budget], list[Budget]]:
+def _reachable(
+    blueprint: Blueprint, wanted: Sequence[Budget]
+) -> tuple[list[Budget], list[Budget]]:
     """The budgets that some widths meet, and the others, which are told of.
 
     Raises:
         BudgetError: no budget can be met.
     """
+    model = blueprint.cost_model(blueprint.start.graph)
     good, bad, reasons = [], [], []
     for budget in wanted:
         try:
-            require_reachable(model, budget)
+            require_reachable(model, blueprint.guarded(budget))
             good.append(budget)
         except BudgetError as error:
             bad.append(budget)
@@ -113,7 +115,7 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
     Rungs.of(typed.stopping)
     if typed.seeds is not None and typed.seeds < 1:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
-    made, beyond = _reachable(model, budgets(typed.budget, model.dense))
+    made, beyond = _reachable(blueprint, budgets(typed.budget, model.dense))
     task, classes = blueprint.task(), len(blueprint.data.classes)
     chance = task.metric.chance(blueprint.data.validation.targets, classes)
     if chance == (best := 1.0 if task.rises else 0.0):
@@ -132,6 +134,7 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
         "out_of_reach": [asdict(budget) for budget in beyond],
         "data_digest": blueprint.data.digest,
         "dense_key": blueprint.dense_key(),
+        "precision": blueprint.precision,
         "tags": _tags(blueprint),
     }
     accelerator = typed.accelerator

@@ -37,3 +37,9 @@ def test_the_wheel_holds_three_packages_and_every_config(tmp_path):
         for p in (ROOT / package).rglob("*.py")
     }
     assert modules <= set(names)
+    deploy = ROOT / "pruning" / "deploy"
+    static = {
+        str(p.relative_to(ROOT)) for part in ("c", "board") for p in (deploy / part).iterdir()
+    }
+    assert len(static) > 5
+    assert static <= set(names)

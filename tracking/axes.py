@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import log10
 from typing import Any
 
+from tracking.tables import NAMES
+
 Figure = dict[str, Any]
 
 INK, FAINT, FRONT, DENSE, LIMIT = "#1f2933", "#9fb0c0", "#0b7285", "#d9730d", "#c92a2a"
@@ -12,7 +14,7 @@ MEAN = "#7048e8"
 COLORS = ("#0b7285", "#d9730d", "#7048e8", "#2b8a3e", "#c2255c", "#5c940d")  # of studies
 _GRID, _RULE = "#e8edf2", "#b8c4ce"
 _LOG_SPAN = 5  # largest over smallest value from which an axis is logarithmic
-_REACH = 2.5  # a limit further out than this many times the largest value is only mentioned
+REACH = 2.5  # a limit further out than this many times the largest value is only mentioned
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +22,20 @@ class Panel:
     """One plane: score against a resource. `scale` turns its unit into the one shown."""
 
     resource: str
-    title: str
     unit: str
     scale: float
 
+    @property
+    def title(self) -> str:
+        """The resource as a heading."""
+        name = NAMES[self.resource]
+        return name[0].upper() + name[1:]
+
 
 PANELS = (
-    Panel("flash_bytes", "Flash", "KiB", 1 / 1024),
-    Panel("sram_bytes", "SRAM", "KiB", 1 / 1024),
-    Panel("latency_ms", "Latency", "ms", 1.0),
+    Panel("flash_bytes", "KiB", 1 / 1024),
+    Panel("sram_bytes", "KiB", 1 / 1024),
+    Panel("latency_ms", "ms", 1.0),
 )
 
 
@@ -44,7 +51,7 @@ class Axis:
     def around(cls, values: Sequence[float], limit: float | None) -> "Axis":
         """Return an axis that shows the values, and the limit if that is not far out."""
         low, high = min(values, default=1.0), max(values, default=1.0)
-        if limit is not None and limit <= _REACH * high:
+        if limit is not None and limit <= REACH * high:
             low, high = min(low, limit), max(high, limit)
         if low > 0 and high > _LOG_SPAN * low:
             margin = (high / low) ** 0.08

@@ -8,14 +8,13 @@ from math import floor, isfinite, log10
 
 from tracking.axes import FRONT, LIMIT
 from tracking.records import RESOURCES, EpochRow, Limits, SlotRecord
-from tracking.tables import cost_of, limit_of, short
+from tracking.tables import NAMES, cost_of, limit_of, short
 
 _WIDTH, _HEIGHT = 420, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 22, 24
-_SHADES = {"dense": "#eef2f5", "prune": "#fdf0e2", "finetune": "#e8f3f6"}
-_WORDS = {"finetune": "fine-tune"}
+_SHADES = {"dense": "#eef2f5", "prune": "#fdf0e2", "finetune": "#e8f3f6", "quantise": "#efeaf6"}
+_WORDS = {"finetune": "fine-tune", "quantise": "int8-aware"}
 _COLORS = {"flash_bytes": "#0072b2", "sram_bytes": "#d55e00", "latency_ms": "#009e73"}
-_NAMES = {"flash_bytes": "flash", "sram_bytes": "SRAM", "latency_ms": "latency"}
 _LIMIT_LINE = (
     f"<path d='M{_LEFT} {{}}H{_WIDTH - _RIGHT}' stroke='{LIMIT}' stroke-dasharray='4 3'/>"
 )
@@ -97,7 +96,7 @@ def curves_card(slot: SlotRecord, metric: str) -> str:
 def _shares(rows: Sequence[EpochRow], budget: Limits) -> list[Line]:
     limits = {name: limit_of(budget, name) for name in RESOURCES}
     return [
-        (_NAMES[name], _COLORS[name], [cost_of(row.costs, name) / limit for row in rows])
+        (NAMES[name], _COLORS[name], [cost_of(row.costs, name) / limit for row in rows])
         for name, limit in limits.items()
         if limit
     ]

@@ -21,6 +21,7 @@ from tracking.records import (
 )
 from tracking.tables import (
     cost_of,
+    errors_of,
     finished_slots,
     limit_of,
 )
@@ -109,7 +110,7 @@ def study_run(study: StudyRecord) -> DesiredRun:
         curves=_study_curves(study, started or 0),
         curve_tag="paring.hypervolumes",
         artifacts=_digest(study.config, *map(_shown, study.slots), study.dense, study.device,
-                          study.hypervolumes, study.importances),
+                          study.hypervolumes),
     )  # fmt: skip
 
 
@@ -173,9 +174,24 @@ def _slot_finals(slot: SlotRecord) -> dict[str, float]:
     values: dict[str, float | None] = {"score": slot.score, "test_score": slot.test_score}
     if slot.costs is not None:
         values |= _costs(slot.costs) | _shares(slot.costs, slot.budget)
-    return {
+    finals = {
         f"final.{name}": float(value) for name, value in values.items() if value is not None
     }
+    return finals | _measured(slot)
+
+
+def _measured(slot: SlotRecord) -> dict[str, float]:
+    """Return what was measured, and by how much the estimates were off."""
+    if slot.measured is None:
+        return {}
+    taken = slot.measured
+    values = _costs(taken.costs) | {
+        "stack_bytes": float(taken.stack_bytes),
+        "instructions": float(taken.instructions),
+        "mismatches": float(taken.mismatches),
+    }
+    errors = {f"error.{name}": error for name, error in errors_of(slot).items()}
+    return {f"measured.{name}": value for name, value in (values | errors).items()}
 
 
 def _slot_curves(slot: SlotRecord) -> tuple[Step, ...]:

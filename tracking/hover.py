@@ -5,15 +5,14 @@ from html import escape
 
 from tracking.axes import PANELS
 from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
-from tracking.tables import cost_of, count, duration, limit_of, score_text, size, work
+from tracking.tables import NAMES, cost_of, count, duration, limit_of, score_text, size, work
 
 _WIDTHS_SHOWN = 24
-_PLANE_NAMES = {"overall": "overall", **{panel.resource: panel.title for panel in PANELS}}
 
 
 def hover_text(study: StudyRecord, slot: SlotRecord) -> str:
     """Return a slot's hover label: its score, each cost with its budget, widths and params."""
-    fronts = ", ".join(_PLANE_NAMES.get(plane, plane) for plane in slot.planes)
+    fronts = ", ".join(NAMES.get(plane, plane) for plane in slot.planes)
     lines = [
         f"<b>slot {slot.number}</b>" + (f", on the front: {escape(fronts)}" if fronts else "")
     ]

@@ -7,10 +7,7 @@ from math import isfinite, log10
 
 from tracking.axes import COLORS, FRONT, PANELS, Figure, layout
 from tracking.records import Scalar, StudyRecord
-from tracking.tables import finished_slots, limit_of
-
-_OBJECTIVES = {"score": "score", "flash_bytes": "flash", "sram_bytes": "SRAM",
-              "latency_ms": "latency"}  # fmt: skip
+from tracking.tables import NAMES, finished_slots, limit_of
 
 
 def hypervolume_figure(study: StudyRecord) -> Figure:
@@ -102,7 +99,7 @@ def importance_figure(study: StudyRecord) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": _OBJECTIVES.get(objective, objective),
+            "name": NAMES.get(objective, objective),
             "x": [shares.get(name, 0.0) for name in names],
             "y": [escape(name) for name in names],
             "marker": {"color": color},

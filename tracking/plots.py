@@ -13,6 +13,7 @@ from tracking.records import Limits, SlotRecord, State, StudyRecord
 from tracking.seeds import Repeats, repeats, repeats_of
 from tracking.tables import (
     DASH,
+    NAMES,
     bounds,
     count,
     duration,
@@ -73,7 +74,7 @@ def comparison_page(studies: Sequence[StudyRecord]) -> str:
     figures: dict[str, Figure] = {
         panel.resource: comparison_figure(studies, panel) for panel in PANELS
     }
-    cards = [_card(f"Score against {_low(panel.title)}", panel.resource) for panel in PANELS]
+    cards = _front_cards()
     disc = "<svg width='18' height='14'><circle cx='9' cy='7' r='5' fill='{}'/></svg>"
     spans = (
         f"<span>{disc.format(color)}{escape(study.name)}: {len(front_slots(study))} points"
@@ -94,7 +95,7 @@ def _plots(study: StudyRecord) -> str:
     figures: dict[str, Figure] = {
         panel.resource: front_figure(study, panel) for panel in PANELS
     }
-    cards = [_card(f"Score against {_low(panel.title)}", panel.resource) for panel in PANELS]
+    cards = _front_cards()
     lower = []
     if study.hypervolumes:
         figures["hypervolume"] = hypervolume_figure(study)
@@ -118,13 +119,13 @@ def _nothing(study: StudyRecord) -> str:
     return f"<div class='card empty'>No slot has finished with a network{waiting}.</div>"
 
 
+def _front_cards() -> list[str]:
+    return [_card(f"Score against {NAMES[panel.resource]}", panel.resource) for panel in PANELS]
+
+
 def _card(title: str, name: str, kind: str = "") -> str:
     plot = f"<div class='plot' id='{name}'></div>"
     return f"<div class='card {kind}'><h2>{title}</h2>{plot}</div>"
-
-
-def _low(title: str) -> str:
-    return title if title.isupper() else title.lower()
 
 
 def _facts(study: StudyRecord) -> str:

@@ -32,7 +32,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What one network costs, as estimated by the cost model."""
+    """What one network costs: estimated by the cost model, unless said otherwise."""
 
     flash_bytes: int
     sram_bytes: int
@@ -63,6 +63,23 @@ class EpochRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRecord:
+    """What a network takes as firmware, linked for a core and run on an emulated one.
+
+    The latency in `costs` follows from counted instructions and the clock and the cycles per
+    instruction that the device's config states. `mismatches` counts, among `results`, those
+    that are not what the network was scored with.
+    """
+
+    core: str
+    costs: Costs
+    stack_bytes: int
+    instructions: int
+    results: int
+    mismatches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotRecord:
     """One budget and one set of hyperparameters: one Optuna trial, one MLflow run.
 
@@ -83,6 +100,7 @@ class SlotRecord:
     score: float | None = None
     test_score: float | None = None
     costs: Costs | None = None
+    measured: MeasuredRecord | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     planes: tuple[str, ...] = ()
     parent: int | None = None

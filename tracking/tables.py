@@ -8,7 +8,16 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from tracking.records import RESOURCES, Costs, Limits, Scalar, SlotRecord, State, StudyRecord
+from tracking.records import (
+    RESOURCES,
+    Costs,
+    Limits,
+    MeasuredRecord,
+    Scalar,
+    SlotRecord,
+    State,
+    StudyRecord,
+)
 from tracking.seeds import Repeats, repeats_of
 
 Row = dict[str, Scalar]
@@ -21,6 +30,13 @@ REFERENCE = {
     "point": [0.0, 1.0, 1.0, 1.0],
 }
 
+NAMES = {
+    "score": "score",
+    "flash_bytes": "flash",
+    "sram_bytes": "SRAM",
+    "latency_ms": "latency",
+    "macs": "MACs",
+}  # as people say them
 DASH = "\u2013"  # shown where there is no value
 
 
@@ -84,7 +100,7 @@ def _entry(
         "costs": {
             "estimated": asdict(slot.costs) if slot.costs else None,
             "planned": None,
-            "measured": None,
+            "measured": None if slot.measured is None else _measured(slot, slot.measured),
         },
         "budget": asdict(slot.budget),
         "planes": list(slot.planes),
@@ -92,6 +108,28 @@ def _entry(
         "widths": dict(slot.widths),
         "parent": slot.parent,
         "train_seconds": slot.train_seconds,
+    }
+
+
+def _measured(slot: SlotRecord, measured: MeasuredRecord) -> dict[str, Any]:
+    """Return what was measured, and by how much the estimates are off."""
+    return {
+        **asdict(measured.costs),
+        "core": measured.core,
+        "stack_bytes": measured.stack_bytes,
+        "instructions": measured.instructions,
+        "mismatches": measured.mismatches,
+        "errors": errors_of(slot),
+    }
+
+
+def errors_of(slot: SlotRecord) -> dict[str, float]:
+    """Return estimate / measurement - 1 for each of the RESOURCES; empty if not measured."""
+    if slot.measured is None or slot.costs is None:
+        return {}
+    return {
+        name: cost_of(slot.costs, name) / cost_of(slot.measured.costs, name) - 1
+        for name in RESOURCES
     }
 
 

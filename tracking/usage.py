@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from tracking.axes import FAINT, LIMIT
+from tracking.axes import FAINT, LIMIT, REACH
 from tracking.names import folded
 from tracking.profile import KernelLine, Profile
 from tracking.records import Limits
@@ -11,7 +11,7 @@ from tracking.tables import count, duration, size, work
 
 _WRITES, _READS, _WAITS, _PEAK = "#0072b2", "#8cc1e0", "#e0c074", "#d9730d"
 _BY = "\u00d7"  # between the extents of a shape
-_REACH = 2.5  # a limit further out than this many times the peak is only mentioned
+_DASHED = "stroke-width='1.6' stroke-dasharray='3 2'"
 
 USAGE_STYLE = f"""
 .usage {{ overflow-x: auto; }}
@@ -73,7 +73,7 @@ class _Table:
         self.peak = max((line.live_bytes for line in lines), default=0)
         self.flash = max((line.flash_bytes for line in lines), default=0)
         self.latency = max((line.latency_ms for line in lines), default=0.0)
-        shown = limit is not None and limit <= _REACH * self.peak
+        shown = limit is not None and limit <= REACH * self.peak
         self.limit = limit if shown else None
         self.reach = max(self.peak, self.limit or 0, 1)
 
@@ -149,9 +149,6 @@ def _legend(limit: int | None) -> str:
         )
         spans.append(f"<span>{rule}limit on SRAM: {size(limit)}</span>")
     return f"<div class='legend'>{''.join(spans)}</div>"
-
-
-_DASHED = "stroke-width='1.6' stroke-dasharray='3 2'"
 
 
 def _in_words(line: KernelLine, before: KernelLine | None) -> str:

@@ -12,6 +12,7 @@ from tracking.profile import PROFILE, read_profile
 from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
 from tracking.tables import (
     DASH,
+    NAMES,
     bounds,
     cost_of,
     duration,
@@ -25,12 +26,6 @@ from tracking.usage import USAGE_STYLE, usage_card
 
 PAGE = "why.html"
 FILES = (EXPLANATION, PROFILE)  # of a slot, that its page is made from
-_TITLES = {
-    "flash_bytes": "flash",
-    "sram_bytes": "SRAM",
-    "latency_ms": "latency",
-    "macs": "MACs",
-}
 _PER = {
     "flash_bytes": (1024.0, "KiB"),
     "sram_bytes": (1024.0, "KiB"),
@@ -155,7 +150,7 @@ def _limits(slot: SlotRecord) -> dict[str, float]:
 
 def _name_cell(name: str, most: bool) -> str:
     badge = "<span class='badge'>costs most</span>" if most else ""
-    return f"<td class='text'>{_TITLES[name]}{badge}</td>"
+    return f"<td class='text'>{NAMES[name]}{badge}</td>"
 
 
 def _cost_cells(name: str, slot: SlotRecord, before: Costs | None) -> str:
@@ -203,6 +198,6 @@ def _verdict(why: Explanation, most: str | None) -> str:
         )
     many, unit = _PER[most]
     return (
-        f"<b>The limit on {_TITLES[most]} costs most:</b> at the margin, "
+        f"<b>The limit on {NAMES[most]} costs most:</b> at the margin, "
         f"{short(many * why.prices[most])} of modelled training loss per {unit}."
     )

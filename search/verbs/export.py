@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 
 from search.config import StorageConfig, checked_name, cross, inside
 from search.errors import ConfigError, StoreError
-from search.export import FORMATS, finished_slot, write_model, write_why
+from search.export import finished_slot, write_model, write_why
+from search.formats import FORMATS
 from search.home import open_home
 from search.report import study_record
 from search.study import require_study
@@ -19,7 +20,7 @@ from tracking.errors import TrackingError
 @verb("export")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    form = choose(config.format, "format", FORMATS)
+    form = choose(config.format, "format", tuple(FORMATS))
     if not isinstance(config.trial, int):
         raise ConfigError(
             f"trial={config.trial}: the number of a slot, as shown by paring front"

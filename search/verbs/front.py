@@ -56,7 +56,7 @@ def main(config: DictConfig) -> None:
 
 
 def print_table(record: StudyRecord) -> None:
-    """The front for people, smallest flash first; costs are estimated."""
+    """The front for people, largest flash first; costs are estimated."""
     table = Table(title=_title(record), caption="costs: estimated by the cost model")
     repeated = repeats_of(record)
     seeds = ("over seeds",) if repeated else ()

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from pruning.budget import RESOURCES
+from pruning.deploy import obstacles
 from pruning.reach import least_cost
 from search.build import Blueprint
 from search.config import Spec
@@ -30,12 +31,12 @@ def main(config: DictConfig) -> None:
 
 
 def explained(blueprint: Blueprint) -> dict[str, Any]:
-    """The costs of a network with their reasons, as JSON values (schema paring.inspect/1)."""
+    """The costs of a network with their reasons, as JSON values (schema paring.inspect/2)."""
     graph, device = blueprint.start.graph, blueprint.device
     model = blueprint.cost_model(graph)
     cost = model.dense
     return {
-        "schema": "paring.inspect/1",
+        "schema": "paring.inspect/2",
         "model": blueprint.spec["model"]["_target_"],
         "device": device.name,
         "source": "estimated",
@@ -45,6 +46,7 @@ def explained(blueprint: Blueprint) -> dict[str, Any]:
         "limits": device.budget.limits,
         "fits": device.budget.holds(cost),
         "least": asdict(least_cost(model)),
+        "obstacles": obstacles(graph),
         "bottleneck": model.bottlenecks(graph.channels.widths),
         "operators": [asdict(line) for line in model.explain(graph.channels.widths)],
         "groups": [
@@ -73,6 +75,8 @@ def _print(facts: dict[str, Any]) -> None:
     console.print(_groups(facts))
     verdict = "fits" if facts["fits"] else "does NOT fit"
     console.print(f"{facts['model']} {verdict} {facts['device']} as it is, unpruned.")
+    for obstacle in facts["obstacles"]:
+        console.print(f"No exact int8 form, so that scores are simulated: {obstacle}")
 
 
 SHOW = {"flash_bytes": size, "sram_bytes": size, "latency_ms": duration}

@@ -12,13 +12,14 @@ from search.config import (
     StorageConfig,
     checked_name,
     cross,
-    device_from,
     inside,
     margin_from,
     one_budget,
 )
+from search.devices import device_from
 from search.errors import ConfigError
 from search.export import finished_slot, write_model
+from search.formats import FORMATS
 from search.front import best_within, points_of
 from search.home import open_home
 from search.limits import tightened
@@ -26,6 +27,7 @@ from search.mirroring import catch_up
 from search.report import study_record
 from search.study import Study, require_study
 from search.verb import verb
+from search.verbs.choices import choose
 from tracking.errors import TrackingError
 from tracking.records import SlotRecord, StudyRecord
 from tracking.registry import register
@@ -35,6 +37,7 @@ from tracking.tables import duration, size
 @verb("pick")
 def main(config: DictConfig) -> None:
     """Run the verb."""
+    form = choose(config.format, "format", tuple(FORMATS))
     out = inside(Path.cwd(), config.out, "out")
     limits, who = _limits(config)
     limits = tightened(limits, margin_from(config.margin))
@@ -45,7 +48,7 @@ def main(config: DictConfig) -> None:
     best = best_within(points_of(study), limits, study.facts["rises"])
     record = study_record(study)
     slot = finished_slot(record, best.number)
-    files = write_model(study, record, slot, out, "safetensors")
+    files = write_model(study, record, slot, out, form)
     print(_said(record, slot))
     for file in files:
         print(f"written: {file}")

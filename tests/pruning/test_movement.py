@@ -13,7 +13,7 @@ from pruning.movement import move
 from pruning.quantize import QuantizedNetwork
 from pruning.shrink import kept_axes, shrink_graph
 from pruning.trace import trace
-from pruning.work import flash, instructions, macs
+from pruning.work import LOOPS, flash, instructions, macs
 from tests.pruning.networks import Net
 
 
@@ -134,7 +134,7 @@ def cost_of(layer: nn.Module, *shape: int):
     graph = trace(nn.Sequential(layer), torch.zeros(shape))
     (kernel,) = fuse(graph)
     c_in, c_out = shape[0], graph.shape(kernel.output)[0]
-    works = (flash(kernel, "int8"), macs(kernel), instructions(kernel, "cortex-m4"))
+    works = (flash(kernel, "int8"), macs(kernel), instructions(kernel, LOOPS["cortex-m4"]))
     return tuple(
         w.product * c_in * c_out + w.output * c_out + w.input * c_in + w.constant for w in works
     )

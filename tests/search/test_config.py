@@ -1,5 +1,6 @@
 """From YAML to frozen values: every config composes, and nonsense is refused by its path."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pruning.budget import Budget
+from pruning.budget import Budget, Device
 from pruning.errors import BudgetError
 from pruning.job import Pruning
 from search.build import pruning_from
@@ -25,10 +26,10 @@ from search.config import (
     call_from,
     checked_name,
     cross,
-    device_from,
     inside,
     one_budget,
 )
+from search.devices import device_from, known_devices
 from search.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -77,6 +78,37 @@ def test_devices_are_named_after_their_file_and_name_a_source(path: Path) -> Non
     assert device.source
     assert all(limit > 0 for limit in device.budget.limits.values())
     assert device.milliseconds(1e6) > 0
+
+
+CLOCKS = {  # Hz that chips with a core run at
+    "cortex-m0+": (16e6, 150e6),
+    "cortex-m3": (16e6, 120e6),
+    "cortex-m4": (16e6, 250e6),
+    "cortex-m7": (100e6, 600e6),
+    "cortex-m33": (32e6, 250e6),
+}
+
+
+@pytest.mark.parametrize("device", known_devices(), ids=lambda device: device.name)
+def test_devices_are_of_this_world(device: Device) -> None:
+    low, high = CLOCKS[device.core]
+    assert low <= device.clock_hz <= high
+    assert 0.5 <= device.cycles_per_instruction <= 2
+    assert 2**16 <= device.flash_bytes <= 2**23
+    assert 2**13 <= device.sram_bytes <= 2**20
+    assert device.sram_bytes < device.flash_bytes
+    # Kernels take up to 8 KB, start-up code and stack less than 4 KB.
+    assert 2**14 <= device.reserved_flash_bytes <= device.flash_bytes / 4
+    assert 2**12 <= device.reserved_sram_bytes <= device.sram_bytes / 4
+    assert 0 < device.latency_margin < 0.1
+    assert 0 < device.flash_margin < 0.02
+    first = (CONF / "device" / f"{device.name}.yaml").read_text().splitlines()[0]
+    assert re.match(r"# .*(datasheet|product specification)", first)
+
+
+def test_there_are_devices_to_choose_from() -> None:
+    assert len(known_devices()) >= 10
+    assert {device.core for device in known_devices()} == CLOCKS.keys()
 
 
 def test_a_method_without_settings_is_the_engine_as_it_is() -> None:

@@ -81,7 +81,7 @@ def test_a_hopeless_slot_is_not_trained_to_its_end(
 ) -> None:
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(
-        *tiny, "scale=[0.5]", "stopping=rungs", "stopping.fewest=2", "stopping.margin=0.3",
+        *tiny, "scale=[0.7]", "stopping=rungs", "stopping.fewest=2", "stopping.margin=0.3",
         "trials=8", "sampler=random", "method.phases.finetune_epochs=9",
         "+space={task.optimizer.lr: [1.0e-6, 0.1]}",
     )  # fmt: skip

@@ -47,15 +47,17 @@ def test_a_network_starts_from_weights_but_for_its_head(
 def test_weights_and_what_is_fresh_are_part_of_the_dense_key(
     compose_spec: composed, tiny: list[str], weights: Path
 ) -> None:
-    from_file = [*tiny, f"weights={weights}"]
+    from_file = [*tiny, f"weights={weights}", "fresh=[classifier]"]
+    fresher = [*from_file[:-1], "fresh=[classifier,features.stem]"]
     keys = [
         Blueprint(compose_spec(*overrides)).dense_key()
-        for overrides in (tiny, from_file, [*from_file, "fresh=[classifier]"])
+        for overrides in (tiny, from_file, fresher)
     ]
     assert len(set(keys)) == 3
     copy = weights.with_name("copy.safetensors")
     copy.write_bytes(weights.read_bytes())
-    assert Blueprint(compose_spec(*tiny, f"weights={copy}")).dense_key() == keys[1]
+    copied = compose_spec(*tiny, f"weights={copy}", "fresh=[classifier]")
+    assert Blueprint(copied).dense_key() == keys[1]
 
 
 def test_fresh_without_weights_is_refused(compose_spec: composed, tiny: list[str]) -> None:

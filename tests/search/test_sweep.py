@@ -39,10 +39,11 @@ from dataclasses import asdict
 from pathlib import Path
 from pruning.budget import Device
 from pruning.checkpoint import unpack_network
-from pruning.cost import CostModel
+from pruning.cost import CostModel, Encoding
 device = Device(**json.loads(sys.argv[1]))
 files = map(Path, sys.argv[2:])
-costs = [asdict(CostModel(unpack_network(f.read_bytes()).graph, device).dense) for f in files]
+graphs = [unpack_network(f.read_bytes()).graph for f in files]
+costs = [asdict(CostModel(graph, device, Encoding.C).dense) for graph in graphs]
 print(json.dumps(costs))
 """
 

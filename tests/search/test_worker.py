@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +27,8 @@ from search import crew, sweep
 from search.build import Blueprint
 from search.compare import compare
 from search.config import Spec, StorageConfig
-from search.errors import StudyError
+from search.errors import ConfigError, StudyError
+from search.formats import integer_network
 from search.front import points_of
 from search.home import Home, open_home
 from search.mirroring import mirror_once
@@ -35,6 +37,7 @@ from search.report import counts, run_ids, study_record
 from search.rerun import Again, rerun
 from search.study import Study, require_study, slot_budget
 from search.worker import work
+from tests.pruning.deploy.host import answers, compiled, needs_cc
 from tracking.mirror import Mirror
 from tracking.records import StudyRecord
 
@@ -399,11 +402,11 @@ import json, sys
 from pathlib import Path
 from pruning.budget import Device
 from pruning.checkpoint import unpack_network
-from pruning.cost import CostModel
+from pruning.cost import CostModel, Encoding
 import dataclasses, torch
 facts = json.loads(sys.argv[1])
 network = unpack_network(Path(sys.argv[2]).read_bytes())
-cost = CostModel(network.graph, Device(**facts)).dense
+cost = CostModel(network.graph, Device(**facts), Encoding.C).dense
 out = network.module()(torch.zeros(2, *network.graph.input_shape))
 print(json.dumps({"cost": dataclasses.asdict(cost), "out": list(out.shape)}))
 assert not {"optuna", "hydra", "mlflow"} & set(sys.modules)
@@ -440,6 +443,47 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
     assert f"{model['score']:.4f}" in card
     assert "unpack_network" in card
     assert "stm32f446" in card
+
+
+@needs_cc
+def test_exported_c_scores_what_the_slot_scored(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    code, _, err = paring("export", "study=done", "trial=1", "format=c", "out=models/c")
+    assert (code, err) == (0, "")
+    folder = here / "models" / "c"
+    names = {"model.c", "model.h", "kernels.c", "kernels.h", "main.c", "CMakeLists.txt"}
+    assert {p.name for p in folder.iterdir()} == {
+        *names, "model.json", "README.md", "why.html"
+    }  # fmt: skip
+    model = json.loads((folder / "model.json").read_text())
+    planned, estimated = (model["costs"][source] for source in ("planned", "estimated"))
+    assert planned["sram_bytes"] == estimated["sram_bytes"]
+    assert "model_run()" in (folder / "README.md").read_text()
+    digest = done.slots()[1].user_attrs["result"]["files"]["model.safetensors"]
+    network = integer_network(unpack_network(done.home.store[digest]))
+    data = Blueprint(done.spec).data
+    codes = network.quantised(data.normalise(data.validation.inputs).numpy())
+    (output,) = answers(compiled(folder), network, codes)
+    right = output[:, :, 0, 0].argmax(1) == data.validation.targets.numpy()
+    assert right.mean() == model["score"]
+
+
+def test_pick_writes_c_too(paring: Paring, here: Path, done: Study) -> None:
+    code, out, err = paring(
+        "pick", "study=done", "device=rp2040", "format=c", "out=models/picked", "register=false"
+    )
+    assert (code, err) == (0, "")
+    assert "model_run" in (here / "models" / "picked" / "model.h").read_text()
+    assert "model.c" in out
+
+
+def test_a_model_that_was_scored_without_integers_has_no_c(done: Study) -> None:
+    digest = done.slots()[1].user_attrs["result"]["files"]["model.safetensors"]
+    stored = unpack_network(done.home.store[digest])
+    older = replace(stored, notes={"precision": "int8-simulated"})
+    with pytest.raises(ConfigError, match=r"int8-simulated.*precision=int8-exact"):
+        integer_network(older)
 
 
 @contextmanager

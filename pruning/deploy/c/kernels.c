@@ -1,0 +1,852 @@
+#include "kernels.h"
+
+#include <string.h>
+
+#if defined(__ARM_ARCH) && defined(__GNUC__)
+#include <arm_acle.h>
+#endif
+
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP && defined(__GNUC__)
+#define DSP 1
+#else
+#define DSP 0
+#endif
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#define LIKELY(what) __builtin_expect(what, 1)
+#else
+#define INLINE static inline
+#define LIKELY(what) (what)
+#endif
+
+#define FEW_TAPS 25 /* of windows whose codes are spread over four lanes */
+#define PATCH 64 /* bytes: a window of at most so many inputs is gathered before it is used */
+#define CHUNK 32 /* inputs of a tap that are used at once where a window is cut off */
+
+/* The high word of the doubled product, ties up. Whatever is scaled stays below 2 ** 30. */
+INLINE int32_t high_word(int32_t value, int32_t mantissa)
+{
+#if DSP
+    int32_t high;
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(value * 2), "r"(mantissa));
+    return high;
+#else
+    return (int32_t)(((int64_t)value * mantissa + ((int64_t)1 << 30)) >> 31);
+#endif
+}
+
+/* value * mantissa * 2 ** (shift - 31), for shifts below zero: ties of the shift go away from zero. */
+INLINE int32_t scaled_down(int32_t value, int32_t mantissa, int32_t shift)
+{
+    const int32_t high = high_word(value, mantissa);
+    return (high + ((int32_t)1 << (-shift - 1)) + (high >> 31)) >> -shift;
+}
+
+/* The same for shifts from zero on. What leaves 32 bits is clipped. */
+static int32_t scaled_up(int32_t value, int32_t mantissa, int32_t shift)
+{
+    int64_t wide = (int64_t)value * ((int64_t)1 << shift);
+    wide = wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : wide;
+    return (int32_t)((wide * mantissa + ((int64_t)1 << 30)) >> 31);
+}
+
+INLINE int32_t scaled(int32_t value, int32_t mantissa, int32_t shift)
+{
+    if (shift < 0)
+        return scaled_down(value, mantissa, shift);
+    return shift == 0 ? high_word(value, mantissa) : scaled_up(value, mantissa, shift);
+}
+
+INLINE int8_t clamped(int32_t value, int8_t low, int8_t high)
+{
+    return (int8_t)(value < low ? low : value > high ? high : value);
+}
+
+/* How a result ends: above which zero point, and between which codes. */
+typedef struct {
+    int32_t zero;
+    int8_t low, high;
+} ending;
+
+INLINE ending ending_of(const paring_layer *layer)
+{
+    return (ending){layer->zero_out, layer->low, layer->high};
+}
+
+INLINE int8_t result(int32_t total, int32_t mantissa, int32_t shift, ending with)
+{
+    /* Factors of layers are hardly ever above a half. */
+    const int32_t code =
+        LIKELY(shift < 0) ? scaled_down(total, mantissa, shift) : scaled_up(total, mantissa, shift);
+    return clamped(code + with.zero, with.low, with.high);
+}
+
+static int8_t layer_result(const paring_layer *layer, int32_t channel, int32_t total)
+{
+    const ending with = ending_of(layer);
+    return result(total, layer->mantissas[channel], layer->shifts[channel], with);
+}
+
+#if DSP
+INLINE uint32_t four(const int8_t *from)
+{
+    uint32_t codes;
+    memcpy(&codes, from, 4);
+    return codes;
+}
+
+/* Codes 0 and 2 of four, and codes 1 and 3, as pairs of 16 bits. */
+INLINE int16x2_t even(uint32_t codes)
+{
+    return __sxtb16(codes);
+}
+
+INLINE int16x2_t odd(uint32_t codes)
+{
+    int16x2_t pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(codes));
+    return pair;
+}
+#endif
+
+/* Sums of products over runs of memory: two pixels by two channels, `end` - `first` of each.
+ * All pointers move on to the ends of their runs.
+ */
+typedef struct {
+    int32_t sums[4]; /* both channels of the first pixel, then those of the second */
+    const int8_t *first, *second, *weights, *others;
+    const int8_t *words_end, *end; /* of `first`: that of whole words, and of all */
+} runs;
+
+#if DSP
+/* Compilers run short of registers here: all fourteen are needed. r0 to r3 hold the sums, r4 to r7
+ * the pointers. A step takes four inputs of each pixel and four weights of each channel.
+ */
+#define LOAD_FIRST "ldr r9, [r4], #4 \n sxtb16 r8, r9 \n sxtb16 r9, r9, ror #8 \n"
+#define LOAD_SECOND "ldr r11, [r5], #4 \n sxtb16 r10, r11 \n sxtb16 r11, r11, ror #8 \n"
+#define LOAD_WEIGHTS(from) "ldr lr, [" from "], #4 \n sxtb16 r12, lr \n sxtb16 lr, lr, ror #8 \n"
+#define ADD_FIRST(sum) "smlad " sum ", r8, r12, " sum " \n smlad " sum ", r9, lr, " sum " \n"
+#define ADD_SECOND(sum) "smlad " sum ", r10, r12, " sum " \n smlad " sum ", r11, lr, " sum " \n"
+#define STEP_OF_TWO                                                                              \
+    LOAD_FIRST LOAD_SECOND LOAD_WEIGHTS("r6") ADD_FIRST("r0") ADD_SECOND("r2")                   \
+    LOAD_WEIGHTS("r7") ADD_FIRST("r1") ADD_SECOND("r3")
+#define STEP_OF_ONE                                                                              \
+    LOAD_FIRST LOAD_WEIGHTS("r6") ADD_FIRST("r0") LOAD_WEIGHTS("r7") ADD_FIRST("r1")
+#define BYTES_OF_ONE                                                                             \
+    "ldrsb r8, [r4], #1 \n ldrsb r10, [r6], #1 \n ldrsb r11, [r7], #1 \n"                        \
+    "mla r0, r8, r10, r0 \n mla r1, r8, r11, r1 \n"
+#define BYTES_OF_TWO                                                                             \
+    BYTES_OF_ONE "ldrsb r9, [r5], #1 \n mla r2, r9, r10, r2 \n mla r3, r9, r11, r3 \n"
+#define RUN(step, bytes)                                                                         \
+    "push {r0, r4-r11, lr} \n"                                                                   \
+    "ldrd r8, r9, [r0, #32] \n"                                                                  \
+    "push {r8, r9} \n"                                                                           \
+    "ldm r0, {r0-r7} \n"                                                                         \
+    "subs r9, r8, r4 \n"                                                                         \
+    "beq 3f \n"                                                                                  \
+    "tst r9, #4 \n" /* an odd number of steps begins with the second */                          \
+    "bne 2f \n"                                                                                  \
+    "1: \n" step "2: \n" step                                                                    \
+    "ldr lr, [sp] \n"                                                                            \
+    "cmp r4, lr \n"                                                                              \
+    "bne 1b \n"                                                                                  \
+    "3: ldr r12, [sp, #4] \n"                                                                    \
+    "cmp r4, r12 \n"                                                                             \
+    "beq 5f \n"                                                                                  \
+    "4: \n" bytes                                                                                \
+    "cmp r4, r12 \n"                                                                             \
+    "bne 4b \n"                                                                                  \
+    "5: add sp, sp, #8 \n"                                                                       \
+    "pop {r12} \n"                                                                               \
+    "stm r12, {r0-r7} \n"                                                                        \
+    "pop {r4-r11, pc} \n"
+
+__attribute__((naked, noinline)) static void add_two_pixels(runs *of)
+{
+    (void)of;
+    __asm__(RUN(STEP_OF_TWO, BYTES_OF_TWO));
+}
+
+__attribute__((naked, noinline)) static void add_one_pixel(runs *of)
+{
+    (void)of;
+    __asm__(RUN(STEP_OF_ONE, BYTES_OF_ONE));
+}
+#else
+#define ADD()                                                                                    \
+    do {                                                                                         \
+        const int32_t x = *first++, y = *second++, w = *weights++, v = *others++;                \
+        a += x * w;                                                                              \
+        b += x * v;                                                                              \
+        c += y * w;                                                                              \
+        d += y * v;                                                                              \
+    } while (0)
+
+static void add_two_pixels(runs *of)
+{
+    const int8_t *first = of->first, *second = of->second;
+    const int8_t *weights = of->weights, *others = of->others;
+    int32_t a = of->sums[0], b = of->sums[1], c = of->sums[2], d = of->sums[3];
+
+    while (first < of->words_end) {
+        ADD();
+        ADD();
+        ADD();
+        ADD();
+    }
+    while (first < of->end)
+        ADD();
+    *of = (runs){{a, b, c, d}, first, second, weights, others, of->words_end, of->end};
+}
+
+static void add_one_pixel(runs *of)
+{
+    const int8_t *first = of->first, *weights = of->weights, *others = of->others;
+    int32_t a = of->sums[0], b = of->sums[1];
+
+    while (first < of->end) {
+        const int32_t x = *first++;
+        a += x * *weights++;
+        b += x * *others++;
+    }
+    of->first = first;
+    of->weights = weights;
+    of->others = others;
+    of->sums[0] = a;
+    of->sums[1] = b;
+}
+#endif
+
+INLINE void add_run(runs *of, const int8_t *first, const int8_t *second, int32_t count,
+                    const int32_t pixels)
+{
+    of->first = first;
+    of->second = second;
+    of->words_end = first + (count & ~3);
+    of->end = first + count;
+    if (pixels > 1)
+        add_two_pixels(of);
+    else
+        add_one_pixel(of);
+}
+
+/* Where a window's first tap lies in the input, which may be before its beginning. */
+typedef struct {
+    int32_t row, column;
+} corner;
+
+INLINE int inside(const paring_layer *layer, int32_t row, int32_t column)
+{
+    return row >= 0 && row < layer->in.height && column >= 0 && column < layer->in.width;
+}
+
+INLINE const int8_t *tap_of(const paring_layer *layer, const int8_t *in, corner at,
+                                   int32_t i, int32_t j, const int8_t *outside)
+{
+    const int32_t row = at.row + i * layer->dilation_y, column = at.column + j * layer->dilation_x;
+    return inside(layer, row, column)
+               ? in + (row * layer->in.width + column) * layer->in.channels
+               : outside;
+}
+
+INLINE int8_t *copied(int8_t *to, const int8_t *from, int32_t count)
+{
+    for (; count >= 4; count -= 4, to += 4, from += 4)
+        memcpy(to, from, 4);
+    for (; count > 0; count--)
+        *to++ = *from++;
+    return to;
+}
+
+/* All inputs under a window, behind each other; zero points where it hangs over. `run` bytes of
+ * every row follow each other where all its columns exist; it is 0 where they do not.
+ */
+static void gather(const paring_layer *layer, const int8_t *in, corner at, int32_t inputs,
+                   int32_t run, int8_t *patch)
+{
+    const int8_t zero = layer->zero_in;
+    for (int32_t i = 0; i < layer->rows; i++) {
+        const int8_t *row = run ? tap_of(layer, in, at, i, 0, 0) : 0;
+        if (row) {
+            patch = copied(patch, row, run);
+            continue;
+        }
+        for (int32_t j = 0; j < layer->columns; j++) {
+            const int8_t *tap = tap_of(layer, in, at, i, j, 0);
+            for (int32_t k = 0; k < inputs; k++)
+                *patch++ = tap ? tap[k] : zero;
+        }
+    }
+}
+
+/* Windows that hang over, tap by tap. */
+static void tap_by_tap(const paring_layer *layer, const int8_t *in, corner at, int32_t inputs,
+                       const int8_t *outside, runs *of)
+{
+    const corner next = {at.row, at.column + layer->stride_x};
+    for (int32_t i = 0; i < layer->rows; i++) {
+        for (int32_t j = 0; j < layer->columns; j++) {
+            const int8_t *first = tap_of(layer, in, at, i, j, 0);
+            const int8_t *second = tap_of(layer, in, next, i, j, 0);
+            for (int32_t from = 0; from < inputs; from += CHUNK) {
+                const int32_t rest = inputs - from, count = rest < CHUNK ? rest : CHUNK;
+                add_run(of, first ? first + from : outside, second ? second + from : outside,
+                        count, 2);
+            }
+        }
+    }
+}
+
+/* Windows of which all columns exist and follow each other: where the first row that exists
+ * begins, how far it is to the next row and to the next window, how many bytes are read in a row,
+ * and how many rows there are before, in and behind the input.
+ */
+typedef struct {
+    const int8_t *first;
+    int32_t line, next, run, before, rows, behind;
+} view;
+
+static view view_of(const paring_layer *layer, const int8_t *in, corner at, int32_t run)
+{
+    const int32_t pixel = layer->in.channels, line = layer->in.width * pixel;
+    const int32_t step = layer->dilation_y;
+    int32_t before = 0, rows = 0;
+    while (before < layer->rows && at.row + before * step < 0)
+        before++;
+    while (before + rows < layer->rows && at.row + (before + rows) * step < layer->in.height)
+        rows++;
+    const int8_t *first = in + (at.row + before * step) * line + at.column * pixel;
+    return (view){rows ? first : in, step * line, layer->stride_x * pixel, run, before, rows,
+                  layer->rows - before - rows};
+}
+
+static void add_outside(runs *of, const int8_t *outside, int32_t count)
+{
+    for (; count > 0; count -= CHUNK)
+        add_run(of, outside, outside, count < CHUNK ? count : CHUNK, 2);
+}
+
+INLINE void row_by_row(const view *seen, const int8_t *outside, runs *of, const int32_t pixels)
+{
+    const int8_t *first = seen->first;
+    const int32_t run = seen->run, line = seen->line, next = seen->next;
+
+    if (seen->before)
+        add_outside(of, outside, seen->before * run);
+    for (int32_t rest = seen->rows; rest > 0; rest--) {
+        add_run(of, first, pixels > 1 ? first + next : first, run, pixels);
+        first += line;
+    }
+    if (seen->behind)
+        add_outside(of, outside, seen->behind * run);
+}
+
+/* All channels of one or two pixels of a row. */
+INLINE void convolved(const paring_layer *layer, const int8_t *in, int8_t *out, corner at,
+                      const int32_t pixels)
+{
+    const int32_t channels = layer->out.channels;
+    const int32_t inputs = layer->in.channels / layer->groups, outputs = channels / layer->groups;
+    const int32_t taps = layer->rows * layer->columns, window = taps * inputs;
+    const int32_t last = at.column + (pixels - 1) * layer->stride_x +
+                         (layer->columns - 1) * layer->dilation_x;
+    const int gathered = taps > 1 && window <= PATCH;
+    const int in_line = layer->columns == 1 || (layer->groups == 1 && layer->dilation_x == 1);
+    const int whole = in_line && at.column >= 0 && last < layer->in.width;
+    const ending with = ending_of(layer);
+    const int32_t *bias = layer->bias, *mantissas = layer->mantissas;
+    const int8_t *shifts = layer->shifts;
+    int8_t patches[2 * PATCH], outside[CHUNK];
+    runs of;
+
+    memset(outside, layer->zero_in, sizeof outside);
+    of.weights = layer->weights;
+    for (int32_t group = 0; group < layer->groups; group++) {
+        const view seen = view_of(layer, in, at, layer->columns * inputs);
+        if (gathered) {
+            const corner next = {at.row, at.column + layer->stride_x};
+            gather(layer, in, at, inputs, whole ? seen.run : 0, patches);
+            if (pixels > 1)
+                gather(layer, in, next, inputs, whole ? seen.run : 0, patches + PATCH);
+        }
+        for (int32_t c = 0; c < outputs; c += 2) {
+            const int32_t other = c + 1 < outputs; /* the last may be alone */
+            of.others = of.weights + (other ? window : 0);
+            of.sums[0] = of.sums[2] = bias[0];
+            of.sums[1] = of.sums[3] = bias[other];
+            if (gathered)
+                add_run(&of, patches, patches + PATCH, window, pixels);
+            else if (whole)
+                row_by_row(&seen, outside, &of, pixels);
+            else
+                tap_by_tap(layer, in, at, inputs, outside, &of);
+            of.weights = of.others;
+            out[0] = result(of.sums[0], mantissas[0], shifts[0], with);
+            if (pixels > 1)
+                out[channels] = result(of.sums[2], mantissas[0], shifts[0], with);
+            if (other) {
+                out[1] = result(of.sums[1], mantissas[1], shifts[1], with);
+                if (pixels > 1)
+                    out[channels + 1] = result(of.sums[3], mantissas[1], shifts[1], with);
+            }
+            out += 1 + other;
+            bias += 1 + other;
+            mantissas += 1 + other;
+            shifts += 1 + other;
+        }
+        in += inputs;
+    }
+}
+
+static void two_pixels(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+{
+    convolved(layer, in, out, at, 2);
+}
+
+static void one_pixel(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+{
+    convolved(layer, in, out, at, 1);
+}
+
+void paring_convolution(const paring_layer *layer, const int8_t *in, int8_t *out)
+{
+    corner at = {-layer->pad_y, 0};
+
+    for (int32_t y = 0; y < layer->out.height; y++, at.row += layer->stride_y) {
+        int32_t x = 0;
+        at.column = -layer->pad_x;
+        for (; x + 1 < layer->out.width; x += 2, at.column += 2 * layer->stride_x) {
+            two_pixels(layer, in, out, at);
+            out += 2 * layer->out.channels;
+        }
+        if (x < layer->out.width) {
+            one_pixel(layer, in, out, at);
+            out += layer->out.channels;
+        }
+    }
+}
+
+/* What has been added up for four channels of a depthwise convolution. */
+typedef struct {
+    int32_t a, b, c, d;
+} four_sums;
+
+INLINE four_sums add_tap(four_sums sums, const int8_t *x, const int8_t *weights)
+{
+#if DSP
+    const uint32_t codes = four(x), filters = four(weights);
+    const int16x2_t x_even = even(codes), x_odd = odd(codes);
+    const int16x2_t w_even = even(filters), w_odd = odd(filters);
+    sums.a = __smlabb(x_even, w_even, sums.a);
+    sums.b = __smlabb(x_odd, w_odd, sums.b);
+    sums.c = __smlatt(x_even, w_even, sums.c);
+    sums.d = __smlatt(x_odd, w_odd, sums.d);
+#else
+    sums.a += x[0] * weights[0];
+    sums.b += x[1] * weights[1];
+    sums.c += x[2] * weights[2];
+    sums.d += x[3] * weights[3];
+#endif
+    return sums;
+}
+
+/* Four channels of a window that lies inside: the pixel and the weights of its first tap. */
+INLINE four_sums add_window(const paring_layer *layer, four_sums sums, const int8_t *pixel,
+                            const int8_t *weights)
+{
+    const int32_t channels = layer->in.channels, step = layer->dilation_x * channels;
+    const int32_t line = layer->dilation_y * layer->in.width * channels;
+    const int32_t filters = layer->columns * channels;
+
+    for (int32_t i = 0; i < layer->rows; i++) {
+        const int8_t *x = pixel + i * line, *end = weights + filters;
+        for (; weights != end; weights += channels, x += step)
+            sums = add_tap(sums, x, weights);
+    }
+    return sums;
+}
+
+/* Four channels, from `channel` on, of a window that hangs over. */
+INLINE four_sums add_cut(const paring_layer *layer, four_sums sums, const int8_t *in, corner at,
+                         int32_t channel, const int8_t *outside)
+{
+    const int32_t channels = layer->in.channels, width = layer->in.width;
+    const int8_t *weights = layer->weights + channel;
+
+    in += channel;
+    for (int32_t i = 0; i < layer->rows; i++) {
+        const int32_t row = at.row + i * layer->dilation_y;
+        const int valid = row >= 0 && row < layer->in.height;
+        const int8_t *line = in + (valid ? row : 0) * width * channels;
+        const uint32_t end = valid ? (uint32_t)width : 0;
+        int32_t column = at.column;
+        for (int32_t j = layer->columns; j > 0; j--, weights += channels) {
+            sums = add_tap(sums, (uint32_t)column < end ? line + column * channels : outside,
+                           weights);
+            column += layer->dilation_x;
+        }
+    }
+    return sums;
+}
+
+static int8_t one_channel(const paring_layer *layer, const int8_t *in, corner at, int32_t channel,
+                          int32_t filters)
+{
+    const int32_t channels = layer->in.channels, made = layer->out.channels;
+    const int32_t width = layer->in.width, zero = layer->zero_in;
+    const int8_t *weights = layer->weights + channel;
+    int32_t total = layer->bias[channel];
+
+    in += channel / filters;
+    for (int32_t i = 0; i < layer->rows; i++) {
+        const int32_t row = at.row + i * layer->dilation_y;
+        const int valid = row >= 0 && row < layer->in.height;
+        const int8_t *line = in + (valid ? row : 0) * width * channels;
+        const uint32_t end = valid ? (uint32_t)width : 0;
+        int32_t column = at.column;
+        for (int32_t j = layer->columns; j > 0; j--, weights += made) {
+            total += ((uint32_t)column < end ? line[column * channels] : zero) * *weights;
+            column += layer->dilation_x;
+        }
+    }
+    return layer_result(layer, channel, total);
+}
+
+/* Four channels, from `c` on, of one pixel of a depthwise convolution; `whole` is the pixel of the
+ * window's first tap, where all of the window lies inside.
+ */
+INLINE void four_channels(const paring_layer *layer, const int8_t *in, int8_t *out, corner at,
+                          int32_t c, const int8_t *whole, ending with, const int8_t *outside)
+{
+    const int32_t *bias = layer->bias + c, *mantissas = layer->mantissas + c;
+    const int8_t *shifts = layer->shifts + c;
+    four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
+
+    if (whole)
+        sums = add_window(layer, sums, whole + c, layer->weights + c);
+    else
+        sums = add_cut(layer, sums, in, at, c, outside);
+    out += c;
+    out[0] = result(sums.a, mantissas[0], shifts[0], with);
+    out[1] = result(sums.b, mantissas[1], shifts[1], with);
+    out[2] = result(sums.c, mantissas[2], shifts[2], with);
+    out[3] = result(sums.d, mantissas[3], shifts[3], with);
+}
+
+/* All channels of one pixel, four at a time; the last four overlap those before them where the
+ * channels are no multiple of four.
+ */
+static void depthwise_pixel(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+{
+    const int32_t channels = layer->out.channels, filters = channels / layer->in.channels;
+    const int fits = at.row >= 0 && at.column >= 0 &&
+                     at.row + (layer->rows - 1) * layer->dilation_y < layer->in.height &&
+                     at.column + (layer->columns - 1) * layer->dilation_x < layer->in.width;
+    const int32_t place = (at.row * layer->in.width + at.column) * layer->in.channels;
+    const int8_t *whole = fits ? in + place : 0;
+    const ending with = ending_of(layer);
+    int8_t outside[4];
+    int32_t c = 0;
+
+    memset(outside, layer->zero_in, sizeof outside);
+    if (filters > 1 || channels < 4) {
+        for (; c < channels; c++)
+            out[c] = one_channel(layer, in, at, c, filters);
+        return;
+    }
+    for (; c + 4 <= channels; c += 4)
+        four_channels(layer, in, out, at, c, whole, with, outside);
+    if (c < channels)
+        four_channels(layer, in, out, at, channels - 4, whole, with, outside);
+}
+
+/* The codes of a window of fewer than four channels, tap by tap in lanes of four. */
+static void spread(const paring_layer *layer, const int8_t *in, corner at, int8_t *lanes)
+{
+    const int32_t channels = layer->in.channels, width = layer->in.width;
+
+    for (int32_t i = 0; i < layer->rows; i++) {
+        const int32_t row = at.row + i * layer->dilation_y;
+        const int valid = row >= 0 && row < layer->in.height;
+        const int8_t *line = in + (valid ? row : 0) * width * channels;
+        const uint32_t end = valid ? (uint32_t)width : 0;
+        int32_t column = at.column;
+        for (int32_t j = layer->columns; j > 0; j--, lanes += 4) {
+            const int inside = (uint32_t)column < end;
+            for (int32_t c = 0; c < channels; c++)
+                lanes[c] = inside ? line[column * channels + c] : layer->zero_in;
+            column += layer->dilation_x;
+        }
+    }
+}
+
+/* A depthwise convolution of fewer than four channels, which are added up as if there were four. */
+static void depthwise_few(const paring_layer *layer, const int8_t *in, int8_t *out)
+{
+    const int32_t channels = layer->in.channels, taps = layer->rows * layer->columns;
+    int8_t weights[4 * FEW_TAPS] = {0}, lanes[4 * FEW_TAPS] = {0};
+    corner at = {-layer->pad_y, 0};
+
+    for (int32_t t = 0; t < taps; t++)
+        memcpy(weights + 4 * t, layer->weights + t * channels, (size_t)channels);
+    for (int32_t y = 0; y < layer->out.height; y++, at.row += layer->stride_y) {
+        at.column = -layer->pad_x;
+        for (int32_t x = 0; x < layer->out.width; x++, at.column += layer->stride_x) {
+            four_sums sums = {0, 0, 0, 0};
+            spread(layer, in, at, lanes);
+            for (int32_t t = 0; t < 4 * taps; t += 4)
+                sums = add_tap(sums, lanes + t, weights + t);
+            const int32_t totals[4] = {sums.a, sums.b, sums.c, sums.d};
+            for (int32_t c = 0; c < channels; c++)
+                *out++ = layer_result(layer, c, layer->bias[c] + totals[c]);
+        }
+    }
+}
+
+void paring_depthwise(const paring_layer *layer, const int8_t *in, int8_t *out)
+{
+    corner at = {-layer->pad_y, 0};
+
+    if (layer->in.channels < 4 && layer->in.channels == layer->out.channels &&
+        layer->rows * layer->columns <= FEW_TAPS) {
+        depthwise_few(layer, in, out);
+        return;
+    }
+
+    for (int32_t y = 0; y < layer->out.height; y++, at.row += layer->stride_y) {
+        at.column = -layer->pad_x;
+        for (int32_t x = 0; x < layer->out.width; x++, at.column += layer->stride_x) {
+            depthwise_pixel(layer, in, out, at);
+            out += layer->out.channels;
+        }
+    }
+}
+
+/* The pixel that tap `tap` of a transposed convolution adds from, or -1. */
+static int32_t source(int32_t at, int32_t tap, int32_t dilation, int32_t pad, int32_t stride,
+                      int32_t extent)
+{
+    const int32_t place = at + pad - tap * dilation;
+    return place < 0 || place % stride || place / stride >= extent ? -1 : place / stride;
+}
+
+void paring_transposed(const paring_layer *layer, const int8_t *in, int8_t *out)
+{
+    const paring_shape read = layer->in, made = layer->out;
+    const int32_t inputs = read.channels / layer->groups;
+    const int32_t outputs = made.channels / layer->groups;
+
+    for (int32_t y = 0; y < made.height; y++) {
+        for (int32_t x = 0; x < made.width; x++) {
+            const int8_t *weights = layer->weights;
+            for (int32_t channel = 0; channel < made.channels; channel++) {
+                const int32_t first = channel / outputs * inputs;
+                int32_t total = layer->bias[channel];
+                for (int32_t i = 0; i < layer->rows; i++) {
+                    const int32_t row = source(y, i, layer->dilation_y, layer->pad_y,
+                                               layer->stride_y, read.height);
+                    for (int32_t j = 0; j < layer->columns; j++, weights += inputs) {
+                        const int32_t column = source(x, j, layer->dilation_x, layer->pad_x,
+                                                      layer->stride_x, read.width);
+                        if (row < 0 || column < 0)
+                            continue;
+                        const int8_t *pixel =
+                            in + (row * read.width + column) * read.channels + first;
+                        for (int32_t k = 0; k < inputs; k++)
+                            total += (pixel[k] - layer->zero_in) * weights[k];
+                    }
+                }
+                *out++ = layer_result(layer, channel, total);
+            }
+        }
+    }
+}
+
+#define ADD_SHIFT 20 /* bits by which the operands of a sum are widened */
+
+static int32_t widened(const paring_operand *operand, const int8_t *in, int32_t place)
+{
+    const int32_t steps = (in[place] - operand->zero) * ((int32_t)1 << ADD_SHIFT);
+    return scaled(steps, operand->factor.mantissa, operand->factor.shift);
+}
+
+static void sum(const paring_pair *pair, int32_t sign, const int8_t *first,
+                const int8_t *second, int8_t *out)
+{
+    const paring_operand *a = &pair->first, *b = &pair->second;
+
+    for (int32_t y = 0; y < pair->out.height; y++) {
+        for (int32_t x = 0; x < pair->out.width; x++) {
+            for (int32_t c = 0; c < pair->out.channels; c++) {
+                const int32_t one =
+                    widened(a, first, y * a->step_y + x * a->step_x + c * a->step_c);
+                const int32_t other =
+                    widened(b, second, y * b->step_y + x * b->step_x + c * b->step_c);
+                const int32_t code =
+                    scaled(one + sign * other, pair->factor.mantissa, pair->factor.shift);
+                *out++ = clamped(code + pair->zero_out, pair->low, pair->high);
+            }
+        }
+    }
+}
+
+void paring_add(const paring_pair *pair, const int8_t *first, const int8_t *second, int8_t *out)
+{
+    sum(pair, 1, first, second, out);
+}
+
+void paring_subtract(const paring_pair *pair, const int8_t *first, const int8_t *second,
+                     int8_t *out)
+{
+    sum(pair, -1, first, second, out);
+}
+
+void paring_multiply(const paring_pair *pair, const int8_t *first, const int8_t *second,
+                     int8_t *out)
+{
+    const paring_operand *a = &pair->first, *b = &pair->second;
+
+    for (int32_t y = 0; y < pair->out.height; y++) {
+        for (int32_t x = 0; x < pair->out.width; x++) {
+            for (int32_t c = 0; c < pair->out.channels; c++) {
+                const int32_t one = first[y * a->step_y + x * a->step_x + c * a->step_c];
+                const int32_t other = second[y * b->step_y + x * b->step_x + c * b->step_c];
+                const int32_t code = scaled((one - a->zero) * (other - b->zero),
+                                            pair->factor.mantissa, pair->factor.shift);
+                *out++ = clamped(code + pair->zero_out, pair->low, pair->high);
+            }
+        }
+    }
+}
+
+void paring_max_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
+{
+    const paring_shape read = pool->in, made = pool->out;
+
+    for (int32_t y = 0; y < made.height; y++) {
+        for (int32_t x = 0; x < made.width; x++) {
+            for (int32_t c = 0; c < made.channels; c++) {
+                int32_t largest = INT8_MIN;
+                for (int32_t i = 0; i < pool->rows; i++) {
+                    const int32_t row = y * pool->stride_y + i - pool->pad_y;
+                    if (row < 0 || row >= read.height)
+                        continue;
+                    for (int32_t j = 0; j < pool->columns; j++) {
+                        const int32_t column = x * pool->stride_x + j - pool->pad_x;
+                        if (column < 0 || column >= read.width)
+                            continue;
+                        const int32_t code = in[(row * read.width + column) * read.channels + c];
+                        largest = code > largest ? code : largest;
+                    }
+                }
+                *out++ = clamped(largest, pool->low, pool->high);
+            }
+        }
+    }
+}
+
+void paring_average_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
+{
+    const paring_shape read = pool->in, made = pool->out;
+
+    for (int32_t y = 0; y < made.height; y++) {
+        for (int32_t x = 0; x < made.width; x++) {
+            for (int32_t c = 0; c < made.channels; c++) {
+                int32_t total = 0, count = 0;
+                for (int32_t i = 0; i < pool->rows; i++) {
+                    const int32_t row = y * pool->stride_y + i - pool->pad_y;
+                    for (int32_t j = 0; j < pool->columns; j++) {
+                        const int32_t column = x * pool->stride_x + j - pool->pad_x;
+                        if (row >= 0 && row < read.height && column >= 0 && column < read.width) {
+                            total += in[(row * read.width + column) * read.channels + c];
+                            count++;
+                        } else if (pool->padded) {
+                            total += pool->zero;
+                            count++;
+                        }
+                    }
+                }
+                const int32_t half = total < 0 ? -(count / 2) : count / 2;
+                *out++ = clamped((total + half) / count, pool->low, pool->high);
+            }
+        }
+    }
+}
+
+void paring_mean(const paring_mean_settings *mean, const int8_t *in, int8_t *out)
+{
+    for (int32_t c = 0; c < mean->channels; c++) {
+        int32_t total = 0;
+        for (int32_t pixel = 0; pixel < mean->pixels; pixel++)
+            total += in[pixel * mean->channels + c] - mean->zero_in;
+        const int32_t code = scaled(total, mean->factor.mantissa, mean->factor.shift);
+        out[c] = clamped(code + mean->zero_out, mean->low, mean->high);
+    }
+}
+
+void paring_prelu(const paring_prelu_settings *prelu, const int8_t *in, int8_t *out)
+{
+    for (int32_t pixel = 0; pixel < prelu->pixels; pixel++) {
+        for (int32_t c = 0; c < prelu->channels; c++) {
+            const int32_t steps = *in++ - prelu->zero_in;
+            const paring_factor *factor = steps < 0 ? &prelu->below : &prelu->above;
+            const int32_t value = steps < 0 ? steps * prelu->slopes[c] : steps;
+            const int32_t code = scaled(value, factor->mantissa, factor->shift);
+            *out++ = clamped(code + prelu->zero_out, prelu->low, prelu->high);
+        }
+    }
+}
+
+void paring_table(const int8_t *entries, int32_t count, const int8_t *in, int8_t *out)
+{
+    for (int32_t i = 0; i < count; i++)
+        out[i] = entries[in[i] + 128];
+}
+
+static void gather_pixel(const paring_gather_settings *gather, const int8_t *in, int8_t *out)
+{
+    if (gather->which == 0) {
+        memcpy(out, in + gather->first, (size_t)gather->channels);
+        return;
+    }
+    for (int32_t c = 0; c < gather->channels; c++) {
+        const int32_t which = gather->which[c];
+        out[c] = which == paring_hole ? gather->fill : in[which];
+    }
+}
+
+void paring_gather(const paring_gather_settings *gather, const int8_t *in, int8_t *out)
+{
+    const int32_t channels = gather->channels;
+    for (int32_t y = 0; y < gather->height; y++) {
+        const int32_t row = gather->rows[y];
+        for (int32_t x = 0; x < gather->width; x++, out += channels) {
+            const int32_t column = gather->columns[x];
+            if (row == paring_hole || column == paring_hole)
+                memset(out, gather->fill, (size_t)channels);
+            else
+                gather_pixel(gather, in + (row + column) * gather->channels_in, out);
+        }
+    }
+}
+
+void paring_move(const uint16_t *places, int32_t count, int8_t fill, const int8_t *in,
+                 int8_t *out)
+{
+    for (int32_t i = 0; i < count; i++)
+        out[i] = places[i] == UINT16_MAX ? fill : in[places[i]];
+}
+
+void paring_move_large(const uint32_t *places, int32_t count, int8_t fill, const int8_t *in,
+                       int8_t *out)
+{
+    for (int32_t i = 0; i < count; i++)
+        out[i] = places[i] == UINT32_MAX ? fill : in[places[i]];
+}
+
+void paring_place(int32_t times, int32_t run, int32_t step, const int8_t *in, int8_t *out)
+{
+    for (int32_t i = 0; i < times; i++)
+        memcpy(out + i * step, in + i * run, (size_t)run);
+}

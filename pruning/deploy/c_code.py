@@ -1,0 +1,377 @@
+"""An integer network as C99: a folder that any C compiler builds, on any core.
+
+`model.c` holds the weights, the arena and the calls in their order; `kernels.c` is the same
+for every network. Nothing allocates memory, and nothing but memcpy is needed of a library.
+"""
+
+# ruff: noqa: ARG001 - the rules of a table all take the same arguments
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning.deploy.fixed import Scaling
+from pruning.deploy.integer import (
+    ONE_PIXEL,
+    Concat,
+    IntegerNetwork,
+    Kernel,
+    Layer,
+    Mean,
+    Move,
+    Pool,
+    Prelu,
+    Product,
+    Shape3,
+    Sum,
+    Table,
+    Transposed,
+    Window,
+)
+from pruning.deploy.plan import Plan, plan
+from pruning.movement import HOLE, Tables
+from pruning.records import INPUT
+
+STATIC = ("kernels.h", "kernels.c", "main.c", "CMakeLists.txt")  # the same for every network
+PER_LINE = 16
+SMALL, LARGE = 0xFFFF, 0xFFFFFFFF  # the place of a hole, in 16 and in 32 bits
+
+
+def c_files(network: IntegerNetwork) -> dict[str, str]:
+    """The files of a folder, by name."""
+    written = _Writer(network, plan(network))
+    shared = files("pruning.deploy") / "c"
+    return {
+        "model.h": written.header(),
+        "model.c": written.source(),
+        **{name: (shared / name).read_text("utf-8") for name in STATIC},
+    }
+
+
+class _Writer:
+    """Writes one network. Symbols are numbered in the order of the kernels."""
+
+    def __init__(self, network: IntegerNetwork, planned: Plan) -> None:
+        self.network, self.plan = network, planned
+        self._data: list[str] = []
+        self._stored: dict[str, str] = {}
+        self._calls: list[str] = []
+
+    def header(self) -> str:
+        """The public face: how to feed the network and read what it gives."""
+        network = self.network
+        code = network.codes[INPUT]
+        height, width, channels = _nhwc(network.shapes[INPUT])
+        sizes = [prod(network.shapes[name]) for name in network.outputs]
+        outputs = [
+            f"#define MODEL_OUTPUT_{n}_SCALE {_real(network.codes[name].scale)}\n"
+            f"#define MODEL_OUTPUT_{n}_ZERO ({network.codes[name].zero_point})\n"
+            for n, name in enumerate(network.outputs)
+        ]
+        return (
+            "/* A network of int8 codes: real = scale * (code - zero). */\n"
+            "#ifndef MODEL_H\n#define MODEL_H\n\n#include <stdint.h>\n\n"
+            f"#define MODEL_ARENA_BYTES {self.plan.arena_bytes}\n\n"
+            f"#define MODEL_INPUT_HEIGHT {height}\n#define MODEL_INPUT_WIDTH {width}\n"
+            f"#define MODEL_INPUT_CHANNELS {channels}\n"
+            f"#define MODEL_INPUT_BYTES {height * width * channels}\n"
+            f"#define MODEL_INPUT_SCALE {_real(code.scale)}\n"
+            f"#define MODEL_INPUT_ZERO ({code.zero_point})\n\n"
+            f"#define MODEL_OUTPUTS {len(network.outputs)}\n"
+            f"#define MODEL_OUTPUT_BYTES {{{', '.join(map(str, sizes))}}} /* of each */\n"
+            f"{''.join(outputs)}\n"
+            "/* Fill this before every run: (height, width, channels); a run overwrites. */\n"
+            "int8_t *model_input(void);\n\nvoid model_run(void);\n\n"
+            "/* Valid from a run until the input is filled again. */\n"
+            "const int8_t *model_output(int index);\n\n#endif\n"
+        )
+
+    def source(self) -> str:
+        """Weights, arena and calls."""
+        for index, kernel in enumerate(self.network.kernels):
+            self._calls.append(f"/* {kernel.name.replace('*/', '')} */")
+            _RULES[type(kernel)](self, kernel, index)
+        outputs = "".join(
+            f"    case {n}: return {self.place(name)};\n"
+            for n, name in enumerate(self.network.outputs)
+        )
+        calls = "\n".join(f"    {call}" for call in self._calls)
+        return (
+            '#include "model.h"\n\n#include "kernels.h"\n\n'
+            f"{''.join(self._data)}"
+            "/* All buffers; those that are not needed at once overlap. */\n"
+            "static int8_t arena[MODEL_ARENA_BYTES];\n\n"
+            f"int8_t *model_input(void)\n{{\n    return {self.place(INPUT)};\n}}\n\n"
+            f"void model_run(void)\n{{\n{calls}\n}}\n\n"
+            "const int8_t *model_output(int index)\n{\n    switch (index) {\n"
+            f"{outputs}    default: return 0;\n    }}\n}}\n"
+        )
+
+    def place(self, buffer: str) -> str:
+        """A pointer to a buffer, or to a constant."""
+        if buffer in self.network.constants:
+            if buffer not in self._stored:
+                values = _pixelwise(self.network.constants[buffer])
+                self._stored[buffer] = self.array(
+                    "int8_t", f"constant{len(self._stored)}", values
+                )
+            return self._stored[buffer]
+        return f"arena + {self.plan.offsets[buffer]}"
+
+    def zero(self, buffer: str) -> int:
+        """A buffer's zero point."""
+        return self.network.codes[buffer].zero_point
+
+    def array(self, kind: str, name: str, values: NDArray[Any]) -> str:
+        """Store numbers; returns the name."""
+        numbers = [str(value) for value in values.ravel().tolist()]
+        rows = (numbers[n : n + PER_LINE] for n in range(0, len(numbers), PER_LINE))
+        body = "".join(f"    {', '.join(row)},\n" for row in rows)
+        self._data.append(f"static const {kind} {name}[{len(numbers)}] = {{\n{body}}};\n\n")
+        return name
+
+    def record(self, kind: str, name: str, fields: Mapping[str, Any]) -> str:
+        """Store settings; returns a pointer to them."""
+        body = "".join(f"    .{key} = {value},\n" for key, value in fields.items())
+        self._data.append(f"static const {kind} {name} = {{\n{body}}};\n\n")
+        return f"&{name}"
+
+    def call(self, function: str, *arguments: str | int) -> None:
+        """Add a call."""
+        self._calls.append(f"{function}({', '.join(map(str, arguments))});")
+
+    def ends(self, kernel: Kernel) -> dict[str, int]:
+        """How results are offset and clipped."""
+        return {"zero_out": self.zero(kernel.output), "low": kernel.low, "high": kernel.high}
+
+
+def _real(value: float) -> str:
+    return f"{value:.9e}f"
+
+
+def _nhwc(shape: Shape3) -> Shape3:
+    channels, height, width = shape
+    return height, width, channels
+
+
+def _shape(shape: Shape3) -> str:
+    return "{" + ", ".join(map(str, _nhwc(shape))) + "}"
+
+
+def _pixelwise(values: NDArray[Any]) -> NDArray[Any]:
+    """(..., channels, height, width) with the channels of each pixel together."""
+    return np.moveaxis(np.atleast_3d(values), -3, -1)
+
+
+def _shifts(scaling: Scaling) -> NDArray[np.int64]:
+    return scaling.left - scaling.right
+
+
+def _factor(scaling: Scaling) -> str:
+    mantissa, shift = (int(part.reshape(-1)[0]) for part in (scaling[0], _shifts(scaling)))
+    return f"{{{mantissa}, {shift}}}"
+
+
+def _layer(to: _Writer, kernel: Layer, index: int) -> None:
+    transposed = isinstance(kernel, Transposed)
+    one_each = kernel.depthwise and not transposed
+    order = (1, 2, 3, 0) if one_each else (0, 2, 3, 1)  # (1, rows, columns, outputs), or O..I
+    zero = to.zero(kernel.inputs[0])
+    bias = kernel.bias if transposed else _with_zero(kernel, zero)
+    read, made, window = _as_read(kernel)
+    settings = {
+        "in": _shape(read),
+        "out": _shape(made),
+        "weights": to.array("int8_t", f"weights{index}", kernel.weight.transpose(order)),
+        "bias": to.array("int32_t", f"bias{index}", bias),
+        "mantissas": to.array("int32_t", f"mantissas{index}", kernel.scaling.mantissa),
+        "shifts": to.array("int8_t", f"shifts{index}", _shifts(kernel.scaling)),
+        "groups": kernel.groups,
+        **_settings(window),
+        "dilation_y": window.dilation[0],
+        "dilation_x": window.dilation[1],
+        "zero_in": zero,
+        **to.ends(kernel),
+    }
+    record = to.record("paring_layer", f"layer{index}", settings)
+    kind = "transposed" if transposed else "depthwise" if one_each else "convolution"
+    to.call(f"paring_{kind}", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+
+
+def _with_zero(kernel: Layer, zero: int) -> NDArray[np.int64]:
+    """The bias with the input's zero point in it, so that codes are multiplied as they are."""
+    weight = kernel.weight.astype(np.int64)
+    folded: NDArray[np.int64] = kernel.bias - zero * weight.reshape(len(weight), -1).sum(1)
+    return folded
+
+
+def _as_read(kernel: Layer) -> tuple[Shape3, Shape3, Window]:
+    """A layer's shapes and window, as long runs of memory: a window over a whole plane is one
+    over one pixel, and the pixels that windows of one pixel are laid on are one row.
+    """
+    (read,), made, window = kernel.reads, kernel.shape, kernel.window
+    plain = window.stride, window.padding, window.dilation
+    if kernel.groups > 1 or isinstance(kernel, Transposed):
+        return read, made, window
+    if window.kernel == read[1:] and made[1:] == (1, 1) and window.padding == (0, 0):
+        return (prod(read), 1, 1), made, ONE_PIXEL
+    if window.kernel == (1, 1) and plain == tuple(ONE_PIXEL[1:]):
+        return (read[0], 1, prod(read[1:])), (made[0], 1, prod(made[1:])), window
+    return read, made, window
+
+
+def _settings(window: Window) -> dict[str, int]:
+    names = (("rows", "columns"), ("stride_y", "stride_x"), ("pad_y", "pad_x"))
+    return {
+        name: value
+        for pair, values in zip(names, window[:3], strict=True)
+        for name, value in zip(pair, values, strict=True)
+    }
+
+
+def _pair(to: _Writer, kernel: Sum | Product, index: int) -> None:
+    factors: Iterable[Scaling | None] = (None, None)
+    if isinstance(kernel, Sum):
+        *factors, result = kernel.scalings
+        function = "subtract" if kernel.difference else "add"
+    else:
+        result, function = kernel.scaling, "multiply"
+    made, *reads = (kernel.shape, *kernel.reads)
+    if set(reads) == {made}:  # element by element
+        made, *reads = [(prod(made), 1, 1)] * 3
+    operands = zip(("first", "second"), kernel.inputs, reads, factors, strict=True)
+    settings: dict[str, Any] = {"out": _shape(made)}
+    for name, buffer, read, factor in operands:
+        settings[name] = _operand(read, factor, to.zero(buffer))
+    settings |= {"factor": _factor(result), **to.ends(kernel)}
+    record = to.record("paring_pair", f"pair{index}", settings)
+    to.call(f"paring_{function}", record, *map(to.place, (*kernel.inputs, kernel.output)))
+
+
+def _operand(read: Shape3, factor: Scaling | None, zero: int) -> str:
+    """An operand's steps: where it has one pixel, or one channel, it stays where it is."""
+    height, width, channels = _nhwc(read)
+    steps = (
+        width * channels if height > 1 else 0,
+        channels if width > 1 else 0,
+        1 if channels > 1 else 0,
+    )
+    scale = "{0, 0}" if factor is None else _factor(factor)
+    return f"{{{', '.join(map(str, steps))}, {scale}, {zero}}}"
+
+
+def _pool(to: _Writer, kernel: Pool, index: int) -> None:
+    settings = {
+        "in": _shape(kernel.reads[0]),
+        "out": _shape(kernel.shape),
+        **_settings(kernel.window),
+        "padded": int(kernel.padded),
+        "zero": to.zero(kernel.inputs[0]),
+        "low": kernel.low,
+        "high": kernel.high,
+    }
+    record = to.record("paring_pool", f"pool{index}", settings)
+    function = "paring_average_pool" if kernel.average else "paring_max_pool"
+    to.call(function, record, to.place(kernel.inputs[0]), to.place(kernel.output))
+
+
+def _mean(to: _Writer, kernel: Mean, index: int) -> None:
+    channels, *plane = kernel.reads[0]
+    settings = {
+        "pixels": prod(plane),
+        "channels": channels,
+        "factor": _factor(kernel.scaling),
+        "zero_in": to.zero(kernel.inputs[0]),
+        **to.ends(kernel),
+    }
+    record = to.record("paring_mean_settings", f"mean{index}", settings)
+    to.call("paring_mean", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+
+
+def _prelu(to: _Writer, kernel: Prelu, index: int) -> None:
+    channels, *plane = kernel.reads[0]
+    settings = {
+        "pixels": prod(plane),
+        "channels": channels,
+        "slopes": to.array("int8_t", f"slopes{index}", kernel.slope),
+        "above": _factor(kernel.above),
+        "below": _factor(kernel.below),
+        "zero_in": to.zero(kernel.inputs[0]),
+        **to.ends(kernel),
+    }
+    record = to.record("paring_prelu_settings", f"prelu{index}", settings)
+    to.call("paring_prelu", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+
+
+def _table(to: _Writer, kernel: Table, index: int) -> None:
+    entries = to.array("int8_t", f"table{index}", kernel.entries)
+    buffers = to.place(kernel.inputs[0]), to.place(kernel.output)
+    to.call("paring_table", entries, prod(kernel.shape), *buffers)
+
+
+def _move(to: _Writer, kernel: Move, index: int) -> None:
+    """Places count pixel by pixel on both sides."""
+    channels, *plane = kernel.reads[0]
+    pixels = prod(plane)
+    if kernel.tables is not None and pixels < SMALL and channels < SMALL:
+        _gather(to, kernel, kernel.tables, index)
+        return
+    source = kernel.source
+    places = source % pixels * channels + source // pixels
+    large = channels * pixels > SMALL
+    kind, which, hole = ("uint32_t", "_large", LARGE) if large else ("uint16_t", "", SMALL)
+    places = np.where(source == HOLE, hole, places)
+    table = to.array(kind, f"places{index}", _pixelwise(places))
+    buffers = to.place(kernel.inputs[0]), to.place(kernel.output)
+    to.call(f"paring_move{which}", table, places.size, kernel.fill, *buffers)
+
+
+def _gather(to: _Writer, kernel: Move, tables: Tables, index: int) -> None:
+    """Whole pixels, or some channels of them, by short tables."""
+    rows, columns, which = (
+        np.where(table == HOLE, SMALL, table)
+        for table in (tables.rows, tables.columns, tables.channels)
+    )
+    settings = {
+        "height": len(rows),
+        "width": len(columns),
+        "channels": kernel.shape[0],
+        "channels_in": kernel.reads[0][0],
+        "rows": to.array("uint16_t", f"rows{index}", rows),
+        "columns": to.array("uint16_t", f"columns{index}", columns),
+        "which": to.array("uint16_t", f"which{index}", which) if len(which) else 0,
+        "first": tables.first,
+        "fill": kernel.fill,
+    }
+    record = to.record("paring_gather_settings", f"gather{index}", settings)
+    to.call("paring_gather", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+
+
+def _concat(to: _Writer, kernel: Concat, index: int) -> None:
+    """One copy for each part: as many runs as there are places before the axis."""
+    axis = (2, 0, 1)[kernel.axis]
+    whole = _nhwc(kernel.shape)
+    times, step, offset = prod(whole[:axis]), prod(whole[axis:]), 0
+    for name, read in zip(kernel.inputs, kernel.reads, strict=True):
+        run = prod(_nhwc(read)[axis:])
+        to.call("paring_place", times, run, step, to.place(name),
+                f"{to.place(kernel.output)} + {offset}")  # fmt: skip
+        offset += run
+
+
+_RULES: Mapping[type, Callable[[_Writer, Any, int], None]] = {
+    Layer: _layer,
+    Transposed: _layer,
+    Sum: _pair,
+    Product: _pair,
+    Pool: _pool,
+    Mean: _mean,
+    Table: _table,
+    Prelu: _prelu,
+    Move: _move,
+    Concat: _concat,
+}

@@ -1,0 +1,115 @@
+"""Which networks can be deployed, told from their graph alone."""
+
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+
+from pruning.deploy.integer import Shape3
+from pruning.errors import DeployError
+from pruning.graph import Graph
+from pruning.kernels import Kernel, fuse
+from pruning.records import INPUT, Shape
+
+ANYTHING = ("conv", "depthwise", "linear", "transposed", "batch_norm", "add", "subtract",
+            "multiply", "activation", "prelu", "move", "concat")  # fmt: skip
+
+
+def plane(shape: Shape) -> Shape3:
+    """A shape as (channels, height, width): vectors have one pixel, series one row."""
+    channels, *extent = shape
+    height, width = [1] * (2 - len(extent)) + extent
+    return channels, height, width
+
+
+def obstacles(graph: Graph) -> list[str]:
+    """What in a network cannot be deployed, one sentence each; empty where all can."""
+    found = [
+        f"{kernel.name} ({kernel.main.label}): {reason}"
+        for kernel, reason in _unknown(graph, fuse(graph))
+    ]
+    return found or _misread(graph)
+
+
+def require_deployable(graph: Graph) -> None:
+    """Refuse a network that cannot be deployed.
+
+    Raises:
+        DeployError: the message names every operator that stands in the way.
+    """
+    if found := obstacles(graph):
+        raise DeployError(
+            f"this network has no exact int8 form: {'; '.join(found)}. Replace what is named, "
+            "or have it scored with precision=int8-simulated"
+        )
+
+
+def _unknown(graph: Graph, kernels: tuple[Kernel, ...]) -> Iterator[tuple[Kernel, str]]:
+    for kernel in kernels:
+        shapes = [kernel.main.shape, *(graph.shape(name) for name in kernel.main.inputs)]
+        if any(len(shape) > 3 for shape in shapes):
+            yield kernel, "works on more than two axes beside the channels"
+        elif kernel.kind in _CONDITIONS:
+            if reason := _CONDITIONS[kernel.kind](graph, kernel):
+                yield kernel, reason
+        elif kernel.kind not in ANYTHING:
+            yield kernel, "has no integer kernel"
+
+
+def _division(_: Graph, kernel: Kernel) -> str:
+    return "" if kernel.main.parameters else "divides by a value; only by constants"
+
+
+def _pooling(graph: Graph, kernel: Kernel) -> str:
+    main = kernel.main
+    read = graph.shape(main.inputs[0])[1:]
+    windows = main.attributes
+    if tuple(windows["kernel"]) == read or windows["mode"] == "max":
+        return ""
+    if windows["mode"] == "sum":
+        return "adds up windows; only whole planes"
+    settings = zip(read, windows["kernel"], windows["stride"], windows["padding"], strict=True)
+    odd = any((n + 2 * pad - kernel_) % stride for n, kernel_, stride, pad in settings)
+    return "averages windows that hang over (ceil_mode)" if windows["ceil"] and odd else ""
+
+
+_CONDITIONS: Mapping[str, Callable[[Graph, Kernel], str]] = {
+    "divide": _division,
+    "pool": _pooling,
+}
+
+
+def _misread(graph: Graph) -> list[str]:
+    """Values that are read in another shape than they lie in memory, pixel by pixel.
+
+    Pixels follow each other, the channels of each together. So a feature map that was
+    flattened lies in another order than its vector says; a linear layer's weights can follow.
+    """
+    lies = {INPUT: graph.input_shape}
+    found = []
+    for operator in graph.operators:
+        source = operator.inputs[0]
+        if operator.kind in ("flatten", "dropout"):
+            lies[operator.name] = lies[source]
+            continue
+        lies[operator.name] = operator.shape
+        found += [
+            f"{operator.name} ({operator.label}): reads a flattened feature map; only a "
+            "linear layer can"
+            for name in operator.inputs
+            if not in_order(lies[name], graph.shape(name)) and operator.kind != "linear"
+        ]
+    found += [
+        f"{name}: the output is a flattened feature map; return the map itself"
+        for name in graph.outputs
+        if not in_order(lies[name], graph.shape(name))
+    ]
+    if INPUT in graph.outputs:
+        found.append("the input is an output")
+    return found
+
+
+def in_order(lies: Shape, read: Shape) -> bool:
+    """Whether a value in memory looks the same when it is read in another shape."""
+    pixels = prod(lies[1:])
+    return (
+        lies[0] == read[0] or (pixels == prod(read[1:]) == 1) or lies[0] == 1 == prod(read[1:])
+    )

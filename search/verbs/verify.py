@@ -1,0 +1,206 @@
+"""`paring verify`: models as firmware on an emulated core, beside what was estimated."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.table import Table
+
+from pruning.budget import RESOURCES, Device
+from pruning.deploy.measure import Measured
+from pruning.deploy.tflm import RUNTIME_BYTES, Interpreted
+from search.build import Blueprint
+from search.config import DeviceConfig, cross
+from search.devices import device_from
+from search.display import wide_console
+from search.errors import ConfigError, StudyError
+from search.export import finished_slot
+from search.mirroring import catch_up
+from search.report import study_record
+from search.study import Study
+from search.verb import verb
+from search.verbs.choices import choose, study_of
+from search.verify import interpreted, verify, workers_for
+from tracking.records import SlotRecord, StudyRecord
+from tracking.tables import cost_of, duration, front_slots, limit_of, size
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A model as it was estimated and as it was measured, by resource."""
+
+    slot: SlotRecord
+    measured: Measured
+    estimated_costs: dict[str, float]
+    measured_costs: dict[str, float]
+
+    @property
+    def over(self) -> list[str]:
+        """The resources of which it takes more than its budget allows."""
+        limits = {name: limit_of(self.slot.budget, name) for name in RESOURCES}
+        return [
+            name
+            for name, limit in limits.items()
+            if limit is not None and self.measured_costs[name] > limit
+        ]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Estimate / measurement - 1."""
+        return {
+            name: self.estimated_costs[name] / self.measured_costs[name] - 1
+            for name in RESOURCES
+        }
+
+
+@verb("verify")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    output = choose(config.output, "output", ("table", "json"))
+    runtime = choose(config.runtime, "runtime", ("c", "tflm"))
+    if not isinstance(config.workers, int) or config.workers < 0:
+        raise ConfigError(f"workers={config.workers}: models at a time; 0: one a core")
+    study = study_of(config)
+    device = Blueprint(study.spec).device
+    if config.device is not None:
+        device = device_from(cross(config.device, DeviceConfig, "device"))
+    slots = _slots(study_record(study), config.trial)
+    if runtime == "tflm":
+        _interpreted(study, slots, output)
+        return
+    lines = []
+    for slot, measured in verify(study, slots, device, workers_for(config.workers)):
+        lines.append(_line(slot, measured, device, study))
+        print(f"[{len(lines)}/{len(slots)}] slot {slot.number} measured", file=sys.stderr)
+    if output == "json":
+        print(json.dumps(_object(study, device, lines), indent=1))
+    else:
+        wide_console().print(_table(study, device, lines))
+    if (obstacle := catch_up(study)) is not None:
+        print(f"paring: measured, but not in MLflow: {obstacle}", file=sys.stderr)
+    _judge(lines)
+
+
+def _interpreted(study: Study, slots: list[SlotRecord], output: str) -> None:
+    """The models in TensorFlow Lite for Microcontrollers: numbers of their own kind."""
+    found = []
+    for slot, taken in interpreted(study, slots):
+        found.append((slot, taken))
+        print(f"[{len(found)}/{len(slots)}] slot {slot.number} interpreted", file=sys.stderr)
+    if output == "json":
+        models = [{"trial": slot.number, **asdict(taken), "flash_bytes": taken.flash_bytes}
+                  for slot, taken in found]  # fmt: skip
+        whole = {"schema": "paring.verify.tflm/1", "study": study.name, "models": models}
+        print(json.dumps(whole, indent=1))
+    else:
+        wide_console().print(_tflm_table(study, found))
+    if wrong := [str(slot.number) for slot, taken in found if taken.mismatches]:
+        print(f"paring: results differ from the network's: slots {', '.join(wrong)}",
+              file=sys.stderr)  # fmt: skip
+        raise SystemExit(1)
+
+
+def _tflm_table(study: Study, found: list[tuple[SlotRecord, Interpreted]]) -> Table:
+    table = Table(
+        title=f"{study.name} in TensorFlow Lite for Microcontrollers",
+        caption=f"flash: the file and {size(RUNTIME_BYTES)} of interpreter, as linked for a "
+        "Cortex-M4; arena: of the interpreter on this machine, a few percent more than there",
+    )
+    for name in ("trial", "file", "flash", "arena", "results", "wrong"):
+        table.add_column(name, justify="right")
+    for slot, taken in found:
+        table.add_row(
+            str(slot.number), size(taken.file_bytes), size(taken.flash_bytes),
+            size(taken.arena_bytes), str(taken.results), str(taken.mismatches),
+        )  # fmt: skip
+    return table
+
+
+def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
+    if trial is None:
+        if not (slots := front_slots(record)):
+            raise StudyError(f"study {record.name}: no slot has finished yet")
+        return slots
+    if not isinstance(trial, int):
+        raise ConfigError(f"trial={trial}: the number of a slot, as shown by paring front")
+    return [finished_slot(record, trial)]
+
+
+def _line(slot: SlotRecord, measured: Measured, device: Device, study: Study) -> Line:
+    assert slot.costs is not None
+    estimated = {name: cost_of(slot.costs, name) for name in RESOURCES}
+    taken = {
+        "flash_bytes": float(measured.flash_bytes),
+        "sram_bytes": float(measured.sram_bytes),
+        "latency_ms": device.milliseconds(measured.instructions),
+    }
+    own = Blueprint(study.spec).device
+    if device.core == own.core:  # the same instructions, in another time
+        estimated["latency_ms"] *= device.milliseconds(1.0) / own.milliseconds(1.0)
+    return Line(slot, measured, estimated, taken)
+
+
+def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
+    """The result as JSON values (schema paring.verify/1)."""
+    return {
+        "schema": "paring.verify/1",
+        "study": study.name,
+        "device": device.name,
+        "core": device.core,
+        "models": [
+            {
+                "trial": line.slot.number,
+                "estimated": line.estimated_costs,
+                "measured": line.measured_costs
+                | {
+                    "stack_bytes": line.measured.stack_bytes,
+                    "instructions": line.measured.instructions,
+                    "by_kernel": dict(line.measured.by_kernel),
+                },
+                "errors": line.errors,
+                "over_budget": line.over,
+                "results": line.measured.results,
+                "mismatches": line.measured.mismatches,
+            }
+            for line in lines
+        ],
+    }
+
+
+def _table(study: Study, device: Device, lines: list[Line]) -> Table:
+    table = Table(
+        title=f"{study.name} as firmware for {device.name} ({device.core})",
+        caption="measured on an emulated core, and by how much the estimate differs; "
+        "milliseconds are counted instructions at the cycles that the device's config assumes",
+    )
+    for name in ("trial", "flash", "", "SRAM", "", "stack", "latency", "", "instructions",
+                 "results", "wrong", "budget"):  # fmt: skip
+        table.add_column(name, justify="right")
+    for line in lines:
+        errors = {name: f"{error:+.1%}" for name, error in line.errors.items()}
+        table.add_row(
+            str(line.slot.number),
+            size(line.measured.flash_bytes), errors["flash_bytes"],
+            size(line.measured.sram_bytes), errors["sram_bytes"],
+            size(line.measured.stack_bytes),
+            duration(line.measured_costs["latency_ms"]), errors["latency_ms"],
+            f"{line.measured.instructions:,}",
+            str(line.measured.results), str(line.measured.mismatches),
+            "over: " + ", ".join(line.over) if line.over else "held",
+        )  # fmt: skip
+    return table
+
+
+def _judge(lines: list[Line]) -> None:
+    """Say what is wrong; the exit code is 1 if a result is, or a budget is not held."""
+    wrong = [str(line.slot.number) for line in lines if line.measured.mismatches]
+    over = [str(line.slot.number) for line in lines if line.over]
+    if wrong:
+        print(f"paring: results differ from the network's: slots {', '.join(wrong)}",
+              file=sys.stderr)  # fmt: skip
+    if over:
+        print(f"paring: over budget as measured: slots {', '.join(over)}", file=sys.stderr)
+    if wrong or over:
+        raise SystemExit(1)

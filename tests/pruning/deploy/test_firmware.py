@@ -1,0 +1,129 @@
+"""Firmware on an emulated core computes what the arbiter computes, and is measured there."""
+
+import shutil
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pruning.deploy import IntegerNetwork, firmware, plan, reference
+from pruning.deploy.emulate import Execution, execute
+from pruning.deploy.firmware import COMPILER, CORES, Firmware, build
+from pruning.errors import EmulatorError, ToolchainError
+from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
+from tests.pruning.deploy.drawn import deployable
+from tests.pruning.deploy.test_c_code import ZOO
+from tests.pruning.deploy.test_integer import DEPLOYED, drawn, lowered, traced
+from tests.pruning.test_random_networks import FEW, masks
+
+pytestmark = pytest.mark.skipif(
+    shutil.which(COMPILER) is None,
+    reason=f"{COMPILER} is not installed (make system-deps)",
+)
+
+
+def small_network(small, name: str) -> IntegerNetwork:
+    graph, model = small(name)
+    return lowered(graph, model.state_dict(), drawn(graph, 2))
+
+
+def run(network: IntegerNetwork, core: str, seed: int = 0) -> tuple[Firmware, Execution]:
+    """Both, after all results were compared with the arbiter's."""
+    shape = network.shapes["input"]
+    codes = np.random.default_rng(seed).integers(-128, 128, (2, *shape)).astype(np.int8)
+    expected = reference(network, codes)
+    linked = build(network, core)
+    done = execute(linked, network, codes)
+    for name, output in zip(network.outputs, done.outputs, strict=True):
+        np.testing.assert_array_equal(output.reshape(expected[name].shape), expected[name])
+    return linked, done
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn"])
+def test_every_core_gives_the_same_codes(small, name, core):
+    network = small_network(small, name)
+    linked, done = run(network, core)
+    assert linked.sram_bytes - plan(network).arena_bytes in range(4)
+    weights = sum(prod(k.weight.shape) for k in network.kernels if hasattr(k, "weight"))
+    assert weights < linked.flash_bytes < weights + 30_000
+    assert done.instructions == sum(done.by_kernel.values())
+    assert set(done.by_kernel) == {kernel.name for kernel in network.kernels}
+    assert 100 < done.stack_bytes < 1_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_every_network_gives_the_same_codes(name):
+    graph, tensors = traced(name)
+    run(lowered(graph, tensors, drawn(graph, 4)), "cortex-m4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO[1:])
+def test_zoo_models_give_the_same_codes(small, name):
+    run(small_network(small, name), "cortex-m7")
+
+
+@pytest.mark.slow
+@settings(FEW, max_examples=20)
+@given(deployable(steps=8), st.integers(1, 9))
+def test_odd_networks_give_the_same_codes(network, seed):
+    kept = masks(network.graph, seed)
+    smaller = shrink_graph(network.graph, kept)
+    tensors = shrink_tensors(network.tensors(), kept_axes(network.graph, kept))
+    odd = lowered(smaller, tensors, drawn(smaller, 3, seed))
+    run(odd, list(CORES)[seed % len(CORES)], seed)
+
+
+def test_a_core_with_simd_takes_fewer_instructions(small):
+    network = small_network(small, "resnet8")
+    counts = [run(network, core)[1].instructions for core in ("cortex-m4", "cortex-m3")]
+    assert counts[0] < 0.8 * counts[1]
+
+
+def test_a_missing_compiler_names_its_package(small, monkeypatch):
+    monkeypatch.setattr(firmware, "COMPILER", "no-such-compiler")
+    with pytest.raises(ToolchainError, match="apt-get install gcc-arm-none-eabi"):
+        build(small_network(small, "resnet8"), "cortex-m4")
+
+
+def test_a_compiler_error_is_told(small, monkeypatch):
+    monkeypatch.setattr(firmware, "OPTIONS", (*firmware.OPTIONS, "-include", "nonsense.h"))
+    with pytest.raises(ToolchainError, match="nonsense"):
+        build(small_network(small, "resnet8"), "cortex-m4")
+
+
+def test_an_unknown_core_is_refused(small):
+    with pytest.raises(ToolchainError, match=r"cortex-a53.*cortex-m4"):
+        build(small_network(small, "resnet8"), "cortex-a53")
+
+
+def test_firmware_that_hangs_is_stopped(small):
+    network = small_network(small, "resnet8")
+    linked = build(network, "cortex-m4")
+    hangs = broken(linked, bytes.fromhex("fee7"))  # b .
+    with pytest.raises(EmulatorError, match=r"did not end within 0\.5 s"):
+        execute(hangs, network, np.zeros((1, *network.shapes["input"]), np.int8), 0.5)
+
+
+def test_firmware_that_faults_is_told(small):
+    network = small_network(small, "resnet8")
+    linked = build(network, "cortex-m4")
+    faults = broken(linked, bytes.fromhex("00de"))  # undefined
+    with pytest.raises(EmulatorError, match="faulted"):
+        execute(faults, network, np.zeros((1, *network.shapes["input"]), np.int8))
+
+
+def broken(linked: Firmware, instruction: bytes) -> Firmware:
+    """With another first instruction in model_run."""
+    place, _ = linked.symbols["model_run"]
+    segments = dict(linked.segments)
+    for start, content in linked.segments.items():
+        if start <= place < start + len(content):
+            at = place - start
+            segments[start] = content[:at] + instruction + content[at + 2 :]
+    return replace(linked, segments=segments)

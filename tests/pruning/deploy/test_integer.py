@@ -1,0 +1,187 @@
+"""Networks of integers: near the network they are from, and the same wherever computed."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch.utils._pytree import tree_leaves
+
+from pruning.deploy import Evaluator, IntegerNetwork, calibrate, lower, obstacles, reference
+from pruning.deploy.integer import Layer, Mean, Pool, Table, Transposed
+from pruning.errors import DeployError
+from pruning.graph import Graph
+from pruning.network import Network
+from pruning.records import INPUT
+from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.trace import trace
+from tests.pruning.networks import NETWORKS, build
+from tests.pruning.test_networks import only_one
+from tests.pruning.test_random_networks import FEW, masks, networks
+
+REFUSED = {
+    "decoder": "first (transposed): reads a flattened feature map",
+    "bilinear-unet": "(resize): has no integer kernel",
+    "plain": "(softmax): has no integer kernel",
+    "layer-scale": "(group_norm): has no integer kernel",
+    "next-blocks": "(group_norm): has no integer kernel",
+    "spatial-attention": "(reduce): has no integer kernel",
+    "normalised": "(reduce): has no integer kernel",
+    "group-norms": "(group_norm): has no integer kernel",
+    "maxout": "maximum (maximum): has no integer kernel",
+    "attention": "(softmax): has no integer kernel",
+    "face": "the output is a flattened feature map",
+    "detail": "divides by a value; only by constants",
+}
+DEPLOYED = sorted(set(NETWORKS) - set(REFUSED))
+
+
+def traced(name: str) -> tuple[Graph, dict[str, torch.Tensor]]:
+    model, shape = build(name)
+    return trace(model, torch.zeros(shape)), dict(model.state_dict())
+
+
+def lowered(graph, tensors, inputs):
+    return lower(graph, tensors, calibrate(graph, tensors, inputs))
+
+
+def drawn(graph: Graph, count: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, *graph.input_shape, generator=generator)
+
+
+def real(network: IntegerNetwork, values, name: str) -> np.ndarray:
+    code = network.codes[name]
+    return (values[name].astype(np.float64) - code.zero_point) * code.scale
+
+
+def assert_same_codes(network: IntegerNetwork, inputs: torch.Tensor) -> None:
+    """The evaluator's outputs are the arbiter's, to the last bit."""
+    values = reference(network, network.quantised(inputs.numpy()))
+    found = tree_leaves(Evaluator(network)(inputs))
+    assert len(found) == len(network.outputs)
+    for name, output in zip(network.outputs, found, strict=True):
+        code = network.codes[name]
+        codes = np.rint(output.double().numpy() / code.scale) + code.zero_point
+        np.testing.assert_array_equal(codes.ravel(), values[name].ravel())
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_outputs_are_near_those_of_the_network(name):
+    graph, tensors = traced(name)
+    inputs = drawn(graph, 32)
+    network = lowered(graph, tensors, inputs)
+    values = reference(network, network.quantised(inputs.numpy()))
+    with torch.no_grad():
+        wanted = tree_leaves(Network(graph, tensors).eval()(inputs))
+    for output, want in zip(network.outputs, wanted, strict=True):
+        error = real(network, values, output).ravel() - want.double().numpy().ravel()
+        noise = np.sqrt((error**2).mean() / (want.double().numpy() ** 2).mean())
+        assert noise < 0.03
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_the_evaluator_gives_the_same_codes(name):
+    graph, tensors = traced(name)
+    network = lowered(graph, tensors, drawn(graph, 16))
+    assert_same_codes(network, 3 * drawn(graph, 8, seed=1))  # they must saturate, too
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_pruned_networks_are_deployed_as_well(name, random_mask):
+    graph, tensors = traced(name)
+    for kept in (only_one(graph.channels), random_mask(graph, 1)):
+        smaller = shrink_graph(graph, kept)
+        assert obstacles(smaller) == []
+        own = shrink_tensors(tensors, kept_axes(graph, kept))
+        inputs = drawn(smaller, 8)
+        assert_same_codes(lowered(smaller, own, inputs), 2 * inputs)
+
+
+@FEW
+@given(networks(steps=12), st.integers(0, 9))
+def test_random_networks_give_the_same_codes(network, seed):
+    assume(not obstacles(network.graph))
+    kept = masks(network.graph, seed)
+    smaller = shrink_graph(network.graph, kept)
+    tensors = shrink_tensors(network.tensors(), kept_axes(network.graph, kept))
+    inputs = drawn(smaller, 6, seed)
+    assert_same_codes(lowered(smaller, tensors, inputs), 2 * inputs)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_integer_form_is_named(name):
+    graph, tensors = traced(name)
+    with pytest.raises(DeployError) as caught:
+        lowered(graph, tensors, drawn(graph, 2))
+    assert REFUSED[name] in str(caught.value)
+    assert "precision=int8-simulated" in str(caught.value)
+
+
+def test_ranges_hold_zero_and_scales_are_single_precision():
+    graph, tensors = traced("residual")
+    network = lowered(graph, tensors, 5 + drawn(graph, 8).abs())
+    for code in network.codes.values():
+        assert -128 <= code.zero_point <= 127
+        assert code.scale == float(np.float32(code.scale))
+    assert network.codes[INPUT].zero_point == -128
+
+
+def test_kernels_that_carry_codes_share_one_code():
+    graph, tensors = traced("inception")
+    network = lowered(graph, tensors, drawn(graph, 8))
+    carried = [k for k in network.kernels if isinstance(k, Pool) or k.name.startswith("cat")]
+    assert len(carried) > 1
+    for kernel in carried:
+        assert {network.codes[name] for name in kernel.inputs} == {network.codes[kernel.output]}
+
+
+def test_a_linear_layer_reads_a_flattened_map_as_one_window():
+    graph, tensors = traced("lenet")
+    network = lowered(graph, tensors, drawn(graph, 4))
+    first = next(k for k in network.kernels if isinstance(k, Layer) and k.shape[1:] == (1, 1))
+    assert first.window.kernel == first.reads[0][1:] != (1, 1)
+
+
+def test_a_channel_whose_weights_are_next_to_nothing_keeps_its_bias():
+    torch.manual_seed(0)
+    model = torch.nn.Conv2d(2, 3, 1)
+    with torch.no_grad():
+        model.weight[1] *= 1e-9
+        model.bias[1] = 2.0
+    graph = trace(model, torch.zeros(2, 4, 4))
+    inputs = drawn(graph, 8)
+    network = lowered(graph, model.state_dict(), inputs)
+    (output,) = network.outputs
+    values = reference(network, network.quantised(inputs.numpy()))
+    np.testing.assert_allclose(real(network, values, output)[:, 1], 2.0, atol=0.02)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_mean_of_windows_rounds_half_away_from_zero(padded):
+    model = torch.nn.AvgPool2d(2, 1, padding=1, count_include_pad=padded)
+    graph = trace(model, torch.zeros(1, 3, 3))
+    network = lowered(graph, {}, torch.linspace(-1, 1, 18).reshape(2, 1, 3, 3))
+    codes = np.array([[-3, 2, 5], [1, 1, 2], [-7, 0, 6]], dtype=np.int8).reshape(1, 1, 3, 3)
+    (found,) = (reference(network, codes)[name] for name in network.outputs)
+    zero = network.codes[INPUT].zero_point
+    corner = -3 if not padded else (-3 + 3 * zero) / 4
+    assert found[0, 0, 0, 0] == int(np.sign(corner) * np.floor(abs(corner) + 0.5))
+    assert found[0, 0, 1, 1] == 0  # (-3 + 2 + 1 + 1) / 4 is a quarter
+    assert found[0, 0, 1, 2] == 3  # (2 + 5 + 1 + 2) / 4 is two and a half
+
+
+def test_every_kind_of_kernel_is_among_them():
+    kinds = set()
+    for name in DEPLOYED:
+        graph, tensors = traced(name)
+        kinds |= {type(k) for k in lowered(graph, tensors, drawn(graph, 4)).kernels}
+    assert {Layer, Transposed, Pool, Mean, Table} < kinds
+    assert len(kinds) == 10
+
+
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"])
+def test_zoo_models_can_be_deployed(small, name):
+    graph, model = small(name)
+    inputs = drawn(graph, 4)
+    assert_same_codes(lowered(graph, model.state_dict(), inputs), 2 * inputs)

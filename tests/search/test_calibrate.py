@@ -1,0 +1,249 @@
+"""`paring calibrate`: estimates that agree with what was counted or timed."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from pruning.budget import Budget, Device
+from pruning.cost import CostModel, Encoding
+from pruning.deploy import firmware
+from pruning.graph import Graph
+from pruning.work import LOOPS, Loops
+from search import sweep
+from search.calibrate import (
+    Observation,
+    calibrated,
+    cycles_of,
+    quality,
+    read_times,
+    subjects,
+)
+from search.config import DeviceConfig, Spec, StorageConfig, cross
+from search.devices import device_from, known_devices
+from search.errors import ConfigError
+from search.home import open_home
+from search.study import Study
+from search.worker import work
+
+Paring = Callable[..., tuple[int, str, str]]
+OTHER = {"conv": Loops(2.0, 2.5, 9.0, 50.0, 100.0, 300.0), "linear": Loops(3.0, element=60.0)}
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    (found,) = (device for device in known_devices() if device.name == "stm32f446")
+    return replace(found, latency_margin=0.0)
+
+
+@pytest.fixture(scope="module")
+def graphs() -> list[Graph]:
+    return [subject.graph for subject in subjects(32, seed=1)]
+
+
+def observed(device: Device, graph: Graph, of_kernels: bool) -> Observation:
+    """What a device that is exactly as estimated would take."""
+    model = CostModel(graph, device, Encoding.C)
+    cycles = {
+        line.name: line.latency_ms * device.clock_hz / 1e3
+        for line in model.explain(graph.channels.widths)
+    }
+    whole = {"": sum(cycles.values())}
+    return Observation(name="", graph=graph, cycles=cycles if of_kernels else whole)
+
+
+def test_loops_are_found_again(device: Device, graphs: list[Graph]) -> None:
+    other = replace(device, loops=OTHER)
+    seen = [observed(other, graph, of_kernels=True) for graph in graphs]
+    found, judged = calibrated(device, seen)
+    assert judged.held_out
+    assert judged.networks == 16
+    assert judged.worst < 1e-3
+    assert judged.kendall == pytest.approx(1)
+    assert found.loops["conv"][0] == pytest.approx(2.0, rel=0.01)
+    assert found.loops["linear"][0] == pytest.approx(3.0, rel=0.01)
+    assert found.cycles_per_instruction == device.cycles_per_instruction
+    unseen = observed(other, next(iter(subjects(1, seed=9))).graph, of_kernels=True)
+    assert cycles_of(found, unseen.graph) == pytest.approx(unseen.total, rel=1e-3)
+
+
+def test_times_of_whole_networks_give_cycles_per_instruction(
+    device: Device, graphs: list[Graph]
+) -> None:
+    slower = replace(device, cycles_per_instruction=2.1)
+    seen = [observed(slower, graph, of_kernels=False) for graph in graphs]
+    found, judged = calibrated(device, seen)
+    assert found.cycles_per_instruction == pytest.approx(2.1)
+    assert found.loops == device.loops
+    assert judged.worst < 1e-9
+
+
+def test_few_networks_are_not_called_held_out(device: Device, graphs: list[Graph]) -> None:
+    _, judged = calibrated(device, [observed(device, g, of_kernels=False) for g in graphs[:3]])
+    assert (judged.networks, judged.held_out) == (3, False)
+
+
+def test_the_margin_is_what_measurements_exceed_estimates_by() -> None:
+    judged = quality([100.0, 100.0, 300.0], [110.0, 80.0, 300.0], held_out=True)
+    assert judged.margin == pytest.approx(0.10)
+    assert judged.worst == pytest.approx(0.25)
+    assert judged.kendall < 1
+
+
+def test_a_guarded_budget_is_held_by_measurements_up_to_the_margin(device: Device) -> None:
+    careful = replace(device, latency_margin=0.06, flash_margin=0.01)
+    budget = Budget(flash_bytes=10_000, sram_bytes=503, latency_ms=3.0, macs=7)
+    guarded = careful.guarded(budget)
+    assert guarded.sram_bytes == 500
+    assert guarded.macs == 7
+    assert guarded.flash_bytes is not None
+    assert guarded.latency_ms is not None
+    assert 9_890 < guarded.flash_bytes <= 10_000 / 1.01
+    assert guarded.latency_ms * 1.06 == pytest.approx(3.0)
+    assert device.guarded(Budget()) == Budget()
+
+
+def test_random_prunings_are_the_same_again() -> None:
+    first, again = ([s.graph.channels.widths for s in subjects(4, seed=3)] for _ in range(2))
+    assert first == again
+    names = [subject.name for subject in subjects(12, seed=0)]
+    assert names[::2] == names[1::2]  # every family fits and checks
+
+
+def written(path: Path, *rows: Mapping[str, object]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_a_file_of_times_is_read(tmp_path: Path, device: Device, graphs: list[Graph]) -> None:
+    path = written(tmp_path / "times.csv", {"trial": 3, "latency_ms": 2.5, "board": "no. 7"})
+    (seen,) = read_times(path, {3: graphs[0]}, device)
+    assert seen.total == pytest.approx(2.5e-3 * device.clock_hz)
+    names = CostModel(graphs[0], device, Encoding.C).passes()
+    rows = [{"trial": 3, "kernel": name, "latency_ms": 0.5} for name in names]
+    (seen,) = read_times(written(path, *rows), {3: graphs[0]}, device)
+    assert seen.cycles.keys() == names.keys()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"trial": 4, "latency_ms": 1}, "line 2: slot 4 has no model"),
+        ({"slot": 3, "latency_ms": 1}, "columns trial"),
+        ({"trial": 3, "latency_ms": "fast"}, "columns trial"),
+        ({"trial": 3, "latency_ms": -1}, "latency_ms=-1"),
+        ({"trial": 3, "latency_ms": "inf"}, "latency_ms=inf"),
+        ({"trial": 3, "latency_ms": 1, "kernel": "stem"}, "give one time without a kernel"),
+    ],
+)
+def test_times_that_cannot_be_used_are_refused(
+    tmp_path: Path, device: Device, graphs: list[Graph], row: dict[str, object], message: str
+) -> None:
+    path = written(tmp_path / "times.csv", row)
+    with pytest.raises(ConfigError, match=message):
+        read_times(path, {3: graphs[0]}, device)
+
+
+def test_a_file_without_times_is_refused(tmp_path: Path, device: Device) -> None:
+    (tmp_path / "empty.csv").write_text("trial,latency_ms\n")
+    (tmp_path / "torn.csv").write_bytes(b"trial,latency_ms\n\xff\xfe")
+    for name in ("empty.csv", "torn.csv", "absent.csv"):
+        with pytest.raises(ConfigError, match=name):
+            read_times(tmp_path / name, {}, device)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which(firmware.COMPILER) is None,
+    reason=f"{firmware.COMPILER} is not installed (make system-deps)",
+)
+def test_a_calibrated_device_is_a_config(paring: Paring, here: Path) -> None:
+    code, out, err = paring(
+        "calibrate", "device=stm32f103", "networks=4", "name=mine", "out=conf/device/mine.yaml",
+        "output=json",
+    )  # fmt: skip
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["schema"] == "paring.calibrate/1"
+    assert told["quality"]["networks"] == 2
+    text = (here / "conf" / "device" / "mine.yaml").read_text()
+    device = device_from(cross(OmegaConf.create(text), DeviceConfig, "device"))
+    assert (device.name, device.core) == ("mine", "cortex-m3")
+    assert device.loops["conv"] != LOOPS["cortex-m3"]["conv"]
+    assert device.latency_margin >= told["quality"]["margin"]
+    code, out, _ = paring(
+        "inspect", "--config-dir", str(here / "conf"), "device=mine", "model=resnet8"
+    )
+    assert code == 0
+    assert "mine" in out
+
+
+@pytest.fixture(scope="module")
+def study(
+    tmp_path_factory: pytest.TempPathFactory,
+    compose_spec: Callable[..., Spec],
+    tiny: list[str],
+) -> Study:
+    folder = tmp_path_factory.mktemp("timed") / ".paring"
+    home = open_home(StorageConfig(folder=str(folder), checkpoint_s=0))
+    study = sweep.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
+    work(home.config, "done", threads=1)
+    return study
+
+
+@pytest.mark.slow
+def test_times_of_an_own_board(
+    paring: Paring, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(study.home.config.folder).parent
+    monkeypatch.chdir(folder)
+    latency = [slot.user_attrs["result"]["cost"]["latency_ms"] for slot in study.slots()]
+    rows = [{"trial": n, "latency_ms": 2 * value} for n, value in enumerate(latency)]
+    written(folder / "times.csv", *rows)
+    code, out, err = paring(
+        "calibrate", "device=stm32f446", "study=done", "csv=times.csv", "out=mine.yaml"
+    )
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert "measured on a board" in said
+    assert "2 fitted networks" in said
+    device = device_from(cross(OmegaConf.load(folder / "mine.yaml"), DeviceConfig, "device"))
+    assert device.cycles_per_instruction == pytest.approx(2.6, rel=1e-3)
+
+
+def test_margins_narrow_what_a_slot_may_cost(
+    compose_spec: Callable[..., Spec], tiny: list[str]
+) -> None:
+    from search.build import Blueprint
+
+    spec = compose_spec(*tiny, "++device.latency_margin=20%", "++device.flash_margin=0.01")
+    budget = Budget(flash_bytes=1_000, latency_ms=1.2)
+    assert Blueprint(spec).slot_job({}, budget, 0).budget == Budget(
+        flash_bytes=990,
+        latency_ms=pytest.approx(1.0),  # type: ignore[arg-type]
+    )
+    simulated = compose_spec(*tiny, "device.latency_margin=20%", "precision=int8-simulated")
+    assert Blueprint(simulated).slot_job({}, budget, 0).budget == budget
+
+
+def test_random_weights_leave_torchs_generator_alone() -> None:
+    torch.manual_seed(5)
+    list(subjects(1, seed=0))
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))

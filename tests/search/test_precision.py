@@ -1,0 +1,104 @@
+"""How scores are found: by the integers that a chip computes, where a network has them."""
+
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from pruning.errors import DeployError
+from pruning.job import Precision
+from search import sweep
+from search.build import Blueprint
+from search.compare import compare
+from search.config import Spec, StorageConfig
+from search.errors import ConfigError, StudyError
+from search.home import Home, open_home
+from search.report import study_record
+from search.study import Study
+
+Composed = Callable[..., Spec]
+
+
+class Doubtful(nn.Sequential):
+    """Ends in a softmax, which has no integer kernel."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(
+            nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(4, classes), nn.Softmax(1),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return open_home(StorageConfig(folder=str(tmp_path / ".paring")))
+
+
+@pytest.fixture
+def doubtful(monkeypatch: pytest.MonkeyPatch, tiny: list[str]) -> list[str]:
+    """The overrides of a network that has no integer form."""
+    module = types.ModuleType("doubtful_net")
+    module.Doubtful = Doubtful  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "doubtful_net", module)
+    kept = [one for one in tiny if not one.startswith("model")]
+    return [
+        *kept,
+        "model=custom",
+        "model._target_=doubtful_net.Doubtful",
+        "+model.classes=auto",
+    ]
+
+
+def created(home: Home, name: str, spec: Spec) -> Study:
+    return sweep.prepare(home, name, spec, None)
+
+
+def test_a_network_is_scored_exactly_where_it_can_be(
+    home: Home, compose_spec: Composed, tiny: list[str], doubtful: list[str]
+) -> None:
+    exact = created(home, "exact", compose_spec(*tiny))
+    other = created(home, "other", compose_spec(*doubtful, "scale=[0.9]"))
+    for study, precision in ((exact, Precision.EXACT), (other, Precision.SIMULATED)):
+        assert study_record(study).precision == precision
+        assert Blueprint(study.spec).dense_job().scoring is precision
+
+
+def test_simulation_can_be_asked_for_and_has_a_start_of_its_own(
+    compose_spec: Composed, tiny: list[str]
+) -> None:
+    exact = Blueprint(compose_spec(*tiny))
+    simulated = Blueprint(compose_spec(*tiny, "precision=int8-simulated"))
+    assert simulated.precision is Precision.SIMULATED
+    assert exact.dense_key() != simulated.dense_key()
+
+
+def test_a_study_from_before_goes_on_as_it_began(
+    compose_spec: Composed, tiny: list[str]
+) -> None:
+    values = dict(compose_spec(*tiny).values)
+    del values["precision"]
+    assert Blueprint(Spec(values)).precision is Precision.SIMULATED
+
+
+def test_exactness_is_refused_with_the_layer_to_blame(
+    home: Home, compose_spec: Composed, doubtful: list[str]
+) -> None:
+    with pytest.raises(DeployError, match=r"\(softmax\): has no integer kernel"):
+        created(home, "a", compose_spec(*doubtful, "precision=int8-exact"))
+
+
+def test_another_word_is_refused(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
+    with pytest.raises(ConfigError, match="precision=int4: write auto, int8-exact or int8-"):
+        created(home, "a", compose_spec(*tiny, "precision=int4"))
+
+
+def test_studies_scored_in_two_ways_are_not_compared(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    exact = created(home, "a", compose_spec(*tiny))
+    simulated = created(home, "b", compose_spec(*tiny, "precision=int8-simulated"))
+    with pytest.raises(StudyError, match="precision is not that of a"):
+        compare([exact, simulated])

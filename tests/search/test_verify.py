@@ -1,0 +1,96 @@
+"""`paring verify`: finished slots as firmware on an emulated core."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pruning.deploy import firmware
+from search import sweep
+from search.config import Spec, StorageConfig
+from search.home import Home, open_home
+from search.mirroring import reconcile
+from search.report import run_ids, study_record
+from search.study import Study
+from search.worker import work
+from tracking.client import Client
+from tracking.tables import errors_of
+
+Paring = Callable[..., tuple[int, str, str]]
+pytestmark = pytest.mark.skipif(
+    shutil.which(firmware.COMPILER) is None,
+    reason=f"{firmware.COMPILER} is not installed (make system-deps)",
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    folder = tmp_path_factory.mktemp("verified") / ".paring"
+    return open_home(StorageConfig(folder=str(folder), checkpoint_s=0))
+
+
+@pytest.fixture(scope="module")
+def done(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
+    """A study of two slots under budgets that generated C can hold."""
+    study = sweep.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
+    work(home.config, "done", threads=1)
+    reconcile(study)
+    return study
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, home: Home) -> Path:
+    folder = Path(home.config.folder).parent
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_what_is_measured_is_told_kept_and_mirrored(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    code, out, err = paring("verify", "study=done", "trial=0", "output=json", "workers=1")
+    assert code in (0, 1)  # 1: the tiny network's latency is over its budget as measured
+    told = json.loads(out)
+    assert (told["schema"], told["device"], told["core"]) == (
+        "paring.verify/1", "stm32f446", "cortex-m4"
+    )  # fmt: skip
+    (model,) = told["models"]
+    assert model["mismatches"] == 0 < model["results"]
+    assert model["errors"]["sram_bytes"] == 0
+    assert abs(model["errors"]["flash_bytes"]) < 0.02
+    measured = model["measured"]
+    assert sum(measured["by_kernel"].values()) == measured["instructions"]
+    assert measured["latency_ms"] == pytest.approx(measured["instructions"] * 1.3 / 180e6 * 1e3)
+    assert ("over budget as measured" in err) == bool(model["over_budget"])
+    _, out, _ = paring("front", "study=done", "output=json")
+    front = {entry["trial"]: entry["costs"]["measured"] for entry in json.loads(out)["front"]}
+    assert front[0]["instructions"] == measured["instructions"]
+    assert front[0]["errors"] == model["errors"]
+    record = study_record(done).slots[0]
+    assert record.measured is not None
+    assert errors_of(record) == model["errors"]
+    run = Client(done.home.tracking_uri).api.get_run(run_ids(done)[0])
+    assert run.data.metrics["measured.instructions"] == measured["instructions"]
+    assert run.data.metrics["measured.flash_bytes"] == measured["flash_bytes"]
+    assert run.data.metrics["measured.error.sram_bytes"] == 0
+
+
+@pytest.mark.slow
+def test_the_whole_front_on_another_device(paring: Paring, here: Path, done: Study) -> None:
+    before = study_record(done).slots
+    code, out, _ = paring("verify", "study=done", "device=stm32f103", "workers=2")
+    assert code in (0, 1)
+    assert "done as firmware for stm32f103 (cortex-m3)" in out
+    assert study_record(done).slots == before  # kept only for the study's own device
+
+
+def test_a_missing_compiler_is_told(
+    paring: Paring, here: Path, done: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, out, err = paring("verify", "study=done", "trial=0", "workers=1")
+    assert (code, out) == (2, "")
+    assert "apt-get install gcc-arm-none-eabi" in err
