@@ -55,9 +55,10 @@ bench-service: install ## what the service costs beside training, on PostgreSQL 
 bench-networks: install ## which networks can be pruned, beside Torch-Pruning
 	$(BIN)/python -m tests.benchmarks.networks
 
-system-deps: ## Debian packages for the browser tests
+system-deps: ## Debian packages: a browser for tests, a compiler for Cortex-M
 	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+		chromium gcc gcc-arm-none-eabi libnewlib-arm-none-eabi
 
 clean: ## remove the environment and caches, but no studies
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="*", type=int, help="all of the setting, or these")
+    parser.add_argument("--budgets", nargs="*", help="all of the setting, or these names")
     parser.add_argument("--table", choices=("validation", "test"), default="validation")
     parser.add_argument("--no-run", action="store_true", help="only print the table")
     parser.add_argument("--engine", help="print what an earlier engine did, by its digest")
@@ -54,7 +55,14 @@ def main() -> None:
         return
     engine = options.engine or engine_digest()
     if not options.no_run and engine == engine_digest():
-        make(problem, replace(setting, seeds=seeds), options.methods, options.workers)
+        places = setting.budgets
+        if options.budgets is not None:
+            names = list(problem.budgets)
+            if unknown := set(options.budgets) - set(names):
+                parser.error(f"no budget {unknown.pop()}: there are {', '.join(names)}")
+            places = tuple(map(names.index, options.budgets))
+        chosen = replace(setting, seeds=seeds, budgets=places)
+        make(problem, chosen, options.methods, options.workers)
     wanted = (problem.name, setting.name, engine)
     rows = [r for r in read() if (r["problem"], r["setting"], r["engine"]) == wanted]
     rows = sorted((row for row in rows if row["seed"] in seeds), key=_place)
