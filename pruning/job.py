@@ -1,7 +1,7 @@
 """What a training run is told: data, task, recipe, budget. All of it frozen."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import torch
@@ -15,6 +15,8 @@ from pruning.errors import PruningError
 from pruning.graph import Graph
 from pruning.memory import Conventions
 from pruning.tasks import Task
+
+SHARE = 1 / 16  # of a GPU's memory that a data set may take
 
 
 class PhaseKind(StrEnum):
@@ -112,6 +114,17 @@ class Accelerator:
         # with odd numbers of channels last, on CPUs without AVX-512.
         channels_last = self.precision == "bf16" and batch.dim() == 4
         return batch.contiguous(memory_format=torch.channels_last) if channels_last else batch
+
+    def hold(self, data: Dataset) -> Dataset:
+        """A data set in the memory of a GPU, where batches are cut and changed many times
+        faster; unless it is so large that other trials would find no room beside it.
+        """
+        device = torch.device(self.device)
+        splits = {"train": data.train, "validation": data.validation}
+        needed = sum(t.nbytes for s in splits.values() for t in (s.inputs, s.targets))
+        if device.type != "cuda" or needed > SHARE * torch.cuda.mem_get_info(device)[1]:
+            return data
+        return replace(data, **{name: split.to(device) for name, split in splits.items()})
 
 
 class Precision(StrEnum):

@@ -56,7 +56,8 @@ def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
 
     The global random state belongs to the run until its next record.
     """
-    job = replace(job, task=job.task.fitted(job.data.train.targets, len(job.data.classes)))
+    task = job.task.fitted(job.data.train.targets, len(job.data.classes))
+    job = replace(job, task=task, data=job.accelerator.hold(job.data))
     while state.epoch < job.epochs:
         began = time.monotonic()
         phase, position = job.phase_at(state.epoch)
@@ -80,10 +81,10 @@ def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise
     network = _int8(graph, tensors, job)
     answers = []
     for inputs, _ in batches(split, 500):
-        clean = normalise(inputs)
-        answers.append(job.task.answers(first(network(place(clean))).float().cpu(), clean))
+        clean = place(normalise(inputs))
+        answers.append(job.task.answers(first(network(clean)).float(), clean).cpu())
         yield
-    return job.task.metric(torch.cat(answers), split.targets)
+    return job.task.metric(torch.cat(answers), split.targets.cpu())
 
 
 def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetwork:

@@ -77,7 +77,12 @@ def main() -> None:
 
 
 def make(problem: Problem, setting: Setting, methods: list[str], workers: int) -> None:
-    """Every missing run in a process of its own."""
+    """Every missing run in a process of its own. One that fails does not end the others.
+
+    Raises:
+        SystemExit: some have failed.
+    """
+    failed = []
     for stage in (
         [m for m in methods if m not in AFTER_OURS],
         [m for m in methods if m in AFTER_OURS],
@@ -91,8 +96,11 @@ def make(problem: Problem, setting: Setting, methods: list[str], workers: int) -
                 print("begun:", *what, f"({len(waiting)} waiting)", flush=True)
             for process, what in [pair for pair in running if pair[0].poll() is not None]:
                 running.remove((process, what))
-                _finish(process, what)
+                if not _finish(process, what):
+                    failed.append(what)
             time.sleep(0.5)
+    if failed:
+        raise SystemExit(f"failed, for reasons told above: {failed}")
 
 
 def _missing(
@@ -119,13 +127,16 @@ def _start(
     )  # fmt: skip
 
 
-def _finish(process: subprocess.Popen[str], what: tuple[str, str, int]) -> None:
+def _finish(process: subprocess.Popen[str], what: tuple[str, str, int]) -> bool:
+    """Keep what a run found; whether it found anything."""
     printed = process.stdout.read() if process.stdout else ""
     if process.returncode:
-        raise SystemExit(f"{what} failed with {process.returncode}; see above")
+        print("failed:", *what, f"with {process.returncode}", flush=True)
+        return False
     row = json.loads(printed.splitlines()[-1])
     append(row)
     print("done:", *what, f"validation {100 * row['validation']:.2f}", flush=True)
+    return True
 
 
 def run_one(problem: Problem, setting: Setting, method: str, budget: str, seed: int) -> Row:

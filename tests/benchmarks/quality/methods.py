@@ -206,12 +206,14 @@ def _shrink_module(run: Run, module: nn.Module, importance: str) -> None:
         ignored_layers=[_last(module)],
     )
     generator = torch.Generator().manual_seed(run.seed)
-    task, train = run.problem.task, run.data.train
+    task, train, device = run.problem.task, run.data.train, run.setting.device
     while not run.budget.holds(run.cost_model(run.trace(module)).dense):
         if importance == "taylor":
             few = train.select(torch.randint(len(train), (512,), generator=generator))
-            module.train().zero_grad()
+            module.train().to(device).zero_grad()
+            few = few.to(device)
             task.loss(module(run.data.normalise(few.inputs)), few.targets).backward()
+            module.cpu()
         pruner.step()
 
 

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from pruning import models
@@ -57,19 +58,37 @@ def _images() -> Dataset:
 def _animals() -> Dataset:
     """CIFAR-10's animals against its vehicles at 96x96."""
     small = _images()
-
-    def enlarged(split: Split) -> Split:
-        parts = [
-            interpolate(part.float(), size=96, mode="bilinear", align_corners=False)
-            .round()
-            .byte()
-            for part in torch.split(split.inputs, 1000)
-        ]
-        animal = torch.isin(split.targets, torch.tensor(ANIMALS))
-        return Split(torch.cat(parts), animal.long())
-
-    splits = [enlarged(split) for split in (small.train, small.validation, small.test)]
+    large = _enlarged(small)
+    splits = [
+        Split(large[name], torch.isin(split.targets, torch.tensor(ANIMALS)).long())
+        for name, split in _splits(small).items()
+    ]
     return assemble("cifar10-animals-96", *splits, classes=("vehicle", "animal"))
+
+
+def _splits(data: Dataset) -> dict[str, Split]:
+    return {"train": data.train, "validation": data.validation, "test": data.test}
+
+
+def _enlarged(small: Dataset) -> dict[str, Tensor]:
+    """All images at 96x96, made once: it takes longer than an epoch on a GPU."""
+    path = CACHE / f"enlarged-96-{small.digest[:16]}.safetensors"
+    if not path.exists():
+        made = {
+            name: torch.cat(
+                [
+                    interpolate(part.float(), size=96, mode="bilinear", align_corners=False)
+                    .round()
+                    .byte()
+                    for part in torch.split(split.inputs, 1000)
+                ]
+            )
+            for name, split in _splits(small).items()
+        }
+        part = path.with_suffix(f".{os.getpid()}")
+        save_file(made, part)
+        part.rename(path)
+    return load_file(path)
 
 
 def _words() -> Dataset:

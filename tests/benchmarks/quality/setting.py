@@ -1,7 +1,7 @@
 """The rules of the benchmark: one recipe for everybody."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pruning.budget import Budget, Device
@@ -43,12 +43,13 @@ class Setting:
 
 SETTINGS = {
     setting.name: setting
-    for setting in (
+    for base in (
         Setting(name="smoke", split=(1, 1, 1), warm=1, seeds=(0,), budgets=(1,), samples=512),
         Setting(name="short", split=(2, 3, 5), warm=4),
         Setting(name="medium", split=(8, 12, 20), warm=16),  # for small data sets
-        Setting(name="long", split=(30, 20, 70), warm=50, device="cuda"),
+        Setting(name="long", split=(30, 20, 70), warm=50),
     )
+    for setting in (base, replace(base, name=f"{base.name}-gpu", device="cuda"))
 }
 
 
