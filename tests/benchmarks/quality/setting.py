@@ -47,7 +47,7 @@ SETTINGS = {
         Setting(name="smoke", split=(1, 1, 1), warm=1, seeds=(0,), budgets=(1,), samples=512),
         Setting(name="short", split=(2, 3, 5), warm=4),
         Setting(name="medium", split=(8, 12, 20), warm=16),  # for small data sets
-        Setting(name="long", split=(30, 20, 70), warm=50),
+        Setting(name="long", split=(25, 20, 55), warm=40),
     )
     for setting in (base, replace(base, name=f"{base.name}-gpu", device="cuda"))
 }
