@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import ceil, isfinite
 
 from pruning.errors import BudgetError
 
@@ -99,6 +99,18 @@ class Device:
                 for name, value in limits.items()
             }  # type: ignore[arg-type]
         )
+
+    def needed(self, name: str, estimate: float) -> float:
+        """The least limit on a resource whose guarded form an estimate of it holds."""
+        match name:
+            case "flash_bytes":
+                return ceil(estimate * (1 + self.flash_margin))
+            case "sram_bytes":
+                return ceil(estimate / WORD_BYTES) * WORD_BYTES
+            case "latency_ms":
+                return estimate * (1 + self.latency_margin)
+            case _:
+                return estimate
 
     def milliseconds(self, instructions: float) -> float:
         """Time for so many instructions."""

@@ -147,7 +147,9 @@ def attributes_of(movement: Movement) -> dict[str, Any]:
     for every position its source position, as flat lists.
 
     Where all positions of a channel have one source channel, and all channels the same source
-    positions, each of them is listed once; -1 stands for a hole.
+    positions, each of them is listed once; -1 stands for a hole. "scattered" tells that source
+    channels do not follow each other, whether or not those that are left of them do: so the
+    cost of a network does not depend on which channels it keeps.
     """
     elements = movement.numbers[0].numpy().astype(np.int64) - 1
     elements = elements.reshape(len(elements), -1)
@@ -165,10 +167,12 @@ def attributes_of(movement: Movement) -> dict[str, Any]:
     if (positions == positions[:1]).all():
         positions = positions[:1]
     fill = {"fill": movement.fill} if hole.any() and movement.fill else {}
+    scattered = {"scattered": True} if not _follow(channels[:, 0]) else {}
     return {
         "channels": channels.ravel().tolist(),
         "positions": positions.ravel().tolist(),
         **fill,
+        **scattered,
     }
 
 
@@ -199,10 +203,16 @@ def tables(attributes: Mapping[str, Any], shape: Shape) -> Tables | None:
     channels, positions = sources(attributes, shape)
     if channels.shape[1] > 1 or len(positions) > 1:
         return None
-    which, first = channels[:, 0], int(channels[0, 0])
-    if first != HOLE and np.array_equal(which, np.arange(first, first + len(which))):
+    which = channels[:, 0]
+    if _follow(which) and not attributes.get("scattered"):
         which = which[:0]
-    return Tables(which, max(first, 0), *_rows_and_columns(positions[0], shape))
+    return Tables(which, max(int(channels[0, 0]), 0), *_rows_and_columns(positions[0], shape))
+
+
+def _follow(channels: Integers) -> bool:
+    """Whether channels follow each other, without holes."""
+    first = int(channels[0])
+    return first != HOLE and np.array_equal(channels, np.arange(first, first + len(channels)))
 
 
 def _rows_and_columns(positions: Integers, shape: Shape) -> tuple[Integers, Integers]:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pruning.budget import Budget, Cost
+from pruning.budget import Budget, Cost, Device
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
 from pruning.gates import inner_groups
@@ -25,20 +25,23 @@ def least_cost(model: CostModel) -> Cost:
     return model.cost(least_widths(model))
 
 
-def require_reachable(model: CostModel, budget: Budget) -> None:
-    """Refuse a budget that no width meets, before any training.
+def require_reachable(model: CostModel, budget: Budget, margins: Device | None = None) -> None:
+    """Refuse a budget that no width meets, before any training: with the margins of a device,
+    one whose guarded form none meets.
 
     Raises:
         BudgetError: naming each limit, the least reachable cost and the kernel to blame.
     """
     least = least_cost(model)
-    if budget.holds(least):
+    held = margins.guarded(budget) if margins else budget
+    if held.holds(least):
         return
     blame = model.bottlenecks(least_widths(model))
+    needed = margins.needed if margins else lambda _, estimate: estimate
     missed = [
-        f"{name} {budget.limits[name]:g} is below the least reachable {getattr(least, name):g} "
-        f"(most of it in {blame[name]})"
-        for name, over in budget.overshoot(least).items()
+        f"{name} {budget.limits[name]:g} is below the least reachable "
+        f"{needed(name, getattr(least, name)):g} (most of it in {blame[name]})"
+        for name, over in held.overshoot(least).items()
         if over > 0
     ]
     raise BudgetError(

@@ -85,11 +85,12 @@ class Blueprint:
         """The costs of a graph on the device, as it is stored there."""
         return CostModel(graph, self.device, self.encoding)
 
-    def guarded(self, budget: Budget) -> Budget:
-        """What estimates must hold so that the deployed network holds a budget: margins are
-        those of generated C.
+    @property
+    def margins(self) -> Device | None:
+        """Whose margins estimates must leave so that the deployed network holds a budget; they
+        are those of generated C.
         """
-        return self.device.guarded(budget) if self.encoding is Encoding.C else budget
+        return self.device if self.encoding is Encoding.C else None
 
     @property
     def encoding(self) -> Encoding:
@@ -153,7 +154,8 @@ class Blueprint:
         own = Blueprint(self.spec.replaced(params)) if params else self
         # Neither the data set nor how scores are found is ever a hyperparameter.
         own.__dict__.update(data=self.data, precision=self.precision)
-        return own._job(slot_recipe(own._typed.method.phases), self.guarded(budget), seed)
+        guarded = self.margins.guarded(budget) if self.margins else budget
+        return own._job(slot_recipe(own._typed.method.phases), guarded, seed)
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
         accelerator = self._typed.accelerator

@@ -95,7 +95,7 @@ def _reachable(
     good, bad, reasons = [], [], []
     for budget in wanted:
         try:
-            require_reachable(model, blueprint.guarded(budget))
+            require_reachable(model, budget, blueprint.margins)
             good.append(budget)
         except BudgetError as error:
             bad.append(budget)

@@ -214,7 +214,7 @@ def problems(draw):
             shape=(1,),
             attributes=attributes,
         )
-        kernels.append(Kernel(main=main, inputs=inputs, chain=(main.name,)))
+        kernels.append(Kernel(main=main, inputs=inputs, chain=(main.name,), channels=1))
         same = sizes[inputs[0]]
         sizes[main.name] = draw(st.one_of(st.just(same), st.integers(1, 6)))
     read = {n for k in kernels for n in k.inputs}
@@ -238,7 +238,7 @@ def test_a_circle_is_an_error():
     pair = []
     for name, other in (("a", "b"), ("b", "a")):
         main = Operator(name=name, kind="conv", inputs=(other,), shape=(1,))
-        pair.append(Kernel(main=main, inputs=(other,), chain=(name,)))
+        pair.append(Kernel(main=main, inputs=(other,), chain=(name,), channels=1))
     with pytest.raises(ValueError, match="circle"):
         schedule(pair, {INPUT: 1, "a": 1, "b": 1}, ("b",), Conventions())
 
@@ -256,7 +256,7 @@ def test_among_equals_the_order_of_the_graph_wins(zoo):
 
 def kernel(name: str, *inputs: str) -> Kernel:
     main = Operator(name=name, kind="conv", inputs=inputs, shape=(1,))
-    return Kernel(main=main, inputs=inputs, chain=(name,))
+    return Kernel(main=main, inputs=inputs, chain=(name,), channels=1)
 
 
 def fan(sizes, stem=5):

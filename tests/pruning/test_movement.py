@@ -51,6 +51,8 @@ def prunable(graph: Graph) -> dict[str, int]:
 )  # fmt: skip
 def test_where_elements_are_from(function, channels, positions):
     attributes = the_move(traced(function)).attributes
+    followed = list(channels) in ([0, 1, 2, 3], [1, 2, 3])
+    assert attributes.pop("scattered", False) is not followed
     assert attributes == {"channels": list(channels), "positions": list(positions)}
 
 

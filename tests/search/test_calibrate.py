@@ -109,6 +109,18 @@ def test_a_guarded_budget_is_held_by_measurements_up_to_the_margin(device: Devic
     assert device.guarded(Budget()) == Budget()
 
 
+def test_the_limit_that_an_estimate_needs_is_the_least_that_holds_it(device: Device) -> None:
+    careful = replace(device, latency_margin=0.06, flash_margin=0.013)
+    for estimate in range(1, 3_000, 7):
+        for name in ("flash_bytes", "sram_bytes"):
+            needed = int(careful.needed(name, estimate))
+            assert careful.guarded(Budget(**{name: needed})).limits[name] >= estimate
+            if needed > 4:
+                assert careful.guarded(Budget(**{name: needed - 1})).limits[name] < estimate
+    assert careful.needed("latency_ms", 2.0) == pytest.approx(2.12)
+    assert careful.needed("macs", 5) == 5
+
+
 def test_random_prunings_are_the_same_again() -> None:
     first, again = ([s.graph.channels.widths for s in subjects(4, seed=3)] for _ in range(2))
     assert first == again

@@ -69,8 +69,8 @@ MISTAKES = [
     ("verify study=a workers=-1", "workers=-1"),
     ("verify study=a output=xml", "output=xml"),
     (
-        "export study=a trial=0 format=tflite",
-        "format=tflite: write one of safetensors",
+        "export study=a trial=0 format=pt",
+        "format=pt: write one of safetensors, onnx, tflite, c",
     ),
     ("front study=a output=xml", "output=xml"),
     ("status study=a output=xml", "output=xml"),
