@@ -26,9 +26,20 @@ def narrow(state: TrainState, job: Job, progress: float) -> None:
 
 
 def discard(state: TrainState, job: Job) -> None:
-    """Physically remove the channels far below the threshold."""
-    if state.gates is not None:
-        remove(state, job, _within_reach(state.gates, state.graph.channels, job.pruning.slack))
+    """Physically remove the channels far below the threshold, where that pays."""
+    if state.gates is None:
+        return
+    kept = _within_reach(state.gates, state.graph.channels, job.pruning.slack)
+    least = job.accelerator.worthwhile
+    if not least or least <= _lost_work(state, job, kept):
+        remove(state, job, kept)
+
+
+def _lost_work(state: TrainState, job: Job, kept: Kept) -> float:
+    """The share of a network's MACs that goes with what is not kept."""
+    model = job.cost_model(state.graph)
+    widths = [int(kept[group.units].sum()) for group in state.graph.channels.groups]
+    return 1 - model.cost(widths).macs / model.dense.macs
 
 
 def close_gates(state: TrainState, job: Job, widths: list[int]) -> None:

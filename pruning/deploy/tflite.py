@@ -268,13 +268,11 @@ def _weights(to: _Writer, kernel: Layer, weight: Codes, axis: int) -> tuple[int,
     """The weights and the biases of a layer."""
     steps = tuple(kernel.steps.tolist())
     filters = to.tensor(Tensor(shape=weight.shape, scales=steps, axis=axis, data=weight))
+    # A bias has a scale that follows from the others; interpreters read only a single one.
     read = to.network.codes[kernel.inputs[0]].scale
-    bias = Tensor(
-        shape=(len(kernel.bias),),
-        kind="int32",
-        scales=tuple(float(np.float32(read) * np.float32(step)) for step in steps),
-        data=kernel.bias,
-    )
+    own = tuple(float(np.float32(read) * np.float32(step)) for step in steps)
+    scales = own if len(own) == 1 else ()
+    bias = Tensor(shape=(len(kernel.bias),), kind="int32", scales=scales, data=kernel.bias)
     return filters, to.tensor(bias)
 
 

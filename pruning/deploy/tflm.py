@@ -1,7 +1,7 @@
 """A network in TensorFlow Lite for Microcontrollers: its interpreter, run on this machine.
 
 The interpreter ends its process where a file is not as it should be, and tells its memory on
-standard error; so it runs in a process of its own: `python -m pruning.deploy.tflm`.
+standard error; so it runs in a process of its own, `interpreter.py`.
 """
 
 import re
@@ -20,7 +20,7 @@ from pruning.errors import EmulatorError
 # Of the interpreter with the operators of ResNet-8 or DS-CNN and CMSIS-NN's kernels, as linked
 # for a Cortex-M4: 96.5 KB.
 RUNTIME_BYTES = 96_500
-ARENA = 64 << 20
+SCRIPT = Path(__file__).with_name("interpreter.py")
 TIMEOUT_S = 120.0
 ALLOCATED = re.compile(r"Arena allocation total (\d+) bytes")
 
@@ -74,7 +74,7 @@ def run(content: bytes, codes: Codes, timeout_s: float = TIMEOUT_S) -> tuple[Cod
         files = [Path(folder) / name for name in ("model.tflite", "codes.npy", "results.npy")]
         files[0].write_bytes(content)
         np.save(files[1], np.moveaxis(codes, 1, -1), allow_pickle=False)
-        command = [sys.executable, "-m", "pruning.deploy.tflm", *map(str, files)]
+        command = [sys.executable, "-P", str(SCRIPT), *map(str, files)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -87,31 +87,3 @@ def run(content: bytes, codes: Codes, timeout_s: float = TIMEOUT_S) -> tuple[Cod
                 f"{''.join(why) or f'it ended with {done.returncode}'}"
             )
         return np.load(files[2], allow_pickle=False), int(allocated[1])
-
-
-def _main(model: str, codes: str, results: str) -> None:
-    from tflite_micro.python.tflite_micro import runtime
-
-    interpreter = runtime.Interpreter.from_file(model, arena_size=ARENA)
-    interpreter.print_allocations()
-    inputs, outputs = np.load(codes, allow_pickle=False), []
-    for sample in inputs:
-        interpreter.set_input(sample[None], 0)
-        interpreter.invoke()
-        outputs.append([value.ravel() for value in _outputs(interpreter)])
-    parts = [np.concatenate(values) for values in zip(*outputs, strict=True)]
-    np.save(results, np.concatenate(parts), allow_pickle=False)
-
-
-def _outputs(interpreter: object) -> list[Codes]:
-    """All outputs, as many as there are."""
-    values: list[Codes] = []
-    while True:
-        try:
-            values.append(interpreter.get_output(len(values)).copy())  # type: ignore[attr-defined]
-        except (IndexError, RuntimeError, ValueError):
-            return values
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

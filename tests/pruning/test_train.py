@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -408,3 +409,24 @@ def test_digits_are_learnt_under_a_tight_budget(device):
     last = list(train(state, job))[-1]
     assert job.budget.holds(last.cost)
     assert last.score > 0.93
+
+
+def test_where_shapes_are_dear_channels_go_when_much_of_the_work_goes(device, monkeypatch):
+    job = make_job(device)
+    often, seldom = starting(job), starting(job)
+    list(train(often, job))
+    monkeypatch.setattr(Accelerator, "worthwhile", 0.3)
+    sizes = [seldom.graph.channels.units]
+    work = [job.cost_model(seldom.graph).dense.macs]
+    for _ in train(seldom, job):
+        sizes.append(seldom.graph.channels.units)
+        work.append(job.cost_model(seldom.graph).dense.macs)
+    kept = [after / before for before, after in pairwise(work[:-2]) if after < before]
+    assert all(share <= 0.7 for share in kept)  # but for the end of the phase
+    assert job.budget.holds(job.cost_model(seldom.graph).dense)
+    assert [e.phase for e in seldom.history] == [e.phase for e in often.history]
+    monkeypatch.setattr(Accelerator, "worthwhile", 1.0)
+    never = starting(job)
+    units = [never.graph.channels.units for _ in train(never, job)]
+    assert len(set(units[:3])) == 1
+    assert units[3] < units[0]
