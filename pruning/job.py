@@ -127,11 +127,12 @@ class Accelerator:
         faster; unless it is so large that other trials would find no room beside it.
         """
         device = torch.device(self.device)
-        splits = {"train": data.train, "validation": data.validation}
-        needed = sum(t.nbytes for s in splits.values() for t in (s.inputs, s.targets))
+        used = (data.train, data.validation)
+        needed = sum(split.inputs.nbytes + split.targets.nbytes for split in used)
         if device.type != "cuda" or needed > SHARE * torch.cuda.mem_get_info(device)[1]:
             return data
-        return replace(data, **{name: split.to(device) for name, split in splits.items()})
+        train, validation = (split.to(device) for split in used)
+        return replace(data, train=train, validation=validation)
 
 
 class Precision(StrEnum):
