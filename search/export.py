@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pruning.checkpoint import StoredNetwork, unpack_network
-from pruning.deploy import plan
 from search.errors import StudyError
 from search.files import write_whole
-from search.formats import FORMATS, MODEL, integer_network
+from search.formats import FORMATS, MODEL
 from search.report import run_ids
 from search.study import Study
 from tracking.records import SlotRecord, StudyRecord
@@ -71,9 +70,6 @@ def describe(
 ) -> dict[str, Any]:
     """Everything about a model but its weights, as JSON values."""
     whole = front_object(record, run_ids(study), (slot,))
-    if network.notes.get("codes"):
-        arena = plan(integer_network(network)).arena_bytes
-        whole["front"][0]["costs"]["planned"] = {"sram_bytes": arena}
     return {
         "schema": "paring.model/1",
         "study": record.name,

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from math import isfinite
 from typing import Any, final
 
@@ -15,12 +15,14 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.budget import Cost
 from pruning.checkpoint import StoredNetwork, pack_network, unpack_network, unpack_state
 from pruning.cost import CostModel
+from pruning.deploy import plan
 from pruning.errors import BudgetError, CheckpointError
 from pruning.job import Job, Precision
 from pruning.state import Epoch, TrainState, widths_of
 from pruning.train import int8_codes
 from search.build import Blueprint
 from search.errors import StoreError
+from search.formats import integer_network
 from search.lineage import Start, start_of
 from search.rungs import Arrival
 from search.scale import gain
@@ -42,6 +44,7 @@ class Finished:
     files: Mapping[str, str]
     seconds: float
     threads: int = 0  # of torch; 0 where an earlier version trained it
+    planned_sram_bytes: int | None = None  # the arena of its C, if it has one
     copy_of: int | None = None
 
 
@@ -183,8 +186,10 @@ def _finished(
     model = store.put(packed(state, job))
     stored = unpack_network(store[model])
     costs = job.cost_model(stored.graph)
-    if not job.budget.holds(costs.dense):
-        return Failed(f"the stored network costs {costs.dense}, over its {job.budget}")
+    arena = plan(integer_network(stored)).arena_bytes if stored.notes["codes"] else None
+    cost = replace(costs.dense, sram_bytes=max(costs.dense.sram_bytes, arena or 0))
+    if not job.budget.holds(cost):
+        return Failed(f"the stored network costs {cost}, over its {job.budget}")
     files = {"model.safetensors": model}
     notes: dict[str, Any] = {
         "epochs.json": [asdict(epoch) for epoch in state.history],
@@ -198,12 +203,13 @@ def _finished(
     files |= {name: store.put(json.dumps(note).encode()) for name, note in notes.items()}
     return Finished(
         score=last.score,
-        cost=costs.dense,
+        cost=cost,
         widths=widths_of(stored.graph),
         bottleneck=costs.bottlenecks(stored.graph.channels.widths)["sram_bytes"],
         files=files,
         seconds=sum(epoch.seconds for epoch in state.history),
         threads=torch.get_num_threads(),
+        planned_sram_bytes=arena,
     )
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pruning.budget import Cost
+from pruning.budget import Budget, Cost
 from pruning.checkpoint import epoch_from_json, read_history
 from pruning.errors import CheckpointError
 from pruning.job import Precision
 from pruning.state import Epoch
 from search.build import Blueprint
 from search.devices import known_devices
-from search.errors import StoreError
-from search.front import hypervolumes, planes, points_of
+from search.errors import StoreError, StudyError
+from search.front import Point, hypervolumes, planes, points_of
 from search.importance import importances
 from search.limits import limits_of
 from search.study import CANCELLED, Study, slot_budget
@@ -31,7 +31,12 @@ from tracking.records import (
     StudyRecord,
 )
 
-MEASURED = "measured/"  # notes with what slots take on an emulated core, by number
+MEASURED = "measured"  # a source of costs; notes of it are by number
+
+
+def measured_note(number: int) -> str:
+    """The name of the note with what a slot takes on an emulated core."""
+    return f"{MEASURED}/{number}"
 
 
 def state_of(trial: FrozenTrial) -> State:
@@ -86,6 +91,34 @@ def study_record(study: Study) -> StudyRecord:
     )
 
 
+def measured_record(study: Study) -> StudyRecord:
+    """The same with only the slots that were measured, in measured numbers.
+
+    Raises:
+        StudyError: none was.
+    """
+    record, limits = study_record(study), Budget(**study.facts["device_limits"])
+    costs = {slot.number: slot.measured.costs for slot in record.slots if slot.measured}
+    if not costs:
+        raise StudyError(
+            f"study={record.name}: no slot has been measured; run: paring verify "
+            f"study={record.name}"
+        )
+    points = []
+    for slot in record.slots:
+        if slot.number in costs and slot.score is not None:
+            cost = Cost(**asdict(costs[slot.number]))
+            points.append(Point(slot.number, slot.score, cost, limits.holds(cost)))
+    on = planes(points, record.scores_rise)
+    slots = (
+        replace(slot, costs=costs.get(slot.number), planes=on.get(slot.number, ()))
+        for slot in record.slots
+    )
+    return replace(
+        record, slots=tuple(slots), dense=None, hypervolumes=(), importances={}, source=MEASURED
+    )
+
+
 def _dense(study: Study) -> DenseRecord | None:
     note = study.note("dense")
     if note is None:
@@ -112,7 +145,8 @@ def _slot(
         score=result.get("score"),
         test_score=notes.get(f"test/{trial.number}"),
         costs=costs,
-        measured=_measured(study, costs, notes.get(f"{MEASURED}{trial.number}")),
+        planned_sram_bytes=result.get("planned_sram_bytes"),
+        measured=_measured(study, costs, notes.get(measured_note(trial.number))),
         widths=result.get("widths", {}),
         planes=on,
         parent=known.get("parent"),

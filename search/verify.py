@@ -18,7 +18,7 @@ from pruning.deploy.tflm import Interpreted, interpret
 from search.build import Blueprint
 from search.errors import ConfigError
 from search.formats import MODEL, integer_network
-from search.report import MEASURED
+from search.report import measured_note
 from search.study import Study
 from tracking.records import SlotRecord
 
@@ -44,7 +44,7 @@ def verify(
             slots, pool.map(measure, networks, cores, inputs), strict=True
         ):
             if device.name == study.spec["device"]["name"]:
-                study.set_note(f"{MEASURED}{slot.number}", asdict(measured))
+                study.set_note(measured_note(slot.number), asdict(measured))
             yield slot, measured
 
 

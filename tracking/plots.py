@@ -19,6 +19,7 @@ from tracking.tables import (
     duration,
     finished_slots,
     front_slots,
+    measured_text,
     repeats_text,
     score_text,
     size,
@@ -40,6 +41,7 @@ td.widths div { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line
 """
 
 _SEEDS = "over seeds"
+_MEASURED = "measured"
 _HEADER = (
     "slot",
     "score",
@@ -49,10 +51,11 @@ _HEADER = (
     "SRAM",
     "latency",
     "MACs",
+    _MEASURED,
     "budget",
     "fronts",
 )
-_LEFT = frozenset({"budget", "fronts", "widths"})
+_LEFT = frozenset({_MEASURED, "budget", "fronts", "widths"})
 
 
 def front_page(study: StudyRecord) -> str:
@@ -143,8 +146,13 @@ def _facts(study: StudyRecord) -> str:
 
 
 def _source(study: StudyRecord) -> str:
+    how = {
+        "estimated": "Flash, SRAM, latency and MACs are <b>estimated</b> by the cost model.",
+        _MEASURED: "Flash and SRAM are <b>measured</b> as linked, latency as instructions "
+        "counted on an emulated core, at the cycles that the device's config assumes.",
+    }[study.source]
     return (
-        "Flash, SRAM, latency and MACs are <b>estimated</b> by the cost model. Scores are on "
+        f"{how} Scores are on "
         f"the validation set, of the network in precision {escape(study.precision)}. A slot is "
         "on a front when no other finished slot is at least as good in both directions; "
         "&ldquo;overall&rdquo; takes score, flash, SRAM and latency together. Drag to zoom, "
@@ -182,7 +190,9 @@ def _table(study: StudyRecord) -> str:
     slots, repeated = front_slots(study), repeats_of(study)
     if not slots:
         return "<div class='empty'>No slot is on a front.</div>"
-    shown = [name for name in _HEADER if repeated or name != _SEEDS]
+    measured = any(slot.measured for slot in slots) and study.source != _MEASURED
+    wanted = {_SEEDS: bool(repeated), _MEASURED: measured}
+    shown = [name for name in _HEADER if wanted.get(name, True)]
     head = "".join(f"<th{_class(name)}>{name}</th>" for name in (*shown, "widths"))
     rows = "".join(
         f"<tr>{_cells(_values(slot, repeated.get(slot.number)), shown)}{_widths(slot)}</tr>"
@@ -218,6 +228,7 @@ def _values(slot: SlotRecord, repeated: Repeats | None) -> tuple[str, ...]:
         repeats_text(repeated),
         score_text(slot.test_score),
         *used,
+        measured_text(slot),
         _budget(slot.budget),
         ", ".join(plane.partition("_")[0] for plane in slot.planes),
     )

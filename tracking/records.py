@@ -100,6 +100,7 @@ class SlotRecord:
     score: float | None = None
     test_score: float | None = None
     costs: Costs | None = None
+    planned_sram_bytes: int | None = None
     measured: MeasuredRecord | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     planes: tuple[str, ...] = ()
@@ -147,7 +148,8 @@ class StudyRecord:
     versions, digests.
     `scores_rise` tells whether a larger score is better. `importances` gives, for each
     objective, the share of every hyperparameter that was searched; `known_devices` are those
-    that a model may be picked for.
+    that a model may be picked for. `source` says what the slots' costs are: estimated, or
+    measured (see `measured_study`).
     """
 
     name: str
@@ -163,3 +165,4 @@ class StudyRecord:
     hypervolumes: tuple[float, ...] = ()
     importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     known_devices: tuple[DeviceRecord, ...] = ()
+    source: str = "estimated"

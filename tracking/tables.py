@@ -99,7 +99,9 @@ def _entry(
         "seeds": None if repeated is None else _over_seeds(repeated),
         "costs": {
             "estimated": asdict(slot.costs) if slot.costs else None,
-            "planned": None,
+            "planned": None
+            if slot.planned_sram_bytes is None
+            else {"sram_bytes": slot.planned_sram_bytes},
             "measured": None if slot.measured is None else _measured(slot, slot.measured),
         },
         "budget": asdict(slot.budget),
@@ -131,6 +133,15 @@ def errors_of(slot: SlotRecord) -> dict[str, float]:
         name: cost_of(slot.costs, name) / cost_of(slot.measured.costs, name) - 1
         for name in RESOURCES
     }
+
+
+def measured_text(slot: SlotRecord) -> str:
+    """Return what a slot takes as firmware: flash, SRAM and latency."""
+    if slot.measured is None:
+        return DASH
+    taken = slot.measured.costs
+    sizes = (size(taken.flash_bytes), size(taken.sram_bytes), duration(taken.latency_ms))
+    return " · ".join(sizes)
 
 
 def _over_seeds(repeated: Repeats) -> dict[str, Any]:
@@ -235,6 +246,8 @@ def _row(slot: SlotRecord, repeated: Repeats | None) -> Row:
     row: Row = {"trial": slot.number, "score": slot.score, "test_score": slot.test_score}
     if costs is not None:
         row |= {name: getattr(costs, name) for name in (*RESOURCES, "macs")}
+    taken = slot.measured and slot.measured.costs
+    row |= {f"measured_{name}": getattr(taken, name, None) for name in RESOURCES}
     row |= {f"budget_{name}": getattr(slot.budget, name) for name in RESOURCES}
     row["planes"] = " ".join(slot.planes)
     row["widths"] = json.dumps(dict(slot.widths))

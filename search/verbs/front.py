@@ -8,9 +8,10 @@ from rich.table import Table
 
 from search.config import StorageConfig, checked_name, cross, inside
 from search.display import wide_console
+from search.errors import ConfigError
 from search.files import write_whole
 from search.home import open_home
-from search.report import run_ids, study_record
+from search.report import MEASURED, measured_record, run_ids, study_record
 from search.study import require_study
 from search.verb import verb
 from search.verbs.choices import choose
@@ -22,22 +23,27 @@ from tracking.tables import (
     front_csv,
     front_object,
     front_slots,
+    measured_text,
     repeats_text,
     score_text,
     size,
 )
 
 OUTPUTS = ("table", "json", "csv", "html")
+SOURCES = ("estimated", MEASURED)
 
 
 @verb("front")
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", OUTPUTS)
+    measured = choose(config.source, "source", SOURCES) == MEASURED
+    if measured and output == "json":
+        raise ConfigError("source=measured: output=json has the numbers of all sources")
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
-    record = study_record(study)
+    record = measured_record(study) if measured else study_record(study)
     if output == "table":
         print_table(record)
         return
@@ -55,19 +61,27 @@ def main(config: DictConfig) -> None:
     print(f"written: {path}")
 
 
+CAPTIONS = {
+    "estimated": "estimated by the cost model",
+    MEASURED: "measured as linked; latency by instructions counted on an emulated core",
+}
+
+
 def print_table(record: StudyRecord) -> None:
-    """The front for people, largest flash first; costs are estimated."""
-    table = Table(title=_title(record), caption="costs: estimated by the cost model")
-    repeated = repeats_of(record)
+    """The front for people, largest flash first."""
+    table = Table(title=_title(record), caption=f"costs: {CAPTIONS[record.source]}")
+    repeated, slots = repeats_of(record), front_slots(record)
     seeds = ("over seeds",) if repeated else ()
+    beside = any(slot.measured for slot in slots) and record.source != MEASURED
+    measured = (MEASURED,) if beside else ()
     for name in ("trial", record.metric, *seeds, "test", "flash", "SRAM", "latency",
-                 "budget flash", "planes"):  # fmt: skip
+                 *measured, "budget flash", "planes"):  # fmt: skip
         table.add_column(name, justify="right" if name != "planes" else "left")
     if record.dense is not None:
         costs = record.dense.costs
         score = f"{record.dense.score:.4f}"
         table.add_row("dense", score, *("" for _ in seeds), "", *_used(costs), style="dim")
-    for slot in reversed(front_slots(record)):
+    for slot in reversed(slots):
         assert slot.costs is not None
         table.add_row(
             str(slot.number),
@@ -75,6 +89,7 @@ def print_table(record: StudyRecord) -> None:
             *(repeats_text(repeated.get(slot.number)) for _ in seeds),
             "" if slot.test_score is None else score_text(slot.test_score),
             *_used(slot.costs),
+            *(measured_text(slot) for _ in measured),
             size(slot.budget.flash_bytes),
             ", ".join(plane.partition("_")[0] for plane in slot.planes),
         )

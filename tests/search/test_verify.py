@@ -1,5 +1,7 @@
 """`paring verify`: finished slots as firmware on an emulated core."""
 
+import csv
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -12,11 +14,11 @@ from search import sweep
 from search.config import Spec, StorageConfig
 from search.home import Home, open_home
 from search.mirroring import reconcile
-from search.report import run_ids, study_record
+from search.report import measured_record, run_ids, study_record
 from search.study import Study
 from search.worker import work
 from tracking.client import Client
-from tracking.tables import errors_of
+from tracking.tables import errors_of, measured_text
 
 Paring = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.skipif(
@@ -85,6 +87,45 @@ def test_the_whole_front_on_another_device(paring: Paring, here: Path, done: Stu
     assert code in (0, 1)
     assert "done as firmware for stm32f103 (cortex-m3)" in out
     assert study_record(done).slots == before  # kept only for the study's own device
+
+
+@pytest.mark.slow
+def test_a_front_in_measured_numbers(paring: Paring, here: Path, done: Study) -> None:
+    paring("verify", "study=done", "workers=2")
+    measured = {slot.number: slot.measured for slot in study_record(done).slots}
+    shown = [slot for slot in measured_record(done).slots if slot.planes]
+    assert shown
+    for slot in shown:
+        assert (taken := measured[slot.number]) is not None
+        assert slot.costs == taken.costs
+    code, out, _ = paring("front", "study=done", "output=csv", "source=measured")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert {int(row["trial"]) for row in rows} == {slot.number for slot in shown}
+    assert all(row["flash_bytes"] == row["measured_flash_bytes"] for row in rows)
+    _, out, _ = paring("front", "study=done", "source=measured")
+    assert "costs: measured as linked" in out
+    _, out, _ = paring("front", "study=done")
+    assert "measured" in out.splitlines()[2]
+    assert measured_text(shown[0]) in out
+    code, out, _ = paring("front", "study=done", "output=html", "source=measured")
+    page = (here / "front.html").read_text()
+    assert "Flash and SRAM are <b>measured</b>" in page
+    assert "<th class='text'>measured</th>" not in page
+    paring("front", "study=done", "output=html")
+    assert "<th class='text'>measured</th>" in (here / "front.html").read_text()
+
+
+def test_nothing_measured_is_told(
+    paring: Paring, here: Path, home: Home, compose_spec: Callable[..., Spec], tiny: list[str]
+) -> None:
+    sweep.prepare(home, "none", compose_spec(*tiny, "trials=1"), None)
+    code, _, err = paring("front", "study=none", "source=measured")
+    assert code == 2
+    assert "no slot has been measured; run: paring verify study=none" in err
+    code, _, err = paring("front", "study=none", "source=measured", "output=json")
+    assert code == 2
+    assert "output=json has the numbers of all sources" in err
 
 
 def test_a_missing_compiler_is_told(

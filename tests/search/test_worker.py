@@ -370,8 +370,10 @@ def test_front_as_json(paring: Paring, here: Path, done: Study) -> None:
         assert entry["score"] == told(slot)["score"]
         assert entry["test_score"] == done.note(f"test/{slot.number}")
         assert entry["costs"] == {
-            "estimated": told(slot)["cost"], "planned": None, "measured": None
-        }  # fmt: skip
+            "estimated": told(slot)["cost"],
+            "planned": {"sram_bytes": told(slot)["cost"]["sram_bytes"]},
+            "measured": None,
+        }
         assert Budget(**entry["budget"]) == slot_budget(slot)
         assert entry["widths"] == told(slot)["widths"]
         assert entry["params"] == slot.params
