@@ -1,8 +1,9 @@
 """What the service itself costs, beside training (make bench-service).
 
-Real workers, a real mirror, PostgreSQL, and MLflow over HTTP. Only training is replaced,
-by a rest of two seconds, or of none where what grows with a study is looked for. Everything is
-in schemas and a folder of its own, which are removed at the end.
+Real workers, a real mirror, PostgreSQL, and MLflow over HTTP. Training is replaced by a rest of
+two seconds, or of none where what grows with a study is looked for; real is that of which early
+stopping saves a part, and that which goes on while MLflow is away. Everything is in schemas and
+a folder of its own, which are removed at the end.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 from uuid import uuid4
 
@@ -33,6 +35,7 @@ from search.dense import ensure_dense
 from search.home import Home, open_home
 from search.mirroring import mirror_once, reconcile
 from search.objective import run_slot, tell
+from search.report import study_record
 from search.study import Study, require_study
 from search.training import Logbook
 from search.watch import Watch
@@ -45,13 +48,22 @@ from tracking.server import serving
 
 SLOTS, WORKERS, REST_S = 100, 4, 2.0
 FEW, MANY, WINDOW = 100, 1_000, 20
+WHOLE = 2_000  # slots that are reconciled at once
+CURVES = 48  # slots that are trained with and without early stopping
 SPAWN = multiprocessing.get_context("spawn")
 
 
 def main() -> None:
     """Print what was asked for: all of it, or one part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = {"sweep": overhead, "growth": growth, "stop": stopping}
+    parts = {
+        "sweep": overhead,
+        "growth": growth,
+        "reconcile": whole_mirror,
+        "away": mlflow_away,
+        "early": early_stopping,
+        "stop": stopping,
+    }
     parser.add_argument("parts", nargs="*", choices=[[], *parts], default=list(parts))
     parser.add_argument("--postgres", default=os.environ.get("PARING_TEST_POSTGRES", POSTGRES))
     options = parser.parse_args()
@@ -81,13 +93,17 @@ def _drop(url: str, schema: str) -> None:
             connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
 
 
-def _study(home: Home, trials: int, *overrides: str) -> Study:
+def _study(home: Home, trials: int, *overrides: str, name: str = "s") -> Study:
     """A study with a space of two rates, searched by NSGA-II, whose dense network is there."""
     roomy = ["budget=grid", "budget.flash=[64KiB]"]
     tiny = [*TINY, *roomy, "space=rates", "sampler=nsga2", *overrides]
+    return _prepared(home, name, trials, tiny)
+
+
+def _prepared(home: Home, name: str, trials: int, overrides: Sequence[str]) -> Study:
     with initialize_config_module(version_base="1.3", config_module="search.conf"):
-        spec = Spec.from_config(compose("sweep", ["study=s", *tiny]))
-    study = sweep.prepare(home, "s", spec, trials)
+        spec = Spec.from_config(compose("sweep", [f"study={name}", *overrides]))
+    study = sweep.prepare(home, name, spec, trials)
     ensure_dense(study, Blueprint(spec), Watch(study))
     return study
 
@@ -179,6 +195,72 @@ def _one(study: Study, blueprint: Blueprint, dense: Any, watch: Watch) -> None:
     trial = study.claim()
     assert trial is not None
     tell(study, trial, run_slot(study, trial, blueprint, dense, watch))
+
+
+# --- MLflow made whole, and away
+
+
+def whole_mirror(home: Home) -> None:
+    """All slots of a large study written to an empty MLflow, and again with nothing to do."""
+    study = _study(home, WHOLE)
+    workers = [
+        SPAWN.Process(target=_resting_worker, args=(home.config, 0.0)) for _ in range(WORKERS)
+    ]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+    took = []
+    for _ in range(2):
+        moment = time.monotonic()
+        written = reconcile(study)
+        took.append(f"{time.monotonic() - moment:.1f} s ({written})")
+    print(f"{WHOLE:,} slots reconciled: {took[0]}; again: {took[1]}")
+
+
+def mlflow_away(home: Home) -> None:
+    """Seconds of the same training epochs with MLflow there, and with nobody at its address."""
+    nobody = replace(home.config, tracking_uri=f"http://127.0.0.1:{free_port()}")
+    for name, storage in (("there", home.config), ("away", nobody), ("there", home.config)):
+        own = open_home(storage)
+        study = _study(
+            own, 4, "method.phases.finetune_epochs=40", name=f"{name}-{uuid4().hex[:4]}"
+        )
+        moment = time.monotonic()
+        with crew.mirroring(storage, study.name):
+            worker.work(storage, study.name, threads=1)
+            took = time.monotonic() - moment
+        epochs = [row.seconds for slot in study_record(study).slots for row in slot.epochs]
+        print(
+            f"MLflow {name}: {len(epochs)} epochs, median {1000 * median(epochs):.1f} ms, ",
+            end="",
+        )
+        print(f"all slots told after {took:.1f} s")
+
+
+# --- early stopping
+
+
+def early_stopping(home: Home) -> None:
+    """The same slots with and without rungs: epochs trained, and hypervolume."""
+    found = {}
+    for rungs in ("none", "rungs"):
+        digits = ["experiment=demo", "sampler=random", f"stopping={rungs}"]
+        study = _prepared(home, f"early-{rungs}", CURVES, digits)
+        workers = [
+            SPAWN.Process(target=worker.work, args=(home.config, study.name, 1))
+            for _ in range(os.cpu_count() or 1)
+        ]
+        for process in workers:
+            process.start()
+        for process in workers:
+            process.join()
+        record = study_record(study)
+        epochs = sum(len(slot.epochs) for slot in record.slots)
+        found[rungs] = (epochs, record.hypervolumes[-1])
+    epochs, volume = (a / b for a, b in zip(found["rungs"], found["none"], strict=True))
+    print(f"{CURVES} slots of digits: with rungs {epochs:.0%} of the epochs, ", end="")
+    print(f"{volume:.1%} of the hypervolume ({found})")
 
 
 # --- stopping
