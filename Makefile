@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
+APT := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks system-deps clean
+.PHONY: help install demo verify-demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks arm-gcc system-deps clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/paring: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +25,11 @@ demo: install ## a sweep on handwritten digits, its front, and a picked model
 	$(BIN)/paring front study=demo output=html out=front.html
 	$(BIN)/paring pick study=demo device=stm32f103 out=picked
 	$(BIN)/paring export study=demo trial=0 out=exported
+
+verify-demo: install arm-gcc ## the demo's front as firmware on an emulated Cortex-M4
+	$(BIN)/paring sweep study=demo experiment=demo workers=2
+	$(BIN)/paring verify study=demo
+	$(BIN)/paring front study=demo source=measured output=html out=front-measured.html
 
 test: install ## all tests, two at a time
 	$(BIN)/python -m pytest -n 2
@@ -55,10 +61,11 @@ bench-service: install ## what the service costs beside training, on PostgreSQL 
 bench-networks: install ## which networks can be pruned, beside Torch-Pruning
 	$(BIN)/python -m tests.benchmarks.networks
 
-system-deps: ## Debian packages: a browser for tests, a compiler for Cortex-M
-	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-		chromium gcc gcc-arm-none-eabi libnewlib-arm-none-eabi
+arm-gcc: ## Debian packages: a compiler for Cortex-M, where there is none
+	command -v arm-none-eabi-gcc || ($(APT) gcc-arm-none-eabi libnewlib-arm-none-eabi)
+
+system-deps: arm-gcc ## Debian packages: that compiler, another for this machine, a browser
+	$(APT) chromium gcc
 
 clean: ## remove the environment and caches, but no studies
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
