@@ -6,7 +6,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --
 APT := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo verify-demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks arm-gcc system-deps clean
+.PHONY: help install demo verify-demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-service: install ## what the service costs beside training, on PostgreSQL 
 
 bench-networks: install ## which networks can be pruned, beside Torch-Pruning
 	$(BIN)/python -m tests.benchmarks.networks
+
+bench-estimates: install arm-gcc ## estimates beside what emulated cores take, on held-out networks
+	$(BIN)/python -m tests.benchmarks.estimates $(ARGS)
 
 arm-gcc: ## Debian packages: a compiler for Cortex-M, where there is none
 	command -v arm-none-eabi-gcc || ($(APT) gcc-arm-none-eabi libnewlib-arm-none-eabi)

@@ -20,7 +20,7 @@ from torch import Tensor
 from pruning.budget import LIMITS, Cost, Device
 from pruning.graph import Graph
 from pruning.kernels import Kernel, buffers, fuse
-from pruning.memory import PUBLISHED, Conventions, Step, schedule
+from pruning.memory import DEPLOYED, PUBLISHED, Conventions, Step, schedule
 from pruning.records import INPUT
 from pruning.shrink import group_shares, shrink_graph, stays_connected, units_left, without
 from pruning.work import (
@@ -34,7 +34,7 @@ from pruning.work import (
     macs,
 )
 
-__all__ = ["CostModel", "Encoding", "KernelCost", "published"]
+__all__ = ["CostModel", "Encoding", "KernelCost", "deployed", "published"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +305,11 @@ class CostModel:
     def _counted(self, step: Step) -> list[str]:
         """The buffers that are live and count as memory."""
         return [n for n in step.live if n != INPUT or self.conventions.count_input]
+
+
+def deployed(graph: Graph, device: Device) -> CostModel:
+    """The cost model of generated C."""
+    return CostModel(graph, device, Encoding.C, DEPLOYED)
 
 
 def published(graph: Graph, device: Device) -> CostModel:

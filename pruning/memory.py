@@ -32,6 +32,7 @@ class Conventions:
 
 
 PUBLISHED = Conventions(count_input=False)
+DEPLOYED = Conventions(in_place_add=True)  # as generated C lays its buffers
 
 
 class Step(NamedTuple):

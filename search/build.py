@@ -18,6 +18,7 @@ from pruning.data import Dataset
 from pruning.deploy import require_deployable
 from pruning.graph import Graph
 from pruning.job import Accelerator, Job, Phase, PhaseKind, Precision, Pruning, Recipe
+from pruning.memory import DEPLOYED, Conventions
 from pruning.models import load_weights, weights_digest
 from pruning.tasks import Task
 from pruning.trace import trace
@@ -83,7 +84,7 @@ class Blueprint:
 
     def cost_model(self, graph: Graph) -> CostModel:
         """The costs of a graph on the device, as it is stored there."""
-        return CostModel(graph, self.device, self.encoding)
+        return CostModel(graph, self.device, self.encoding, self.conventions)
 
     @property
     def margins(self) -> Device | None:
@@ -96,6 +97,11 @@ class Blueprint:
     def encoding(self) -> Encoding:
         """How weights are stored on the device: as generated C, for networks that have it."""
         return Encoding.C if self.precision is Precision.EXACT else Encoding.INT8
+
+    @property
+    def conventions(self) -> Conventions:
+        """What counts as memory there."""
+        return DEPLOYED if self.precision is Precision.EXACT else Conventions()
 
     @cached_property
     def precision(self) -> Precision:
@@ -176,6 +182,7 @@ class Blueprint:
             accelerator=Accelerator(device=accelerator.device, precision=accelerator.precision),
             scoring=self.precision,
             encoding=self.encoding,
+            conventions=self.conventions,
         )
 
 

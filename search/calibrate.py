@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pruning import models
 from pruning.budget import Device
-from pruning.cost import CostModel, Encoding
+from pruning.cost import deployed
 from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.measure import Measured, measure
 from pruning.deploy.ranges import calibrate
@@ -176,7 +176,7 @@ def _entry(row: Mapping[str, str | None], device: Device, where: str) -> tuple[i
 
 def _require_complete(observation: Observation, device: Device, where: str) -> None:
     """Refuse times of some kernels only: they would pass for those of the whole."""
-    known = CostModel(observation.graph, device, Encoding.C).passes().keys()
+    known = deployed(observation.graph, device).passes().keys()
     if set(observation.cycles) not in ({WHOLE}, set(known)):
         raise ConfigError(
             f"{where}: slot {observation.name}: give one time without a kernel, or one for "
@@ -201,7 +201,7 @@ def calibrated(device: Device, seen: Sequence[Observation]) -> tuple[Device, Qua
 
 def cycles_of(device: Device, graph: Graph) -> float:
     """The estimate of one inference."""
-    milliseconds = CostModel(graph, device, Encoding.C).dense.latency_ms
+    milliseconds = deployed(graph, device).dense.latency_ms
     return milliseconds * device.clock_hz / 1e3
 
 
@@ -225,7 +225,7 @@ def fitted_loops(seen: Iterable[Observation], device: Device) -> dict[str, Loops
     """
     rows: dict[str, list[tuple[Loops, float]]] = {}
     for observation in seen:
-        passes = CostModel(observation.graph, device, Encoding.C).passes()
+        passes = deployed(observation.graph, device).passes()
         for name, cycles in observation.cycles.items():
             kind, own = passes[name]
             rows.setdefault(kind, []).append((own, cycles))

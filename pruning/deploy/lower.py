@@ -43,7 +43,7 @@ from pruning.errors import DeployError
 from pruning.execute import execute, filters
 from pruning.graph import Graph
 from pruning.kernels import Kernel, buffers, fuse
-from pruning.memory import Conventions, schedule
+from pruning.memory import DEPLOYED, schedule
 from pruning.movement import HOLE, sources, tables
 from pruning.quantize import Range, fold, range_between
 from pruning.records import INPUT, Operator
@@ -108,7 +108,7 @@ def _in_order(graph: Graph) -> list[Kernel]:
     sizes = {name: prod(graph.shape(name)) for name in (INPUT, *(k.output for k in kernels))}
     holds = buffers(graph, kernels)
     outputs = [holds[name] for name in graph.outputs]
-    return [kernels[step.kernel] for step in schedule(kernels, sizes, outputs, Conventions())]
+    return [kernels[step.kernel] for step in schedule(kernels, sizes, outputs, DEPLOYED)]
 
 
 @dataclass

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
-from pruning.deploy.integer import IntegerNetwork
+from pruning.deploy.integer import IntegerNetwork, Prelu, Product, Sum, Table
 from pruning.records import INPUT
 
+IN_PLACE = (Sum, Product, Table, Prelu)  # read an element before they write it
 TRIES = 300  # orders in which buffers are laid down, until nothing is wasted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Byte offsets in the arena. No arena is smaller than `peak_bytes`, which are needed at
-    once; `arena_bytes` is more where buffers could not be packed without gaps.
+    """Byte offsets in the arena: what is computed element by element may lie where an operand
+    lay. No arena is smaller than `peak_bytes`, which are needed at once; `arena_bytes` is more
+    where buffers could not be packed without gaps.
     """
 
     offsets: Mapping[str, int]
@@ -42,7 +44,7 @@ def plan(network: IntegerNetwork) -> Plan:
     Buffers are laid down one after the other, each as low as it fits: the largest first, then
     in other orders, the same ones every time.
     """
-    lives = _lives(network)
+    lives, place = _lives(network)
     peak = max(
         sum(life.size for life in lives.values() if life.first <= index <= life.last)
         for index in range(len(network.kernels))
@@ -53,7 +55,8 @@ def plan(network: IntegerNetwork) -> Plan:
         offsets = _laid(order, lives)
         arena = max(offsets[name] + lives[name].size for name in lives)
         if arena < best.arena_bytes:
-            best = Plan(offsets=offsets, arena_bytes=arena, peak_bytes=peak)
+            found = {name: offsets[first] for name, first in place.items()}
+            best = Plan(offsets=found, arena_bytes=arena, peak_bytes=peak)
         if arena == peak:
             break
         first, second = shuffled.sample(range(len(order)), 2)
@@ -61,13 +64,27 @@ def plan(network: IntegerNetwork) -> Plan:
     return best
 
 
-def _lives(network: IntegerNetwork) -> dict[str, _Life]:
+def _lives(network: IntegerNetwork) -> tuple[dict[str, _Life], dict[str, str]]:
+    """The lives of places, and the place of every buffer: both are named after the buffer that
+    is there first.
+    """
     made = {INPUT: 0} | {kernel.output: n for n, kernel in enumerate(network.kernels)}
     last = dict(made)
     for index, kernel in enumerate(network.kernels):
         last.update({name: index for name in kernel.inputs if name in made})
     last.update(dict.fromkeys(network.outputs, len(network.kernels)))
-    return {name: _Life(prod(network.shapes[name]), made[name], last[name]) for name in made}
+    sizes = {name: prod(network.shapes[name]) for name in made}
+    place = {name: name for name in made}
+    for index, kernel in enumerate(network.kernels):
+        if isinstance(kernel, IN_PLACE):
+            for name in kernel.inputs:
+                dies = last.get(name) == index and name != INPUT
+                if dies and sizes[name] == sizes[kernel.output]:
+                    place[kernel.output] = place[name]
+                    break
+    ends = {first: last[name] for name, first in place.items()}  # the last one counts
+    lives = {first: _Life(sizes[first], made[first], end) for first, end in ends.items()}
+    return lives, place
 
 
 def _laid(order: Iterable[str], lives: Mapping[str, _Life]) -> dict[str, int]:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
-from pruning.cost import CostModel, Encoding
+from pruning.cost import deployed
 from pruning.deploy import firmware
 from pruning.graph import Graph
 from pruning.work import LOOPS, Loops
@@ -49,7 +49,7 @@ def graphs() -> list[Graph]:
 
 def observed(device: Device, graph: Graph, of_kernels: bool) -> Observation:
     """What a device that is exactly as estimated would take."""
-    model = CostModel(graph, device, Encoding.C)
+    model = deployed(graph, device)
     cycles = {
         line.name: line.latency_ms * device.clock_hz / 1e3
         for line in model.explain(graph.channels.widths)
@@ -140,7 +140,7 @@ def test_a_file_of_times_is_read(tmp_path: Path, device: Device, graphs: list[Gr
     path = written(tmp_path / "times.csv", {"trial": 3, "latency_ms": 2.5, "board": "no. 7"})
     (seen,) = read_times(path, {3: graphs[0]}, device)
     assert seen.total == pytest.approx(2.5e-3 * device.clock_hz)
-    names = CostModel(graphs[0], device, Encoding.C).passes()
+    names = deployed(graphs[0], device).passes()
     rows = [{"trial": 3, "kernel": name, "latency_ms": 0.5} for name in names]
     (seen,) = read_times(written(path, *rows), {3: graphs[0]}, device)
     assert seen.cycles.keys() == names.keys()

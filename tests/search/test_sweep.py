@@ -39,11 +39,11 @@ from dataclasses import asdict
 from pathlib import Path
 from pruning.budget import Device
 from pruning.checkpoint import unpack_network
-from pruning.cost import CostModel, Encoding
+from pruning.cost import deployed
 device = Device(**json.loads(sys.argv[1]))
 files = map(Path, sys.argv[2:])
 graphs = [unpack_network(f.read_bytes()).graph for f in files]
-costs = [asdict(CostModel(graph, device, Encoding.C).dense) for graph in graphs]
+costs = [asdict(deployed(graph, device).dense) for graph in graphs]
 print(json.dumps(costs))
 """
 

@@ -404,11 +404,11 @@ import json, sys
 from pathlib import Path
 from pruning.budget import Device
 from pruning.checkpoint import unpack_network
-from pruning.cost import CostModel, Encoding
+from pruning.cost import deployed
 import dataclasses, torch
 facts = json.loads(sys.argv[1])
 network = unpack_network(Path(sys.argv[2]).read_bytes())
-cost = CostModel(network.graph, Device(**facts), Encoding.C).dense
+cost = deployed(network.graph, Device(**facts)).dense
 out = network.module()(torch.zeros(2, *network.graph.input_shape))
 print(json.dumps({"cost": dataclasses.asdict(cost), "out": list(out.shape)}))
 assert not {"optuna", "hydra", "mlflow"} & set(sys.modules)
