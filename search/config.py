@@ -136,6 +136,7 @@ class SpecConfig:
     `seeds`: so many slots of a budget share their hyperparameters and differ in their seeds;
     null gives every slot of a budget its own of both. `precision` is how the int8 network is
     scored: "auto" is exact for networks that can be deployed (studies from before were not).
+    `target` is the form that every network must have: "any", "c" or "tflite".
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -155,6 +156,7 @@ class SpecConfig:
     continuation: bool = False
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
     precision: str = "int8-simulated"
+    target: str = "any"
     accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
     seed: int = 0
     seeds: int | None = None

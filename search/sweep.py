@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pruning.budget import RESOURCES, Budget, Cost
+from pruning.deploy import calibrate, lower, require_deployable
 from pruning.errors import BudgetError
 from pruning.job import fast_precision
 from pruning.network import Network, first
@@ -25,6 +26,7 @@ from search.space import budgets, check_space, require_narrower
 from search.study import Study, create_study, find_study
 
 log = logging.getLogger("paring.sweep")
+TARGETS = ("any", "c", "tflite")
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
 OBJECTIVES = ("score", *RESOURCES, "macs")
 
@@ -111,6 +113,7 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
     typed = spec.typed()
     check_space(typed.space)
     blueprint = Blueprint(spec)
+    _require_form(blueprint, typed.target)
     model = blueprint.cost_model(blueprint.start.graph)
     Rungs.of(typed.stopping)
     if typed.seeds is not None and typed.seeds < 1:
@@ -146,6 +149,24 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
     _try_out(blueprint, made[0])
     return create_study(home, name, spec, _directions(typed.objectives, task.rises), facts)
+
+
+def _require_form(blueprint: Blueprint, target: str) -> None:
+    """Refuse a network that does not have the form that is wanted, before any training.
+
+    Raises:
+        ConfigError: there is no such form. DeployError: naming what stands in the way.
+    """
+    if target not in TARGETS:
+        raise ConfigError(f"target={target}: write one of {', '.join(TARGETS)}")
+    graph, tensors = blueprint.start.graph, blueprint.start.tensors
+    if target != "any":
+        require_deployable(graph)
+    if target == "tflite":
+        from pruning.deploy.tflite import tflite_file  # its libraries are an extra
+
+        inputs = blueprint.data.normalise(blueprint.data.train.inputs[:2])
+        tflite_file(lower(graph, tensors, calibrate(graph, tensors, inputs)))
 
 
 def _try_out(blueprint: Blueprint, budget: Budget) -> None:

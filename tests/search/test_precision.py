@@ -102,3 +102,45 @@ def test_studies_scored_in_two_ways_are_not_compared(
     simulated = created(home, "b", compose_spec(*tiny, "precision=int8-simulated"))
     with pytest.raises(StudyError, match="precision is not that of a"):
         compare([exact, simulated])
+
+
+def test_a_target_that_a_network_has_no_form_for_is_refused_at_once(
+    home: Home, compose_spec: Composed, tiny: list[str], doubtful: list[str]
+) -> None:
+    for target in ("c", "tflite"):
+        with pytest.raises(DeployError, match=r"no exact int8 form.*softmax"):
+            sweep.prepare(home, "doubtful", compose_spec(*doubtful, f"target={target}"), 1)
+        made = sweep.prepare(home, target, compose_spec(*tiny, f"target={target}"), 1)
+        assert made.spec["target"] == target
+    with pytest.raises(ConfigError, match="target=elf: write one of any, c, tflite"):
+        sweep.prepare(home, "elf", compose_spec(*tiny, "target=elf"), 1)
+
+
+def test_what_tensorflow_lite_lacks_is_refused_for_it_alone(
+    home: Home, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("hard_net")
+    module.Hard = Hard  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "hard_net", module)
+    kept = [one for one in tiny if not one.startswith("model")]
+    roomy = ["budget=grid", "budget.flash=[8KiB]"]
+    hard = [
+        *kept,
+        *roomy,
+        "model=custom",
+        "model._target_=hard_net.Hard",
+        "+model.classes=auto",
+    ]
+    assert sweep.prepare(home, "c", compose_spec(*hard, "target=c"), 1).slots()
+    with pytest.raises(DeployError, match="is a table of hardswish; TensorFlow Lite"):
+        sweep.prepare(home, "tflite", compose_spec(*hard, "target=tflite"), 1)
+
+
+class Hard(nn.Sequential):
+    """Has C, but no operator of TensorFlow Lite for its activation."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(
+            nn.Conv2d(1, 4, 3), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(4, classes),
+        )  # fmt: skip
