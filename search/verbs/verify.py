@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from search.verb import verb
 from search.verbs.choices import choose, study_of
 from search.verify import interpreted, verify, workers_for
 from tracking.records import SlotRecord, StudyRecord
-from tracking.tables import cost_of, duration, front_slots, limit_of, size
+from tracking.tables import NAMES, cost_of, duration, front_slots, limit_of, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Line:
     """A model as it was estimated and as it was measured, by resource."""
 
     slot: SlotRecord
+    device: Device
     measured: Measured
     estimated_costs: dict[str, float]
     measured_costs: dict[str, float]
@@ -39,7 +41,14 @@ class Line:
     @property
     def over(self) -> list[str]:
         """The resources of which it takes more than its budget allows."""
-        limits = {name: limit_of(self.slot.budget, name) for name in RESOURCES}
+        return self._over({name: limit_of(self.slot.budget, name) for name in RESOURCES})
+
+    @property
+    def too_big(self) -> list[str]:
+        """The resources of which the device has not as much."""
+        return self._over(self.device.budget.limits)
+
+    def _over(self, limits: Mapping[str, float | None]) -> list[str]:
         return [
             name
             for name, limit in limits.items()
@@ -139,7 +148,7 @@ def _line(slot: SlotRecord, measured: Measured, device: Device, study: Study) ->
     own = Blueprint(study.spec).device
     if device.core == own.core:  # the same instructions, in another time
         estimated["latency_ms"] *= device.milliseconds(1.0) / own.milliseconds(1.0)
-    return Line(slot, measured, estimated, taken)
+    return Line(slot, device, measured, estimated, taken)
 
 
 def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
@@ -161,6 +170,7 @@ def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
                 },
                 "errors": line.errors,
                 "over_budget": line.over,
+                "over_device": line.too_big,
                 "results": line.measured.results,
                 "mismatches": line.measured.mismatches,
             }
@@ -188,9 +198,18 @@ def _table(study: Study, device: Device, lines: list[Line]) -> Table:
             duration(line.measured_costs["latency_ms"]), errors["latency_ms"],
             f"{line.measured.instructions:,}",
             str(line.measured.results), str(line.measured.mismatches),
-            "over: " + ", ".join(line.over) if line.over else "held",
+            _verdict(line),
         )  # fmt: skip
     return table
+
+
+def _verdict(line: Line) -> str:
+    parts = [
+        f"{what}: {', '.join(NAMES[name] for name in names)}"
+        for what, names in (("over", line.over), (f"no {line.device.name}", line.too_big))
+        if names
+    ]
+    return "; ".join(parts) or "held"
 
 
 def _judge(lines: list[Line]) -> None:
@@ -202,5 +221,10 @@ def _judge(lines: list[Line]) -> None:
               file=sys.stderr)  # fmt: skip
     if over:
         print(f"paring: over budget as measured: slots {', '.join(over)}", file=sys.stderr)
-    if wrong or over:
+    too_big = [str(line.slot.number) for line in lines if line.too_big]
+    if too_big:
+        name = lines[0].device.name
+        print(f"paring: too big for {name}: slots {', '.join(too_big)}; pick others: "
+              f"paring pick device={name}", file=sys.stderr)  # fmt: skip
+    if wrong or over or too_big:
         raise SystemExit(1)

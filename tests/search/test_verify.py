@@ -128,6 +128,16 @@ def test_nothing_measured_is_told(
     assert "output=json has the numbers of all sources" in err
 
 
+@pytest.mark.slow
+def test_a_device_that_is_too_small_is_told(paring: Paring, here: Path, done: Study) -> None:
+    small = ["device=stm32l073", "device.sram=520", "device.reserved_sram=512"]
+    code, out, err = paring("verify", "study=done", "trial=0", "output=json", *small)
+    (model,) = json.loads(out)["models"]
+    assert code == 1
+    assert model["over_device"] == ["sram_bytes"]
+    assert "too big for stm32l073: slots 0; pick others: paring pick device=stm32l073" in err
+
+
 def test_a_missing_compiler_is_told(
     paring: Paring, here: Path, done: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
