@@ -146,7 +146,7 @@ def test_a_team_sweeps_with_it(
     assert len(shown := arguments(server, sweep, *workers)) > 6
     assert PASSWORD not in " ".join(shown)
     for process in (sweep, *workers):
-        assert process.wait(PATIENCE_S) == 0, said(tmp_path)
+        assert process.wait(2 * PATIENCE_S) == 0, said(tmp_path)
     study = require_study(home, "team")
     assert study.over()
     assert len(study.slots()) == 6
