@@ -7,8 +7,8 @@ of MLPerf Tiny are measured as they are.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import nn
 
 from pruning import models
 from pruning.budget import Device
 from pruning.cost import deployed
-from pruning.deploy import calibrate, lower, plan
+from pruning.deploy import IntegerNetwork, calibrate, lower, plan
 from pruning.deploy.firmware import build
-from pruning.deploy.measure import measure
+from pruning.deploy.measure import Measured, measure
 from pruning.trace import trace
 from search.calibrate import Subject, counted, quality, subjects
 from search.devices import known_devices
@@ -55,7 +56,7 @@ def main() -> None:
         file.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     rows = json.loads(file.read_text())
     print(table(rows))
-    print(f"\n{whole_table()}")
+    print(f"\n{whole_table()}\n\n{widths_table()}")
     draw(rows, RESULTS / "estimates.png")
 
 
@@ -99,35 +100,66 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+WHOLE: Mapping[str, tuple[Callable[[int], nn.Module], int, tuple[int, ...]]] = {
+    "ResNet-8": (lambda filters: models.resnet8(filters=filters), 16, (3, 32, 32)),
+    "DS-CNN": (lambda filters: models.ds_cnn(filters=filters), 64, (1, 49, 10)),
+}
+
+
 def whole_table() -> str:
     """A Markdown table of ResNet-8 and DS-CNN, unpruned, on a Cortex-M4 and an M3."""
     lines = [
         "| network | core | instructions | estimate | flash | kernels | static RAM | stack |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    by_core = {device.core: device for device in known_devices() if device.name in DEVICES}
-    for name, make, shape in (
-        ("ResNet-8", models.resnet8, (3, 32, 32)),
-        ("DS-CNN", models.ds_cnn, (1, 49, 10)),
-    ):
-        torch.manual_seed(0)
-        model = make()
-        graph, tensors = trace(model, torch.zeros(shape)), dict(model.state_dict())
-        codes = calibrate(graph, tensors, torch.randn(8, *shape))
-        network = lower(graph, tensors, codes)
-        inputs = network.quantised(torch.randn(2, *shape).numpy())
+    for name, (_, filters, _) in WHOLE.items():
         for core in ("cortex-m4", "cortex-m3"):
-            device, linked = by_core[core], build(network, core)
-            taken = measure(network, core, inputs)
-            assert taken.mismatches == 0
-            estimate = deployed(graph, device).dense.latency_ms / device.milliseconds(1.0)
+            made = _made(name, filters, core)
+            taken, linked = made.taken, build(made.network, core)
             lines.append(
                 f"| {name} | {core} | {taken.instructions / 1e6:.2f} M | "
-                f"{estimate / 1e6:.2f} M | {size(taken.flash_bytes)} | "
+                f"{made.estimate / 1e6:.2f} M | {size(taken.flash_bytes)} | "
                 f"{size(linked.runtime_bytes)} | {size(taken.sram_bytes)} | "
                 f"{taken.stack_bytes} B |"
             )
     return "\n".join(lines)
+
+
+def widths_table() -> str:
+    """A Markdown table of instructions by the number of filters, on a Cortex-M4."""
+    lines = ["| network | filters | instructions | a MAC | estimate |", "|---|---|---|---|---|"]
+    for name, few in (("ResNet-8", 8), ("DS-CNN", 24)):
+        for filters in range(few, few + 9):
+            made = _made(name, filters, "cortex-m4")
+            count = made.taken.instructions
+            lines.append(
+                f"| {name} | {filters} | {count / 1e6:.2f} M | {count / made.macs:.2f} | "
+                f"{made.estimate / count - 1:+.1%} |"
+            )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An unpruned network, its estimated instructions, and what it takes."""
+
+    network: IntegerNetwork
+    macs: int
+    estimate: float
+    taken: Measured
+
+
+def _made(name: str, filters: int, core: str) -> Made:
+    make, _, shape = WHOLE[name]
+    torch.manual_seed(0)
+    model = make(filters)
+    graph, tensors = trace(model, torch.zeros(shape)), dict(model.state_dict())
+    network = lower(graph, tensors, calibrate(graph, tensors, torch.randn(8, *shape)))
+    taken = measure(network, core, network.quantised(torch.randn(2, *shape).numpy()))
+    assert taken.mismatches == 0
+    (device,) = (d for d in known_devices() if d.name in DEVICES and d.core == core)
+    cost = deployed(graph, device).dense
+    return Made(network, cost.macs, cost.latency_ms / device.milliseconds(1.0), taken)
 
 
 def _pairs(rows: Sequence[Row], kind: str) -> tuple[list[float], list[float]]:
