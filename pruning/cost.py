@@ -188,7 +188,10 @@ class CostModel:
         widths = np.asarray(self.graph.channels.widths, dtype=np.float64)
         read, written = self._inputs.numpy() @ widths, self._written.numpy() @ widths
         return {
-            kernel.name: (kernel.kind, Loops(*(form.at(*at) for form in loop_passes(kernel))))
+            kernel.name: (
+                kernel.routine,
+                Loops(*(form.at(*at) for form in loop_passes(kernel))),
+            )
             for kernel, *at in zip(self.kernels, read.tolist(), written.tolist(), strict=True)
         }
 

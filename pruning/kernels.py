@@ -48,6 +48,19 @@ class Kernel:
         return "depthwise" if self.main.attributes.get("depthwise") else self.main.kind
 
     @property
+    def routine(self) -> str:
+        """The kind of loops that compute it in generated C: those of its kind, but for grouped
+        convolutions, depthwise ones of several filters an input ("multiplied"), and transposed
+        ones, which are all alike.
+        """
+        groups = self.main.attributes.get("groups", 1)
+        if self.main.kind == "transposed":
+            return "transposed"
+        if self.kind == "depthwise" and self.main.shape[0] != self.channels:
+            return "multiplied"
+        return "grouped" if self.kind == "conv" and groups > 1 else self.kind
+
+    @property
     def taps(self) -> int:
         """Elements of a window: kernel height times width."""
         return prod(self.main.attributes.get("kernel", ()))
@@ -60,8 +73,10 @@ class Kernel:
         return int(self.main.attributes.get("pixels", self.main.elements_per_channel))
 
 
-def fuse(graph: Graph) -> tuple[Kernel, ...]:
-    """The kernels of a graph in its order."""
+def fuse(graph: Graph, norms: bool = True) -> tuple[Kernel, ...]:
+    """The kernels of a graph in its order. Batch norms fuse with the layers that they can be
+    folded into, unless `norms` is False: then those that could have been folded already.
+    """
     consumers = graph.consumers()
     kernels: list[Kernel] = []
     buffer = {INPUT: INPUT}
@@ -73,7 +88,8 @@ def fuse(graph: Graph) -> tuple[Kernel, ...]:
         alone = len(consumers[source]) == 1 and source not in graph.outputs
         host = kernels[-1] if kernels and kernels[-1].output == source and alone else None
         host = host or next((k for k in kernels if k.output == source and alone), None)
-        if host is not None and _fuses(host, operator):
+        folds = norms or operator.kind != "batch_norm"
+        if host is not None and folds and _fuses(host, operator):
             kernels[kernels.index(host)] = replace(host, chain=(*host.chain, operator.name))
             buffer = {v: operator.name if b == source else b for v, b in buffer.items()}
         else:
@@ -100,9 +116,4 @@ def _fuses(host: Kernel, operator: Operator) -> bool:
     if operator.kind == "batch_norm":
         return host.main.kind in FOLDING and len(host.chain) == 1
     clamp = operator.attributes.get("function") in CLAMPS
-    return clamp and host.main.kind in CLAMPED and not _clamped(host)
-
-
-def _clamped(host: Kernel) -> bool:
-    """Whether the chain ends in a clamp already: it is longer than the main and its norm."""
-    return len(host.chain) > (2 if host.main.kind in FOLDING else 1)
+    return clamp and host.main.kind in CLAMPED

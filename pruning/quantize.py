@@ -162,7 +162,7 @@ class QuantizedNetwork:
 
 def _rounded_values(graph: Graph) -> list[str]:
     """The buffers that are requantised: all but those that copy the codes of another."""
-    return [k.output for k in fuse(graph) if not copies(k.main)]
+    return [k.output for k in fuse(graph, norms=False) if not copies(k.main)]
 
 
 def copies(main: Operator) -> bool:

@@ -212,6 +212,11 @@ def slot_recipe(phases: PhasesConfig) -> Recipe:
     if not 0 <= phases.qat_share <= 1:
         raise ConfigError(f"method.phases.qat_share={phases.qat_share}: a share from 0 to 1")
     rate, whole = phases.rate, phases.finetune_epochs
+    if phases.qat_share and not whole:
+        raise ConfigError(
+            "method.phases.finetune_epochs=0: no epoch is left to be aware of int8 in; give "
+            "some, or choose quantise=ptq"
+        )
     rounded = ceil(phases.qat_share * whole)
     between = rate * rounded / max(whole, 1)
     parts = (

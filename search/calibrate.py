@@ -139,7 +139,7 @@ def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[
         ConfigError: the file cannot be read, or names what does not exist.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"csv={path}: {error}") from error
@@ -149,7 +149,12 @@ def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[
         if trial not in graphs:
             raise ConfigError(f"csv={path}, line {line}: slot {trial} has no model")
         own = by_trial.setdefault(trial, {})
-        own[kernel] = own.get(kernel, 0.0) + cycles
+        if kernel in own:
+            raise ConfigError(
+                f"csv={path}, line {line}: slot {trial} {kernel} was there before; give one "
+                "time for each, such as the mean of several"
+            )
+        own[kernel] = cycles
     if not by_trial:
         raise ConfigError(f"csv={path}: no rows; write trial,latency_ms and a line a slot")
     found = [
@@ -184,18 +189,26 @@ def _require_complete(observation: Observation, device: Device, where: str) -> N
         )
 
 
-def calibrated(device: Device, seen: Sequence[Observation]) -> tuple[Device, Quality]:
+def calibrated(
+    device: Device, seen: Sequence[Observation], board: bool
+) -> tuple[Device, Quality]:
     """A device whose estimates agree with observations, and how well.
 
-    With times of kernels, all loops are fitted; otherwise only cycles per instruction. With
+    Times of a `board` give cycles per instruction; with those of kernels all loops are fitted
+    besides, or alone where instructions were counted. With
     fewer than four networks none is left to check on, and the quality is that of the fit.
     """
     held_out = len(seen) >= 4
     fit, check = (seen[::2], seen[1::2]) if held_out else (seen, seen)
-    found = _fitted(device, fit)
+    found = _fitted(device, fit, board)
     judged = quality(
         [cycles_of(found, o.graph) for o in check], [o.total for o in check], held_out
     )
+    if judged.margin >= 1:
+        raise ConfigError(
+            f"device={device.name}: what is measured is up to {judged.margin:.0%} more than "
+            "estimated even now, too much for a margin; are the times those of this core?"
+        )
     return replace(found, latency_margin=judged.margin), judged
 
 
@@ -205,11 +218,14 @@ def cycles_of(device: Device, graph: Graph) -> float:
     return milliseconds * device.clock_hz / 1e3
 
 
-def _fitted(device: Device, seen: Sequence[Observation]) -> Device:
-    if any(WHOLE in observation.cycles for observation in seen):
+def _fitted(device: Device, seen: Sequence[Observation], board: bool) -> Device:
+    if board:
         ratios = [o.total / cycles_of(device, o.graph) for o in seen]
         mean = len(ratios) / sum(1 / ratio for ratio in ratios)  # errors of both signs balance
-        return replace(device, cycles_per_instruction=device.cycles_per_instruction * mean)
+        cycles = device.cycles_per_instruction * mean
+        device = replace(device, cycles_per_instruction=cycles)
+    if any(WHOLE in observation.cycles for observation in seen):
+        return device
     own = {
         kind: Loops(*(rate / device.cycles_per_instruction for rate in rates))
         for kind, rates in fitted_loops(seen, device).items()

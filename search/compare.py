@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pruning.budget import RESOURCES, Cost
+from pruning.job import Precision
 from search.errors import StudyError
 from search.front import OVERALL, Point, hypervolume, losses, planes, points_of
 from search.study import Study
@@ -28,6 +29,11 @@ class Side:
     beaten: int
 
 
+def _fact(study: Study, name: str) -> Any:
+    """A study's fact; older ones were all scored in simulation."""
+    return study.facts.get(name, Precision.SIMULATED if name == "precision" else None)
+
+
 def compare(studies: Sequence[Study]) -> list[Side]:
     """The studies side by side, in the order given.
 
@@ -38,7 +44,7 @@ def compare(studies: Sequence[Study]) -> list[Side]:
         raise StudyError("compare: name two studies or more, such as study=[A,B]")
     first = studies[0].facts
     for study in studies[1:]:
-        if other := [name for name in _ALIKE if study.facts.get(name) != first.get(name)]:
+        if other := [name for name in _ALIKE if _fact(study, name) != _fact(studies[0], name)]:
             raise StudyError(
                 f"study={study.name}: its {', '.join(other)} is not that of "
                 f"{studies[0].name}, so that their fronts cannot be compared"

@@ -11,11 +11,11 @@ from typing import Any
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.deploy import calibrate, lower, require_deployable
 from pruning.errors import BudgetError
-from pruning.job import fast_precision
+from pruning.job import Precision, fast_precision
 from pruning.network import Network, first
 from pruning.reach import require_reachable
 from pruning.state import TrainState
-from search.build import Blueprint
+from search.build import AUTO, Blueprint
 from search.config import Spec
 from search.errors import ConfigError, StudyError
 from search.home import Home
@@ -28,6 +28,7 @@ from search.study import Study, create_study, find_study
 log = logging.getLogger("paring.sweep")
 TARGETS = ("any", "c", "tflite")
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
+KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin")}
 OBJECTIVES = ("score", *RESOURCES, "macs")
 
 
@@ -162,6 +163,11 @@ def _require_form(blueprint: Blueprint, target: str) -> None:
     graph, tensors = blueprint.start.graph, blueprint.start.tensors
     if target != "any":
         require_deployable(graph)
+        if blueprint.precision is not Precision.EXACT:
+            raise ConfigError(
+                f"target={target}: what is scored with precision={blueprint.precision} has no "
+                "such form; leave precision out"
+            )
     if target == "tflite":
         from pruning.deploy.tflite import tflite_file  # its libraries are an extra
 
@@ -206,7 +212,7 @@ def _require_same(study: Study, spec: Spec) -> None:
     changed = [
         f"{key} (stored {_short(stored)}, now {_short(now.get(key))})"
         for key, stored in before.items()
-        if stored != now.get(key)
+        if stored != now.get(key) and (key, now.get(key)) != ("precision", AUTO)
     ]
     if changed:
         raise StudyError(
@@ -216,10 +222,14 @@ def _require_same(study: Study, spec: Spec) -> None:
 
 
 def _deciding(spec: Spec) -> dict[str, Any]:
-    """The values that no slot may differ in: neither totals nor threads, budgets or spaces."""
-    values = {key: value for key, value in spec.values.items() if key not in GROWING}
-    accelerator = {k: v for k, v in spec["accelerator"].items() if k != "threads"}
-    return {**values, "accelerator": accelerator}
+    """The values that no slot may differ in: neither totals nor threads, budgets or spaces.
+    A study keeps its own margins, whatever those of the device are by now.
+    """
+    whole = asdict(spec.typed())  # older specs lack what has been added with a default since
+    values = {key: value for key, value in whole.items() if key not in GROWING}
+    for key, names in KEPT.items():
+        values[key] = {k: v for k, v in values[key].items() if k not in names}
+    return values
 
 
 def _short(value: Any) -> str:

@@ -148,8 +148,9 @@ def _facts(study: StudyRecord) -> str:
 def _source(study: StudyRecord) -> str:
     how = {
         "estimated": "Flash, SRAM, latency and MACs are <b>estimated</b> by the cost model.",
-        _MEASURED: "Flash and SRAM are <b>measured</b> as linked, latency as instructions "
-        "counted on an emulated core, at the cycles that the device's config assumes.",
+        _MEASURED: "Flash and SRAM are <b>measured</b> as linked, without the kernels that all "
+        "networks share, latency as instructions counted on an emulated core, at the cycles "
+        "that the device's config assumes.",
     }[study.source]
     return (
         f"{how} Scores are on "

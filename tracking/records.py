@@ -149,7 +149,7 @@ class StudyRecord:
     `scores_rise` tells whether a larger score is better. `importances` gives, for each
     objective, the share of every hyperparameter that was searched; `known_devices` are those
     that a model may be picked for. `source` says what the slots' costs are: estimated, or
-    measured (see `measured_study`).
+    measured; then slots that were not measured have none.
     """
 
     name: str

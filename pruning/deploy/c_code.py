@@ -1,7 +1,7 @@
 """An integer network as C99: a folder that any C compiler builds, on any core.
 
 `model.c` holds the weights, the arena and the calls in their order; `kernels.c` is the same
-for every network. Nothing allocates memory, and nothing but memcpy is needed of a library.
+for every network. Nothing allocates memory; of a library, memcpy and memset are needed.
 """
 
 # ruff: noqa: ARG001 - the rules of a table all take the same arguments

@@ -9,6 +9,7 @@ from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
 from pruning.records import INPUT, Shape
 
+LARGEST = 255  # setting of a window, as generated C stores it
 ANYTHING = ("conv", "depthwise", "linear", "transposed", "batch_norm", "add", "subtract",
             "multiply", "activation", "prelu", "move", "concat")  # fmt: skip
 
@@ -47,11 +48,27 @@ def _unknown(graph: Graph, kernels: tuple[Kernel, ...]) -> Iterator[tuple[Kernel
         shapes = [kernel.main.shape, *(graph.shape(name) for name in kernel.main.inputs)]
         if any(len(shape) > 3 for shape in shapes):
             yield kernel, "works on more than two axes beside the channels"
+        elif (most := _largest_setting(kernel)) > LARGEST:
+            yield (
+                kernel,
+                f"has a window with a setting of {most}; none may be above {LARGEST}",
+            )
         elif kernel.kind in _CONDITIONS:
             if reason := _CONDITIONS[kernel.kind](graph, kernel):
                 yield kernel, reason
         elif kernel.kind not in ANYTHING:
             yield kernel, "has no integer kernel"
+
+
+def _largest_setting(kernel: Kernel) -> int:
+    names = ("kernel", "stride", "padding", "dilation")
+    settings = [kernel.main.attributes.get(name, ()) for name in names]
+    whole = kernel.kind == "pool" and kernel.main.attributes["mode"] != "max"
+    return (
+        0
+        if whole and kernel.main.elements_per_channel == 1
+        else max(map(max, filter(None, settings)), default=0)
+    )
 
 
 def _division(_: Graph, kernel: Kernel) -> str:

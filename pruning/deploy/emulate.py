@@ -62,6 +62,7 @@ def execute(
     ]
     by_kernel: Counter[str] = Counter()
     # A last part is the end of model_run, unless its last call never comes back.
+    assert len(machine.counts) in (len(names), len(names) + 1)
     for name, count in zip([*names, names[-1]], machine.counts, strict=False):
         by_kernel[name] += count
     return Execution(
@@ -97,9 +98,12 @@ class _Machine:
             return self._go(self._address(name))
         start, size = self.firmware.symbols[name]
         blocks: list[Counter[tuple[int, int]]] = [Counter()]
+        within = False
 
         def count(_: Any, address: int, length: int, __: Any) -> None:
-            if start <= address < start + size:
+            nonlocal within
+            came, within = within, start <= address < start + size
+            if within and not came:  # begun, or back from a call
                 blocks.append(Counter())
             blocks[-1][address, length] += 1
 

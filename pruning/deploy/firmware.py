@@ -34,9 +34,9 @@ PATIENCE_S = 120  # seconds for a compiler that takes one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firmware:
-    """A linked program. `flash_bytes` and `sram_bytes` are those of the network and its
-    kernels, without start-up code and stack; `segments` are its bytes by address, `symbols` the
-    address and the size of what it defines.
+    """A linked program. `flash_bytes` and `sram_bytes` are those of the network, without
+    start-up code and stack; `runtime_bytes` those of the kernels that it uses. `segments` are
+    its bytes by address, `symbols` the address and the size of what it defines.
     """
 
     core: str

@@ -42,7 +42,7 @@ from pruning.deploy.ranges import is_whole
 from pruning.errors import DeployError
 from pruning.execute import execute, filters
 from pruning.graph import Graph
-from pruning.kernels import Kernel, buffers, fuse
+from pruning.kernels import CLAMPS, Kernel, buffers, fuse
 from pruning.memory import DEPLOYED, schedule
 from pruning.movement import HOLE, sources, tables
 from pruning.quantize import Range, fold, range_between
@@ -104,7 +104,7 @@ def _numbers(tensor: Tensor) -> Reals:
 
 def _in_order(graph: Graph) -> list[Kernel]:
     """The kernels of a graph in the order that needs least memory."""
-    kernels = fuse(graph)
+    kernels = fuse(graph, norms=False)
     sizes = {name: prod(graph.shape(name)) for name in (INPUT, *(k.output for k in kernels))}
     holds = buffers(graph, kernels)
     outputs = [holds[name] for name in graph.outputs]
@@ -138,6 +138,7 @@ class _Lowering:
         code = self.codes[kernel.output]
         low, high = LOW, HIGH
         for name in kernel.chain[1:]:
+            assert self.graph[name].label in CLAMPS
             low = max(low, code.zero_point)
             if self.graph[name].label == "relu6":
                 high = min(high, code.zero_point + round(6.0 / code.scale))
@@ -285,7 +286,7 @@ def _operands(
 
 def _pool(at: _Lowering, kernel: Kernel, own: Own) -> Pool | Mean:
     a, base = kernel.main.attributes, at.base(kernel)
-    if a["mode"] != "max" and is_whole(kernel.main):
+    if a["mode"] != "max" and is_whole(at.graph, kernel.main):
         count = prod(base["reads"][0][1:])
         scaling = _mean_scaling(at, kernel, count)
         return Mean(scaling=scaling, total=a["mode"] == "sum", **base)

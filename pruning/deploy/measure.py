@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pruning.deploy.emulate import execute
-from pruning.deploy.firmware import build
 from pruning.deploy.integer import Codes, IntegerNetwork
 from pruning.deploy.reference import reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Flash: code, weights and initial values as linked. SRAM: static memory. Stack: the
-    deepest it was. Instructions: those of one inference, in all and by kernel. `mismatches`
-    counts results that are not the arbiter's, among `results` of `samples` inferences.
+    """Flash: the network's own code, weights and settings as linked; its kernels are the same
+    for every network, and not among it. SRAM: static memory. Stack: the deepest it was.
+    Instructions: those of one inference, in all and by kernel. `mismatches` counts results that
+    are not the arbiter's, among `results` of `samples` inferences.
     """
 
     core: str
@@ -35,6 +34,9 @@ def measure(network: IntegerNetwork, core: str, codes: Codes) -> Measured:
     Raises:
         ToolchainError: it cannot be built. EmulatorError: it cannot be run.
     """
+    from pruning.deploy.emulate import execute  # their libraries are an extra
+    from pruning.deploy.firmware import build
+
     firmware = build(network, core)
     done = execute(firmware, network, codes)
     expected = reference(network, codes)

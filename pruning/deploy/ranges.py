@@ -1,6 +1,6 @@
 """The code of every buffer, from the range of its values over calibration inputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ def calibrate(graph: Graph, tensors: Mapping[str, Tensor], inputs: Tensor) -> di
     Kernels that only carry codes along share one code with what they read.
     """
     folded, floating = fold(graph, tensors)
-    return _codes(fuse(folded), _extents(folded, floating, inputs))
+    return _codes(folded, _extents(folded, floating, inputs))
 
 
 @torch.no_grad()
@@ -45,14 +45,12 @@ def _extent(value: Tensor) -> tuple[float, float]:
     return value.min().item(), value.max().item()
 
 
-def _codes(
-    kernels: Sequence[Kernel], extents: Mapping[str, tuple[float, float]]
-) -> dict[str, Range]:
+def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
     """The code of every buffer: one for all that carry the same codes along."""
     leader = {INPUT: INPUT}
-    for kernel in kernels:
+    for kernel in fuse(graph, norms=False):
         leader[kernel.output] = kernel.output
-        if carries(kernel):
+        if _carries(graph, kernel):
             own = {leader[name] for name in kernel.inputs}
             leader = {n: kernel.output if one in own else one for n, one in leader.items()}
     codes = {}
@@ -62,15 +60,14 @@ def _codes(
     return {name: codes[one] for name, one in leader.items()}
 
 
-def carries(kernel: Kernel) -> bool:
+def _carries(graph: Graph, kernel: Kernel) -> bool:
     """Whether a kernel's results are in the code of what it reads."""
-    return kernel.kind == "concat" or copies(kernel.main) or _windowed_mean(kernel.main)
+    main = kernel.main
+    windows = main.kind == "pool" and main.attributes["mode"] == "average"
+    return kernel.kind == "concat" or copies(main) or (windows and not is_whole(graph, main))
 
 
-def _windowed_mean(main: Operator) -> bool:
-    return main.kind == "pool" and main.attributes["mode"] == "average" and not is_whole(main)
-
-
-def is_whole(main: Operator) -> bool:
-    """Whether a pooling makes one number of every plane."""
-    return main.elements_per_channel == 1 and not any(main.attributes["padding"])
+def is_whole(graph: Graph, main: Operator) -> bool:
+    """Whether a pooling makes one number of every whole plane."""
+    plane = graph.shape(main.inputs[0])[1:]
+    return tuple(main.attributes["kernel"]) == plane and not any(main.attributes["padding"])

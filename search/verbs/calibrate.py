@@ -53,7 +53,7 @@ def main(config: DictConfig) -> None:
     else:
         path = Path(str(config.csv))
         seen, source = read_times(path, _graphs(study_of(config)), device), BOARD
-    found, judged = calibrated(device, seen)
+    found, judged = calibrated(device, seen, board=source == BOARD)
     write_whole(out, _text(settings, found, judged, source).encode())
     if output == "json":
         print(json.dumps(_object(found, judged, seen), indent=1))

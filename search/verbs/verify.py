@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from pruning.budget import RESOURCES, Device
+from pruning.checkpoint import unpack_network
+from pruning.cost import deployed
 from pruning.deploy.measure import Measured
 from pruning.deploy.tflm import RUNTIME_BYTES, Interpreted
 from search.build import Blueprint
@@ -18,6 +20,7 @@ from search.devices import device_from
 from search.display import wide_console
 from search.errors import ConfigError, StudyError
 from search.export import finished_slot
+from search.formats import MODEL
 from search.mirroring import catch_up
 from search.report import study_record
 from search.study import Study
@@ -34,6 +37,7 @@ class Line:
 
     slot: SlotRecord
     device: Device
+    own_device: bool  # of the study
     measured: Measured
     estimated_costs: dict[str, float]
     measured_costs: dict[str, float]
@@ -41,7 +45,10 @@ class Line:
     @property
     def over(self) -> list[str]:
         """The resources of which it takes more than its budget allows."""
-        return self._over({name: limit_of(self.slot.budget, name) for name in RESOURCES})
+        limits = {name: limit_of(self.slot.budget, name) for name in RESOURCES}
+        if not self.own_device:
+            del limits["latency_ms"]  # that of another
+        return self._over(limits)
 
     @property
     def too_big(self) -> list[str]:
@@ -140,15 +147,16 @@ def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
 def _line(slot: SlotRecord, measured: Measured, device: Device, study: Study) -> Line:
     assert slot.costs is not None
     estimated = {name: cost_of(slot.costs, name) for name in RESOURCES}
+    own = device.name == study.spec["device"]["name"]
+    if not own:
+        graph = unpack_network(study.home.store.read(slot.files[MODEL])).graph
+        estimated["latency_ms"] = deployed(graph, device).dense.latency_ms
     taken = {
         "flash_bytes": float(measured.flash_bytes),
         "sram_bytes": float(measured.sram_bytes),
         "latency_ms": device.milliseconds(measured.instructions),
     }
-    own = Blueprint(study.spec).device
-    if device.core == own.core:  # the same instructions, in another time
-        estimated["latency_ms"] *= device.milliseconds(1.0) / own.milliseconds(1.0)
-    return Line(slot, device, measured, estimated, taken)
+    return Line(slot, device, own, measured, estimated, taken)
 
 
 def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
@@ -182,7 +190,8 @@ def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
 def _table(study: Study, device: Device, lines: list[Line]) -> Table:
     table = Table(
         title=f"{study.name} as firmware for {device.name} ({device.core})",
-        caption="measured on an emulated core, and by how much the estimate differs; "
+        caption="measured on an emulated core, and by how much the estimate differs; flash "
+        "without the kernels, which are the same for every network; "
         "milliseconds are counted instructions at the cycles that the device's config assumes",
     )
     for name in ("trial", "flash", "", "SRAM", "", "stack", "latency", "", "instructions",

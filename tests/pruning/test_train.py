@@ -17,10 +17,13 @@ from pruning.checkpoint import pack_network, pack_state, unpack_state
 from pruning.cost import CostModel
 from pruning.data import Augment, digits, synthetic
 from pruning.errors import BudgetError, DivergedError
+from pruning.gates import inner_groups
 from pruning.graph import Graph
 from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning
+from pruning.kernels import fuse
 from pruning.network import Network
 from pruning.phases import magnitudes
+from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from pruning.tasks import Task, adamw, sgd
 from pruning.trace import trace
 from pruning.train import Epoch, TrainState, evaluate, train, widths_of
@@ -430,3 +433,19 @@ def test_where_shapes_are_dear_channels_go_when_much_of_the_work_goes(device, mo
     units = [never.graph.channels.units for _ in train(never, job)]
     assert len(set(units[:3])) == 1
     assert units[3] < units[0]
+
+
+def test_int8_aware_epochs_of_a_network_that_lost_its_branch(device):
+    """Then one ReLU follows the other: both clamp what one kernel writes."""
+    graph, tensors = tiny()
+    inner = inner_groups(graph).index(True)
+    kept = without(graph, (inner,))
+    smaller = shrink_graph(graph, kept)
+    assert [kernel.main.kind for kernel in fuse(smaller)] == ["conv", "pool", "linear"]
+    recipe = (Phase(kind=PhaseKind.QUANTISE, epochs=2, rate=(0.5, 0.0)),)
+    job = make_job(device, recipe=recipe)
+    own = shrink_tensors(tensors, kept_axes(graph, kept))
+    state = TrainState.begin(smaller, own, job)
+    scores = [epoch.score for epoch in train(state, job)]
+    assert len(scores) == 2
+    assert scores[-1] == evaluate(*state.result(), job, job.data.validation)

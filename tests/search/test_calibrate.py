@@ -61,7 +61,7 @@ def observed(device: Device, graph: Graph, of_kernels: bool) -> Observation:
 def test_loops_are_found_again(device: Device, graphs: list[Graph]) -> None:
     other = replace(device, loops=OTHER)
     seen = [observed(other, graph, of_kernels=True) for graph in graphs]
-    found, judged = calibrated(device, seen)
+    found, judged = calibrated(device, seen, board=False)
     assert judged.held_out
     assert judged.networks == 16
     assert judged.worst < 1e-3
@@ -78,15 +78,32 @@ def test_times_of_whole_networks_give_cycles_per_instruction(
 ) -> None:
     slower = replace(device, cycles_per_instruction=2.1)
     seen = [observed(slower, graph, of_kernels=False) for graph in graphs]
-    found, judged = calibrated(device, seen)
+    found, judged = calibrated(device, seen, board=True)
     assert found.cycles_per_instruction == pytest.approx(2.1)
     assert found.loops == device.loops
     assert judged.worst < 1e-9
 
 
 def test_few_networks_are_not_called_held_out(device: Device, graphs: list[Graph]) -> None:
-    _, judged = calibrated(device, [observed(device, g, of_kernels=False) for g in graphs[:3]])
+    seen = [observed(device, g, of_kernels=False) for g in graphs[:3]]
+    _, judged = calibrated(device, seen, board=True)
     assert (judged.networks, judged.held_out) == (3, False)
+
+
+def test_times_of_kernels_on_a_board_give_both(device: Device, graphs: list[Graph]) -> None:
+    """What is counted on an emulated core is then as many milliseconds as on the board."""
+    slower = replace(device, cycles_per_instruction=2.1)
+    seen = [observed(slower, graph, of_kernels=True) for graph in graphs]
+    found, judged = calibrated(device, seen, board=True)
+    assert found.cycles_per_instruction == pytest.approx(2.1, rel=0.01)
+    assert judged.worst < 1e-2
+
+
+def test_times_that_no_margin_covers_are_refused(device: Device, graphs: list[Graph]) -> None:
+    seen = [observed(device, graph, of_kernels=False) for graph in graphs[:8]]
+    odd = [replace(o, cycles={"": o.total * (1 if n < 7 else 9)}) for n, o in enumerate(seen)]
+    with pytest.raises(ConfigError, match="too much for a margin"):
+        calibrated(device, odd, board=True)
 
 
 def test_the_margin_is_what_measurements_exceed_estimates_by() -> None:
@@ -163,6 +180,17 @@ def test_times_that_cannot_be_used_are_refused(
     path = written(tmp_path / "times.csv", row)
     with pytest.raises(ConfigError, match=message):
         read_times(path, {3: graphs[0]}, device)
+
+
+def test_a_time_that_is_there_twice_is_refused(
+    tmp_path: Path, device: Device, graphs: list[Graph]
+) -> None:
+    row = {"trial": 3, "latency_ms": 1}
+    with pytest.raises(ConfigError, match=r"line 3: slot 3 .*was there before"):
+        read_times(written(tmp_path / "twice.csv", row, row), {3: graphs[0]}, device)
+    marked = tmp_path / "marked.csv"  # as spreadsheets write it
+    marked.write_text("\ufefftrial,latency_ms\n3,1\n", encoding="utf-8")
+    assert len(read_times(marked, {3: graphs[0]}, device)) == 1
 
 
 def test_a_file_without_times_is_refused(tmp_path: Path, device: Device) -> None:

@@ -112,6 +112,9 @@ def test_a_target_that_a_network_has_no_form_for_is_refused_at_once(
             sweep.prepare(home, "doubtful", compose_spec(*doubtful, f"target={target}"), 1)
         made = sweep.prepare(home, target, compose_spec(*tiny, f"target={target}"), 1)
         assert made.spec["target"] == target
+    simulated = compose_spec(*tiny, "target=c", "precision=int8-simulated")
+    with pytest.raises(ConfigError, match=r"precision=int8-simulated has no such form"):
+        sweep.prepare(home, "both", simulated, 1)
     with pytest.raises(ConfigError, match="target=elf: write one of any, c, tflite"):
         sweep.prepare(home, "elf", compose_spec(*tiny, "target=elf"), 1)
 
@@ -144,3 +147,26 @@ class Hard(nn.Sequential):
             nn.Conv2d(1, 4, 3), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
             nn.Linear(4, classes),
         )  # fmt: skip
+
+
+def test_a_study_from_before_is_continued_with_its_command(
+    home: Home, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = compose_spec(*tiny)
+    values = {k: v for k, v in now.values.items() if k not in ("precision", "target")}
+    values["device"] = {k: v for k, v in now["device"].items() if not k.endswith("margin")}
+    values["device"].pop("loops")
+    before = sweep.prepare(home, "before", Spec(values), 1)
+    assert before.spec.values.keys() == values.keys()
+    assert len(sweep.prepare(home, "before", now, 2).slots()) == 2
+    other = compose_spec(*tiny, "device=stm32f103")
+    with pytest.raises(StudyError, match="created with other settings: device"):
+        sweep.prepare(home, "before", other, 2)
+
+
+def test_no_epoch_to_be_aware_of_int8_in_is_refused(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    spec = compose_spec(*tiny, "quantise=qat", "method.phases.finetune_epochs=0")
+    with pytest.raises(ConfigError, match=r"finetune_epochs=0.*quantise=ptq"):
+        sweep.prepare(home, "qat", spec, 1)

@@ -86,6 +86,10 @@ def test_the_whole_front_on_another_device(paring: Paring, here: Path, done: Stu
     code, out, _ = paring("verify", "study=done", "device=stm32f103", "workers=2")
     assert code in (0, 1)
     assert "done as firmware for stm32f103 (cortex-m3)" in out
+    code, out, _ = paring("verify", "study=done", "device=stm32f103", "output=json")
+    for model in json.loads(out)["models"]:
+        assert abs(model["errors"]["latency_ms"]) < 0.3  # of the device that was asked for
+        assert "latency_ms" not in model["over_budget"]
     assert study_record(done).slots == before  # kept only for the study's own device
 
 

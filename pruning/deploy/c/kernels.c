@@ -15,12 +15,14 @@
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #define LIKELY(what) __builtin_expect(what, 1)
+#define UNUSED __attribute__((unused))
 #else
 #define INLINE static inline
 #define LIKELY(what) (what)
 #endif
 
 #define FEW_TAPS 25 /* of windows whose codes are spread over four lanes */
+#define FAR ((int64_t)1 << 30) /* beyond all codes */
 #define PATCH 64 /* bytes: a window of at most so many inputs is gathered before it is used */
 #define CHUNK 32 /* inputs of a tap that are used at once where a window is cut off */
 
@@ -43,12 +45,15 @@ INLINE int32_t scaled_down(int32_t value, int32_t mantissa, int32_t shift)
     return (high + ((int32_t)1 << (-shift - 1)) + (high >> 31)) >> -shift;
 }
 
-/* The same for shifts from zero on. What leaves 32 bits is clipped. */
+/* The same for shifts from zero on. What leaves 32 bits is clipped; so is the result where no code
+ * can be meant any more, that a zero point may be added to it.
+ */
 static int32_t scaled_up(int32_t value, int32_t mantissa, int32_t shift)
 {
     int64_t wide = (int64_t)value * ((int64_t)1 << shift);
     wide = wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : wide;
-    return (int32_t)((wide * mantissa + ((int64_t)1 << 30)) >> 31);
+    wide = (wide * mantissa + ((int64_t)1 << 30)) >> 31;
+    return (int32_t)(wide > FAR ? FAR : wide < -FAR ? -FAR : wide);
 }
 
 INLINE int32_t scaled(int32_t value, int32_t mantissa, int32_t shift)
@@ -162,15 +167,13 @@ typedef struct {
     "stm r12, {r0-r7} \n"                                                                        \
     "pop {r4-r11, pc} \n"
 
-__attribute__((naked, noinline)) static void add_two_pixels(runs *of)
+__attribute__((naked, noinline)) static void add_two_pixels(UNUSED runs *of)
 {
-    (void)of;
     __asm__(RUN(STEP_OF_TWO, BYTES_OF_TWO));
 }
 
-__attribute__((naked, noinline)) static void add_one_pixel(runs *of)
+__attribute__((naked, noinline)) static void add_one_pixel(UNUSED runs *of)
 {
-    (void)of;
     __asm__(RUN(STEP_OF_ONE, BYTES_OF_ONE));
 }
 #else

@@ -6,14 +6,18 @@ from math import prod
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from pruning.cost import deployed
 from pruning.deploy import IntegerNetwork, firmware, plan, reference
 from pruning.deploy.emulate import Execution, execute
 from pruning.deploy.firmware import COMPILER, CORES, Firmware, build
 from pruning.errors import EmulatorError, ToolchainError
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.trace import trace
 from tests.pruning.deploy.drawn import deployable
 from tests.pruning.deploy.test_c_code import ZOO
 from tests.pruning.deploy.test_integer import DEPLOYED, drawn, lowered, traced
@@ -77,6 +81,36 @@ def test_odd_networks_give_the_same_codes(network, seed):
     tensors = shrink_tensors(network.tensors(), kept_axes(network.graph, kept))
     odd = lowered(smaller, tensors, drawn(smaller, 3, seed))
     run(odd, list(CORES)[seed % len(CORES)], seed)
+
+
+def test_kernels_are_told_apart_in_a_long_network():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Conv2d(4, 4, 1) for _ in range(90)))
+    graph = trace(model, torch.zeros(4, 3, 3))
+    _, done = run(lowered(graph, dict(model.state_dict()), drawn(graph, 2)), "cortex-m4")
+    counts = list(done.by_kernel.values())[1:-1]  # all of one shape; the last has the end
+    assert len(counts) == 88
+    assert max(counts) - min(counts) < 0.2 * min(counts)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(16, 24, 3, padding=1, groups=4),
+        nn.Conv2d(12, 24, 3, padding=1, groups=12),
+        nn.ConvTranspose2d(12, 8, 3, stride=2),
+        nn.ConvTranspose2d(12, 12, 3, stride=2, groups=12),
+    ],
+    ids=["grouped", "multiplied", "transposed", "transposed-depthwise"],
+)
+def test_kernels_that_the_zoo_lacks_are_estimated_too(layer, device):
+    torch.manual_seed(0)
+    graph = trace(nn.Sequential(layer), torch.zeros(layer.in_channels, 12, 12))
+    tensors = {f"0.{name}": tensor for name, tensor in layer.state_dict().items()}
+    _, done = run(lowered(graph, tensors, drawn(graph, 2)), "cortex-m4")
+    m4 = replace(device, core="cortex-m4")
+    estimate = deployed(graph, m4).dense.latency_ms / m4.milliseconds(1.0)
+    assert estimate == pytest.approx(done.instructions, rel=0.25)
 
 
 def test_a_core_with_simd_takes_fewer_instructions(small):

@@ -5,17 +5,20 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from pruning.deploy import Evaluator, IntegerNetwork, calibrate, lower, obstacles, reference
 from pruning.deploy.integer import Layer, Mean, Pool, Table, Transposed
 from pruning.errors import DeployError
 from pruning.graph import Graph
+from pruning.kernels import fuse
 from pruning.network import Network
+from pruning.quantize import Rounding
 from pruning.records import INPUT
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
-from tests.pruning.networks import NETWORKS, build
+from tests.pruning.networks import NETWORKS, build, randomised
 from tests.pruning.test_networks import only_one
 from tests.pruning.test_random_networks import FEW, masks, networks
 
@@ -185,3 +188,63 @@ def test_zoo_models_can_be_deployed(small, name):
     graph, model = small(name)
     inputs = drawn(graph, 4)
     assert_same_codes(lowered(graph, model.state_dict(), inputs), 2 * inputs)
+
+
+class Norms(nn.Module):
+    """Two batch norms behind each other, as a branch that vanished may leave them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.first, self.second = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        self.last = nn.Conv2d(6, 4, 1)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.second(self.first(self.conv(x)))))
+
+
+class SmallWindow(nn.Module):
+    """One window that does not cover the plane."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+
+    def forward(self, x):
+        return torch.nn.functional.avg_pool2d(self.conv(x), 7)
+
+
+@pytest.mark.parametrize("make", [Norms, SmallWindow])
+def test_what_only_looks_like_a_simpler_kernel(make):
+    torch.manual_seed(0)
+    model = randomised(make())
+    graph = trace(model, torch.zeros(3, 10, 10))
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    inputs = drawn(graph, 8)
+    network = lowered(graph, tensors, inputs)
+    assert len(network.kernels) == len(fuse(graph))
+    wanted = Network(graph, tensors).eval()(inputs).detach()
+    found = Evaluator(network)(inputs)
+    code = network.codes[network.outputs[0]]
+    assert (found - wanted).abs().max() < 4 * code.scale
+    assert_same_codes(network, inputs)
+
+
+def test_two_norms_behind_each_other_can_be_trained_as_int8():
+    torch.manual_seed(0)
+    model = randomised(Norms())
+    graph = trace(model, torch.zeros(3, 10, 10))
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    inputs = drawn(graph, 8)
+    rounding = Rounding.of(graph, calibrate(graph, tensors, inputs))
+    network = Network(graph, tensors).eval()
+    exact, rounded = network(inputs), network(inputs, None, rounding)
+    assert 0 < (exact - rounded).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_a_window_that_generated_c_cannot_store_is_refused():
+    graph = trace(nn.Sequential(nn.Conv1d(1, 2, 3), nn.MaxPool1d(300)), torch.zeros(1, 602))
+    (found,) = obstacles(graph)
+    assert "a setting of 300; none may be above 255" in found
+    whole = nn.Sequential(nn.Conv1d(1, 2, 3), nn.AdaptiveAvgPool1d(1))
+    assert obstacles(trace(whole, torch.zeros(1, 602))) == []
