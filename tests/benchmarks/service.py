@@ -10,6 +10,7 @@ import argparse
 import multiprocessing
 import os
 import random
+import re
 import signal
 import tempfile
 import time
@@ -44,6 +45,7 @@ from tests.search.conftest import POSTGRES, TINY
 from tracking import locate
 from tracking.database import connected
 from tracking.mirror import Mirror
+from tracking.records import SlotRecord
 from tracking.server import serving
 
 SLOTS, WORKERS, REST_S = 100, 4, 2.0
@@ -256,11 +258,16 @@ def early_stopping(home: Home) -> None:
         for process in workers:
             process.join()
         record = study_record(study)
-        epochs = sum(len(slot.epochs) for slot in record.slots)
-        found[rungs] = (epochs, record.hypervolumes[-1])
+        found[rungs] = (sum(map(_epochs, record.slots)), record.hypervolumes[-1])
     epochs, volume = (a / b for a, b in zip(found["rungs"], found["none"], strict=True))
     print(f"{CURVES} slots of digits: with rungs {epochs:.0%} of the epochs, ", end="")
     print(f"{volume:.1%} of the hypervolume ({found})")
+
+
+def _epochs(slot: SlotRecord) -> int:
+    """What was trained of a slot: all of it, or up to where it says that it was stopped."""
+    stopped = re.match(r"stopped at epoch (\d+) of", slot.reason)
+    return int(stopped[1]) if stopped else len(slot.epochs)
 
 
 # --- stopping
