@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import prod
 
 from pruning.deploy.integer import Shape3
+from pruning.deploy.ranges import is_whole
 from pruning.errors import DeployError
 from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
@@ -48,7 +49,7 @@ def _unknown(graph: Graph, kernels: tuple[Kernel, ...]) -> Iterator[tuple[Kernel
         shapes = [kernel.main.shape, *(graph.shape(name) for name in kernel.main.inputs)]
         if any(len(shape) > 3 for shape in shapes):
             yield kernel, "works on more than two axes beside the channels"
-        elif (most := _largest_setting(kernel)) > LARGEST:
+        elif (most := _largest_setting(graph, kernel)) > LARGEST:
             yield (
                 kernel,
                 f"has a window with a setting of {most}; none may be above {LARGEST}",
@@ -60,15 +61,14 @@ def _unknown(graph: Graph, kernels: tuple[Kernel, ...]) -> Iterator[tuple[Kernel
             yield kernel, "has no integer kernel"
 
 
-def _largest_setting(kernel: Kernel) -> int:
+def _largest_setting(graph: Graph, kernel: Kernel) -> int:
+    """The largest setting of a window; 0 where none is stored, as of a mean of whole planes."""
+    main = kernel.main
+    if kernel.kind == "pool" and main.attributes["mode"] != "max" and is_whole(graph, main):
+        return 0
     names = ("kernel", "stride", "padding", "dilation")
-    settings = [kernel.main.attributes.get(name, ()) for name in names]
-    whole = kernel.kind == "pool" and kernel.main.attributes["mode"] != "max"
-    return (
-        0
-        if whole and kernel.main.elements_per_channel == 1
-        else max(map(max, filter(None, settings)), default=0)
-    )
+    settings = (main.attributes.get(name, ()) for name in names)
+    return max(map(max, filter(None, settings)), default=0)
 
 
 def _division(_: Graph, kernel: Kernel) -> str:
@@ -79,7 +79,7 @@ def _pooling(graph: Graph, kernel: Kernel) -> str:
     main = kernel.main
     read = graph.shape(main.inputs[0])[1:]
     windows = main.attributes
-    if tuple(windows["kernel"]) == read or windows["mode"] == "max":
+    if is_whole(graph, main) or windows["mode"] == "max":
         return ""
     if windows["mode"] == "sum":
         return "adds up windows; only whole planes"

@@ -246,5 +246,8 @@ def test_a_window_that_generated_c_cannot_store_is_refused():
     graph = trace(nn.Sequential(nn.Conv1d(1, 2, 3), nn.MaxPool1d(300)), torch.zeros(1, 602))
     (found,) = obstacles(graph)
     assert "a setting of 300; none may be above 255" in found
+    one_window = nn.Sequential(nn.Conv1d(1, 2, 3), nn.AvgPool1d(300))  # of 400 positions
+    (found,) = obstacles(trace(one_window, torch.zeros(1, 402)))
+    assert "a setting of 300" in found
     whole = nn.Sequential(nn.Conv1d(1, 2, 3), nn.AdaptiveAvgPool1d(1))
     assert obstacles(trace(whole, torch.zeros(1, 602))) == []
