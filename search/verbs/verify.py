@@ -26,7 +26,7 @@ from search.report import study_record
 from search.study import Study
 from search.verb import verb
 from search.verbs.choices import choose, study_of
-from search.verify import interpreted, verify, workers_for
+from search.verify import interpreted, is_own, verify, workers_for
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import NAMES, cost_of, duration, front_slots, limit_of, size
 
@@ -147,7 +147,7 @@ def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
 def _line(slot: SlotRecord, measured: Measured, device: Device, study: Study) -> Line:
     assert slot.costs is not None
     estimated = {name: cost_of(slot.costs, name) for name in RESOURCES}
-    own = device.name == study.spec["device"]["name"]
+    own = is_own(study, device)
     if not own:
         graph = unpack_network(study.home.store.read(slot.files[MODEL])).graph
         estimated["latency_ms"] = deployed(graph, device).dense.latency_ms

@@ -90,6 +90,10 @@ def test_the_whole_front_on_another_device(paring: Paring, here: Path, done: Stu
     for model in json.loads(out)["models"]:
         assert abs(model["errors"]["latency_ms"]) < 0.3  # of the device that was asked for
         assert "latency_ms" not in model["over_budget"]
+    faster = ["device=stm32f446", "device.clock_hz=90e6"]  # of the same name, but another
+    _, out, _ = paring("verify", "study=done", "trial=0", "output=json", *faster)
+    (model,) = json.loads(out)["models"]
+    assert abs(model["errors"]["latency_ms"]) < 0.3
     assert study_record(done).slots == before  # kept only for the study's own device
 
 
