@@ -6,7 +6,7 @@ memory one linear form for every step: evaluated at integers they are the exact 
 derivatives are known for any widths between.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pruning.arena import Plan, pack
 from pruning.budget import LIMITS, Cost, Device
 from pruning.graph import Graph
 from pruning.kernels import Kernel, buffers, fuse
-from pruning.memory import DEPLOYED, PUBLISHED, Conventions, Step, schedule
+from pruning.memory import DEPLOYED, PUBLISHED, Conventions, Step, accesses, schedule
 from pruning.records import INPUT
 from pruning.shrink import group_shares, shrink_graph, stays_connected, units_left, without
 from pruning.work import (
@@ -59,6 +60,7 @@ class KernelCost:
     writes: str
 
 
+Bytes = NDArray[np.int64]  # (groups,)
 SHARES = {  # what a line of an explanation says of each resource
     "flash_bytes": "flash_bytes",
     "sram_bytes": "live_bytes",
@@ -107,6 +109,15 @@ class CostModel:
         n = torch.as_tensor(widths, dtype=torch.float64)
         return round((self.live(self.schedule(widths)) @ n).max().item())
 
+    def arena(self, widths: Sequence[int]) -> Plan:
+        """Where the buffers lie at integer widths, in one arena."""
+        if not all(widths):
+            model, widths = self._narrowed(widths)
+            return model.arena(widths)
+        n = np.asarray(widths, dtype=np.int64)
+        ordered = [self.kernels[step.kernel] for step in self.schedule(widths)]
+        return pack(accesses(ordered, self.conventions), self._sizes(n), self._outputs)
+
     @cached_property
     def dense(self) -> Cost:
         """The cost when nothing is pruned."""
@@ -152,8 +163,7 @@ class CostModel:
 
     def schedule(self, widths: Sequence[int]) -> tuple[Step, ...]:
         """The best order of the kernels at integer widths."""
-        n = np.asarray(widths, dtype=np.int64)
-        sizes = {name: int(buffer @ n) for name, buffer in self._buffers.items()}
+        sizes = self._sizes(np.asarray(widths, dtype=np.int64))
         return schedule(self.kernels, sizes, self._outputs, self.conventions)
 
     def explain(self, widths: Sequence[int]) -> tuple[KernelCost, ...]:
@@ -283,31 +293,54 @@ class CostModel:
         holds = buffers(self.graph, self.kernels)
         return tuple(holds[name] for name in self.graph.outputs)
 
-    def _counts(self, value: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _counts(self, value: str) -> Bytes:
         return self.graph.channels.counts[value]
 
     @cached_property
-    def _buffers(self) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    def _buffers(self) -> dict[str, Bytes]:
         """Bytes of every buffer per channel kept of each group (one byte per element)."""
         names = (INPUT, *(kernel.output for kernel in self.kernels))
         return {name: self._counts(name) * prod(self.graph.shape(name)[1:]) for name in names}
+
+    def _sizes(self, widths: Bytes) -> dict[str, int]:
+        """Bytes of every buffer at integer widths."""
+        return {name: int(each @ widths) for name, each in self._buffers.items()}
 
     def _channels(self, value: str, widths: Tensor) -> int:
         return int(self._counts(value) @ widths.numpy())
 
     def live(self, steps: Sequence[Step]) -> Tensor:
-        """Bytes live at each step per channel kept of each group."""
+        """Bytes live at each step per channel kept of each group: (moments, groups). A step
+        has several moments where its output overlaps its input.
+        """
         zero = np.zeros(len(self.graph.channels.groups), dtype=np.int64)
-        rows = [sum((self._buffers[name] for name in self._counted(s)), zero) for s in steps]
+        rows = [sum(held.values(), zero) for step in steps for held in self._moments(step)]
         return torch.from_numpy(np.stack(rows)).double()
 
     def _live(self, step: Step, widths: Tensor) -> dict[str, int]:
+        """Bytes of every buffer when most of them are needed."""
         n = widths.numpy()
-        return {name: round(float(self._buffers[name] @ n)) for name in self._counted(step)}
+        held = [
+            {name: round(float(per_channel @ n)) for name, per_channel in moment.items()}
+            for moment in self._moments(step)
+        ]
+        return max(held, key=lambda moment: sum(moment.values()))
 
-    def _counted(self, step: Step) -> list[str]:
-        """The buffers that are live and count as memory."""
-        return [n for n in step.live if n != INPUT or self.conventions.count_input]
+    def _moments(self, step: Step) -> Iterator[dict[str, Bytes]]:
+        """What may be live at a step and counts as memory, per channel kept of each group."""
+        held = {name: self._buffers[name] for name in step.live}
+        if not self.conventions.count_input:
+            held.pop(INPUT, None)
+        if not step.moments:
+            yield held
+        kernel = self.kernels[step.kernel]
+        read, made = kernel.inputs[0], kernel.output
+        for unread, written in step.moments:
+            yield {
+                **held,
+                read: self._counts(read) * unread,
+                made: self._counts(made) * written,
+            }
 
 
 def deployed(graph: Graph, device: Device) -> CostModel:

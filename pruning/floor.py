@@ -54,8 +54,7 @@ class Floor:
             if not problem.made[name] & ~before and readers & (later | 1 << index)
         )
         dying = [name for name in problem.inputs[index] if not problem.readers[name] & later]
-        reused = problem.overwritten(dying, index)
-        return held + (0 if reused else problem.sizes[problem.output[index]])
+        return held + problem.written(dying, index)
 
     def _last(self, gap: Gap, readers: int) -> list[int]:
         """Which of some kernels may be the last of them to run."""

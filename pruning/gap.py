@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple, final
 
-from pruning.kernels import Kernel
+from pruning.access import Access, Windows, closest, overlapped
 from pruning.records import INPUT
 
 
@@ -46,7 +46,7 @@ class Problem:
     """Kernels as bit sets: who needs whom, what is freed when.
 
     `sizes` gives every buffer's bytes, `outputs` the buffers that are read after the last
-    kernel, `in_place` whether a kernel may write over an operand.
+    kernel.
 
     Raises:
         ValueError: the kernels do not come in an order in which they can run.
@@ -54,15 +54,13 @@ class Problem:
 
     def __init__(
         self,
-        kernels: Sequence[Kernel],
+        kernels: Sequence[Access],
         sizes: Mapping[str, int],
         outputs: Sequence[str],
-        in_place: Sequence[bool],
     ) -> None:
-        self.sizes = sizes
+        self.kernels, self.sizes = kernels, sizes
         self.inputs = [tuple(dict.fromkeys(kernel.inputs)) for kernel in kernels]
         self.output = [kernel.output for kernel in kernels]
-        self.in_place = in_place
         self.all = (1 << len(kernels)) - 1
         self.made = {INPUT: 0} | {name: 1 << i for i, name in enumerate(self.output)}
         self.readers = dict.fromkeys(self.made, 0)
@@ -86,19 +84,32 @@ class Problem:
 
     def overwritten(self, dying: Sequence[str], index: int) -> str | None:
         """The dying input into whose place kernel `index` writes."""
-        if not self.in_place[index]:
+        if not self.kernels[index].in_place:
             return None
         size = self.sizes[self.output[index]]
         same = (name for name in dying if name != INPUT and self.sizes[name] == size)
         return next(same, None)
 
+    def overlaps(self, dying: Sequence[str], index: int) -> Windows | None:
+        """The windows of kernel `index` if it writes over what it has read of its input."""
+        windows = self.kernels[index].windows
+        if windows is None or not dying or not (read := self.sizes[dying[0]]):
+            return None
+        return closest(windows, read, self.sizes[self.output[index]])
+
+    def written(self, dying: Sequence[str], index: int) -> int:
+        """Bytes that kernel `index` needs while it runs beside those that are held already."""
+        size = self.sizes[self.output[index]]
+        if windows := self.overlaps(dying, index):
+            read = self.sizes[dying[0]]
+            return overlapped(windows, read, size) - read
+        return 0 if self.overwritten(dying, index) else size
+
     def effect(self, done: int, index: int) -> tuple[int, int]:
         """Bytes that kernel `index` adds while it runs after those in `done`, and for good."""
-        name = self.output[index]
-        size, dying = self.sizes[name], self.dying(done, index)
-        reused = self.overwritten(dying, index)
-        kept = size if self.readers[name] else 0
-        return (0 if reused else size), kept - sum(self.sizes[each] for each in dying)
+        name, dying = self.output[index], self.dying(done, index)
+        kept = self.sizes[name] if self.readers[name] else 0
+        return self.written(dying, index), kept - sum(self.sizes[each] for each in dying)
 
     def ready(self, rest: int, side: Side, among: int = -1) -> list[int]:
         """The kernels (of `among`) that can come first, or last, of the rest."""

@@ -24,13 +24,15 @@ class Kernel:
 
     `inputs` name the buffers that it reads and `output` the buffer that it writes; a buffer is
     named after the value that it holds. `chain` lists the operators from main to last.
-    `channels` are those of the first operand, when nothing is pruned.
+    `channels` are those of the first operand, when nothing is pruned, and `plane` the rest of
+    its shape.
     """
 
     main: Operator
     inputs: tuple[str, ...]
     chain: tuple[str, ...]
     channels: int
+    plane: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -94,9 +96,15 @@ def fuse(graph: Graph, norms: bool = True) -> tuple[Kernel, ...]:
             buffer = {v: operator.name if b == source else b for v, b in buffer.items()}
         else:
             inputs = tuple(buffer[name] for name in operator.inputs)
-            channels = graph.shape(source)[0]
+            channels, *plane = graph.shape(source)
             kernels.append(
-                Kernel(main=operator, inputs=inputs, chain=(operator.name,), channels=channels)
+                Kernel(
+                    main=operator,
+                    inputs=inputs,
+                    chain=(operator.name,),
+                    channels=channels,
+                    plane=tuple(plane),
+                )
             )
         buffer[operator.name] = operator.name
     return tuple(kernels)

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pruning.access import Access, Moment, Windows, along_two, moments
 from pruning.errors import PeakMemoryWarning
 from pruning.gap import Problem
 from pruning.kernels import ELEMENTWISE, Kernel
 from pruning.order import best_order
 from pruning.records import INPUT
+
+WINDOWS = ("conv", "transposed", "pool", "linear", "batch_norm")  # row by row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,24 +25,30 @@ class Conventions:
     count_input: the network's input occupies SRAM until its last reader has run.
     in_place_add: an element-wise kernel writes into an operand that dies there.
     in_place_depthwise: a depthwise convolution of equal size writes over its input.
+    overlap: kernels with windows write over what they have read of an input that dies there
+    (see `pruning.access`).
     search_order: the best order counts; otherwise the order of the graph.
     """
 
     count_input: bool = True
     in_place_add: bool = False
     in_place_depthwise: bool = False
+    overlap: bool = False
     search_order: bool = True
 
 
 PUBLISHED = Conventions(count_input=False)
-DEPLOYED = Conventions(in_place_add=True)  # as generated C lays its buffers
+DEPLOYED = Conventions(in_place_add=True, overlap=True)  # as generated C lays its buffers
 
 
 class Step(NamedTuple):
-    """One kernel in execution order, and the buffers that are live while it runs."""
+    """One kernel in execution order, and the buffers that are live while it runs. Where its
+    output overlaps its only input, `moments` tells how much of both is there.
+    """
 
     kernel: int
     live: tuple[str, ...]
+    moments: tuple[Moment, ...] = ()
 
 
 def schedule(
@@ -56,14 +65,42 @@ def schedule(
     A graph too wide to weigh all orders comes with a `PeakMemoryWarning` and the best order
     that was found: its peak is true, but another order may have a smaller one.
     """
-    pointwise = (*ELEMENTWISE, "activation", "prelu")
-    in_place = dict.fromkeys(pointwise, conventions.in_place_add)
-    in_place["depthwise"] = conventions.in_place_depthwise
     counted = {**sizes, INPUT: sizes[INPUT] if conventions.count_input else 0}
-    may = [in_place.get(kernel.kind, False) for kernel in kernels]
-    problem = Problem(kernels, counted, outputs, may)
+    problem = Problem(accesses(kernels, conventions), counted, outputs)
     order = _best(problem) if conventions.search_order else range(len(kernels))
     return tuple(_steps(problem, order))
+
+
+def accesses(kernels: Sequence[Kernel], conventions: Conventions) -> list[Access]:
+    """How kernels go about their buffers."""
+    in_place = dict.fromkeys((*ELEMENTWISE, "activation", "prelu"), conventions.in_place_add)
+    in_place["depthwise"] = conventions.in_place_depthwise
+    return [
+        Access(
+            inputs=kernel.inputs,
+            output=kernel.output,
+            in_place=in_place.get(kernel.kind, False),
+            windows=_windows(kernel) if conventions.overlap else None,
+        )
+        for kernel in kernels
+    ]
+
+
+def _windows(kernel: Kernel) -> Windows | None:
+    """The windows of a kernel, if it has any: those of one pixel among them."""
+    a, made = kernel.main.attributes, kernel.main.shape[1:]
+    if kernel.main.kind not in WINDOWS or len(made) not in (1, 2) or a.get("squeeze"):
+        return None
+    once, none = [1] * len(made), [0] * len(made)
+    return Windows(
+        read=along_two(kernel.plane, 1),
+        made=along_two(made, 1),
+        kernel=along_two(a.get("kernel", once), 1),
+        stride=along_two(a.get("stride", once), 1),
+        padding=along_two(a.get("padding", none), 0),
+        dilation=along_two(a.get("dilation", once), 1),
+        transposed=kernel.main.kind == "transposed",
+    )
 
 
 def _best(problem: Problem) -> Sequence[int]:
@@ -86,6 +123,8 @@ def _steps(problem: Problem, order: Iterable[int]) -> Iterator[Step]:
     for index in order:
         output, dying = problem.output[index], problem.dying(done, index)
         reused = problem.overwritten(dying, index)
-        yield Step(index, (*(name for name in held if name != reused), output))
+        overlaps = problem.overlaps(dying, index)
+        at = moments(overlaps) if overlaps else ()
+        yield Step(index, (*(name for name in held if name != reused), output), at)
         held = [name for name in (*held, output) if name not in dying and problem.readers[name]]
         done |= 1 << index

@@ -1,8 +1,11 @@
 """From continuous widths to integers that meet a budget exactly: a budget is a promise."""
 
+from dataclasses import replace
+from math import ceil
+
 from pruning.allocate import Allocation, Method, channel_worth, optimum
 from pruning.budget import Budget
-from pruning.cost import CostModel
+from pruning.cost import CostModel, Encoding
 from pruning.errors import BudgetError
 from pruning.gates import Gates
 from pruning.moves import drop, fill
@@ -15,18 +18,32 @@ def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     From the best continuous widths (or those so far), the least salient channels per unit of
     violated resource go until every limit holds; then the most valuable come back while they
     fit. A uniform allocation has one ratio, and no more to choose.
+    Where generated C needs gaps between its buffers, its arena meets the budget, too.
 
     Raises:
         BudgetError: no width meets the budget, or this method finds none.
     """
     require_reachable(model, budget)
-    widths = _integers(gates, model, budget, how)
-    if not budget.holds(cost := model.cost(widths)):
-        raise BudgetError(
-            f"method {how.method} finds no widths within {budget.limits}; its smallest network "
-            f"costs {cost}. Use method=differentiable, which lets branches vanish."
-        )
-    return widths
+    held = budget
+    while True:
+        widths = _integers(gates, model, held, how)
+        if not held.holds(cost := model.cost(widths)):
+            raise BudgetError(
+                f"method {how.method} finds no widths within {held.limits}; its smallest "
+                f"network costs {cost}. Use method=differentiable, which lets branches vanish."
+            )
+        if not (excess := _unpacked(model, budget, widths)):
+            return widths
+        held = replace(held, sram_bytes=cost.sram_bytes - excess)
+
+
+def _unpacked(model: CostModel, budget: Budget, widths: list[int]) -> int:
+    """By how many bytes the arena of generated C exceeds its limit because buffers could not be
+    packed without gaps.
+    """
+    if model.encoding is not Encoding.C or budget.sram_bytes is None:
+        return 0
+    return max(0, ceil(model.arena(widths).arena_bytes - budget.sram_bytes))
 
 
 def _integers(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> list[int]:

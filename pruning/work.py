@@ -54,8 +54,8 @@ BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.C: 4 + 4 + 1, Encoding.P
 # What generated C stores of a kernel besides: the record of its settings and its call, fitted
 # to what arm-none-eabi-gcc 12.2 -O2 links for Cortex-M4 (other cores take 0 to 5 bytes more).
 SETTINGS_BYTES = {
-    **dict.fromkeys(("conv", "grouped", "depthwise", "multiplied", "linear", "batch_norm"), 73),
-    "transposed": 76,
+    **dict.fromkeys(("conv", "grouped", "depthwise", "multiplied", "linear", "batch_norm"), 74),
+    "transposed": 77,
     "add": 90,
     "subtract": 90,
     "multiply": 96,

@@ -100,8 +100,9 @@ class Blueprint:
 
     @property
     def conventions(self) -> Conventions:
-        """What counts as memory there."""
-        return DEPLOYED if self.precision is Precision.EXACT else Conventions()
+        """What counts as memory there: buffers overlap in generated C, not in interpreters."""
+        c = self.precision is Precision.EXACT and self._typed.target != "tflite"
+        return DEPLOYED if c else Conventions()
 
     @cached_property
     def precision(self) -> Precision:

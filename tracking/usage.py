@@ -37,7 +37,7 @@ USAGE_STYLE = f"""
 
 _PARTS = (
     ("writes", "what the kernel makes"),
-    ("reads", "what it reads"),
+    ("reads", "what it reads, but for what it has written over"),
     ("waits", "what waits for a later kernel"),
 )
 

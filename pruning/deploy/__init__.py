@@ -5,14 +5,13 @@ from pruning.deploy.deployable import obstacles, require_deployable
 from pruning.deploy.evaluate import Evaluator
 from pruning.deploy.integer import IntegerNetwork
 from pruning.deploy.lower import lower
-from pruning.deploy.plan import Plan, plan
+from pruning.deploy.plan import plan
 from pruning.deploy.ranges import calibrate
 from pruning.deploy.reference import reference
 
 __all__ = [
     "Evaluator",
     "IntegerNetwork",
-    "Plan",
     "c_files",
     "calibrate",
     "lower",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning.arena import Plan
 from pruning.deploy.fixed import Scaling
 from pruning.deploy.integer import (
     ONE_PIXEL,
@@ -32,7 +33,7 @@ from pruning.deploy.integer import (
     Transposed,
     Window,
 )
-from pruning.deploy.plan import Plan, plan
+from pruning.deploy.plan import plan
 from pruning.movement import HOLE, Tables
 from pruning.records import INPUT
 
@@ -103,7 +104,7 @@ class _Writer:
         return (
             '#include "model.h"\n\n#include "kernels.h"\n\n'
             f"{''.join(self._data)}"
-            "/* All buffers; those that are not needed at once overlap. */\n"
+            "/* All buffers; what is not needed at once lies in the same place. */\n"
             "static int8_t arena[MODEL_ARENA_BYTES];\n\n"
             f"int8_t *model_input(void)\n{{\n    return {self.place(INPUT)};\n}}\n\n"
             f"void model_run(void)\n{{\n{calls}\n}}\n\n"
@@ -194,6 +195,7 @@ def _layer(to: _Writer, kernel: Layer, index: int) -> None:
         **_settings(window),
         "dilation_y": window.dilation[0],
         "dilation_x": window.dilation[1],
+        "backward": int(kernel.output in to.plan.backward),
         "zero_in": zero,
         **to.ends(kernel),
     }
@@ -269,6 +271,7 @@ def _pool(to: _Writer, kernel: Pool, index: int) -> None:
         "in": _shape(kernel.reads[0]),
         "out": _shape(kernel.shape),
         **_settings(kernel.window),
+        "backward": int(kernel.output in to.plan.backward),
         "padded": int(kernel.padded),
         "zero": to.zero(kernel.inputs[0]),
         "low": kernel.low,

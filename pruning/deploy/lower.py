@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pruning.access import along_two
 from pruning.deploy.deployable import in_order, plane, require_deployable
 from pruning.deploy.fixed import Scaling, scaled, scaling_of
 from pruning.deploy.integer import (
@@ -82,19 +83,13 @@ def lower(
     )
 
 
-def _wide(values: Sequence[int], single: int) -> tuple[int, int]:
-    """A setting over height and width; series have one row."""
-    height, width = (single, *values) if len(values) == 1 else values
-    return height, width
-
-
 def _window(main: Operator) -> Window:
     a = main.attributes
     return Window(
-        kernel=_wide(a["kernel"], 1),
-        stride=_wide(a["stride"], 1),
-        padding=_wide(a["padding"], 0),
-        dilation=_wide(a.get("dilation", [1] * len(a["kernel"])), 1),
+        kernel=along_two(a["kernel"], 1),
+        stride=along_two(a["stride"], 1),
+        padding=along_two(a["padding"], 0),
+        dilation=along_two(a.get("dilation", [1] * len(a["kernel"])), 1),
     )
 
 
@@ -178,7 +173,7 @@ class _Lowering:
         channels, *read = self._read(kernel.main.inputs[0], kernel.inputs[0])
         height, width = (
             n // k
-            for n, k in zip(read, _wide(kernel.main.attributes["kernel"], 1), strict=True)
+            for n, k in zip(read, along_two(kernel.main.attributes["kernel"], 1), strict=True)
         )
         return channels, height, width
 
@@ -201,7 +196,7 @@ def _layer(at: _Lowering, kernel: Kernel, own: Own) -> Layer:
         height, width = weight.shape[2:]
         window = Window(kernel=(height, width))
     else:
-        weight = weight.reshape(*weight.shape[:2], *_wide(weight.shape[2:], 1))
+        weight = weight.reshape(*weight.shape[:2], *along_two(weight.shape[2:], 1))
         window = _window(main)
     bias = _numbers(own["bias"]) if "bias" in own else np.zeros(len(weight))
     make = Transposed if main.kind == "transposed" else Layer

@@ -1,6 +1,7 @@
 """Peak memory against every order there is, counted in another way."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pruning.cost import CostModel
 from pruning.errors import PeakMemoryWarning
 from pruning.gap import Problem
 from pruning.kernels import Kernel, fuse
-from pruning.memory import Conventions, schedule
+from pruning.memory import Conventions, accesses, schedule
 from pruning.order import best_order
 from pruning.records import INPUT, Operator
 from pruning.shrink import shrink_graph
@@ -22,11 +23,63 @@ from pruning.trace import trace
 POINTWISE = (
     "add", "subtract", "multiply", "divide", "maximum", "minimum", "activation", "prelu",
 )  # fmt: skip
-SWITCHES = ("count_input", "in_place_add", "in_place_depthwise", "search_order")
+SWITCHES = ("count_input", "in_place_add", "in_place_depthwise", "overlap", "search_order")
 ALL = [
     Conventions(**dict(zip(SWITCHES, flags, strict=True)))
-    for flags in itertools.product((False, True), repeat=4)
+    for flags in itertools.product((False, True), repeat=len(SWITCHES))
 ]
+
+
+def shared_bytes(kernel, sizes) -> int:
+    """Bytes of its input that a kernel with windows can write over, tried pixel by pixel."""
+    if kernel.main.kind not in ("conv", "transposed", "pool", "linear", "batch_norm"):
+        return 0
+    if not 1 <= len(kernel.plane) <= 2 or len(kernel.plane) != len(kernel.main.shape) - 1:
+        return 0
+    reads = taps(kernel)
+    pixels_in, pixels_out = math.prod(kernel.plane), len(reads)
+    per_in, per_out = sizes[kernel.inputs[0]] // pixels_in, sizes[kernel.output] // pixels_out
+    together = []
+    for order in (reads, [[pixels_in - 1 - t for t in r] for r in reversed(reads)]):
+        most = sizes[kernel.inputs[0]]
+        for number in range(pixels_out):  # two pixels may be written at a time
+            needed = min((t for later in order[number:] for t in later), default=pixels_in)
+            written = min(number + 2, pixels_out)
+            most = max(most, (pixels_in - needed) * per_in + written * per_out)
+        together.append(most)
+    return sizes[kernel.inputs[0]] + sizes[kernel.output] - min(together)
+
+
+def taps(kernel) -> list[list[int]]:
+    """The numbers of the input's pixels that each output pixel reads."""
+    a, plane = kernel.main.attributes, kernel.plane
+    once, none = [1] * len(plane), [0] * len(plane)
+    settings = [
+        a.get(name, none if name == "padding" else once)
+        for name in ("kernel", "stride", "padding", "dilation")
+    ]
+    along = transposed_taps if kernel.main.kind == "transposed" else window_taps
+    reads = []
+    for place in itertools.product(*map(range, kernel.main.shape[1:])):
+        axes = [along(*axis) for axis in zip(place, *settings, strict=True)]
+        inside = [
+            [at for at in axis if 0 <= at < size]
+            for axis, size in zip(axes, plane, strict=True)
+        ]
+        numbers = [0]
+        for axis, size in zip(inside, plane, strict=True):
+            numbers = [n * size + at for n in numbers for at in axis]
+        reads.append(numbers)
+    return reads
+
+
+def window_taps(at, kernel, stride, padding, dilation):
+    return [at * stride - padding + tap * dilation for tap in range(kernel)]
+
+
+def transposed_taps(at, kernel, stride, padding, dilation):
+    places = [at + padding - tap * dilation for tap in range(kernel)]
+    return [place // stride for place in places if place % stride == 0]
 
 
 def peak_of(order, kernels, sizes, outputs, conventions) -> int:
@@ -46,6 +99,9 @@ def peak_of(order, kernels, sizes, outputs, conventions) -> int:
             "depthwise": conventions.in_place_depthwise,
         }.get(kernel.kind, False)
         saved = sizes[kernel.output] if allowed and same else 0
+        read = kernel.inputs[0]
+        if conventions.overlap and read in memory and not waiting[read]:
+            saved = shared_bytes(kernel, sizes) or saved
         peak = max(peak, sum(sizes[n] for n in memory) + sizes[kernel.output] - saved)
         memory.add(kernel.output)
         memory = {n for n in memory if waiting[n]}
@@ -181,6 +237,8 @@ def test_best_order_of_pruned_nets(pruned, device, name, conventions):
         ("in_place_add", "mobile", {"stem": 4, "expand": 1}, 36 * 12, 36 * (4 + 1 + 4)),
         # the depthwise holds the skip, twelve channels in and twelve out, or twelve once
         ("in_place_depthwise", "mobile", {"stem": 1, "expand": 12}, 36 * 25, 36 * 14),
+        # the depthwise needs a row and four pixels of 12 more than the skip and one map
+        ("overlap", "mobile", {"stem": 1, "expand": 12}, 36 * 25, 36 * (1 + 12) + 12 * 9),
         # the graph makes both wide maps first; one is better read first
         ("search_order", "forks", {"big": 20, "more": 12}, 64 * 32 + 8 + 1, 64 * 20 + 1),
     ],
@@ -203,20 +261,31 @@ def problems(draw):
     kernels, sizes = [], {INPUT: draw(st.integers(1, 6))}
     for index in range(count):
         names = list(sizes)
-        kind = draw(st.sampled_from(["conv", "add", "depthwise", "concat"]))
+        kind = draw(st.sampled_from(["conv", "add", "depthwise", "concat", "window"]))
         wanted = 2 if kind in ("add", "concat") else 1
         inputs = tuple(draw(st.sampled_from(names)) for _ in range(wanted))
+        same = sizes[inputs[0]]
         attributes = {"depthwise": True} if kind == "depthwise" else {}
+        shape, plane = (1,), ()
+        size = draw(st.one_of(st.just(same), st.integers(1, 6)))
+        if kind == "window":  # over a series of as many pixels as there are bytes
+            wide, step = draw(st.integers(1, min(3, same))), draw(st.integers(1, 2))
+            padding = draw(st.integers(0, wide // 2))
+            attributes = {"kernel": [wide], "stride": [step], "padding": [padding]}
+            plane, shape = (same,), (1, (same + 2 * padding - wide) // step + 1)
+            size = shape[1] * draw(st.integers(1, 3))
+        kinds = {"depthwise": "conv", "window": "conv"}
         main = Operator(
             name=f"k{index}",
-            kind="conv" if kind == "depthwise" else kind,
+            kind=kinds.get(kind, kind),
             inputs=inputs,
-            shape=(1,),
+            shape=shape,
             attributes=attributes,
         )
-        kernels.append(Kernel(main=main, inputs=inputs, chain=(main.name,), channels=1))
-        same = sizes[inputs[0]]
-        sizes[main.name] = draw(st.one_of(st.just(same), st.integers(1, 6)))
+        kernels.append(
+            Kernel(main=main, inputs=inputs, chain=(main.name,), channels=1, plane=plane)
+        )
+        sizes[main.name] = size
     read = {n for k in kernels for n in k.inputs}
     unread = [k.output for k in kernels if k.output not in read]
     extra = draw(st.lists(st.sampled_from([k.output for k in kernels]), max_size=1))
@@ -230,8 +299,21 @@ def test_random_networks(problem, conventions):
     steps = schedule(kernels, sizes, outputs, conventions)
     counted = {**sizes, INPUT: sizes[INPUT] if conventions.count_input else 0}
     assert sorted(step.kernel for step in steps) == list(range(len(kernels)))
-    found = max(sum(counted[name] for name in step.live) for step in steps)
+    found = max(live_bytes(kernels[step.kernel], step, counted) for step in steps)
     assert found == brute(kernels, sizes, outputs, conventions)
+
+
+def live_bytes(kernel, step, sizes) -> int:
+    """What a step says is live, at its worst moment."""
+    whole = sum(sizes[name] for name in step.live)
+    if not step.moments:
+        return whole
+    read, made = sizes[kernel.inputs[0]], sizes[kernel.output]
+    pixels_in, pixels_out = math.prod(kernel.plane), math.prod(kernel.main.shape[1:])
+    return max(
+        whole - read - made + unread * read // pixels_in + written * made // pixels_out
+        for unread, written in step.moments
+    )
 
 
 def test_a_circle_is_an_error():
@@ -343,6 +425,6 @@ def test_what_a_cut_search_proves_is_true(problem, states):
     kernels, sizes, outputs = problem
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pruning.order.STATES", states)
-        found = best_order(Problem(kernels, sizes, outputs, [False] * len(kernels)))
+        found = best_order(Problem(accesses(kernels, Conventions()), sizes, outputs))
     real = peak_of([kernels[i] for i in found.kernels], kernels, sizes, outputs, Conventions())
     assert found.bound <= brute(kernels, sizes, outputs, Conventions()) <= found.peak == real

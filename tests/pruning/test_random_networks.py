@@ -289,9 +289,11 @@ def output(kernel: Kernel) -> str:
 
 
 @FEW
-@given(networks(steps=5), st.integers(0, 9), st.booleans())
-def test_peak_is_that_of_the_best_of_all_orders(device, network, seed, in_place):
-    conventions = Conventions(in_place_add=in_place, in_place_depthwise=in_place)
+@given(networks(steps=5), st.integers(0, 9), st.booleans(), st.booleans())
+def test_peak_is_that_of_the_best_of_all_orders(device, network, seed, in_place, overlap):
+    conventions = Conventions(
+        in_place_add=in_place, in_place_depthwise=in_place, overlap=overlap
+    )
     model = CostModel(
         shrink_graph(network.graph, masks(network.graph, seed)), device, conventions=conventions
     )

@@ -61,7 +61,9 @@ def test_what_is_measured_is_told_kept_and_mirrored(
     )  # fmt: skip
     (model,) = told["models"]
     assert model["mismatches"] == 0 < model["results"]
-    assert model["errors"]["sram_bytes"] == 0
+    estimate = study_record(done).slots[0].costs
+    assert estimate is not None
+    assert model["measured"]["sram_bytes"] - estimate.sram_bytes in range(4)  # whole words
     assert abs(model["errors"]["flash_bytes"]) < 0.02
     measured = model["measured"]
     assert sum(measured["by_kernel"].values()) == measured["instructions"]
@@ -77,7 +79,7 @@ def test_what_is_measured_is_told_kept_and_mirrored(
     run = Client(done.home.tracking_uri).api.get_run(run_ids(done)[0])
     assert run.data.metrics["measured.instructions"] == measured["instructions"]
     assert run.data.metrics["measured.flash_bytes"] == measured["flash_bytes"]
-    assert run.data.metrics["measured.error.sram_bytes"] == 0
+    assert run.data.metrics["measured.error.sram_bytes"] == model["errors"]["sram_bytes"]
 
 
 @pytest.mark.slow

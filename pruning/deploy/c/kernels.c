@@ -16,9 +16,11 @@
 #define INLINE static inline __attribute__((always_inline))
 #define LIKELY(what) __builtin_expect(what, 1)
 #define UNUSED __attribute__((unused))
+#define APART static __attribute__((noinline)) /* its stack is its own */
 #else
 #define INLINE static inline
 #define LIKELY(what) (what)
+#define APART static
 #endif
 
 #define FEW_TAPS 25 /* of windows whose codes are spread over four lanes */
@@ -402,30 +404,42 @@ INLINE void convolved(const paring_layer *layer, const int8_t *in, int8_t *out, 
     }
 }
 
-static void two_pixels(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+APART void two_pixels(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
 {
     convolved(layer, in, out, at, 2);
 }
 
-static void one_pixel(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+APART void one_pixel(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
 {
     convolved(layer, in, out, at, 1);
 }
 
+/* The n-th of so many rows or columns, in the order in which they are written. */
+INLINE int32_t nth(int32_t n, int32_t count, int32_t backward)
+{
+    return backward ? count - 1 - n : n;
+}
+
+/* The window of a pixel. */
+INLINE corner corner_of(const paring_layer *layer, int32_t y, int32_t x)
+{
+    return (corner){y * layer->stride_y - layer->pad_y, x * layer->stride_x - layer->pad_x};
+}
+
 void paring_convolution(const paring_layer *layer, const int8_t *in, int8_t *out)
 {
-    corner at = {-layer->pad_y, 0};
+    const paring_shape made = layer->out;
 
-    for (int32_t y = 0; y < layer->out.height; y++, at.row += layer->stride_y) {
-        int32_t x = 0;
-        at.column = -layer->pad_x;
-        for (; x + 1 < layer->out.width; x += 2, at.column += 2 * layer->stride_x) {
-            two_pixels(layer, in, out, at);
-            out += 2 * layer->out.channels;
+    for (int32_t n = 0; n < made.height; n++) {
+        const int32_t y = nth(n, made.height, layer->backward);
+        int8_t *line = out + y * made.width * made.channels;
+        for (int32_t m = 0; m + 1 < made.width; m += 2) {
+            const int32_t x = layer->backward ? made.width - 2 - m : m;
+            two_pixels(layer, in, line + x * made.channels, corner_of(layer, y, x));
         }
-        if (x < layer->out.width) {
-            one_pixel(layer, in, out, at);
-            out += layer->out.channels;
+        if (made.width & 1) {
+            const int32_t x = layer->backward ? 0 : made.width - 1;
+            one_pixel(layer, in, line + x * made.channels, corner_of(layer, y, x));
         }
     }
 }
@@ -588,28 +602,30 @@ static void spread(const paring_layer *layer, const int8_t *in, corner at, int8_
 static void depthwise_few(const paring_layer *layer, const int8_t *in, int8_t *out)
 {
     const int32_t channels = layer->in.channels, taps = layer->rows * layer->columns;
+    const paring_shape made = layer->out;
     int8_t weights[4 * FEW_TAPS] = {0}, lanes[4 * FEW_TAPS] = {0};
-    corner at = {-layer->pad_y, 0};
 
     for (int32_t t = 0; t < taps; t++)
         memcpy(weights + 4 * t, layer->weights + t * channels, (size_t)channels);
-    for (int32_t y = 0; y < layer->out.height; y++, at.row += layer->stride_y) {
-        at.column = -layer->pad_x;
-        for (int32_t x = 0; x < layer->out.width; x++, at.column += layer->stride_x) {
+    for (int32_t n = 0; n < made.height; n++) {
+        const int32_t y = nth(n, made.height, layer->backward);
+        for (int32_t m = 0; m < made.width; m++) {
+            const int32_t x = nth(m, made.width, layer->backward);
+            int8_t *pixel = out + (y * made.width + x) * channels;
             four_sums sums = {0, 0, 0, 0};
-            spread(layer, in, at, lanes);
+            spread(layer, in, corner_of(layer, y, x), lanes);
             for (int32_t t = 0; t < 4 * taps; t += 4)
                 sums = add_tap(sums, lanes + t, weights + t);
             const int32_t totals[4] = {sums.a, sums.b, sums.c, sums.d};
             for (int32_t c = 0; c < channels; c++)
-                *out++ = layer_result(layer, c, layer->bias[c] + totals[c]);
+                *pixel++ = layer_result(layer, c, layer->bias[c] + totals[c]);
         }
     }
 }
 
 void paring_depthwise(const paring_layer *layer, const int8_t *in, int8_t *out)
 {
-    corner at = {-layer->pad_y, 0};
+    const paring_shape made = layer->out;
 
     if (layer->in.channels < 4 && layer->in.channels == layer->out.channels &&
         layer->rows * layer->columns <= FEW_TAPS) {
@@ -617,11 +633,12 @@ void paring_depthwise(const paring_layer *layer, const int8_t *in, int8_t *out)
         return;
     }
 
-    for (int32_t y = 0; y < layer->out.height; y++, at.row += layer->stride_y) {
-        at.column = -layer->pad_x;
-        for (int32_t x = 0; x < layer->out.width; x++, at.column += layer->stride_x) {
-            depthwise_pixel(layer, in, out, at);
-            out += layer->out.channels;
+    for (int32_t n = 0; n < made.height; n++) {
+        const int32_t y = nth(n, made.height, layer->backward);
+        int8_t *line = out + y * made.width * made.channels;
+        for (int32_t m = 0; m < made.width; m++) {
+            const int32_t x = nth(m, made.width, layer->backward);
+            depthwise_pixel(layer, in, line + x * made.channels, corner_of(layer, y, x));
         }
     }
 }
@@ -640,9 +657,12 @@ void paring_transposed(const paring_layer *layer, const int8_t *in, int8_t *out)
     const int32_t inputs = read.channels / layer->groups;
     const int32_t outputs = made.channels / layer->groups;
 
-    for (int32_t y = 0; y < made.height; y++) {
-        for (int32_t x = 0; x < made.width; x++) {
+    for (int32_t n = 0; n < made.height; n++) {
+        const int32_t y = nth(n, made.height, layer->backward);
+        for (int32_t m = 0; m < made.width; m++) {
+            const int32_t x = nth(m, made.width, layer->backward);
             const int8_t *weights = layer->weights;
+            int8_t *to = out + (y * made.width + x) * made.channels;
             for (int32_t channel = 0; channel < made.channels; channel++) {
                 const int32_t first = channel / outputs * inputs;
                 int32_t total = layer->bias[channel];
@@ -660,7 +680,7 @@ void paring_transposed(const paring_layer *layer, const int8_t *in, int8_t *out)
                             total += (pixel[k] - layer->zero_in) * weights[k];
                     }
                 }
-                *out++ = layer_result(layer, channel, total);
+                *to++ = layer_result(layer, channel, total);
             }
         }
     }
@@ -727,8 +747,11 @@ void paring_max_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
 {
     const paring_shape read = pool->in, made = pool->out;
 
-    for (int32_t y = 0; y < made.height; y++) {
-        for (int32_t x = 0; x < made.width; x++) {
+    for (int32_t n = 0; n < made.height; n++) {
+        const int32_t y = nth(n, made.height, pool->backward);
+        for (int32_t m = 0; m < made.width; m++) {
+            const int32_t x = nth(m, made.width, pool->backward);
+            int8_t *to = out + (y * made.width + x) * made.channels;
             for (int32_t c = 0; c < made.channels; c++) {
                 int32_t largest = INT8_MIN;
                 for (int32_t i = 0; i < pool->rows; i++) {
@@ -743,7 +766,7 @@ void paring_max_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
                         largest = code > largest ? code : largest;
                     }
                 }
-                *out++ = clamped(largest, pool->low, pool->high);
+                *to++ = clamped(largest, pool->low, pool->high);
             }
         }
     }
@@ -753,8 +776,11 @@ void paring_average_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
 {
     const paring_shape read = pool->in, made = pool->out;
 
-    for (int32_t y = 0; y < made.height; y++) {
-        for (int32_t x = 0; x < made.width; x++) {
+    for (int32_t n = 0; n < made.height; n++) {
+        const int32_t y = nth(n, made.height, pool->backward);
+        for (int32_t m = 0; m < made.width; m++) {
+            const int32_t x = nth(m, made.width, pool->backward);
+            int8_t *to = out + (y * made.width + x) * made.channels;
             for (int32_t c = 0; c < made.channels; c++) {
                 int32_t total = 0, count = 0;
                 for (int32_t i = 0; i < pool->rows; i++) {
@@ -771,7 +797,7 @@ void paring_average_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
                     }
                 }
                 const int32_t half = total < 0 ? -(count / 2) : count / 2;
-                *out++ = clamped((total + half) / count, pool->low, pool->high);
+                *to++ = clamped((total + half) / count, pool->low, pool->high);
             }
         }
     }

@@ -20,7 +20,8 @@ typedef struct {
 /* Convolutions, plain, grouped and transposed. Weights: (outputs, rows, columns, inputs of a
  * group); those of a depthwise one: (rows, columns, outputs). Of each output channel there are
  * a bias, a mantissa and a shift. Biases hold the input's zero point times the weights, but for
- * transposed ones.
+ * transposed ones. The output may lie over what has been read of the input: a little lower, or a
+ * little higher where a layer runs `backward`, from the last pixel to the first.
  */
 typedef struct {
     paring_shape in, out;
@@ -28,8 +29,8 @@ typedef struct {
     const int32_t *bias;
     const int32_t *mantissas;
     const int8_t *shifts;
-    int32_t groups;
-    uint8_t rows, columns, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
+    uint16_t groups;
+    uint8_t rows, columns, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, backward;
     int8_t zero_in, zero_out, low, high;
 } paring_layer;
 
@@ -61,7 +62,7 @@ void paring_multiply(const paring_pair *pair, const int8_t *first, const int8_t 
 
 typedef struct {
     paring_shape in, out;
-    uint8_t rows, columns, stride_y, stride_x, pad_y, pad_x;
+    uint8_t rows, columns, stride_y, stride_x, pad_y, pad_x, backward;
     uint8_t padded; /* an average counts padding, too */
     int8_t zero, low, high;
 } paring_pool;

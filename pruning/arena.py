@@ -1,0 +1,151 @@
+"""Where every buffer lies: one arena for all, in which those that are needed together do not
+overlap, unless a kernel may write over what it has read.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pruning.access import Access, overlapped
+from pruning.records import INPUT
+
+TRIES = 300  # orders in which buffers are laid down, until nothing is wasted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Byte offsets in the arena, and the buffers that their kernels have to write `backward`,
+    from the last pixel to the first. No arena is smaller than `peak_bytes`, which are needed at
+    once; `arena_bytes` is more where buffers could not be packed without gaps.
+    """
+
+    offsets: Mapping[str, int]
+    backward: frozenset[str] = frozenset()
+    arena_bytes: int
+    peak_bytes: int
+
+
+class _Life(NamedTuple):
+    """A place's bytes, and the first and the last kernel that it must be there for."""
+
+    size: int
+    first: int
+    last: int
+
+    def meets(self, other: "_Life") -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+def pack(kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[str]) -> Plan:
+    """The smallest arena that is found, for the kernels in their order.
+
+    Places are laid down one after the other, each as low as it fits: the largest first, or as
+    they come, then in other orders, the same ones every time.
+    """
+    places = _Places(kernels, sizes, outputs)
+    lives, shuffled = places.lives, random.Random(0)
+    best = Plan(offsets={}, arena_bytes=1 << 62, peak_bytes=places.peak)
+    early = sorted(lives, key=lambda name: lives[name].first)
+    large = sorted(early, key=lambda name: -lives[name].size)
+    for attempt in range(TRIES):
+        order = early if attempt % 2 else large
+        offsets = places.laid(order)
+        arena = max(offsets[name] + lives[name].size for name in lives)
+        if arena < best.arena_bytes:
+            found = {name: offsets[first] for name, first in places.place.items()}
+            best = Plan(
+                offsets=found,
+                backward=places.backward(offsets),
+                arena_bytes=arena,
+                peak_bytes=places.peak,
+            )
+        if arena == places.peak:
+            break
+        first, second = shuffled.sample(range(len(order)), 2)
+        order[first], order[second] = order[second], order[first]
+    return best
+
+
+class _Places:
+    """The places that buffers lie in, one for those that are written over each other in place,
+    named after the buffer that is there first.
+
+    `near` tells how many bytes a kernel's output and its input take together, for the pairs
+    (output, input) that may overlap: with the output below, and with it above.
+    """
+
+    def __init__(
+        self, kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[str]
+    ) -> None:
+        made = {INPUT: 0} | {kernel.output: n for n, kernel in enumerate(kernels)}
+        last = dict(made)
+        for index, kernel in enumerate(kernels):
+            last.update({name: index for name in kernel.inputs if name in made})
+        last.update(dict.fromkeys(outputs, len(kernels)))
+        self.place = {name: name for name in made}
+        self.near: dict[tuple[str, str], tuple[int, int]] = {}
+        for index, kernel in enumerate(kernels):
+            dying = [name for name in kernel.inputs if last.get(name) == index]
+            size = sizes[kernel.output]
+            same = [name for name in dying if sizes[name] == size and name != INPUT]
+            if kernel.in_place and same:
+                self.place[kernel.output] = self.place[same[0]]
+            elif kernel.windows and dying:
+                (name,) = dying
+                ways = (kernel.windows, kernel.windows.backward)
+                below, above = (overlapped(way, sizes[name], size) for way in ways)
+                self.near[kernel.output, self.place[name]] = (below, above)
+        ends = {first: last[name] for name, first in self.place.items()}  # the last one counts
+        self.lives = {
+            first: _Life(sizes[first], made[first], end) for first, end in ends.items()
+        }
+
+    @property
+    def peak(self) -> int:
+        """Bytes that are needed at once."""
+        saved = {
+            self.lives[made].first: self.lives[made].size + self.lives[read].size - min(ways)
+            for (made, read), ways in self.near.items()
+        }
+        lives = self.lives.values()
+        return max(
+            sum(life.size for life in lives if life.first <= index <= life.last)
+            - saved.get(index, 0)
+            for index in range(max(life.last for life in lives) + 1)
+        )
+
+    def laid(self, order: Iterable[str]) -> dict[str, int]:
+        """Offsets of places that are laid down in this order."""
+        offsets: dict[str, int] = {}
+        for name in order:
+            life = self.lives[name]
+            closed = [
+                self._closed(name, other, offset)
+                for other, offset in offsets.items()
+                if self.lives[other].meets(life)
+            ]
+            ends = sorted({0, *(end for _, end in closed)})
+            offsets[name] = next(
+                at for at in ends if not any(start < at < end for start, end in closed)
+            )
+        return offsets
+
+    def _closed(self, name: str, other: str, offset: int) -> tuple[int, int]:
+        """Between which offsets a place must not begin, because of another one's offset."""
+        size, size_other = self.lives[name].size, self.lives[other].size
+        apart = size + size_other
+        below, above = self.near.get((name, other), (apart, apart))
+        if (other, name) in self.near:
+            above, below = self.near[other, name]
+        return offset - (below - size_other), offset + (above - size)
+
+    def backward(self, offsets: Mapping[str, int]) -> frozenset[str]:
+        """The places that lie too far above their kernel's input to be written forward."""
+        return frozenset(
+            made
+            for (made, read), (below, _) in self.near.items()
+            if offsets[read] + self.lives[read].size - offsets[made] < below
+            and offsets[made] < offsets[read] + self.lives[read].size
+            and offsets[read] < offsets[made] + self.lives[made].size
+        )

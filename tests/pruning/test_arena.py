@@ -1,0 +1,155 @@
+"""Buffers in their arena: every byte that is read is what was written there."""
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pruning.allocate import Allocation
+from pruning.arena import Plan, pack
+from pruning.budget import Budget
+from pruning.cost import deployed
+from pruning.gates import Gates
+from pruning.kernels import Kernel
+from pruning.memory import DEPLOYED, accesses, schedule
+from pruning.project import project
+from pruning.records import INPUT
+from pruning.shrink import shrink_graph
+from pruning.trace import trace
+from tests.pruning.test_memory import NETS, problems, taps
+from tests.pruning.test_random_networks import FEW, masks, networks
+
+
+class Memory:
+    """An arena whose bytes know which byte of which buffer they hold."""
+
+    def __init__(self, plan: Plan, sizes: dict[str, int]) -> None:
+        self.plan, self.sizes = plan, sizes
+        self.holds = np.full((plan.arena_bytes, 2), -1)
+        self.names = list(sizes)
+
+    def write(self, name: str, numbers: np.ndarray) -> None:
+        self.holds[self.plan.offsets[name] + numbers] = np.stack(
+            [np.full_like(numbers, self.names.index(name)), numbers], 1
+        )
+
+    def require(self, name: str, numbers: np.ndarray) -> None:
+        held = self.holds[self.plan.offsets[name] + numbers]
+        assert (held[:, 0] == self.names.index(name)).all(), f"{name} is overwritten"
+        assert (held[:, 1] == numbers).all()
+
+
+def run(kernels: list[Kernel], sizes: dict[str, int], outputs, plan: Plan) -> None:
+    """As generated code does: pixel by pixel where there are windows, from either end."""
+    memory = Memory(plan, sizes)
+    everything = {name: np.arange(size) for name, size in sizes.items()}
+    memory.write(INPUT, everything[INPUT])
+    for kernel, access in zip(kernels, accesses(kernels, DEPLOYED), strict=True):
+        if access.windows is not None:
+            _by_pixel(memory, kernel, kernel.output in plan.backward)
+            continue
+        for name in kernel.inputs:
+            memory.require(name, everything[name])
+        if access.in_place:  # element by element
+            memory.write(kernel.output, everything[kernel.output])
+            continue
+        memory.write(kernel.output, everything[kernel.output])
+        for name in kernel.inputs:  # written before it was read
+            memory.require(name, everything[name])
+    for name in outputs:
+        memory.require(name, everything[name])
+
+
+def _by_pixel(memory: Memory, kernel: Kernel, backward: bool) -> None:
+    reads = taps(kernel)
+    (read,), made = kernel.inputs, kernel.output
+    wide = memory.sizes[read] // math.prod(kernel.plane)
+    wide_out = memory.sizes[made] // len(reads)
+    pixels = range(len(reads))
+    order = list(reversed(pixels)) if backward else list(pixels)
+    for place, pixel in enumerate(order):
+        for ahead in order[place : place + 2]:  # two at a time
+            memory.write(made, ahead * wide_out + np.arange(wide_out))
+        needed = [tap * wide + byte for tap, byte in product(reads[pixel], range(wide))]
+        memory.require(read, np.array(needed, dtype=np.int64))
+    memory.require(made, np.arange(memory.sizes[made]))
+
+
+def in_order(kernels, sizes, outputs) -> list[Kernel]:
+    return [kernels[step.kernel] for step in schedule(kernels, sizes, outputs, DEPLOYED)]
+
+
+@given(problems())
+def test_nothing_is_overwritten_before_it_is_read(problem):
+    kernels, sizes, outputs = problem
+    ordered = in_order(kernels, sizes, outputs)
+    plan = pack(accesses(ordered, DEPLOYED), sizes, outputs)
+    assert plan.arena_bytes >= plan.peak_bytes
+    run(ordered, sizes, outputs, plan)
+
+
+def run_graph(graph, device) -> tuple[Plan, int]:
+    """The plan, after a run in it, and the peak that the budget counts."""
+    model = deployed(graph, device)
+    widths = graph.channels.widths
+    sizes = model._sizes(np.array(widths))
+    plan = model.arena(widths)
+    run(in_order(model.kernels, sizes, model._outputs), sizes, model._outputs, plan)
+    return plan, model.dense.sram_bytes
+
+
+@FEW
+@given(networks(steps=8), st.integers(0, 9))
+def test_random_networks_run_in_their_arena(device, network, seed):
+    graph = shrink_graph(network.graph, masks(network.graph, seed))
+    plan, peak = run_graph(graph, device)
+    assert plan.peak_bytes == peak
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_networks_run_in_an_arena_of_their_peak(device, name):
+    make, shape = NETS[name]
+    plan, peak = run_graph(trace(make(), torch.zeros(shape)), device)
+    assert plan.arena_bytes == peak
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet20", "ds_cnn", "mobilenet_v1", "mobilenet_v2", "vgg16"]
+)
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_pruned_zoo_models_fill_their_arena(zoo, device, random_mask, name, seed):
+    graph = shrink_graph(zoo(name), random_mask(zoo(name), seed))
+    model = deployed(graph, device)
+    assert model.arena(graph.channels.widths).arena_bytes == model.dense.sram_bytes
+
+
+def test_a_chain_of_equal_layers_goes_to_and_fro(device):
+    """Each layer of 8x8x4 lies eleven pixels beside the last one, and back again."""
+    chain = torch.nn.Sequential(*(torch.nn.Conv2d(4, 4, 3, padding=1) for _ in range(9)))
+    plan, peak = run_graph(trace(chain, torch.zeros(4, 8, 8)), device)
+    assert plan.arena_bytes == peak == 4 * (64 + 8 + 3)
+    assert len(plan.backward) in (4, 5)
+
+
+def test_a_budget_is_that_of_the_arena(zoo, device, monkeypatch):
+    """Where buffers cannot be packed, widths leave room for the gaps."""
+    graph = zoo("resnet8")
+    model = deployed(graph, device)
+    gates = Gates.open(graph.channels)
+    budget = Budget(sram_bytes=20_000)
+    tight = project(gates, model, budget, Allocation())
+
+    def with_gaps(kernels, sizes, outputs):
+        packed = pack(kernels, sizes, outputs)
+        return replace(packed, arena_bytes=packed.arena_bytes + 1_000)
+
+    monkeypatch.setattr("pruning.cost.pack", with_gaps)
+    roomy = project(gates, model, budget, Allocation())
+    assert 19_000 < model.peak(tight) <= 20_000
+    assert 18_000 < model.peak(roomy) <= 19_000
+    assert model.arena(roomy).arena_bytes <= 20_000
