@@ -38,7 +38,7 @@ class Problem:
     budgets: Mapping[str, Budget]
 
     def dataset(self, samples: int | None) -> Dataset:
-        """The data, or `samples` of the training set and half as many to score on."""
+        """The data, or `samples` of the training set and up to half as many to score on."""
         whole = self.data()
         if samples is None:
             return whole

@@ -32,7 +32,7 @@ class Setting:
     warm: int
     seeds: tuple[int, ...] = (0, 1, 2)
     budgets: tuple[int, ...] = (0, 1, 2)  # of a problem, by their place
-    samples: int | None = None  # training images, fewer for a smoke test
+    samples: int | None = None  # training images, if not all
     device: str = "cpu"
 
     @property
@@ -46,6 +46,7 @@ SETTINGS = {
     for base in (
         Setting(name="smoke", split=(1, 1, 1), warm=1, seeds=(0,), budgets=(1,), samples=512),
         Setting(name="short", split=(2, 3, 5), warm=4),
+        Setting(name="fifth", split=(2, 3, 5), warm=4, samples=9_000),  # large inputs, on a CPU
         Setting(name="medium", split=(8, 12, 20), warm=16),  # for small data sets
         Setting(name="long", split=(25, 20, 55), warm=40),
     )
