@@ -1,7 +1,7 @@
 """A finished slot's model as files, with what there is to say about it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def write_model(
 ) -> tuple[Path, ...]:
     """Write a slot's model, its description and a model card into a folder.
 
-    Returns the files, each whole. `form` is one of FORMATS.
+    Returns the files, each whole. `form` is one of FORMATS. What an earlier export has left
+    there of another model goes; other formats of the same one stay.
     """
     content = study.home.store.read(slot.files[MODEL])
     network = unpack_network(content)
@@ -48,9 +49,24 @@ def write_model(
         "model.json": json.dumps(described, indent=1).encode(),
         "README.md": (model_card(record, slot, network) + FORMATS[form].usage).encode(),
     }
+    other = _of_another(out, described)
     for name, data in files.items():
         write_whole(out / name, data)
+    for name in other - set(files):
+        (out / name).unlink(missing_ok=True)
     return tuple(out / name for name in files)
+
+
+def _of_another(out: Path, described: Mapping[str, Any]) -> set[str]:
+    """The names of files in a folder that an export wrote of another model than this one."""
+    try:
+        before = json.loads((out / "model.json").read_text("utf-8"))
+        same = all(
+            before[key] == described[key] for key in ("study", "trial", "score", "graph")
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()  # none was exported here, or nobody can tell what
+    return set() if same else {PAGE, *(name for form in FORMATS.values() for name in form.own)}
 
 
 def write_why(study: Study, record: StudyRecord, slot: SlotRecord, out: Path) -> Path:

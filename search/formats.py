@@ -19,12 +19,13 @@ MODEL = "model.safetensors"
 
 
 class Format(NamedTuple):
-    """How a network, and the bytes that it is stored as, become files by name; and what a
-    reader does with them.
+    """How a network, and the bytes that it is stored as, become files by name; what a reader
+    does with them; and which of them are a network's own.
     """
 
     files: Callable[[StoredNetwork, bytes], dict[str, bytes]]
     usage: str
+    own: tuple[str, ...]
 
 
 def integer_network(network: StoredNetwork) -> IntegerNetwork:
@@ -94,16 +95,19 @@ from pruning.checkpoint import unpack_network
 network = unpack_network(Path("{MODEL}").read_bytes()).module()
 ```
 """,
+        (MODEL,),
     ),
     "onnx": Format(
         _onnx,
         "`model.onnx` is the floating-point network, (batch, channels, ...) in and out.\n",
+        ("model.onnx",),
     ),
     "tflite": Format(
         _tflite,
         """`model.tflite` is the network that was scored, int8 in and out, (height, width,
 channels). TensorFlow Lite for Microcontrollers gives the very same results.
 """,
+        ("model.tflite",),
     ),
     "c": Format(
         _c,
@@ -115,5 +119,6 @@ x / MODEL_INPUT_SCALE + MODEL_INPUT_ZERO, rounded and clipped to -128..127.
 `cmake -B build && cmake --build build --target example` builds `main.c`, which runs the network
 on codes from a file.
 """,
+        ("model.c", "model.h"),
     ),
 }

@@ -471,6 +471,28 @@ def test_exported_c_scores_what_the_slot_scored(
     assert right.mean() == model["score"]
 
 
+def test_an_export_of_another_model_takes_the_folder(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    """Formats of one model share a folder; nothing of it stays beside another's card."""
+    folder = here / "models" / "shared"
+    for number, form, left in (
+        (1, "safetensors", {"model.safetensors", "why.html"}),
+        (1, "c", {"model.safetensors", "model.c", "model.h", "why.html"}),
+        (0, "safetensors", {"model.safetensors", "why.html"}),
+    ):
+        (folder / "mine.txt").parent.mkdir(parents=True, exist_ok=True)
+        (folder / "mine.txt").write_text("of the user")
+        code, _, err = paring(
+            "export", "study=done", f"trial={number}", f"format={form}", "out=models/shared"
+        )
+        assert (code, err) == (0, "")
+        own = {"model.safetensors", "model.c", "model.h", "model.tflite", "why.html"}
+        assert own & {path.name for path in folder.iterdir()} == left
+        assert json.loads((folder / "model.json").read_text())["trial"] == number
+    assert (folder / "mine.txt").read_text() == "of the user"
+
+
 def test_pick_writes_c_too(paring: Paring, here: Path, done: Study) -> None:
     code, out, err = paring(
         "pick", "study=done", "device=rp2040", "format=c", "out=models/picked", "register=false"
