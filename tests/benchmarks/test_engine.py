@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pruning.budget import Budget, Device
-from pruning.cost import CostModel
+from pruning.cost import deployed
 from pruning.job import Pruning
 from pruning.network import Network
 from pruning.program import Loss, best_widths
@@ -49,7 +49,7 @@ def test_cost_and_gradient_beside_a_training_step(name, capsys):
     def train_step() -> None:
         network(batch).square().mean().backward()
 
-    model = CostModel(graph, MCU)
+    model = deployed(graph, MCU)  # as a sweep counts
     sizes = np.array(graph.channels.widths, dtype=float)
     prunable = np.array([group.prunable for group in graph.channels.groups])
     dense, low = model.dense, np.where(prunable, 1.0, sizes)

@@ -19,7 +19,6 @@ from pruning.records import INPUT, Operator
 from pruning.trace import trace
 from tests.pruning.zoo import ZOO, Zoo
 
-pytestmark = pytest.mark.bench
 GROWTH = 12
 
 
@@ -67,7 +66,7 @@ class Made:
     def add(self, *inputs: str, size: int = 0) -> str:
         name = f"k{len(self.kernels)}"
         main = Operator(name=name, kind="conv", inputs=inputs, shape=(1,))
-        self.kernels.append(Kernel(main=main, inputs=inputs, chain=(name,)))
+        self.kernels.append(Kernel(main=main, inputs=inputs, chain=(name,), channels=1))
         self.sizes[name] = size or self.random.randint(1, 40)
         return name
 
@@ -158,6 +157,7 @@ def searched(kernels, sizes, outputs) -> str:
     return f"{len(kernels)} kernels, order {seconds * 1e3:.1f} ms, peak {peak} ({proven})"
 
 
+@pytest.mark.bench
 @pytest.mark.parametrize("name", NETS)
 def test_networks(name, capsys):
     make, shape = NETS[name]
@@ -171,8 +171,17 @@ def test_networks(name, capsys):
         print(f"\n{name}: trace {seconds:.2f} s, {searched(kernels, sizes, graph.outputs)}")
 
 
+@pytest.mark.bench
 @pytest.mark.parametrize("name", GRAPHS)
 def test_growth_with_width(name, capsys):
     made = GRAPHS[name]()
     with capsys.disabled():
         print(f"\n{name}: {searched(made.kernels, made.sizes, made.unread())}", end="")
+
+
+@pytest.mark.filterwarnings("ignore::pruning.errors.PeakMemoryWarning")
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_kernel_gets_its_place(name):
+    made = GRAPHS[name]()
+    steps = schedule(made.kernels, made.sizes, made.unread(), Conventions())
+    assert sorted(step.kernel for step in steps) == list(range(len(made.kernels)))

@@ -10,7 +10,7 @@ import pytest
 
 from pruning.job import PhaseKind
 from tests.benchmarks.quality.methods import METHODS, OURS
-from tests.benchmarks.quality.problems import SHARED
+from tests.benchmarks.quality.problems import PROBLEMS, SHARED
 from tests.benchmarks.quality.report import plot, table
 from tests.benchmarks.quality.results import code_of
 from tests.benchmarks.quality.setting import recipe
@@ -111,3 +111,11 @@ def test_a_smoke_run_fills_what_is_missing(tmp_path):
             assert rows[name]["cost"]["macs"] <= 2_500_000
             widths = "-".join(map(str, rows[name]["widths"].values()))
             assert f"| {rows[name]['cost']['macs']:,} | {widths} |" in printed
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no data in {SHARED}")
+@pytest.mark.parametrize("samples", [512, 20_000])
+def test_fewer_samples_are_the_first_ones(samples):
+    few = PROBLEMS["resnet8"].dataset(samples)
+    sizes = [len(split) for split in (few.train, few.validation, few.test)]
+    assert sizes == [samples, min(samples // 2, 5000), min(samples // 2, 10_000)]

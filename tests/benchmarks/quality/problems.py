@@ -42,13 +42,16 @@ class Problem:
         whole = self.data()
         if samples is None:
             return whole
-        few, fewer = torch.arange(samples), torch.arange(samples // 2)
         return replace(
             whole,
-            train=whole.train.select(few),
-            validation=whole.validation.select(fewer),
-            test=whole.test.select(fewer),
+            train=_first(whole.train, samples),
+            validation=_first(whole.validation, samples // 2),
+            test=_first(whole.test, samples // 2),
         )
+
+
+def _first(split: Split, count: int) -> Split:
+    return split.select(torch.arange(min(count, len(split))))
 
 
 def _images() -> Dataset:
