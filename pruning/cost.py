@@ -127,8 +127,8 @@ class CostModel:
         """Flash bytes, SRAM bytes, latency in ms and MACs of many integer widths at once.
 
         Each result is a vector, one entry a row. Memory is that of the kernels in the order
-        that is best for the first row with the same groups left: exact where that order is the
-        best one, and otherwise too much.
+        that is best for the first row with the same groups left, each run from the end that is
+        best there: exact where these are the best ones, and otherwise too much.
         """
         alike: dict[tuple[bool, ...], list[int]] = {}
         for position, row in enumerate(rows):

@@ -88,12 +88,14 @@ def accesses(kernels: Sequence[Kernel], conventions: Conventions) -> list[Access
 
 def _windows(kernel: Kernel) -> Windows | None:
     """The windows of a kernel, if it has any: those of one pixel among them."""
-    a, made = kernel.main.attributes, kernel.main.shape[1:]
-    if kernel.main.kind not in WINDOWS or len(made) not in (1, 2) or a.get("squeeze"):
+    a, made, plane = kernel.main.attributes, kernel.main.shape[1:], kernel.plane
+    if kernel.main.kind not in WINDOWS or len(plane) not in (1, 2):
         return None
+    if a.get("squeeze"):  # an axis that has become one pixel is not in the shape any more
+        made = tuple(size // each for size, each in zip(plane, a["kernel"], strict=True))
     once, none = [1] * len(made), [0] * len(made)
     return Windows(
-        read=along_two(kernel.plane, 1),
+        read=along_two(plane, 1),
         made=along_two(made, 1),
         kernel=along_two(a.get("kernel", once), 1),
         stride=along_two(a.get("stride", once), 1),

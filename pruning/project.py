@@ -1,13 +1,13 @@
 """From continuous widths to integers that meet a budget exactly: a budget is a promise."""
 
 from dataclasses import replace
-from math import ceil
 
 from pruning.allocate import Allocation, Method, channel_worth, optimum
 from pruning.budget import Budget
-from pruning.cost import CostModel, Encoding
+from pruning.cost import CostModel
 from pruning.errors import BudgetError
 from pruning.gates import Gates
+from pruning.memory import DEPLOYED
 from pruning.moves import drop, fill
 from pruning.reach import require_reachable, scaled_widths, uniform_ratio
 
@@ -25,25 +25,22 @@ def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     """
     require_reachable(model, budget)
     held = budget
-    while True:
-        widths = _integers(gates, model, held, how)
-        if not held.holds(cost := model.cost(widths)):
-            raise BudgetError(
-                f"method {how.method} finds no widths within {held.limits}; its smallest "
-                f"network costs {cost}. Use method=differentiable, which lets branches vanish."
-            )
-        if not (excess := _unpacked(model, budget, widths)):
+    while held.holds(model.cost(widths := _integers(gates, model, held, how))):
+        if not _wasteful(model, budget, widths):
             return widths
-        held = replace(held, sram_bytes=cost.sram_bytes - excess)
+        held = replace(held, sram_bytes=model.peak(widths) - 1)
+    raise BudgetError(
+        f"method {how.method} finds no widths within {budget.limits}; its smallest network "
+        f"costs {model.cost(widths)}. Use method=differentiable, which lets branches vanish."
+    )
 
 
-def _unpacked(model: CostModel, budget: Budget, widths: list[int]) -> int:
-    """By how many bytes the arena of generated C exceeds its limit because buffers could not be
-    packed without gaps.
-    """
-    if model.encoding is not Encoding.C or budget.sram_bytes is None:
-        return 0
-    return max(0, ceil(model.arena(widths).arena_bytes - budget.sram_bytes))
+def _wasteful(model: CostModel, budget: Budget, widths: list[int]) -> bool:
+    """Whether the arena of generated C is over its limit, as its buffers leave gaps."""
+    limit = budget.sram_bytes
+    if limit is None or model.conventions != DEPLOYED:
+        return False
+    return model.arena(widths).arena_bytes > limit
 
 
 def _integers(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> list[int]:

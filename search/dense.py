@@ -1,6 +1,5 @@
 """The dense network that every slot of a study starts from: trained once, shared by digest."""
 
-from dataclasses import asdict
 from typing import Any, final
 
 import optuna
@@ -75,7 +74,6 @@ def _stored_result(
         "key": book.key,
         "digest": study.home.store.put(content),
         "score": state.history[-1].score,
-        "cost": asdict(job.cost_model(network.graph).dense),
         "seconds": sum(epoch.seconds for epoch in state.history),
     }
     study.set_note("dense", note)

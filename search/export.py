@@ -15,6 +15,8 @@ from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import duration, front_object, size
 from tracking.why import FILES, PAGE, why_page
 
+TELLING = ("schema", "study", "trial", "score", "graph")  # models apart
+
 
 def finished_slot(record: StudyRecord, number: int) -> SlotRecord:
     """The slot of a number, if it ended with a model.
@@ -38,8 +40,9 @@ def write_model(
 ) -> tuple[Path, ...]:
     """Write a slot's model, its description and a model card into a folder.
 
-    Returns the files, each whole. `form` is one of FORMATS. What an earlier export has left
-    there of another model goes; other formats of the same one stay.
+    Returns the files, each whole. `form` is one of FORMATS. The network, in whatever form, that
+    an earlier export has left there of another model goes first; other forms of the same one
+    stay.
     """
     content = study.home.store.read(slot.files[MODEL])
     network = unpack_network(content)
@@ -49,24 +52,24 @@ def write_model(
         "model.json": json.dumps(described, indent=1).encode(),
         "README.md": (model_card(record, slot, network) + FORMATS[form].usage).encode(),
     }
-    other = _of_another(out, described)
+    for name in _of_another(out, described) - set(files):
+        (out / name).unlink()
     for name, data in files.items():
         write_whole(out / name, data)
-    for name in other - set(files):
-        (out / name).unlink(missing_ok=True)
     return tuple(out / name for name in files)
 
 
 def _of_another(out: Path, described: Mapping[str, Any]) -> set[str]:
-    """The names of files in a folder that an export wrote of another model than this one."""
+    """The files in a folder that an export wrote of another model than this one."""
     try:
         before = json.loads((out / "model.json").read_text("utf-8"))
-        same = all(
-            before[key] == described[key] for key in ("study", "trial", "score", "graph")
-        )
+        told = [[each[key] for key in TELLING] for each in (before, described)]
     except (OSError, ValueError, KeyError, TypeError):
         return set()  # none was exported here, or nobody can tell what
-    return set() if same else {PAGE, *(name for form in FORMATS.values() for name in form.own)}
+    if told[0] == told[1] or before["schema"] != described["schema"]:
+        return set()
+    own = {PAGE, *(name for form in FORMATS.values() for name in form.own)}
+    return {name for name in own if (out / name).is_file()}
 
 
 def write_why(study: Study, record: StudyRecord, slot: SlotRecord, out: Path) -> Path:

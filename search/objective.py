@@ -18,6 +18,7 @@ from pruning.cost import CostModel
 from pruning.deploy import plan
 from pruning.errors import BudgetError, CheckpointError
 from pruning.job import Job, Precision
+from pruning.memory import DEPLOYED
 from pruning.state import Epoch, TrainState, widths_of
 from pruning.train import int8_codes
 from search.build import Blueprint
@@ -186,8 +187,7 @@ def _finished(
     model = store.put(packed(state, job))
     stored = unpack_network(store[model])
     costs = job.cost_model(stored.graph)
-    arena = plan(integer_network(stored)).arena_bytes if stored.notes["codes"] else None
-    cost = replace(costs.dense, sram_bytes=max(costs.dense.sram_bytes, arena or 0))
+    cost, arena = stored_cost(stored, costs)
     if not job.budget.holds(cost):
         return Failed(f"the stored network costs {cost}, over its {job.budget}")
     files = {"model.safetensors": model}
@@ -211,6 +211,16 @@ def _finished(
         threads=torch.get_num_threads(),
         planned_sram_bytes=arena,
     )
+
+
+def stored_cost(stored: StoredNetwork, model: CostModel) -> tuple[Cost, int | None]:
+    """What a stored network costs, and the arena of its C where that is its memory: no less
+    counts, but more where buffers leave gaps.
+    """
+    if model.conventions != DEPLOYED or not stored.notes["codes"]:
+        return model.dense, None
+    arena = plan(integer_network(stored)).arena_bytes
+    return replace(model.dense, sram_bytes=max(model.dense.sram_bytes, arena)), arena
 
 
 def _profile(model: CostModel) -> list[dict[str, Any]]:

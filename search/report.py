@@ -124,7 +124,10 @@ def _dense(study: Study) -> DenseRecord | None:
     if note is None:
         return None
     return DenseRecord(
-        score=note["score"], costs=Costs(**note["cost"]), train_seconds=note.get("seconds")
+        score=note["score"],
+        # Not the note's: the network may be from a study that counts in another way.
+        costs=Costs(**study.facts["dense_cost"]),
+        train_seconds=note.get("seconds"),
     )
 
 

@@ -16,7 +16,7 @@ from pruning.train import train
 from search.build import Blueprint
 from search.errors import StudyError
 from search.formats import MODEL
-from search.objective import packed
+from search.objective import packed, stored_cost
 from search.study import Study, slot_budget
 
 _TIMES = ("seconds",)  # no two runs take equally long
@@ -105,7 +105,7 @@ def _compared(study: Study, slot: FrozenTrial, state: TrainState, job: Job) -> A
     }
     now = {
         "score": state.history[-1].score,
-        "cost": _plain(job.cost_model(graph).dense),
+        "cost": _plain(stored_cost(unpack_network(model), job.cost_model(graph))[0]),
         "widths": widths_of(graph),
         "model": hashlib.sha256(model).hexdigest(),
         "epochs": {epoch.epoch: _plain(epoch) for epoch in state.history},

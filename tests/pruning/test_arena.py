@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from pruning.allocate import Allocation
 from pruning.arena import Plan, pack
 from pruning.budget import Budget
-from pruning.cost import deployed
+from pruning.cost import CostModel, Encoding, deployed
+from pruning.errors import BudgetError
 from pruning.gates import Gates
 from pruning.kernels import Kernel
 from pruning.memory import DEPLOYED, accesses, schedule
 from pruning.project import project
+from pruning.reach import least_widths
 from pruning.records import INPUT
 from pruning.shrink import shrink_graph
 from pruning.trace import trace
@@ -153,3 +155,28 @@ def test_a_budget_is_that_of_the_arena(zoo, device, monkeypatch):
     assert 19_000 < model.peak(tight) <= 20_000
     assert 18_000 < model.peak(roomy) <= 19_000
     assert model.arena(roomy).arena_bytes <= 20_000
+    least = model.peak(least_widths(model))
+    assert model.peak(project(gates, model, Budget(sram_bytes=least + 1_200), Allocation()))
+    with pytest.raises(BudgetError, match=f"finds no widths within.*{least + 999}"):
+        project(gates, model, Budget(sram_bytes=least + 999), Allocation())
+    apart = CostModel(graph, device, Encoding.C)  # an interpreter has no such arena
+    assert model.peak(project(gates, apart, budget, Allocation())) <= 20_000
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("shape", [(1, 4, 16), (1, 16, 4), (1, 9, 12)])
+def test_a_mean_over_one_axis_overlaps_too(device, shape, axis):
+    """On the way to a series; it is a pooling whose windows are as long as that axis."""
+
+    class Series(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = torch.nn.Conv2d(1, 8, 3, padding=1)
+            self.last = torch.nn.Conv1d(8, 3, 3)
+
+        def forward(self, x):
+            return self.last(self.first(x).mean(axis))
+
+    plan, peak = run_graph(trace(Series(), torch.zeros(shape)), device)
+    whole = 8 * shape[1] * shape[2]
+    assert plan.arena_bytes == peak < whole + whole // shape[axis - 1]

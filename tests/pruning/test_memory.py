@@ -34,7 +34,7 @@ def shared_bytes(kernel, sizes) -> int:
     """Bytes of its input that a kernel with windows can write over, tried pixel by pixel."""
     if kernel.main.kind not in ("conv", "transposed", "pool", "linear", "batch_norm"):
         return 0
-    if not 1 <= len(kernel.plane) <= 2 or len(kernel.plane) != len(kernel.main.shape) - 1:
+    if not 1 <= len(kernel.plane) <= 2:
         return 0
     reads = taps(kernel)
     pixels_in, pixels_out = math.prod(kernel.plane), len(reads)
@@ -60,7 +60,7 @@ def taps(kernel) -> list[list[int]]:
     ]
     along = transposed_taps if kernel.main.kind == "transposed" else window_taps
     reads = []
-    for place in itertools.product(*map(range, kernel.main.shape[1:])):
+    for place in itertools.product(*map(range, made_plane(kernel))):
         axes = [along(*axis) for axis in zip(place, *settings, strict=True)]
         inside = [
             [at for at in axis if 0 <= at < size]
@@ -71,6 +71,13 @@ def taps(kernel) -> list[list[int]]:
             numbers = [n * size + at for n in numbers for at in axis]
         reads.append(numbers)
     return reads
+
+
+def made_plane(kernel):
+    """Height and width of the output; a mean over one axis leaves one pixel of it."""
+    if not kernel.main.attributes.get("squeeze"):
+        return kernel.main.shape[1:]
+    return [n // k for n, k in zip(kernel.plane, kernel.main.attributes["kernel"], strict=True)]
 
 
 def window_taps(at, kernel, stride, padding, dilation):
@@ -309,7 +316,7 @@ def live_bytes(kernel, step, sizes) -> int:
     if not step.moments:
         return whole
     read, made = sizes[kernel.inputs[0]], sizes[kernel.output]
-    pixels_in, pixels_out = math.prod(kernel.plane), math.prod(kernel.main.shape[1:])
+    pixels_in, pixels_out = math.prod(kernel.plane), math.prod(made_plane(kernel))
     return max(
         whole - read - made + unread * read // pixels_in + written * made // pixels_out
         for unread, written in step.moments

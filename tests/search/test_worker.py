@@ -255,6 +255,22 @@ def test_a_resumed_slot_equals_an_uninterrupted_one(
     assert study.note("dense") == done.note("dense")  # trained once for both studies
 
 
+def test_a_dense_network_of_another_study_costs_what_this_one_counts(
+    home: Home, done: Study, compose_spec: Callable[..., Spec], tiny: list[str]
+) -> None:
+    """An interpreter lays input and output apart, so it needs more memory for the same one."""
+    pytest.importorskip("flatbuffers")
+    study = sweep.prepare(home, "interpreted", compose_spec(*tiny, "target=tflite"), 1)
+    work(home.config, "interpreted", threads=1)
+    assert study.note("dense") == done.note("dense")
+    own, other = study_record(study).dense, study_record(done).dense
+    assert own is not None
+    assert other is not None
+    assert own.costs.sram_bytes == study.facts["dense_cost"]["sram_bytes"]
+    assert own.costs.sram_bytes > other.costs.sram_bytes
+    assert study_record(study).slots[0].planned_sram_bytes is None  # that would be C's
+
+
 @pytest.mark.slow
 def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     home: Home, done: Study, spec: Spec
@@ -491,6 +507,10 @@ def test_an_export_of_another_model_takes_the_folder(
         assert own & {path.name for path in folder.iterdir()} == left
         assert json.loads((folder / "model.json").read_text())["trial"] == number
     assert (folder / "mine.txt").read_text() == "of the user"
+    (folder / "model.json").write_text('{"study": "of somebody else"}')
+    (folder / "model.tflite").write_text("of the user, too")
+    assert paring("export", "study=done", "trial=1", "format=c", "out=models/shared")[0] == 0
+    assert (folder / "model.tflite").exists()
 
 
 def test_pick_writes_c_too(paring: Paring, here: Path, done: Study) -> None:

@@ -21,7 +21,7 @@ typedef struct {
  * group); those of a depthwise one: (rows, columns, outputs). Of each output channel there are
  * a bias, a mantissa and a shift. Biases hold the input's zero point times the weights, but for
  * transposed ones. The output may lie over what has been read of the input: a little lower, or a
- * little higher where a layer runs `backward`, from the last pixel to the first.
+ * little higher where a layer, or a pooling, runs `backward`, from the last pixel to the first.
  */
 typedef struct {
     paring_shape in, out;

@@ -118,6 +118,32 @@ def test_sums_in_place_save_memory(device):
     assert plan(network).arena_bytes == deployed(graph, device).dense.sram_bytes == 1_613
 
 
+@needs_cc
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_mean_over_one_axis_lies_over_what_it_has_read(axis, device, tmp_path):
+    torch.manual_seed(0)
+    model = Series(axis)
+    graph = trace(model, torch.zeros(1, 9, 12))
+    inputs = drawn(graph, 3)
+    network = lowered(graph, model.state_dict(), inputs)
+    assert (
+        plan(network).arena_bytes == deployed(graph, device).dense.sram_bytes < 8 * 9 * 12 * 1.2
+    )
+    assert_same_codes(network, inputs, tmp_path)
+
+
+class Series(nn.Module):
+    """An image that becomes a series: the mean over one axis."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+        self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Conv1d(8, 3, 3)
+
+    def forward(self, x):
+        return self.last(self.first(x).mean(self.axis))
+
+
 class Skip(nn.Module):
     """A branch beside nothing, between two layers."""
 
