@@ -1,9 +1,14 @@
 """What every test shares."""
 
+import logging
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
 torch.set_num_threads(1)  # results are equal bit for bit on one thread
@@ -19,3 +24,17 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no shared data: {SHARED} is absent")
     return SHARED
+
+
+@pytest.fixture
+def quiet_process() -> Iterator[None]:
+    """Put back what a verb or a worker changes in its process."""
+    path, argv, environment = list(sys.path), list(sys.argv), dict(os.environ)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    sys.path[:], sys.argv[:] = path, argv
+    for key in set(os.environ) - set(environment):
+        del os.environ[key]
+    root.handlers[:], root.level = handlers, level
+    GlobalHydra.instance().clear()

@@ -1,8 +1,6 @@
 """A home of each kind, tiny studies in it, and the command line in this process."""
 
-import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -98,20 +96,6 @@ def tiny() -> list[str]:
 def tiny_spec(compose_spec: Callable[..., Spec]) -> Spec:
     """A spec whose slots take a moment."""
     return compose_spec(*TINY)
-
-
-@pytest.fixture
-def quiet_process() -> Iterator[None]:
-    """Put back what a verb or a worker changes in its process."""
-    path, argv, environment = list(sys.path), list(sys.argv), dict(os.environ)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    sys.path[:], sys.argv[:] = path, argv
-    for key in set(os.environ) - set(environment):
-        del os.environ[key]
-    root.handlers[:], root.level = handlers, level
-    GlobalHydra.instance().clear()
 
 
 Called = tuple[int, str, str]
