@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pruning.access import Access, overlapped
+from pruning.gap import Problem
 from pruning.records import INPUT
 
 TRIES = 300  # orders in which buffers are laid down, until nothing is wasted
@@ -78,28 +79,24 @@ class _Places:
     def __init__(
         self, kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[str]
     ) -> None:
-        made = {INPUT: 0} | {kernel.output: n for n, kernel in enumerate(kernels)}
-        last = dict(made)
-        for index, kernel in enumerate(kernels):
-            last.update({name: index for name in kernel.inputs if name in made})
-        last.update(dict.fromkeys(outputs, len(kernels)))
-        self.place = {name: name for name in made}
+        problem, done = Problem(kernels, sizes, outputs), 0
+        self.place = {INPUT: INPUT}
         self.near: dict[tuple[str, str], tuple[int, int]] = {}
+        first, last = {INPUT: 0}, {INPUT: 0}
         for index, kernel in enumerate(kernels):
-            dying = [name for name in kernel.inputs if last.get(name) == index]
-            size = sizes[kernel.output]
-            same = [name for name in dying if sizes[name] == size and name != INPUT]
-            if kernel.in_place and same:
-                self.place[kernel.output] = self.place[same[0]]
-            elif kernel.windows and dying:
-                (name,) = dying
+            dying, made = problem.dying(done, index), kernel.output
+            reused = problem.overwritten(dying, index)
+            self.place[made] = made if reused is None else self.place[reused]
+            if kernel.windows and dying:
+                (read,) = dying
                 ways = (kernel.windows, kernel.windows.backward)
-                below, above = (overlapped(way, sizes[name], size) for way in ways)
-                self.near[kernel.output, self.place[name]] = (below, above)
-        ends = {first: last[name] for name, first in self.place.items()}  # the last one counts
-        self.lives = {
-            first: _Life(sizes[first], made[first], end) for first, end in ends.items()
-        }
+                below, above = (overlapped(way, sizes[read], sizes[made]) for way in ways)
+                self.near[made, self.place[read]] = (below, above)
+            first.setdefault(self.place[made], index)
+            last.update({self.place[name]: index for name in (*dying, made)})
+            done |= 1 << index
+        last.update({self.place[name]: len(kernels) for name in outputs})
+        self.lives = {name: _Life(sizes[name], first[name], last[name]) for name in first}
 
     @property
     def peak(self) -> int:

@@ -22,12 +22,13 @@ IN_PLACE = (Sum, Product, Table, Prelu)  # read an element before they write it
 def plan(network: IntegerNetwork) -> Plan:
     """The smallest arena that is found, for the kernels in their order."""
     sizes = {name: prod(shape) for name, shape in network.shapes.items()}
-    return pack([_access(kernel) for kernel in network.kernels], sizes, network.outputs)
+    accesses = [_access(kernel, network) for kernel in network.kernels]
+    return pack(accesses, sizes, network.outputs)
 
 
-def _access(kernel: IntegerKernel) -> Access:
+def _access(kernel: IntegerKernel, network: IntegerNetwork) -> Access:
     return Access(
-        inputs=kernel.inputs,
+        inputs=tuple(name for name in kernel.inputs if name not in network.constants),
         output=kernel.output,
         in_place=isinstance(kernel, IN_PLACE),
         windows=_windows(kernel) if isinstance(kernel, (Layer, Pool)) else None,

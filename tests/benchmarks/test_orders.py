@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from pruning.cost import deployed
 from pruning.kernels import Kernel, fuse
 from pruning.memory import Conventions, schedule
 from pruning.records import INPUT, Operator
 from pruning.trace import trace
+from tests.benchmarks.test_engine import MCU
 from tests.pruning.zoo import ZOO, Zoo
 
 GROWTH = 12
@@ -169,6 +171,12 @@ def test_networks(name, capsys):
     sizes = {n: torch.Size(graph.shape(n)).numel() for n in names}
     with capsys.disabled():
         print(f"\n{name}: trace {seconds:.2f} s, {searched(kernels, sizes, graph.outputs)}")
+    widths, model = graph.channels.widths, deployed(graph, MCU)
+    model.peak(widths)  # what depends on the graph alone is known from now on
+    seconds, peak = timed(lambda: model.peak(widths))
+    arena = model.arena(widths).arena_bytes
+    with capsys.disabled():
+        print(f"  overlapping: {seconds * 1e3:.1f} ms, peak {peak}, arena {arena}")
 
 
 @pytest.mark.bench
