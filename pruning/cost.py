@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pruning.arena import Plan, pack
-from pruning.budget import LIMITS, Cost, Device
+from pruning.budget import LIMITS, WORD_BYTES, Cost, Device
 from pruning.graph import Graph
 from pruning.kernels import Kernel, buffers, fuse
 from pruning.memory import DEPLOYED, PUBLISHED, Conventions, Step, accesses, schedule
@@ -33,6 +33,8 @@ from pruning.work import (
     loop_passes,
     loops_of,
     macs,
+    overhead,
+    rounded_up,
 )
 
 __all__ = ["CostModel", "Encoding", "KernelCost", "deployed", "published"]
@@ -254,13 +256,14 @@ class CostModel:
         return {}
 
     def _work(self, name: str, widths: Tensor) -> Tensor:
-        """Work per kernel; the one place where the bilinear form is evaluated."""
+        """Work per kernel at integer widths, (groups,) or (groups, rows) for many at once."""
         c_in, c_out = self._inputs @ widths, self._written @ widths
-        columns = self._coefficients[name]
-        if widths.dim() == 2:  # (groups, rows): many widths at once
-            columns = columns.unsqueeze(-1)
-        product, output, input_, constant = columns.unbind()
-        return product * c_in * c_out + output * c_out + input_ * c_in + constant
+        work = _bilinear(self._coefficients[name], c_in, c_out)
+        if name == "flash":  # what ends within a word is filled up
+            owners, arrays = self._arrays
+            stored = _bilinear(arrays, c_in[owners], c_out[owners]).round()
+            work.index_add_(0, owners, -stored % WORD_BYTES)
+        return work
 
     def _sum(self, name: str, widths: Tensor) -> Tensor:
         return self._work(name, widths).sum()
@@ -269,14 +272,30 @@ class CostModel:
     def _coefficients(self) -> dict[str, Tensor]:
         loops = loops_of(self.device.core, self.device.loops)
         tables: dict[str, Callable[[Kernel], Work]] = {
-            "flash": lambda kernel: flash(kernel, self.encoding, kernel is self.kernels[0]),
+            "flash": lambda kernel: flash(kernel, self.encoding),
             "macs": macs,
             "instructions": lambda kernel: instructions(kernel, loops),
         }
-        return {
+        found = {
             name: torch.tensor([table(k) for k in self.kernels], dtype=torch.float64).T
             for name, table in tables.items()
         }
+        # What a network has once counts with its first kernel.
+        once = overhead(self.encoding, self.device.core, len(self._outputs))
+        found["flash"][-1, 0] += once
+        return found
+
+    @cached_property
+    def _arrays(self) -> tuple[Tensor, Tensor]:
+        """The kernel, and the bytes as a form, of each array that fills whole words."""
+        found = [
+            (owner, array)
+            for owner, kernel in enumerate(self.kernels)
+            for array in rounded_up(kernel, self.encoding)
+        ]
+        owners = torch.tensor([owner for owner, _ in found], dtype=torch.long)
+        arrays = torch.tensor([array for _, array in found], dtype=torch.float64)
+        return owners, arrays.reshape(-1, len(Work._fields)).T
 
     @cached_property
     def _inputs(self) -> Tensor:
@@ -341,6 +360,14 @@ class CostModel:
                 read: self._counts(read) * unread,
                 made: self._counts(made) * written,
             }
+
+
+def _bilinear(columns: Tensor, c_in: Tensor, c_out: Tensor) -> Tensor:
+    """The one place where `Work` is evaluated: (kernels,) or (kernels, rows)."""
+    if c_in.dim() == 2:
+        columns = columns.unsqueeze(-1)
+    product, output, input_, constant = columns.unbind()
+    return product * c_in * c_out + output * c_out + input_ * c_in + constant
 
 
 def deployed(graph: Graph, device: Device) -> CostModel:

@@ -52,15 +52,25 @@ class Kernel:
     @property
     def routine(self) -> str:
         """The kind of loops that compute it in generated C: those of its kind, but for grouped
-        convolutions, depthwise ones of several filters an input ("multiplied"), and transposed
-        ones, which are all alike.
+        convolutions, depthwise ones of several filters an input ("multiplied"), transposed
+        ones, which are all alike, and means over whole planes.
         """
         groups = self.main.attributes.get("groups", 1)
+        if self.averages_planes:
+            return "mean"
         if self.main.kind == "transposed":
             return "transposed"
         if self.kind == "depthwise" and self.main.shape[0] != self.channels:
             return "multiplied"
         return "grouped" if self.kind == "conv" and groups > 1 else self.kind
+
+    @property
+    def averages_planes(self) -> bool:
+        """Whether it makes the mean, or the sum, of every whole plane."""
+        a = self.main.attributes
+        if self.main.kind != "pool" or a["mode"] == "max":
+            return False
+        return tuple(a["kernel"]) == self.plane and not any(a["padding"])
 
     @property
     def taps(self) -> int:

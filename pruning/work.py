@@ -51,27 +51,29 @@ class Encoding(StrEnum):
 
 
 BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.C: 4 + 4 + 1, Encoding.PUBLISHED: 1}
-# What generated C stores of a kernel besides: the record of its settings and its call, fitted
-# to what arm-none-eabi-gcc 12.2 -O2 links for Cortex-M4 (other cores take 0 to 5 bytes more).
-SETTINGS_BYTES = {
-    **dict.fromkeys(("conv", "grouped", "depthwise", "multiplied", "linear", "batch_norm"), 74),
-    "transposed": 77,
-    "add": 90,
-    "subtract": 90,
-    "multiply": 96,
-    "divide": 96,
-    "pool": 53,
-    "prelu": 51,
-    "activation": 18,
-    "move": 18,
-    "concat": 6,
+# What generated C stores of a kernel besides its numbers: a record of settings, as kernels.h
+# declares it, and a step that names it.
+RECORD_BYTES = {
+    **dict.fromkeys(("conv", "grouped", "depthwise", "multiplied", "linear"), 56),
+    **dict.fromkeys(("batch_norm", "transposed"), 56),
+    **dict.fromkeys(("add", "subtract", "multiply", "divide"), 76),
+    "pool": 36,
+    "mean": 20,
+    "prelu": 32,
+    "activation": 8,
+    "move": 12,
+    "concat": 12,
 }
-PART_BYTES = 15  # of each part of a concat
+STEP_BYTES = 16
+GATHER_BYTES = 24  # of a move by rows, columns and channels: how much longer its record is
 TABLE_BYTES = 256  # of an activation: a result for every code
 PLACE_BYTES = 2  # of a move: one place for every row, column and channel, or element
-GATHER_BYTES = 26  # of a move by rows, columns and channels: its own settings
+# A network's own three functions, as arm-none-eabi-gcc 12.2 -O2 links them, and what it stores
+# besides to tell its outputs apart, where it has several.
+NETWORK_BYTES = dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), 36)
+NETWORK_BYTES |= {"cortex-m0+": 40}
+OUTPUT_BYTES = 4
 PATCH = 64  # codes of a window that is gathered, as in kernels.c
-NETWORK_BYTES = 48  # the network's own functions
 
 
 def _pixels(kernel: Kernel) -> int:
@@ -82,60 +84,94 @@ def _groups(kernel: Kernel) -> int:
     return int(kernel.main.attributes.get("groups", 1))
 
 
-def flash(kernel: Kernel, encoding: Encoding, first: bool = False) -> Work:
-    """Bytes that are stored of a kernel; the `first` counts for what networks have once."""
-    data = _data(kernel, encoding)
+def flash(kernel: Kernel, encoding: Encoding) -> Work:
+    """Bytes that are stored of a kernel, but for `rounded_up`."""
+    scaled = _scaled(kernel).times(BYTES_PER_CHANNEL[encoding])
     if encoding is not Encoding.C:
-        return data
-    return data.plus(_settings(kernel)).plus(Work(constant=NETWORK_BYTES * first))
+        return _numbers(kernel).plus(scaled)
+    work = _stored(kernel).plus(scaled).plus(Work(constant=_settings(kernel)))
+    for table in _places(kernel):
+        work = work.plus(table)
+    return work
 
 
-def _settings(kernel: Kernel) -> Work:
-    """Bytes of all that is no weight; nothing of kernels that have no C."""
-    own = SETTINGS_BYTES.get(kernel.routine, 0)
+def rounded_up(kernel: Kernel, encoding: Encoding) -> tuple[Work, ...]:
+    """Bytes of each array of a kernel that generated C stores, where they may end within a
+    word: the next array begins with a whole one.
+    """
+    if encoding is not Encoding.C:
+        return ()
+    return (_stored(kernel), _scaled(kernel), *_places(kernel))
+
+
+def overhead(encoding: Encoding, core: str, outputs: int) -> int:
+    """Bytes that are stored of a network besides its kernels."""
+    if encoding is not Encoding.C:
+        return 0
+    table = OUTPUT_BYTES * (1 + outputs) if outputs > 1 else 0
+    return NETWORK_BYTES[core] + table
+
+
+def _settings(kernel: Kernel) -> int:
+    """Bytes of records, steps and tables of results; nothing of kernels that have no C."""
+    if kernel.routine not in RECORD_BYTES:
+        return 0
+    own = RECORD_BYTES[kernel.routine] + STEP_BYTES
     match kernel.kind:
         case "activation":
-            return Work(constant=own + TABLE_BYTES)
-        case "move":
-            return _places(kernel).plus(Work(constant=own))
+            return own + TABLE_BYTES
         case "concat":
-            return Work(constant=own + PART_BYTES * len(kernel.inputs))
+            return own * len(kernel.inputs)
+        case "move" if len(_places(kernel)) > 1:
+            return own + GATHER_BYTES
         case _:
-            return Work(constant=own)
+            return own
 
 
-def _places(kernel: Kernel) -> Work:
+def _places(kernel: Kernel) -> tuple[Work, ...]:
     """Bytes of the tables of a move: of rows, columns and channels, or of all elements."""
+    if kernel.kind != "move":
+        return ()
     found = tables(kernel.main.attributes, kernel.main.shape)
     if found is None:
-        return Work(output=PLACE_BYTES * _pixels(kernel))
-    fixed = GATHER_BYTES + PLACE_BYTES * (len(found.rows) + len(found.columns))
-    return Work(output=PLACE_BYTES * bool(len(found.channels)), constant=fixed)
+        return (Work(output=PLACE_BYTES * _pixels(kernel)),)
+    return (
+        Work(constant=PLACE_BYTES * len(found.rows)),
+        Work(constant=PLACE_BYTES * len(found.columns)),
+        Work(output=PLACE_BYTES * bool(len(found.channels))),
+    )
 
 
-def _data(kernel: Kernel, encoding: Encoding) -> Work:
-    """Bytes of weights, biases and scales."""
-    each = BYTES_PER_CHANNEL[encoding]
+def _numbers(kernel: Kernel) -> Work:
+    """Weights and constants that are stored, one byte each."""
     match kernel.kind:
         case "conv" | "transposed":
-            return Work(product=kernel.taps / _groups(kernel), output=each)
+            return Work(product=kernel.taps / _groups(kernel))
         case "linear":
-            return Work(product=1, output=each)
+            return Work(product=1)
         case "depthwise":
-            return Work(output=kernel.taps + each)
+            return Work(output=kernel.taps)
         case "batch_norm":  # a scale and a shift of its own
-            return Work(output=1 + each)
+            return Work(output=1)
         case "group_norm":
-            return Work(output=kernel.main.attributes["scales"] * (1 + each))
-        case _:
-            return _constant(kernel)
+            return Work(output=kernel.main.attributes["scales"])
+        case _:  # an operand or slopes, by channel or altogether
+            elements = kernel.main.attributes.get("elements", 0)
+            by_channel = kernel.main.attributes.get("axis") is not None
+            return Work(output=elements) if by_channel else Work(constant=elements)
 
 
-def _constant(kernel: Kernel) -> Work:
-    """Bytes of a constant operand or of slopes: one an element, by channel or altogether."""
-    elements = kernel.main.attributes.get("elements", 0)
-    by_channel = kernel.main.attributes.get("axis") is not None
-    return Work(output=elements) if by_channel else Work(constant=elements)
+def _stored(kernel: Kernel) -> Work:
+    """The numbers as generated C stores them: slopes by channel, even where all are alike."""
+    return Work(output=1) if kernel.kind == "prelu" else _numbers(kernel)
+
+
+def _scaled(kernel: Kernel) -> Work:
+    """Channels that have a bias and a scale."""
+    if kernel.kind == "group_norm":
+        return Work(output=kernel.main.attributes["scales"])
+    own = kernel.kind in ("conv", "transposed", "linear", "depthwise", "batch_norm")
+    return Work(output=float(own))
 
 
 def macs(kernel: Kernel) -> Work:
@@ -194,7 +230,8 @@ M4 = {
     "linear": Loops(1.827, element=72.88, pixel=309.5),
     "transposed": Loops(0.0, 6.472, 17.65, 171.0, call=15520.0),
     "batch_norm": Loops(element=47.1, pixel=90.0),
-    "pool": Loops(6.590, element=90.97, pixel=25.25, tap=2.224),
+    "pool": Loops(13.88, element=73.88, pixel=26.66),
+    "mean": Loops(7.051, element=28.83, pixel=22.03),
     "add": Loops(element=75.98),
     "subtract": Loops(element=76.97),
     "multiply": Loops(element=47.98, pixel=8.0, call=80.0),
@@ -218,7 +255,8 @@ M3 = M4 | {
     "multiplied": Loops(20.77, 16.74, element=118.2, call=3301.0),
     "transposed": Loops(0.0, 6.471, 17.64, 174.1, call=15570.0),
     "batch_norm": Loops(element=48.3, pixel=93.0),
-    "pool": Loops(6.641, element=89.17, pixel=25.32, tap=1.926),
+    "pool": Loops(13.88, element=72.79, pixel=27.24),
+    "mean": Loops(7.051, element=33.84, pixel=22.02),
     "add": Loops(element=85.99),
     "subtract": Loops(element=86.97),
     "multiply": Loops(element=50.98, pixel=8.0, call=86.0),
@@ -233,7 +271,8 @@ M0 = {kind: Loops(*(1.5 * value for value in loops)) for kind, loops in M3.items
     "multiplied": Loops(32.68, 23.21, element=231.9, call=2057.0),
     "transposed": Loops(0.0, 8.777, 48.84, 389.0, call=8270.0, tap=1.136),
     "batch_norm": Loops(element=117.9, pixel=218.0),
-    "pool": Loops(7.679, element=144.7, pixel=78.38, tap=1.574),
+    "pool": Loops(18.73, element=131.1, pixel=40.79, tap=0.8053),
+    "mean": Loops(8.062, element=89.78, pixel=37.61),
     "add": Loops(element=252.2),
     "subtract": Loops(element=253.3),
     "multiply": Loops(element=116.9, pixel=21.0, call=2100.0),

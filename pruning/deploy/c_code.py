@@ -1,10 +1,8 @@
 """An integer network as C99: a folder that any C compiler builds, on any core.
 
-`model.c` holds the weights, the arena and the calls in their order; `kernels.c` is the same
+`model.c` holds the weights, the arena and the steps in their order; `kernels.c` is the same
 for every network. Nothing allocates memory; of a library, memcpy and memset are needed.
 """
-
-# ruff: noqa: ARG001 - the rules of a table all take the same arguments
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
@@ -60,7 +58,7 @@ class _Writer:
         self.network, self.plan = network, planned
         self._data: list[str] = []
         self._stored: dict[str, str] = {}
-        self._calls: list[str] = []
+        self._steps: list[str] = []
 
     def header(self) -> str:
         """The public face: how to feed the network and read what it gives."""
@@ -92,24 +90,22 @@ class _Writer:
         )
 
     def source(self) -> str:
-        """Weights, arena and calls."""
+        """Weights, arena and steps."""
         for index, kernel in enumerate(self.network.kernels):
-            self._calls.append(f"/* {kernel.name.replace('*/', '')} */")
             _RULES[type(kernel)](self, kernel, index)
-        outputs = "".join(
-            f"    case {n}: return {self.place(name)};\n"
-            for n, name in enumerate(self.network.outputs)
-        )
-        calls = "\n".join(f"    {call}" for call in self._calls)
+        outputs = ", ".join(map(self.place, self.network.outputs))
         return (
             '#include "model.h"\n\n#include "kernels.h"\n\n'
-            f"{''.join(self._data)}"
             "/* All buffers; what is not needed at once lies in the same place. */\n"
             "static int8_t arena[MODEL_ARENA_BYTES];\n\n"
+            f"{''.join(self._data)}"
+            f"static const paring_step steps[{len(self._steps)}] = {{\n"
+            f"{''.join(self._steps)}}};\n\n"
+            f"static const int8_t *const outputs[MODEL_OUTPUTS] = {{{outputs}}};\n\n"
             f"int8_t *model_input(void)\n{{\n    return {self.place(INPUT)};\n}}\n\n"
-            f"void model_run(void)\n{{\n{calls}\n}}\n\n"
-            "const int8_t *model_output(int index)\n{\n    switch (index) {\n"
-            f"{outputs}    default: return 0;\n    }}\n}}\n"
+            f"void model_run(void)\n{{\n    paring_run(steps, {len(self._steps)});\n}}\n\n"
+            "const int8_t *model_output(int index)\n{\n"
+            "    return index >= 0 && index < MODEL_OUTPUTS ? outputs[index] : 0;\n}\n"
         )
 
     def place(self, buffer: str) -> str:
@@ -141,9 +137,15 @@ class _Writer:
         self._data.append(f"static const {kind} {name} = {{\n{body}}};\n\n")
         return f"&{name}"
 
-    def call(self, function: str, *arguments: str | int) -> None:
-        """Add a call."""
-        self._calls.append(f"{function}({', '.join(map(str, arguments))});")
+    def step(
+        self, kernel: Kernel, function: str, settings: str, read: str = "", made: str = ""
+    ) -> None:
+        """Add a step: from the first input to the output, unless told otherwise."""
+        read, made = read or self.place(kernel.inputs[0]), made or self.place(kernel.output)
+        self._steps.append(
+            f"    /* {kernel.name.replace('*/', '')} */\n"
+            f"    {{paring_{function}, {settings}, {read}, {made}}},\n"
+        )
 
     def ends(self, kernel: Kernel) -> dict[str, int]:
         """How results are offset and clipped."""
@@ -201,7 +203,7 @@ def _layer(to: _Writer, kernel: Layer, index: int) -> None:
     }
     record = to.record("paring_layer", f"layer{index}", settings)
     kind = "transposed" if transposed else "depthwise" if one_each else "convolution"
-    to.call(f"paring_{kind}", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+    to.step(kernel, kind, record)
 
 
 def _with_zero(kernel: Layer, zero: int) -> NDArray[np.int64]:
@@ -249,9 +251,9 @@ def _pair(to: _Writer, kernel: Sum | Product, index: int) -> None:
     settings: dict[str, Any] = {"out": _shape(made)}
     for name, buffer, read, factor in operands:
         settings[name] = _operand(read, factor, to.zero(buffer))
-    settings |= {"factor": _factor(result), **to.ends(kernel)}
-    record = to.record("paring_pair", f"pair{index}", settings)
-    to.call(f"paring_{function}", record, *map(to.place, (*kernel.inputs, kernel.output)))
+    settings |= {"other": to.place(kernel.inputs[1]), "factor": _factor(result)}
+    record = to.record("paring_pair", f"pair{index}", settings | to.ends(kernel))
+    to.step(kernel, function, record)
 
 
 def _operand(read: Shape3, factor: Scaling | None, zero: int) -> str:
@@ -278,8 +280,7 @@ def _pool(to: _Writer, kernel: Pool, index: int) -> None:
         "high": kernel.high,
     }
     record = to.record("paring_pool", f"pool{index}", settings)
-    function = "paring_average_pool" if kernel.average else "paring_max_pool"
-    to.call(function, record, to.place(kernel.inputs[0]), to.place(kernel.output))
+    to.step(kernel, "average_pool" if kernel.average else "max_pool", record)
 
 
 def _mean(to: _Writer, kernel: Mean, index: int) -> None:
@@ -291,8 +292,7 @@ def _mean(to: _Writer, kernel: Mean, index: int) -> None:
         "zero_in": to.zero(kernel.inputs[0]),
         **to.ends(kernel),
     }
-    record = to.record("paring_mean_settings", f"mean{index}", settings)
-    to.call("paring_mean", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+    to.step(kernel, "mean", to.record("paring_planes", f"planes{index}", settings))
 
 
 def _prelu(to: _Writer, kernel: Prelu, index: int) -> None:
@@ -300,20 +300,19 @@ def _prelu(to: _Writer, kernel: Prelu, index: int) -> None:
     settings = {
         "pixels": prod(plane),
         "channels": channels,
-        "slopes": to.array("int8_t", f"slopes{index}", kernel.slope),
+        "slopes": to.array("int8_t", f"factors{index}", kernel.slope),
         "above": _factor(kernel.above),
         "below": _factor(kernel.below),
         "zero_in": to.zero(kernel.inputs[0]),
         **to.ends(kernel),
     }
-    record = to.record("paring_prelu_settings", f"prelu{index}", settings)
-    to.call("paring_prelu", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+    to.step(kernel, "prelu", to.record("paring_slopes", f"slopes{index}", settings))
 
 
 def _table(to: _Writer, kernel: Table, index: int) -> None:
     entries = to.array("int8_t", f"table{index}", kernel.entries)
-    buffers = to.place(kernel.inputs[0]), to.place(kernel.output)
-    to.call("paring_table", entries, prod(kernel.shape), *buffers)
+    settings = {"entries": entries, "count": prod(kernel.shape)}
+    to.step(kernel, "table", to.record("paring_entries", f"entries{index}", settings))
 
 
 def _move(to: _Writer, kernel: Move, index: int) -> None:
@@ -328,9 +327,10 @@ def _move(to: _Writer, kernel: Move, index: int) -> None:
     large = channels * pixels > SMALL
     kind, which, hole = ("uint32_t", "_large", LARGE) if large else ("uint16_t", "", SMALL)
     places = np.where(source == HOLE, hole, places)
-    table = to.array(kind, f"places{index}", _pixelwise(places))
-    buffers = to.place(kernel.inputs[0]), to.place(kernel.output)
-    to.call(f"paring_move{which}", table, places.size, kernel.fill, *buffers)
+    table = to.array(kind, f"table{index}", _pixelwise(places))
+    settings = {"places": table, "count": places.size, "fill": kernel.fill}
+    record = to.record("paring_places", f"places{index}", settings)
+    to.step(kernel, f"move{which}", record)
 
 
 def _gather(to: _Writer, kernel: Move, tables: Tables, index: int) -> None:
@@ -350,19 +350,19 @@ def _gather(to: _Writer, kernel: Move, tables: Tables, index: int) -> None:
         "first": tables.first,
         "fill": kernel.fill,
     }
-    record = to.record("paring_gather_settings", f"gather{index}", settings)
-    to.call("paring_gather", record, to.place(kernel.inputs[0]), to.place(kernel.output))
+    to.step(kernel, "gather", to.record("paring_tables", f"tables{index}", settings))
 
 
 def _concat(to: _Writer, kernel: Concat, index: int) -> None:
-    """One copy for each part: as many runs as there are places before the axis."""
+    """A step for each part: as many runs as there are places before the axis."""
     axis = (2, 0, 1)[kernel.axis]
     whole = _nhwc(kernel.shape)
-    times, step, offset = prod(whole[:axis]), prod(whole[axis:]), 0
-    for name, read in zip(kernel.inputs, kernel.reads, strict=True):
+    settings, offset = {"times": prod(whole[:axis]), "step": prod(whole[axis:])}, 0
+    for part, (name, read) in enumerate(zip(kernel.inputs, kernel.reads, strict=True)):
         run = prod(_nhwc(read)[axis:])
-        to.call("paring_place", times, run, step, to.place(name),
-                f"{to.place(kernel.output)} + {offset}")  # fmt: skip
+        record = to.record("paring_part", f"part{index}_{part}", settings | {"run": run})
+        made = f"{to.place(kernel.output)} + {offset}"
+        to.step(kernel, "place", record, to.place(name), made)
         offset += run
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from math import prod
 
 from pruning.deploy.integer import Shape3
-from pruning.deploy.ranges import is_whole
 from pruning.errors import DeployError
 from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
@@ -49,37 +48,34 @@ def _unknown(graph: Graph, kernels: tuple[Kernel, ...]) -> Iterator[tuple[Kernel
         shapes = [kernel.main.shape, *(graph.shape(name) for name in kernel.main.inputs)]
         if any(len(shape) > 3 for shape in shapes):
             yield kernel, "works on more than two axes beside the channels"
-        elif (most := _largest_setting(graph, kernel)) > LARGEST:
+        elif (most := _largest_setting(kernel)) > LARGEST:
             yield (
                 kernel,
                 f"has a window with a setting of {most}; none may be above {LARGEST}",
             )
         elif kernel.kind in _CONDITIONS:
-            if reason := _CONDITIONS[kernel.kind](graph, kernel):
+            if reason := _CONDITIONS[kernel.kind](kernel):
                 yield kernel, reason
         elif kernel.kind not in ANYTHING:
             yield kernel, "has no integer kernel"
 
 
-def _largest_setting(graph: Graph, kernel: Kernel) -> int:
+def _largest_setting(kernel: Kernel) -> int:
     """The largest setting of a window; 0 where none is stored, as of a mean of whole planes."""
-    main = kernel.main
-    if kernel.kind == "pool" and main.attributes["mode"] != "max" and is_whole(graph, main):
+    if kernel.averages_planes:
         return 0
     names = ("kernel", "stride", "padding", "dilation")
-    settings = (main.attributes.get(name, ()) for name in names)
+    settings = (kernel.main.attributes.get(name, ()) for name in names)
     return max(map(max, filter(None, settings)), default=0)
 
 
-def _division(_: Graph, kernel: Kernel) -> str:
+def _division(kernel: Kernel) -> str:
     return "" if kernel.main.parameters else "divides by a value; only by constants"
 
 
-def _pooling(graph: Graph, kernel: Kernel) -> str:
-    main = kernel.main
-    read = graph.shape(main.inputs[0])[1:]
-    windows = main.attributes
-    if is_whole(graph, main) or windows["mode"] == "max":
+def _pooling(kernel: Kernel) -> str:
+    read, windows = kernel.plane, kernel.main.attributes
+    if kernel.averages_planes or windows["mode"] == "max":
         return ""
     if windows["mode"] == "sum":
         return "adds up windows; only whole planes"
@@ -88,7 +84,7 @@ def _pooling(graph: Graph, kernel: Kernel) -> str:
     return "averages windows that hang over (ceil_mode)" if windows["ceil"] and odd else ""
 
 
-_CONDITIONS: Mapping[str, Callable[[Graph, Kernel], str]] = {
+_CONDITIONS: Mapping[str, Callable[[Kernel], str]] = {
     "divide": _division,
     "pool": _pooling,
 }

@@ -39,7 +39,6 @@ from pruning.deploy.integer import (
     Transposed,
     Window,
 )
-from pruning.deploy.ranges import is_whole
 from pruning.errors import DeployError
 from pruning.execute import execute, filters
 from pruning.graph import Graph
@@ -281,7 +280,7 @@ def _operands(
 
 def _pool(at: _Lowering, kernel: Kernel, own: Own) -> Pool | Mean:
     a, base = kernel.main.attributes, at.base(kernel)
-    if a["mode"] != "max" and is_whole(at.graph, kernel.main):
+    if kernel.averages_planes:
         count = prod(base["reads"][0][1:])
         scaling = _mean_scaling(at, kernel, count)
         return Mean(scaling=scaling, total=a["mode"] == "sum", **base)

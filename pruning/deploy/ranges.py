@@ -9,7 +9,7 @@ from pruning.execute import execute
 from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
 from pruning.quantize import Range, copies, fold, range_between
-from pruning.records import INPUT, Operator
+from pruning.records import INPUT
 
 
 def calibrate(graph: Graph, tensors: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Range]:
@@ -50,7 +50,7 @@ def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str
     leader = {INPUT: INPUT}
     for kernel in fuse(graph, norms=False):
         leader[kernel.output] = kernel.output
-        if _carries(graph, kernel):
+        if _carries(kernel):
             own = {leader[name] for name in kernel.inputs}
             leader = {n: kernel.output if one in own else one for n, one in leader.items()}
     codes = {}
@@ -60,14 +60,8 @@ def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str
     return {name: codes[one] for name, one in leader.items()}
 
 
-def _carries(graph: Graph, kernel: Kernel) -> bool:
+def _carries(kernel: Kernel) -> bool:
     """Whether a kernel's results are in the code of what it reads."""
     main = kernel.main
     windows = main.kind == "pool" and main.attributes["mode"] == "average"
-    return kernel.kind == "concat" or copies(main) or (windows and not is_whole(graph, main))
-
-
-def is_whole(graph: Graph, main: Operator) -> bool:
-    """Whether a pooling makes one number of every whole plane."""
-    plane = graph.shape(main.inputs[0])[1:]
-    return tuple(main.attributes["kernel"]) == plane and not any(main.attributes["padding"])
+    return kernel.kind == "concat" or copies(main) or (windows and not kernel.averages_planes)

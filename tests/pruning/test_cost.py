@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruning import models
-from pruning.cost import CostModel, Encoding, published
+from pruning.cost import CostModel, Encoding, deployed, published
 from pruning.errors import PruningError
 from pruning.graph import Graph
 from pruning.kernels import fuse
@@ -172,9 +172,10 @@ def test_an_unknown_core_is_refused(zoo):
 # -- explanations
 
 
-def test_explanations_add_up(zoo, odd, device, random_mask):
+@pytest.mark.parametrize("counting", [CostModel, deployed])
+def test_explanations_add_up(zoo, odd, device, random_mask, counting):
     for graph in [zoo(n) for n in GOLDEN] + [odd(n)[0] for n in ODD]:
-        model = CostModel(graph, device)
+        model = counting(graph, device)
         kept = random_mask(graph, 3)
         widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
         cost, lines = model.cost(widths), model.explain(widths)
@@ -286,14 +287,15 @@ def test_cost_at_widths_is_that_of_a_net_built_narrow_and_traced(device, wide, n
     )
 
 
+@pytest.mark.parametrize("counting", [CostModel, deployed])
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_fewer_channels_never_cost_more(small, odd, device, data):
+def test_fewer_channels_never_cost_more(small, odd, device, counting, data):
     kind, name = data.draw(
         st.sampled_from([("small", n) for n in SMALL] + [("odd", n) for n in ODD])
     )
     graph = (small if kind == "small" else odd)(name)[0]
-    model = CostModel(graph, device)
+    model = counting(graph, device)
     widths, fewer = [], []
     for group in graph.channels.groups:
         width = data.draw(st.integers(1, group.size)) if group.prunable else group.size
@@ -306,10 +308,11 @@ def test_fewer_channels_never_cost_more(small, odd, device, data):
     assert less.latency_ms <= more.latency_ms
 
 
-def test_many_widths_at_once_cost_what_each_costs(small, odd, device, random_mask):
+@pytest.mark.parametrize("counting", [CostModel, deployed])
+def test_many_widths_at_once_cost_what_each_costs(small, odd, device, random_mask, counting):
     """And for an order of kernels that is not the best at some widths, never less memory."""
     for graph in everything(small, odd):
-        model = CostModel(graph, device)
+        model = counting(graph, device)
         table = [
             [int(random_mask(graph, seed)[g.units].sum()) for g in graph.channels.groups]
             for seed in range(5)

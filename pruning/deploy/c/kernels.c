@@ -426,8 +426,9 @@ INLINE corner corner_of(const paring_layer *layer, int32_t y, int32_t x)
     return (corner){y * layer->stride_y - layer->pad_y, x * layer->stride_x - layer->pad_x};
 }
 
-void paring_convolution(const paring_layer *layer, const int8_t *in, int8_t *out)
+void paring_convolution(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_layer *layer = settings;
     const paring_shape made = layer->out;
 
     for (int32_t n = 0; n < made.height; n++) {
@@ -623,8 +624,9 @@ static void depthwise_few(const paring_layer *layer, const int8_t *in, int8_t *o
     }
 }
 
-void paring_depthwise(const paring_layer *layer, const int8_t *in, int8_t *out)
+void paring_depthwise(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_layer *layer = settings;
     const paring_shape made = layer->out;
 
     if (layer->in.channels < 4 && layer->in.channels == layer->out.channels &&
@@ -651,8 +653,9 @@ static int32_t source(int32_t at, int32_t tap, int32_t dilation, int32_t pad, in
     return place < 0 || place % stride || place / stride >= extent ? -1 : place / stride;
 }
 
-void paring_transposed(const paring_layer *layer, const int8_t *in, int8_t *out)
+void paring_transposed(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_layer *layer = settings;
     const paring_shape read = layer->in, made = layer->out;
     const int32_t inputs = read.channels / layer->groups;
     const int32_t outputs = made.channels / layer->groups;
@@ -694,9 +697,9 @@ static int32_t widened(const paring_operand *operand, const int8_t *in, int32_t 
     return scaled(steps, operand->factor.mantissa, operand->factor.shift);
 }
 
-static void sum(const paring_pair *pair, int32_t sign, const int8_t *first,
-                const int8_t *second, int8_t *out)
+static void sum(const paring_pair *pair, int32_t sign, const int8_t *first, int8_t *out)
 {
+    const int8_t *second = pair->other;
     const paring_operand *a = &pair->first, *b = &pair->second;
 
     for (int32_t y = 0; y < pair->out.height; y++) {
@@ -714,20 +717,20 @@ static void sum(const paring_pair *pair, int32_t sign, const int8_t *first,
     }
 }
 
-void paring_add(const paring_pair *pair, const int8_t *first, const int8_t *second, int8_t *out)
+void paring_add(const void *settings, const int8_t *in, int8_t *out)
 {
-    sum(pair, 1, first, second, out);
+    sum(settings, 1, in, out);
 }
 
-void paring_subtract(const paring_pair *pair, const int8_t *first, const int8_t *second,
-                     int8_t *out)
+void paring_subtract(const void *settings, const int8_t *in, int8_t *out)
 {
-    sum(pair, -1, first, second, out);
+    sum(settings, -1, in, out);
 }
 
-void paring_multiply(const paring_pair *pair, const int8_t *first, const int8_t *second,
-                     int8_t *out)
+void paring_multiply(const void *settings, const int8_t *first, int8_t *out)
 {
+    const paring_pair *pair = settings;
+    const int8_t *second = pair->other;
     const paring_operand *a = &pair->first, *b = &pair->second;
 
     for (int32_t y = 0; y < pair->out.height; y++) {
@@ -743,8 +746,9 @@ void paring_multiply(const paring_pair *pair, const int8_t *first, const int8_t 
     }
 }
 
-void paring_max_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
+void paring_max_pool(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_pool *pool = settings;
     const paring_shape read = pool->in, made = pool->out;
 
     for (int32_t n = 0; n < made.height; n++) {
@@ -772,8 +776,9 @@ void paring_max_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
     }
 }
 
-void paring_average_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
+void paring_average_pool(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_pool *pool = settings;
     const paring_shape read = pool->in, made = pool->out;
 
     for (int32_t n = 0; n < made.height; n++) {
@@ -803,8 +808,9 @@ void paring_average_pool(const paring_pool *pool, const int8_t *in, int8_t *out)
     }
 }
 
-void paring_mean(const paring_mean_settings *mean, const int8_t *in, int8_t *out)
+void paring_mean(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_planes *mean = settings;
     for (int32_t c = 0; c < mean->channels; c++) {
         int32_t total = 0;
         for (int32_t pixel = 0; pixel < mean->pixels; pixel++)
@@ -814,8 +820,9 @@ void paring_mean(const paring_mean_settings *mean, const int8_t *in, int8_t *out
     }
 }
 
-void paring_prelu(const paring_prelu_settings *prelu, const int8_t *in, int8_t *out)
+void paring_prelu(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_slopes *prelu = settings;
     for (int32_t pixel = 0; pixel < prelu->pixels; pixel++) {
         for (int32_t c = 0; c < prelu->channels; c++) {
             const int32_t steps = *in++ - prelu->zero_in;
@@ -827,13 +834,14 @@ void paring_prelu(const paring_prelu_settings *prelu, const int8_t *in, int8_t *
     }
 }
 
-void paring_table(const int8_t *entries, int32_t count, const int8_t *in, int8_t *out)
+void paring_table(const void *settings, const int8_t *in, int8_t *out)
 {
-    for (int32_t i = 0; i < count; i++)
-        out[i] = entries[in[i] + 128];
+    const paring_entries table = *(const paring_entries *)settings;
+    for (int32_t i = 0; i < table.count; i++)
+        out[i] = table.entries[in[i] + 128];
 }
 
-static void gather_pixel(const paring_gather_settings *gather, const int8_t *in, int8_t *out)
+static void gather_pixel(const paring_tables *gather, const int8_t *in, int8_t *out)
 {
     if (gather->which == 0) {
         memcpy(out, in + gather->first, (size_t)gather->channels);
@@ -845,8 +853,9 @@ static void gather_pixel(const paring_gather_settings *gather, const int8_t *in,
     }
 }
 
-void paring_gather(const paring_gather_settings *gather, const int8_t *in, int8_t *out)
+void paring_gather(const void *settings, const int8_t *in, int8_t *out)
 {
+    const paring_tables *gather = settings;
     const int32_t channels = gather->channels;
     for (int32_t y = 0; y < gather->height; y++) {
         const int32_t row = gather->rows[y];
@@ -860,22 +869,31 @@ void paring_gather(const paring_gather_settings *gather, const int8_t *in, int8_
     }
 }
 
-void paring_move(const uint16_t *places, int32_t count, int8_t fill, const int8_t *in,
-                 int8_t *out)
+void paring_move(const void *settings, const int8_t *in, int8_t *out)
 {
-    for (int32_t i = 0; i < count; i++)
-        out[i] = places[i] == UINT16_MAX ? fill : in[places[i]];
+    const paring_places move = *(const paring_places *)settings;
+    const uint16_t *places = move.places;
+    for (int32_t i = 0; i < move.count; i++)
+        out[i] = places[i] == UINT16_MAX ? move.fill : in[places[i]];
 }
 
-void paring_move_large(const uint32_t *places, int32_t count, int8_t fill, const int8_t *in,
-                       int8_t *out)
+void paring_move_large(const void *settings, const int8_t *in, int8_t *out)
 {
-    for (int32_t i = 0; i < count; i++)
-        out[i] = places[i] == UINT32_MAX ? fill : in[places[i]];
+    const paring_places move = *(const paring_places *)settings;
+    const uint32_t *places = move.places;
+    for (int32_t i = 0; i < move.count; i++)
+        out[i] = places[i] == UINT32_MAX ? move.fill : in[places[i]];
 }
 
-void paring_place(int32_t times, int32_t run, int32_t step, const int8_t *in, int8_t *out)
+void paring_place(const void *settings, const int8_t *in, int8_t *out)
 {
-    for (int32_t i = 0; i < times; i++)
-        memcpy(out + i * step, in + i * run, (size_t)run);
+    const paring_part part = *(const paring_part *)settings;
+    for (int32_t i = 0; i < part.times; i++)
+        memcpy(out + i * part.step, in + i * part.run, (size_t)part.run);
+}
+
+void paring_run(const paring_step *steps, int32_t count)
+{
+    for (const paring_step *step = steps; step < steps + count; step++)
+        step->run(step->settings, step->in, step->out);
 }

@@ -8,6 +8,19 @@
 
 #include <stdint.h>
 
+/* A kernel reads codes and writes others, as its settings say. */
+typedef void paring_kernel(const void *settings, const int8_t *in, int8_t *out);
+
+/* One step of a network. */
+typedef struct {
+    paring_kernel *run;
+    const void *settings;
+    const int8_t *in;
+    int8_t *out;
+} paring_step;
+
+void paring_run(const paring_step *steps, int32_t count);
+
 typedef struct {
     int32_t height, width, channels;
 } paring_shape;
@@ -34,12 +47,10 @@ typedef struct {
     int8_t zero_in, zero_out, low, high;
 } paring_layer;
 
-void paring_convolution(const paring_layer *layer, const int8_t *in, int8_t *out);
-void paring_depthwise(const paring_layer *layer, const int8_t *in, int8_t *out);
-void paring_transposed(const paring_layer *layer, const int8_t *in, int8_t *out);
+paring_kernel paring_convolution, paring_depthwise, paring_transposed;
 
 /* An operand of two: its steps from row to row, pixel to pixel and channel to channel, which
- * are 0 where it is spread.
+ * are 0 where it is spread. The first is what the step reads, the second lies at `other`.
  */
 typedef struct {
     int32_t step_y, step_x, step_c;
@@ -50,15 +61,12 @@ typedef struct {
 typedef struct {
     paring_shape out;
     paring_operand first, second;
+    const int8_t *other;
     paring_factor factor;
     int8_t zero_out, low, high;
 } paring_pair;
 
-void paring_add(const paring_pair *pair, const int8_t *first, const int8_t *second, int8_t *out);
-void paring_subtract(const paring_pair *pair, const int8_t *first, const int8_t *second,
-                     int8_t *out);
-void paring_multiply(const paring_pair *pair, const int8_t *first, const int8_t *second,
-                     int8_t *out);
+paring_kernel paring_add, paring_subtract, paring_multiply;
 
 typedef struct {
     paring_shape in, out;
@@ -67,28 +75,32 @@ typedef struct {
     int8_t zero, low, high;
 } paring_pool;
 
-void paring_max_pool(const paring_pool *pool, const int8_t *in, int8_t *out);
-void paring_average_pool(const paring_pool *pool, const int8_t *in, int8_t *out);
+paring_kernel paring_max_pool, paring_average_pool;
 
 typedef struct {
     int32_t pixels, channels;
     paring_factor factor;
     int8_t zero_in, zero_out, low, high;
-} paring_mean_settings;
+} paring_planes;
 
-void paring_mean(const paring_mean_settings *mean, const int8_t *in, int8_t *out);
+paring_kernel paring_mean;
 
 typedef struct {
     int32_t pixels, channels;
     const int8_t *slopes;
     paring_factor above, below;
     int8_t zero_in, zero_out, low, high;
-} paring_prelu_settings;
+} paring_slopes;
 
-void paring_prelu(const paring_prelu_settings *prelu, const int8_t *in, int8_t *out);
+paring_kernel paring_prelu;
 
 /* entries[q + 128] is the result for code q. */
-void paring_table(const int8_t *entries, int32_t count, const int8_t *in, int8_t *out);
+typedef struct {
+    const int8_t *entries;
+    int32_t count;
+} paring_entries;
+
+paring_kernel paring_table;
 
 /* Pixels and channels by tables of their places; `hole` is the place of those that are filled. */
 typedef struct {
@@ -97,19 +109,28 @@ typedef struct {
     const uint16_t *which;          /* the channels that are read; 0: those from `first` on */
     int32_t first;
     int8_t fill;
-} paring_gather_settings;
+} paring_tables;
 
 enum { paring_hole = UINT16_MAX };
 
-void paring_gather(const paring_gather_settings *gather, const int8_t *in, int8_t *out);
+paring_kernel paring_gather;
 
-/* Elements by their places; the largest number is the place of those that are filled. */
-void paring_move(const uint16_t *places, int32_t count, int8_t fill, const int8_t *in,
-                 int8_t *out);
-void paring_move_large(const uint32_t *places, int32_t count, int8_t fill, const int8_t *in,
-                       int8_t *out);
+/* Elements by their places, in 16 bits or, of large moves, in 32; the largest number is the place
+ * of those that are filled.
+ */
+typedef struct {
+    const void *places;
+    int32_t count;
+    int8_t fill;
+} paring_places;
 
-/* Copy `times` runs of `run` bytes to places `step` bytes apart. */
-void paring_place(int32_t times, int32_t run, int32_t step, const int8_t *in, int8_t *out);
+paring_kernel paring_move, paring_move_large;
+
+/* `times` runs of `run` bytes go to places that are `step` bytes apart. */
+typedef struct {
+    int32_t times, run, step;
+} paring_part;
+
+paring_kernel paring_place;
 
 #endif

@@ -9,13 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
+from pruning.budget import Device
 from pruning.cost import deployed
 from pruning.deploy import IntegerNetwork, firmware, plan, reference
 from pruning.deploy.emulate import Execution, execute
 from pruning.deploy.firmware import COMPILER, CORES, Firmware, build
 from pruning.errors import EmulatorError, ToolchainError
+from pruning.graph import Graph
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
 from tests.pruning.deploy.drawn import deployable
@@ -29,9 +31,32 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+class Heads(nn.Module):
+    """A network of 7 channels with some outputs of odd sizes."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 7, 3)
+        self.heads = nn.ModuleList(nn.Linear(7, n + 1) for n in range(outputs))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        means = self.stem(x).relu().mean((2, 3))
+        return tuple(head(means) for head in self.heads)
+
+
+def heads(outputs: int) -> tuple[Graph, dict[str, Tensor]]:
+    model = Heads(outputs)
+    return trace(model, torch.zeros(3, 8, 8)), dict(model.state_dict())
+
+
 def small_network(small, name: str) -> IntegerNetwork:
     graph, model = small(name)
     return lowered(graph, model.state_dict(), drawn(graph, 2))
+
+
+def estimated(graph: Graph, device: Device, core: str) -> int:
+    """Bytes of flash, as the search counts them."""
+    return deployed(graph, replace(device, core=core)).dense.flash_bytes
 
 
 def run(network: IntegerNetwork, core: str, seed: int = 0) -> tuple[Firmware, Execution]:
@@ -59,11 +84,21 @@ def test_every_core_gives_the_same_codes(small, name, core):
     assert 100 < done.stack_bytes < 1_000
 
 
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("outputs", [1, 2, 5])
+def test_flash_is_known_to_the_byte(device, outputs, core):
+    torch.manual_seed(0)
+    graph, tensors = heads(outputs)
+    linked = build(lowered(graph, tensors, drawn(graph, 2)), core)
+    assert linked.flash_bytes == estimated(graph, device, core)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEPLOYED)
-def test_every_network_gives_the_same_codes(name):
+def test_every_network_gives_the_same_codes(name, device):
     graph, tensors = traced(name)
-    run(lowered(graph, tensors, drawn(graph, 4)), "cortex-m4")
+    linked, _ = run(lowered(graph, tensors, drawn(graph, 4)), "cortex-m4")
+    assert linked.flash_bytes == estimated(graph, device, "cortex-m4")
 
 
 @pytest.mark.slow
@@ -75,12 +110,13 @@ def test_zoo_models_give_the_same_codes(small, name):
 @pytest.mark.slow
 @settings(FEW, max_examples=20)
 @given(deployable(steps=8), st.integers(1, 9))
-def test_odd_networks_give_the_same_codes(network, seed):
+def test_odd_networks_give_the_same_codes(device, network, seed):
     kept = masks(network.graph, seed)
     smaller = shrink_graph(network.graph, kept)
     tensors = shrink_tensors(network.tensors(), kept_axes(network.graph, kept))
-    odd = lowered(smaller, tensors, drawn(smaller, 3, seed))
-    run(odd, list(CORES)[seed % len(CORES)], seed)
+    core = list(CORES)[seed % len(CORES)]
+    linked, _ = run(lowered(smaller, tensors, drawn(smaller, 3, seed)), core, seed)
+    assert linked.flash_bytes == estimated(smaller, device, core)
 
 
 def test_kernels_are_told_apart_in_a_long_network():
@@ -153,8 +189,8 @@ def test_firmware_that_faults_is_told(small):
 
 
 def broken(linked: Firmware, instruction: bytes) -> Firmware:
-    """With another first instruction in model_run."""
-    place, _ = linked.symbols["model_run"]
+    """With another first instruction in paring_run."""
+    place, _ = linked.symbols["paring_run"]
     segments = dict(linked.segments)
     for start, content in linked.segments.items():
         if start <= place < start + len(content):
