@@ -1,9 +1,10 @@
 """What a network costs as a function of its widths: one formula for every use.
 
-Every kernel's work is bilinear in the channels it reads and writes, and the channel count of
-every value is linear in the widths. So each resource is one quadratic form of the widths, and
-memory one linear form for every step: evaluated at integers they are the exact cost, and their
-derivatives are known for any widths between.
+The channel count of every value is linear in the widths, memory one linear form for every
+step, and every kernel's work bilinear in the channels it reads and writes: flash and MACs are
+quadratic forms of the widths. So is, nearly, the number of instructions, whose steps from one
+channel to the next the forms leave out. Costs are exact at integers; between them, forms and
+their derivatives are known.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,22 +21,19 @@ from torch import Tensor
 from pruning.arena import Plan, pack
 from pruning.budget import LIMITS, WORD_BYTES, Cost, Device
 from pruning.graph import Graph
+from pruning.instructions import (
+    Counter,
+    Loops,
+    instructions,
+    loops_of,
+    passes,
+    posynomial,
+)
 from pruning.kernels import Kernel, buffers, fuse
 from pruning.memory import DEPLOYED, PUBLISHED, Conventions, Step, accesses, schedule
 from pruning.records import INPUT
 from pruning.shrink import group_shares, shrink_graph, stays_connected, units_left, without
-from pruning.work import (
-    Encoding,
-    Loops,
-    Work,
-    flash,
-    instructions,
-    loop_passes,
-    loops_of,
-    macs,
-    overhead,
-    rounded_up,
-)
+from pruning.work import Encoding, Work, flash, macs, overhead, rounded_up
 
 __all__ = ["CostModel", "Encoding", "KernelCost", "deployed", "published"]
 
@@ -99,7 +97,7 @@ class CostModel:
         return Cost(
             flash_bytes=round(self._sum("flash", n).item()),
             sram_bytes=self.peak(widths),
-            latency_ms=self.device.milliseconds(self._sum("instructions", n).item()),
+            latency_ms=self.device.milliseconds(self._instructions(n).sum().item()),
             macs=round(self._sum("macs", n).item()),
         )
 
@@ -147,19 +145,24 @@ class CostModel:
         return {
             "flash_bytes": self._work("flash", n).sum(0).round(),
             "sram_bytes": (self.live(self.schedule(rows[0])) @ n).amax(0).round(),
-            "latency_ms": self._work("instructions", n).sum(0) * self.device.milliseconds(1.0),
+            "latency_ms": self._instructions(n).sum(0) * self.device.milliseconds(1.0),
             "macs": self._work("macs", n).sum(0).round(),
         }
 
     def form(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Flash, latency or MACs as n'Qn + q'n + c of the widths n: (Q, q, c), Q symmetric."""
+        """Flash, latency or MACs as n'Qn + q'n + c of the widths n: (Q, q, c), Q symmetric.
+
+        Nothing in it is negative. Bytes that fill a last word are left out, and latency is the
+        nearest such form.
+        """
         kind, scale = {
             "flash_bytes": ("flash", 1.0),
             "macs": ("macs", 1.0),
             "latency_ms": ("instructions", self.device.milliseconds(1.0)),
         }[name]
         c_in, c_out = self._inputs.numpy(), self._written.numpy()
-        product, output, input_, constant = scale * self._coefficients[kind].numpy()
+        columns = self._smooth if kind == "instructions" else self._coefficients[kind]
+        product, output, input_, constant = scale * columns.numpy()
         square = (c_in * product[:, None]).T @ c_out
         return (square + square.T) / 2, output @ c_out + input_ @ c_in, float(constant.sum())
 
@@ -177,6 +180,7 @@ class CostModel:
         steps = self.schedule(widths)
         live = [self._live(step, n) for step in steps]
         parts = {name: self._work(name, n).tolist() for name in self._coefficients}
+        taken = self._instructions(n).tolist()
         return tuple(
             KernelCost(
                 name=kernel.name,
@@ -185,7 +189,7 @@ class CostModel:
                 shape=(self._channels(kernel.output, n), *kernel.main.shape[1:]),
                 flash_bytes=round(parts["flash"][step.kernel]),
                 macs=round(parts["macs"][step.kernel]),
-                latency_ms=self.device.milliseconds(parts["instructions"][step.kernel]),
+                latency_ms=self.device.milliseconds(taken[step.kernel]),
                 live_bytes=sum(live[position].values()),
                 live=live[position],
                 reads=kernel.inputs,
@@ -197,14 +201,10 @@ class CostModel:
 
     def passes(self) -> dict[str, tuple[str, Loops]]:
         """By kernel its kind and how often each of its loops is passed, nothing pruned."""
-        widths = np.asarray(self.graph.channels.widths, dtype=np.float64)
-        read, written = self._inputs.numpy() @ widths, self._written.numpy() @ widths
+        dense = torch.tensor(self.graph.channels.widths, dtype=torch.float64)
         return {
-            kernel.name: (
-                kernel.routine,
-                Loops(*(form.at(*at) for form in loop_passes(kernel))),
-            )
-            for kernel, *at in zip(self.kernels, read.tolist(), written.tolist(), strict=True)
+            kernel.name: (kernel.routine, Loops(*map(float, passes(kernel)(*channels))))
+            for kernel, channels in zip(self.kernels, self._channels_at(dense), strict=True)
         }
 
     def bottlenecks(self, widths: Sequence[int]) -> dict[str, str]:
@@ -265,16 +265,26 @@ class CostModel:
             work.index_add_(0, owners, -stored % WORD_BYTES)
         return work
 
+    def _instructions(self, widths: Tensor) -> Tensor:
+        """Instructions per kernel at integer widths, (groups,) or (groups, rows)."""
+        pairs = zip(self._counters, self._channels_at(widths), strict=True)
+        return torch.from_numpy(np.stack([count(*channels) for count, channels in pairs]))
+
+    def _channels_at(
+        self, widths: Tensor
+    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """The channels that each kernel reads and writes."""
+        read, written = (self._inputs @ widths).numpy(), (self._written @ widths).numpy()
+        return zip(read, written, strict=True)
+
     def _sum(self, name: str, widths: Tensor) -> Tensor:
         return self._work(name, widths).sum()
 
     @cached_property
     def _coefficients(self) -> dict[str, Tensor]:
-        loops = loops_of(self.device.core, self.device.loops)
         tables: dict[str, Callable[[Kernel], Work]] = {
             "flash": lambda kernel: flash(kernel, self.encoding),
             "macs": macs,
-            "instructions": lambda kernel: instructions(kernel, loops),
         }
         found = {
             name: torch.tensor([table(k) for k in self.kernels], dtype=torch.float64).T
@@ -284,6 +294,23 @@ class CostModel:
         once = overhead(self.encoding, self.device.core, len(self._outputs))
         found["flash"][-1, 0] += once
         return found
+
+    @cached_property
+    def _counters(self) -> tuple[Counter, ...]:
+        """The instructions of each kernel as a function of its channels."""
+        loops = loops_of(self.device.core, self.device.loops)
+        return tuple(instructions(kernel, loops) for kernel in self.kernels)
+
+    @cached_property
+    def _smooth(self) -> Tensor:
+        """The coefficients of instructions, as near as a form comes to them."""
+        ends = [[group.floor, group.size] for group in self.graph.channels.groups]
+        n = torch.tensor(ends, dtype=torch.float64)
+        found = [
+            posynomial(count, *zip(*channels, strict=True))
+            for count, channels in zip(self._counters, self._channels_at(n), strict=True)
+        ]
+        return torch.tensor(found, dtype=torch.float64).T
 
     @cached_property
     def _arrays(self) -> tuple[Tensor, Tensor]:
@@ -363,7 +390,7 @@ class CostModel:
 
 
 def _bilinear(columns: Tensor, c_in: Tensor, c_out: Tensor) -> Tensor:
-    """The one place where `Work` is evaluated: (kernels,) or (kernels, rows)."""
+    """`Work` of many kernels at once: (kernels,) or (kernels, rows)."""
     if c_in.dim() == 2:
         columns = columns.unsqueeze(-1)
     product, output, input_, constant = columns.unbind()

@@ -25,9 +25,9 @@ from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.measure import Measured, measure
 from pruning.deploy.ranges import calibrate
 from pruning.graph import Graph
+from pruning.instructions import Loops, loops_of
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
-from pruning.work import Loops, loops_of
 from search.errors import ConfigError
 from search.mixed import FIRST, Mixed
 

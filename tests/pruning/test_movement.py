@@ -8,12 +8,13 @@ from torch.nn import functional
 
 from pruning.cost import CostModel
 from pruning.graph import Graph
+from pruning.instructions import LOOPS, instructions
 from pruning.kernels import fuse
 from pruning.movement import move
 from pruning.quantize import QuantizedNetwork
 from pruning.shrink import kept_axes, shrink_graph
 from pruning.trace import trace
-from pruning.work import LOOPS, flash, instructions, macs
+from pruning.work import flash, macs
 from tests.pruning.networks import Net
 
 
@@ -136,10 +137,9 @@ def cost_of(layer: nn.Module, *shape: int):
     graph = trace(nn.Sequential(layer), torch.zeros(shape))
     (kernel,) = fuse(graph)
     c_in, c_out = shape[0], graph.shape(kernel.output)[0]
-    works = (flash(kernel, "int8"), macs(kernel), instructions(kernel, LOOPS["cortex-m4"]))
-    return tuple(
-        w.product * c_in * c_out + w.output * c_out + w.input * c_in + w.constant for w in works
-    )
+    count = instructions(kernel, LOOPS["cortex-m4"])
+    stored, work = (w.at(c_in, c_out) for w in (flash(kernel, "int8"), macs(kernel)))
+    return stored, work, float(count(np.array(float(c_in)), np.array(float(c_out))))
 
 
 @pytest.mark.parametrize(
