@@ -21,15 +21,9 @@ from torch import Tensor
 from pruning.arena import Plan, pack
 from pruning.budget import LIMITS, WORD_BYTES, Cost, Device
 from pruning.graph import Graph
-from pruning.instructions import (
-    Counter,
-    Loops,
-    instructions,
-    loops_of,
-    passes,
-    posynomial,
-)
+from pruning.instructions import Counter, instructions, passes, posynomial
 from pruning.kernels import Kernel, buffers, fuse
+from pruning.loops import Loops, loops_of
 from pruning.memory import DEPLOYED, PUBLISHED, Conventions, Step, accesses, schedule
 from pruning.records import INPUT
 from pruning.shrink import group_shares, shrink_graph, stays_connected, units_left, without

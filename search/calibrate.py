@@ -25,7 +25,7 @@ from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.measure import Measured, measure
 from pruning.deploy.ranges import calibrate
 from pruning.graph import Graph
-from pruning.instructions import Loops, loops_of
+from pruning.loops import Loops, loops_of
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
 from search.errors import ConfigError

@@ -6,7 +6,7 @@ from importlib.resources import files
 from omegaconf import OmegaConf
 
 from pruning.budget import Device, parse_limit
-from pruning.instructions import LOOPS, Loops
+from pruning.loops import LOOPS, Loops
 from search.config import DeviceConfig, cross, margin_from
 from search.errors import ConfigError
 

@@ -11,8 +11,9 @@ from pruning import models
 from pruning.cost import CostModel, Encoding, deployed, published
 from pruning.errors import PruningError
 from pruning.graph import Graph
-from pruning.instructions import instructions, loops_of
+from pruning.instructions import instructions
 from pruning.kernels import fuse
+from pruning.loops import loops_of
 from pruning.memory import PUBLISHED, Conventions
 from pruning.shrink import shrink_graph
 from pruning.trace import trace

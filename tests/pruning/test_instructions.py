@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from pruning.instructions import LOOPS, Loops, instructions, passes, posynomial
+from pruning.instructions import instructions, passes, posynomial
 from pruning.kernels import Kernel, fuse
+from pruning.loops import LOOPS, Loops
 from pruning.trace import trace
 
 

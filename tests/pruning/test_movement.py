@@ -8,8 +8,9 @@ from torch.nn import functional
 
 from pruning.cost import CostModel
 from pruning.graph import Graph
-from pruning.instructions import LOOPS, instructions
+from pruning.instructions import instructions
 from pruning.kernels import fuse
+from pruning.loops import LOOPS
 from pruning.movement import move
 from pruning.quantize import QuantizedNetwork
 from pruning.shrink import kept_axes, shrink_graph

@@ -15,7 +15,7 @@ from pruning.budget import Budget, Device
 from pruning.cost import deployed
 from pruning.deploy import firmware
 from pruning.graph import Graph
-from pruning.instructions import LOOPS, Loops
+from pruning.loops import LOOPS, Loops
 from search import sweep
 from search.calibrate import (
     Observation,
