@@ -53,30 +53,33 @@ def here(monkeypatch: pytest.MonkeyPatch, home: Home) -> Path:
 def test_what_is_measured_is_told_kept_and_mirrored(
     paring: Paring, here: Path, done: Study
 ) -> None:
-    code, out, err = paring("verify", "study=done", "trial=0", "output=json", "workers=1")
-    assert code in (0, 1)  # 1: the tiny network's latency is over its budget as measured
+    trial = next(slot.number for slot in study_record(done).slots if slot.planes)
+    command = ["verify", "study=done", f"trial={trial}", "output=json", "workers=1"]
+    code, out, err = paring(*command)
+    assert code in (0, 1)  # 1: a tiny network's latency may be over its budget as measured
     told = json.loads(out)
     assert (told["schema"], told["device"], told["core"]) == (
         "paring.verify/1", "stm32f446", "cortex-m4"
     )  # fmt: skip
     (model,) = told["models"]
     assert model["mismatches"] == 0 < model["results"]
-    estimate = study_record(done).slots[0].costs
+    estimate = study_record(done).slots[trial].costs
     assert estimate is not None
     assert model["measured"]["sram_bytes"] - estimate.sram_bytes in range(4)  # whole words
-    assert abs(model["errors"]["flash_bytes"]) < 0.02
+    assert model["errors"]["flash_bytes"] == 0
+    assert abs(model["errors"]["latency_ms"]) < 0.1
     measured = model["measured"]
     assert sum(measured["by_kernel"].values()) == measured["instructions"]
     assert measured["latency_ms"] == pytest.approx(measured["instructions"] * 1.3 / 180e6 * 1e3)
     assert ("over budget as measured" in err) == bool(model["over_budget"])
     _, out, _ = paring("front", "study=done", "output=json")
     front = {entry["trial"]: entry["costs"]["measured"] for entry in json.loads(out)["front"]}
-    assert front[0]["instructions"] == measured["instructions"]
-    assert front[0]["errors"] == model["errors"]
-    record = study_record(done).slots[0]
+    assert front[trial]["instructions"] == measured["instructions"]
+    assert front[trial]["errors"] == model["errors"]
+    record = study_record(done).slots[trial]
     assert record.measured is not None
     assert errors_of(record) == model["errors"]
-    run = Client(done.home.tracking_uri).api.get_run(run_ids(done)[0])
+    run = Client(done.home.tracking_uri).api.get_run(run_ids(done)[trial])
     assert run.data.metrics["measured.instructions"] == measured["instructions"]
     assert run.data.metrics["measured.flash_bytes"] == measured["flash_bytes"]
     assert run.data.metrics["measured.error.sram_bytes"] == model["errors"]["sram_bytes"]
