@@ -75,7 +75,7 @@ def _convolution(kernel: Kernel) -> Passes:
     """Channels in pairs, the last perhaps alone at the price of two. Codes come in words along
     the runs of a window, and one by one behind the last whole word.
     """
-    pixels, taps, groups = _pixels(kernel), kernel.taps, _groups(kernel)
+    pixels, taps, groups = kernel.pixels, kernel.taps, kernel.groups
     whole, (within, over) = _is_whole(kernel), _split(kernel)
     rows, columns = (1, taps) if whole else _window(kernel)
     copies = taps > 1 and not whole
@@ -111,7 +111,7 @@ def _depthwise(kernel: Kernel) -> Passes:
     """Channels in fours, the last perhaps computed twice. Where there are fewer, windows are
     copied first.
     """
-    pixels, taps = _pixels(kernel), kernel.taps
+    pixels, taps = kernel.pixels, kernel.taps
     whole = prod(map(sum, _inside(kernel))) if taps > 1 else pixels
 
     def count(_: Counts, c_out: Counts) -> Loops:
@@ -134,7 +134,7 @@ def _move(kernel: Kernel) -> Passes:
     """Each element that has a place of its own in a table is what a multiply-accumulate is
     elsewhere.
     """
-    pixels, found = _pixels(kernel), tables(kernel.main.attributes, kernel.main.shape)
+    pixels, found = kernel.pixels, tables(kernel.main.attributes, kernel.main.shape)
     alone = found is None or len(found.channels) > 0
 
     def count(_: Counts, c_out: Counts) -> Loops:
@@ -150,7 +150,7 @@ def _move(kernel: Kernel) -> Passes:
 
 def _transposed(kernel: Kernel) -> Passes:
     """All windows are taken tap by tap, and channel by channel; most taps meet no input."""
-    pixels, taps, met, groups = _pixels(kernel), kernel.taps, _met(kernel), _groups(kernel)
+    pixels, taps, met, groups = kernel.pixels, kernel.taps, _met(kernel), kernel.groups
     alone = kernel.kind == "depthwise"  # of which there are as many groups as channels are left
 
     def count(c_in: Counts, c_out: Counts) -> Loops:
@@ -168,7 +168,7 @@ def _transposed(kernel: Kernel) -> Passes:
 
 def _plain(kernel: Kernel) -> Passes:
     """Channel by channel."""
-    pixels, taps, work = _pixels(kernel), kernel.taps, macs(kernel)
+    pixels, taps, work = kernel.pixels, kernel.taps, macs(kernel)
 
     def count(c_in: Counts, c_out: Counts) -> Loops:
         return Loops(
@@ -182,14 +182,6 @@ def _plain(kernel: Kernel) -> Passes:
     return count
 
 
-def _pixels(kernel: Kernel) -> int:
-    return kernel.main.elements_per_channel
-
-
-def _groups(kernel: Kernel) -> int:
-    return int(kernel.main.attributes.get("groups", 1))
-
-
 def _window(kernel: Kernel) -> tuple[int, int]:
     """Rows and columns; a linear layer has one of each."""
     return along_two(kernel.main.attributes.get("kernel", (1,)), 1)
@@ -198,9 +190,9 @@ def _window(kernel: Kernel) -> tuple[int, int]:
 def _is_whole(kernel: Kernel) -> bool:
     """Whether the one window of a convolution covers a plane: all its codes are one run."""
     a = kernel.main.attributes
-    if kernel.kind != "conv" or _groups(kernel) > 1 or any(a["padding"]):
+    if kernel.kind != "conv" or kernel.groups > 1 or any(a["padding"]):
         return False
-    return tuple(a["kernel"]) == kernel.plane and _pixels(kernel) == 1
+    return tuple(a["kernel"]) == kernel.plane and kernel.pixels == 1
 
 
 def _split(kernel: Kernel) -> tuple[int, int]:
@@ -210,7 +202,7 @@ def _split(kernel: Kernel) -> tuple[int, int]:
     Two pixels of a row are computed at a time, tap by tap even where there is only one; rows
     beyond the input cost nothing extra.
     """
-    pixels = _pixels(kernel)
+    pixels = kernel.pixels
     if kernel.taps == 1:
         return pixels, 0
     row = _inside(kernel)[-1]
@@ -222,7 +214,7 @@ def _split(kernel: Kernel) -> tuple[int, int]:
 
 def _in_line(kernel: Kernel) -> bool:
     """Whether the columns of a window follow each other in memory."""
-    apart = _groups(kernel) > 1 or kernel.main.attributes["dilation"][-1] > 1
+    apart = kernel.groups > 1 or kernel.main.attributes["dilation"][-1] > 1
     return not apart or _window(kernel)[1] == 1
 
 

@@ -55,14 +55,13 @@ class Kernel:
         convolutions, depthwise ones of several filters an input ("multiplied"), transposed
         ones, which are all alike, and means over whole planes.
         """
-        groups = self.main.attributes.get("groups", 1)
         if self.averages_planes:
             return "mean"
         if self.main.kind == "transposed":
             return "transposed"
         if self.kind == "depthwise" and self.main.shape[0] != self.channels:
             return "multiplied"
-        return "grouped" if self.kind == "conv" and groups > 1 else self.kind
+        return "grouped" if self.kind == "conv" and self.groups > 1 else self.kind
 
     @property
     def averages_planes(self) -> bool:
@@ -71,6 +70,16 @@ class Kernel:
         if self.main.kind != "pool" or a["mode"] == "max":
             return False
         return tuple(a["kernel"]) == self.plane and not any(a["padding"])
+
+    @property
+    def groups(self) -> int:
+        """Of a convolution: inputs of one do not meet outputs of another."""
+        return int(self.main.attributes.get("groups", 1))
+
+    @property
+    def pixels(self) -> int:
+        """Elements of a channel that is written."""
+        return self.main.elements_per_channel
 
     @property
     def taps(self) -> int:

@@ -72,14 +72,6 @@ NETWORK_BYTES |= {"cortex-m0+": 40}
 OUTPUT_BYTES = 4
 
 
-def _pixels(kernel: Kernel) -> int:
-    return kernel.main.elements_per_channel
-
-
-def _groups(kernel: Kernel) -> int:
-    return int(kernel.main.attributes.get("groups", 1))
-
-
 def flash(kernel: Kernel, encoding: Encoding) -> Work:
     """Bytes that are stored of a kernel, but for `rounded_up`."""
     scaled = _scaled(kernel).times(BYTES_PER_CHANNEL[encoding])
@@ -130,7 +122,7 @@ def _places(kernel: Kernel) -> tuple[Work, ...]:
         return ()
     found = tables(kernel.main.attributes, kernel.main.shape)
     if found is None:
-        return (Work(output=PLACE_BYTES * _pixels(kernel)),)
+        return (Work(output=PLACE_BYTES * kernel.pixels),)
     return (
         Work(constant=PLACE_BYTES * len(found.rows)),
         Work(constant=PLACE_BYTES * len(found.columns)),
@@ -142,7 +134,7 @@ def _numbers(kernel: Kernel) -> Work:
     """Weights and constants that are stored, one byte each."""
     match kernel.kind:
         case "conv" | "transposed":
-            return Work(product=kernel.taps / _groups(kernel))
+            return Work(product=kernel.taps / kernel.groups)
         case "linear":
             return Work(product=1)
         case "depthwise":
@@ -172,10 +164,10 @@ def _scaled(kernel: Kernel) -> Work:
 
 def macs(kernel: Kernel) -> Work:
     """Multiply-accumulates; a pooled or added element counts as one (as uNAS counts)."""
-    pixels = _pixels(kernel)
+    pixels = kernel.pixels
     match kernel.kind:
         case "conv" | "transposed":
-            return Work(product=kernel.taps * kernel.windows / _groups(kernel))
+            return Work(product=kernel.taps * kernel.windows / kernel.groups)
         case "linear":
             return Work(product=pixels)
         case "reduce":
