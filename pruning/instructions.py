@@ -224,15 +224,12 @@ def _lines(kernel: Kernel) -> int:
     if len(kernel.plane) == 1:
         return within
     extent, made, taps, stride, padding, dilation = next(_axes(kernel))
-    return (
-        within
-        // made
-        * sum(
-            0 <= place * stride - padding + tap * dilation < extent
-            for place in range(made)
-            for tap in range(taps)
-        )
-    )
+    there = [
+        0 <= place * stride - padding + tap * dilation < extent
+        for place in range(made)
+        for tap in range(taps)
+    ]
+    return within // made * sum(there)
 
 
 def _axes(kernel: Kernel) -> Iterator[tuple[int, ...]]:

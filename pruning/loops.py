@@ -37,36 +37,13 @@ class Loops(NamedTuple):
 # of 127 single layers; make bench-estimates tells how far off others are. "grouped",
 # "multiplied", "transposed", "pool" and "mean" to half of 118 single layers: on the other half
 # they are 2, 0, 1, 7 and 0.3 % off in the mean, 7, 0, 3, 16 and 0.6 % at worst (M4). Kinds
-# without C are a guess.
+# without C are a guess. Numbers without a name are in the order of the fields.
 M4 = {
-    "conv": Loops(
-        mac=1.318,
-        cut_mac=1.565,
-        cut_tap=18.06,
-        element=37.43,
-        pixel=144.9,
-        call=391.6,
-        tap=35.74,
-        run=9.587,
-        tail=1.136,
-        copy=1.895,
-        line=29.71,
-    ),
+    "conv": Loops(1.318, 1.565, 18.06, 37.43, 144.9, 391.6, 35.74, 9.587, 1.136, 1.895, 29.71),
     "depthwise": Loops(
         mac=3.205, cut_tap=6.916, element=48.33, pixel=85.67, tap=16.14, copy=14.58
     ),
-    "grouped": Loops(
-        mac=1.47,
-        cut_mac=1.34,
-        cut_tap=19.84,
-        element=47.47,
-        pixel=86.85,
-        call=912,
-        tap=25.88,
-        run=1.219,
-        tail=1.21,
-        copy=5.29,
-    ),
+    "grouped": Loops(1.47, 1.34, 19.84, 47.47, 86.85, 912, 25.88, 1.219, 1.21, 5.29),
     "multiplied": Loops(mac=16.98, element=137.1, pixel=70.74, call=46.96),
     "linear": Loops(mac=1.814, element=31.39, pixel=261.6, run=40.04, tail=1.481),
     "transposed": Loops(cut_mac=6.003, cut_tap=17.28, element=113.1, pixel=39.4, run=21.05),
@@ -89,19 +66,7 @@ M4 = {
     "softmax": Loops(element=60.0, call=300.0),
 }
 M7 = M4 | {
-    "conv": Loops(
-        mac=1.316,
-        cut_mac=1.568,
-        cut_tap=17.86,
-        element=38.37,
-        pixel=145.4,
-        call=387.7,
-        tap=36.34,
-        run=9.564,
-        tail=1.132,
-        copy=1.932,
-        line=32.44,
-    ),
+    "conv": Loops(1.316, 1.568, 17.86, 38.37, 145.4, 387.7, 36.34, 9.564, 1.132, 1.932, 32.44),
     "depthwise": Loops(
         mac=3.32, cut_tap=6.414, element=48.39, pixel=87.27, tap=17.54, copy=14.05
     ),
@@ -109,35 +74,10 @@ M7 = M4 | {
     "batch_norm": Loops(mac=45.2, pixel=88.55),
 }
 M3 = M4 | {
-    "conv": Loops(
-        mac=2.315,
-        cut_mac=2.85,
-        cut_tap=24.74,
-        element=39.19,
-        pixel=122.6,
-        call=378.5,
-        tap=37.9,
-        run=21.93,
-        tail=0.9668,
-        copy=2.025,
-        line=36.93,
-    ),
-    "depthwise": Loops(
-        mac=3.124, cut_tap=8.563, element=53.74, pixel=84.41, call=49.76, tap=23.75, copy=11.18
-    ),
+    "conv": Loops(2.315, 2.85, 24.74, 39.19, 122.6, 378.5, 37.9, 21.93, 0.9668, 2.025, 36.93),
+    "depthwise": Loops(3.124, 0.0, 8.563, 53.74, 84.41, 49.76, 23.75, 0.0, 0.0, 11.18),
     "linear": Loops(mac=3.498, element=29.98, pixel=261.5, run=43.97),
-    "grouped": Loops(
-        mac=2.599,
-        cut_mac=2.379,
-        cut_tap=28.86,
-        element=53.17,
-        pixel=69.07,
-        call=2001,
-        tap=26.53,
-        run=5.93,
-        tail=1.439,
-        copy=5.238,
-    ),
+    "grouped": Loops(2.599, 2.379, 28.86, 53.17, 69.07, 2001, 26.53, 5.93, 1.439, 5.238),
     "multiplied": Loops(mac=17.1, element=142, pixel=69.95, call=50.28),
     "transposed": Loops(cut_mac=6.003, cut_tap=17.28, element=116.1, pixel=39.44, run=21.04),
     "batch_norm": Loops(mac=46.2, pixel=86.56),
@@ -150,34 +90,10 @@ M3 = M4 | {
     "prelu": Loops(element=42.6, pixel=6.0),
 }
 M0 = {kind: Loops(*(1.5 * value for value in loops)) for kind, loops in M3.items()} | {
-    "conv": Loops(
-        mac=6.967,
-        cut_mac=7.781,
-        cut_tap=38.04,
-        element=93.83,
-        pixel=185.8,
-        call=338.6,
-        tap=32.96,
-        run=32.9,
-        tail=2.661,
-        copy=11.26,
-        line=64.24,
-    ),
-    "depthwise": Loops(
-        mac=9.46, cut_tap=14.36, element=114.5, pixel=150.3, call=28.25, tap=38.95, copy=18.2
-    ),
+    "conv": Loops(6.967, 7.781, 38.04, 93.83, 185.8, 338.6, 32.96, 32.9, 2.661, 11.26, 64.24),
+    "depthwise": Loops(9.46, 0.0, 14.36, 114.5, 150.3, 28.25, 38.95, 0.0, 0.0, 18.2),
     "linear": Loops(mac=5.497, element=93.31, pixel=465.5, run=44.46),
-    "grouped": Loops(
-        mac=7.144,
-        cut_mac=7.079,
-        cut_tap=43.25,
-        element=119.0,
-        pixel=120.0,
-        call=4296,
-        tap=38.98,
-        tail=3.476,
-        copy=8.949,
-    ),
+    "grouped": Loops(7.144, 7.079, 43.25, 119.0, 120.0, 4296, 38.98, 0.0, 3.476, 8.949),
     "multiplied": Loops(mac=24.36, element=279.3, pixel=50.84, tap=0.2694),
     "transposed": Loops(
         cut_mac=7.972, cut_tap=55.87, element=263.3, pixel=37.28, call=3147, run=22.93

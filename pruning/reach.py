@@ -21,7 +21,9 @@ def least_widths(model: CostModel) -> list[int]:
 
 
 def least_cost(model: CostModel) -> Cost:
-    """The cost at the smallest widths: no budget below it can be met."""
+    """The cost at the smallest widths: no budget below it can be met, but for latency, of which
+    a channel more may take a little less.
+    """
     return model.cost(least_widths(model))
 
 

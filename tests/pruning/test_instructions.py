@@ -1,16 +1,18 @@
 """How often loops are passed, against windows laid one by one."""
 
+import re
+from importlib.resources import files
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from pruning.instructions import instructions, passes, posynomial
+from pruning.instructions import FEW_TAPS, PATCH, instructions, passes, posynomial
 from pruning.kernels import Kernel, fuse
 from pruning.loops import LOOPS, Loops
 from pruning.trace import trace
@@ -50,8 +52,7 @@ def test_windows_of_depthwise_layers_that_lie_inside(drawn):
 def test_convolutions_take_two_pixels_two_channels_and_words(drawn, c_in, c_out):
     taps, stride, padding, extent = drawn
     kernel = kernel_of(nn.Conv2d(c_in, c_out, taps, stride, padding), c_in, extent, extent)
-    if taps == extent or c_in * taps**2 <= 64:
-        return  # one window, or gathered ones: see below
+    assume(taps < extent and (taps == 1 or c_in * taps**2 > 64))  # gathered ones: see below
     _, height, width = kernel.main.shape
     runs = cut = tail = 0
     for _, first in product(range(height), range(0, width, 2)):
@@ -70,6 +71,12 @@ def test_convolutions_take_two_pixels_two_channels_and_words(drawn, c_in, c_out)
     assert (found.cut_mac, found.cut_tap) == (cut * c_in * made, cut * made)
     assert found.tail == tail * made
     assert found.element == height * width * c_out
+
+
+def test_limits_are_those_of_the_kernels():
+    source = (files("pruning.deploy") / "c" / "kernels.c").read_text("utf-8")
+    for name, value in (("PATCH", PATCH), ("FEW_TAPS", FEW_TAPS)):
+        assert re.search(rf"^#define {name} {value}\b", source, re.MULTILINE)
 
 
 def test_small_windows_are_gathered_once_for_all_channels():
