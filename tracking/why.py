@@ -56,6 +56,9 @@ tr.most td { background: #fdf3ea; }
 }
 """
 
+_FULL = 0.98  # of a limit; whole channels leave about as much
+_ROUNDED = "At the best widths other limits stop first; whole channels then filled this one."
+_SLACK = "0, does not bind"
 _HEADER = (
     "resource",
     "estimated<br>before",
@@ -130,7 +133,7 @@ def _limits_card(slot: SlotRecord, before: Costs | None, why: Explanation) -> st
     kernels = folded(kernel for pair in why.bottlenecks.values() for kernel in pair)
     rows = "".join(
         f"<tr{' class=most' if name == most else ''}>{_name_cell(name, name == most)}"
-        f"{_cost_cells(name, slot, before)}{_price_cells(name, why, pressures)}"
+        f"{_cost_cells(name, slot, before)}{_price_cells(name, slot, why, pressures)}"
         f"{_kernel_cell(why.bottlenecks[name], kernels)}</tr>"
         for name in PRICED
     )
@@ -154,12 +157,16 @@ def _name_cell(name: str, most: bool) -> str:
 
 
 def _cost_cells(name: str, slot: SlotRecord, before: Costs | None) -> str:
-    limit = limit_of(slot.budget, name) if name in RESOURCES else None
-    values = (
-        *(None if costs is None else cost_of(costs, name) for costs in (before, slot.costs)),
-        limit,
-    )
+    values = (*(_taken(name, costs) for costs in (before, slot.costs)), _limit(name, slot))
     return "".join(f"<td>{_shown(name, value)}</td>" for value in values)
+
+
+def _taken(name: str, costs: Costs | None) -> float | None:
+    return None if costs is None else cost_of(costs, name)
+
+
+def _limit(name: str, slot: SlotRecord) -> float | None:
+    return limit_of(slot.budget, name) if name in RESOURCES else None
 
 
 def _shown(name: str, value: float | None) -> str:
@@ -170,11 +177,16 @@ def _shown(name: str, value: float | None) -> str:
     return size(value)
 
 
-def _price_cells(name: str, why: Explanation, pressures: Mapping[str, float]) -> str:
+def _price_cells(
+    name: str, slot: SlotRecord, why: Explanation, pressures: Mapping[str, float]
+) -> str:
     if name not in why.prices:
         return f"<td class='dim'>no limit</td><td class='dim'>{DASH}</td>"
     if pressures[name] == 0:
-        return "<td class='dim'>0, does not bind</td><td class='dim'>0</td>"
+        taken, limit = _taken(name, slot.costs), _limit(name, slot)
+        full = taken is not None and limit is not None and taken > _FULL * limit
+        words = f"<span title='{_ROUNDED}'>0, filled by rounding</span>" if full else _SLACK
+        return f"<td class='dim'>{words}</td><td class='dim'>0</td>"
     many, unit = _PER[name]
     price = f"{short(many * why.prices[name])} per {unit}"
     return f"<td>{price}</td><td>{short(pressures[name] / 100)}</td>"

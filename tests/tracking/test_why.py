@@ -152,6 +152,20 @@ def test_the_page_says_what_each_limit_costs(make_study: MakeStudy) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flash_bytes", "words"),
+    [(40960, "0, does not bind"), (30020, "0, filled by rounding")],  # 30,000 are taken
+)
+def test_a_limit_without_a_price_is_slack_or_was_filled(
+    make_study: MakeStudy, flash_bytes: int, words: str
+) -> None:
+    limits = Limits(flash_bytes=flash_bytes, sram_bytes=2048)
+    text = page(make_study(State.COMPLETE), stored(), limits)
+    assert [line for line in ("0, does not bind", "0, filled by rounding") if line in text] == [
+        words
+    ]
+
+
+@pytest.mark.parametrize(
     ("name", "price", "words"),
     [
         ("flash_bytes", 0.001, "1.02 per KiB"),
