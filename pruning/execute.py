@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pruning.batch_norm import batch_norm
 from pruning.movement import move
 from pruning.records import Operator
 
@@ -54,16 +55,11 @@ def _linear(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> 
 
 
 def _batch_norm(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return functional.batch_norm(
-        inputs[0],
-        own["mean"],
-        own["variance"],
-        own["weight"],
-        own["bias"],
-        training,
-        o.attributes["momentum"],
-        o.attributes["epsilon"],
-    )
+    statistics = own["mean"], own["variance"], own["weight"], own["bias"]
+    if training:
+        rates = o.attributes["momentum"], o.attributes["epsilon"]
+        return batch_norm(inputs[0], *statistics, *rates)
+    return functional.batch_norm(inputs[0], *statistics, eps=o.attributes["epsilon"])
 
 
 def _group_norm(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
