@@ -14,6 +14,7 @@ import torch
 from pruning.baselines import greedy, magnitude, uniform
 from pruning.budget import Budget
 from pruning.cost import CostModel
+from pruning.errors import require
 from pruning.gates import Gates
 from pruning.program import Loss, Optimum, best_widths
 
@@ -35,12 +36,19 @@ class Allocation:
     trust: how much of the measured differences between groups to believe, from 0 (all are
     equal) to 1; in logarithms.
     vanish: whether groups inside residual branches may vanish, and their branches with them.
+
+    Raises:
+        PruningError: a setting that makes no sense.
     """
 
     method: Method = Method.DIFFERENTIABLE
     power: float = 0.5
     trust: float = 0.5
     vanish: bool = True
+
+    def __post_init__(self) -> None:
+        require("power", self.power, above=0)
+        require("trust", self.trust, least=0, most=1)
 
     @property
     def vanishing(self) -> bool:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, isfinite
+from math import ceil, inf, isfinite, nextafter
 
 from pruning.errors import BudgetError
 
@@ -44,8 +44,13 @@ class Budget:
         return {name: value for name, value in named.items() if value is not None}
 
     def overshoot(self, cost: Cost) -> dict[str, float]:
-        """cost / limit - 1 for every limited resource; at most 0 where the limit holds."""
-        return {name: getattr(cost, name) / limit - 1 for name, limit in self.limits.items()}
+        """cost / limit - 1 for every limited resource; at most 0 where the limit holds, and
+        infinite where it leaves nothing.
+        """
+        return {
+            name: getattr(cost, name) / limit - 1 if limit > 0 else inf
+            for name, limit in self.limits.items()
+        }
 
     def holds(self, cost: Cost) -> bool:
         """Whether every limit holds exactly."""
@@ -104,11 +109,14 @@ class Device:
         """The least limit on a resource whose guarded form an estimate of it holds."""
         match name:
             case "flash_bytes":
-                return ceil(estimate * (1 + self.flash_margin))
+                limit = ceil(estimate * (1 + self.flash_margin))
+                return limit + (limit / (1 + self.flash_margin) < estimate)
             case "sram_bytes":
                 return ceil(estimate / WORD_BYTES) * WORD_BYTES
             case "latency_ms":
-                return estimate * (1 + self.latency_margin)
+                time = estimate * (1 + self.latency_margin)
+                short = time / (1 + self.latency_margin) < estimate  # by rounding
+                return nextafter(time, inf) if short else time
             case _:
                 return estimate
 

@@ -99,6 +99,7 @@ def pack_state(state: TrainState) -> bytes:
     return _pack(tensors, STATE, header)
 
 
+COUNTER = "step"  # of an optimizer: stays on the CPU
 GATES = ("sizes", "widths", "salience", "kept", "importance", "probes")
 
 
@@ -132,7 +133,7 @@ def _by_parameter(stored: Mapping[str, Tensor], job: Job) -> dict[str, dict[str,
     entries: dict[str, dict[str, Tensor]] = {}
     for name, tensor in stored.items():
         parameter, _, key = name.rpartition("/")
-        on_device = tensor if tensor.dim() == 0 else tensor.to(job.accelerator.device)
+        on_device = tensor if key == COUNTER else tensor.to(job.accelerator.device)
         entries.setdefault(parameter, {})[key] = on_device
     return entries
 

@@ -210,7 +210,7 @@ class CostModel:
 
     def left(self, widths: Sequence[int]) -> "tuple[CostModel, Tensor]":
         """What groups of width zero leave behind: the cost model of that network, and which
-        groups of this one its own are (see `group_shares`).
+        groups of this one its own are (see `group_shares`). Those of the same branch go along.
 
         Raises:
             ValueError: no network is left.
@@ -223,7 +223,9 @@ class CostModel:
             graph = shrink_graph(self.graph, kept)
             units = units_left(self.graph, graph, kept)
             share = group_shares(self.graph.channels, graph.channels, units)
-            self._smaller[gone] = (replace(self, graph=graph), share)
+            along = frozenset((share == 0).all(0).nonzero().flatten().tolist())
+            self._smaller[gone] = self._smaller.get(along, (replace(self, graph=graph), share))
+            self._smaller[along] = self._smaller[gone]
         return self._smaller[gone]
 
     def _narrowed(self, widths: Sequence[int]) -> "tuple[CostModel, list[int]]":

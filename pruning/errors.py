@@ -14,9 +14,32 @@ PruningError                  anything below
 Every message says what, the value, the limit and the cure.
 """
 
+from math import inf, isfinite
+
 
 class PruningError(Exception):
     """The root of all errors of `pruning`."""
+
+
+def require(
+    name: str,
+    value: float,
+    *,
+    least: float = -inf,
+    most: float = inf,
+    above: float = -inf,
+    below: float = inf,
+) -> None:
+    """Refuse a setting out of its bounds.
+
+    Raises:
+        PruningError: naming it, its value and the bounds.
+    """
+    if least <= value <= most and above < value < below:
+        return
+    bounds = {"at least": least, "at most": most, "above": above, "below": below}
+    words = [f"{word} {bound:g}" for word, bound in bounds.items() if isfinite(bound)]
+    raise PruningError(f"{name} is {value}; it must be {' and '.join(words)}")
 
 
 class UnsupportedOperatorError(PruningError):

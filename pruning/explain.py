@@ -11,6 +11,8 @@ from pruning.channels import Group
 from pruning.cost import CostModel
 from pruning.gates import Gates
 
+NEAR = 1.001  # times the least width: where the best widths lie at their bound
+
 
 class Reason(StrEnum):
     """Why a group has the width that it has."""
@@ -96,11 +98,10 @@ def explain(
     worth = loss_model(gates, model, how).pull(best.widths) / best.widths
     cost = best.charges / best.widths
     names = [start.owner.get(group.name, group.name) for group in groups]
+    numbers = (each.tolist() for each in (best.widths, worth, cost))
     reports = [
-        _report(name, start.widths.get(name, group.size), group, width, w, c)
-        for name, group, width, w, c in zip(
-            names, groups, widths, worth.tolist(), cost.tolist(), strict=True
-        )
+        _report(name, start.widths.get(name, group.size), group, *found)
+        for name, group, *found in zip(names, groups, widths, *numbers, strict=True)
     ]
     after = model.bottlenecks(widths)
     return Explanation(
@@ -125,7 +126,7 @@ def _with_vanished(start: Start, left: Sequence[GroupReport]) -> tuple[GroupRepo
 
 
 def _report(
-    name: str, before: int, group: Group, after: int, worth: float, cost: float
+    name: str, before: int, group: Group, after: int, best: float, worth: float, cost: float
 ) -> GroupReport:
     reason = Reason.BALANCED
     if not group.prunable:
@@ -134,7 +135,7 @@ def _report(
         reason = Reason.VANISHED
     elif after == before:
         reason = Reason.WHOLE
-    elif after == group.floor and cost > worth:
+    elif after == group.floor and best < NEAR * group.floor:
         reason = Reason.LEAST
     priced = group.prunable and after > 0
     return GroupReport(

@@ -11,7 +11,7 @@ from pruning.allocate import Allocation
 from pruning.budget import Budget, Cost, Device
 from pruning.cost import CostModel, Encoding
 from pruning.data import Dataset
-from pruning.errors import PruningError
+from pruning.errors import PruningError, require
 from pruning.graph import Graph
 from pruning.memory import Conventions
 from pruning.tasks import Task
@@ -63,6 +63,9 @@ class Pruning:
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.
     slack: channels kept in reserve then, as a share of a group's original size.
+
+    Raises:
+        PruningError: a setting that makes no sense.
     """
 
     allocation: Allocation = field(default_factory=Allocation)
@@ -75,6 +78,14 @@ class Pruning:
     settle: float = 0.9
     remove_every: int = 60
     slack: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("every", "remove_every", "probes", "probe_samples", "racers"):
+            require(name, getattr(self, name), least=1)
+        require("memory", self.memory, least=0, below=1)
+        require("race", self.race, least=0)
+        require("settle", self.settle, above=0, most=1)
+        require("slack", self.slack, least=0, most=1)
 
 
 def fast_precision(device: str) -> str:

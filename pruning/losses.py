@@ -61,9 +61,14 @@ class CrossEntropy:
         )
 
     def fitted(self, targets: Tensor, classes: int) -> "CrossEntropy":
-        """The same loss with "balanced" replaced by the weights for these targets."""
+        """The same loss with "balanced" replaced by the weights for these targets.
+
+        Raises:
+            PruningError: the targets are no classes.
+        """
         if self.class_weights != "balanced":
             return self
+        require_classes(targets)
         counts = torch.bincount(targets, minlength=classes).clamp(min=1)
         weights = targets.numel() / (classes * counts.double())
         return replace(self, class_weights=tuple(weights.tolist()))

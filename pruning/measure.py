@@ -1,11 +1,13 @@
 """What the loss is now without some of the channels: the facts that an allocation goes by."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from pruning.batchwise import Batchwise
+from pruning.errors import DivergedError
 from pruning.gates import inner_groups
 from pruning.job import Job
 from pruning.network import first
@@ -78,11 +80,20 @@ def _mean(known: Tensor, fresh: float) -> Tensor:
 def loss_under(
     state: TrainState, job: Job, samples: Sequence[Batch], kept: Tensor
 ) -> Batchwise[float]:
-    """The mean loss under a mask, by batch statistics, which leave no trace in the norms."""
+    """The mean loss under a mask, by batch statistics, which leave no trace in the norms.
+
+    Raises:
+        DivergedError: it is no number.
+    """
     mask, total = kept.float().to(job.accelerator.device), 0.0
     for batch in samples:
         total += _loss_of_one(state, job, batch, mask)
         yield
+    if not isfinite(total):
+        raise DivergedError(
+            f"the loss without some channels is {total} in epoch {state.epoch + 1}; lower the "
+            "learning rate"
+        )
     return total / len(samples)
 
 

@@ -55,6 +55,8 @@ def _within_reach(gates: Gates, channels: Channels, slack: float) -> Kept:
     kept = gates.kept.numpy().copy()
     for index, group in enumerate(channels.groups):
         reserve = group.up(int(kept[group.units].sum()) + slack * int(gates.sizes[index]))
-        order = torch.argsort(gates.salience[group.units], descending=True, stable=True).numpy()
+        # Those kept come first: the ranking may have changed since, and widths stay aligned.
+        rank = torch.where(gates.kept[group.units], torch.inf, gates.salience[group.units])
+        order = torch.argsort(rank, descending=True, stable=True).numpy()
         kept[group.start + order[:reserve]] = True
     return kept

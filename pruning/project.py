@@ -23,15 +23,17 @@ def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     Raises:
         BudgetError: no width meets the budget, or this method finds none.
     """
-    require_reachable(model, budget)
+    require_reachable(model, budget, vanish=how.vanishing)
     held = budget
     while held.holds(model.cost(widths := _integers(gates, model, held, how))):
         if not _wasteful(model, budget, widths):
             return widths
         held = replace(held, sram_bytes=model.peak(widths) - 1)
+    cure = "Raise the limits" + ("" if how.vanishing else ", or let branches vanish")
+    gaps = "" if held == budget else ", and its buffers cannot be packed without gaps"
     raise BudgetError(
         f"method {how.method} finds no widths within {budget.limits}; its smallest network "
-        f"costs {model.cost(widths)}. Use method=differentiable, which lets branches vanish."
+        f"costs {model.cost(widths)}{gaps}. {cure}."
     )
 
 

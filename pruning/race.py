@@ -7,7 +7,7 @@ step by step, then trains on while the learning rate falls to zero, on the same 
 others. The least loss shows which branches to drop. The runners are thrown away.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, count, islice
 from math import inf
@@ -18,13 +18,14 @@ from pruning.allocate import optimum
 from pruning.batchwise import Batchwise
 from pruning.data import batches
 from pruning.errors import BudgetError, DivergedError
+from pruning.graph import Graph
 from pruning.job import Job
 from pruning.learn import learn
 from pruning.measure import Batch, branch_rises, loss_under, samples_of
 from pruning.narrow import close_gates, discard, narrow
 from pruning.project import project
 from pruning.removal import fork, remove
-from pruning.shrink import without
+from pruning.shrink import shrink_graph, without
 from pruning.state import TrainState
 
 Groups = tuple[int, ...]  # that vanish
@@ -66,13 +67,27 @@ def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
 def _candidates(
     state: TrainState, job: Job, gone: Groups, rises: Mapping[int, float]
 ) -> list[int]:
-    """The branches that may go besides, the one that the model would rather miss first."""
+    """The branches that may go besides, the one that the model would rather miss first: of the
+    groups of one branch, any of which takes it along, only one.
+    """
     losses = {
         index: _modelled(state, job, (*gone, index)) + rise
         for index, rise in rises.items()
         if index not in gone
     }
-    return sorted((i for i, loss in losses.items() if loss < inf), key=losses.__getitem__)
+    order = sorted((i for i, loss in losses.items() if loss < inf), key=losses.__getitem__)
+    return _distinct(state.graph, gone, order)
+
+
+def _distinct(graph: Graph, gone: Groups, order: Sequence[int]) -> list[int]:
+    """Only the first of those that take the same branch with them, and none that is gone."""
+    seen, found = [shrink_graph(graph, without(graph, gone))], []
+    for index in order:
+        smaller = shrink_graph(graph, without(graph, (*gone, index)))
+        if smaller not in seen:
+            seen.append(smaller)
+            found.append(index)
+    return found
 
 
 def _modelled(state: TrainState, job: Job, gone: Groups) -> float:
@@ -108,11 +123,11 @@ def _loss_after(state: TrainState, job: Job, gone: Groups) -> Batchwise[float]:
         try:
             runner = fork(state, job, without(state.graph, gone))
             yield from _run(runner, job)
+            judges = samples_of(job, min(len(job.data.train) // 2, JUDGES), 0)
+            everything = torch.ones(runner.graph.channels.units, dtype=torch.bool)
+            return (yield from loss_under(runner, job, judges, everything))
         except (BudgetError, DivergedError):
             return inf
-        judges = samples_of(job, min(len(job.data.train) // 2, JUDGES), 0)
-        everything = torch.ones(runner.graph.channels.units, dtype=torch.bool)
-        return (yield from loss_under(runner, job, judges, everything))
 
 
 def _run(runner: TrainState, job: Job) -> Batchwise[None]:

@@ -1,5 +1,8 @@
 """What budgets can be met at all, and by which common keep ratio."""
 
+from collections.abc import Callable, Sequence
+from math import ceil, floor
+
 from torch import Tensor
 
 from pruning.budget import Budget, Cost, Device
@@ -7,50 +10,85 @@ from pruning.cost import CostModel
 from pruning.errors import BudgetError
 from pruning.gates import inner_groups
 
+NANO = 1e6  # nanoseconds in a millisecond
 
-def least_widths(model: CostModel) -> list[int]:
-    """The smallest widths the engine goes to: the floor of every group, and no channel in
-    those inside residual branches.
+
+def least_widths(
+    model: CostModel, budget: Budget | None = None, vanish: bool = True
+) -> list[int]:
+    """The smallest widths the engine goes to: the floor of every group and, with `vanish`, no
+    channel in those inside residual branches.
+
+    Where not all can go, as one operand of a concatenation has to stay, what stays is what
+    comes nearest to the budget; without one, or within it, what takes the least flash.
     """
-    least = [group.floor for group in model.graph.channels.groups]
-    for index, inner in enumerate(inner_groups(model.graph)):
-        fewer = [*least[:index], 0, *least[index + 1 :]]
-        if inner and model.stands(fewer):
-            least = fewer
+    floors = [group.floor for group in model.graph.channels.groups]
+    inner = [i for i, may in enumerate(inner_groups(model.graph)) if may and vanish]
+    least, staying = _emptied(model, floors, inner)
+    for index in staying:
+        other, _ = _emptied(model, floors, [index, *inner])
+        if _excess(model, budget, other) < _excess(model, budget, least):
+            least, inner = other, [index, *inner]
     return least
 
 
+def _emptied(
+    model: CostModel, widths: list[int], order: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Widths with none in these groups, one after the other, and those that had to stay."""
+    staying = []
+    for index in order:
+        fewer = [*widths[:index], 0, *widths[index + 1 :]]
+        if model.stands(fewer):
+            widths = fewer
+        else:
+            staying.append(index)
+    return widths, staying
+
+
+def _excess(model: CostModel, budget: Budget | None, widths: list[int]) -> tuple[float, int]:
+    cost = model.cost(widths)
+    over = (budget or Budget()).overshoot(cost).values()
+    return sum(max(share, 0.0) for share in over), cost.flash_bytes
+
+
 def least_cost(model: CostModel) -> Cost:
-    """The cost at the smallest widths: no budget below it can be met, but for latency, of which
-    a channel more may take a little less.
-    """
+    """The cost at the smallest widths. A channel more may take a little less latency."""
     return model.cost(least_widths(model))
 
 
-def require_reachable(model: CostModel, budget: Budget, margins: Device | None = None) -> None:
+def require_reachable(
+    model: CostModel, budget: Budget, margins: Device | None = None, vanish: bool = True
+) -> None:
     """Refuse a budget that no width meets, before any training: with the margins of a device,
-    one whose guarded form none meets.
+    one whose guarded form none meets. `vanish` tells whether residual branches may go.
 
     Raises:
         BudgetError: naming each limit, the least reachable cost and the kernel to blame.
     """
-    least = least_cost(model)
     held = margins.guarded(budget) if margins else budget
-    if held.holds(least):
+    widths = least_widths(model, held, vanish)
+    if held.holds(least := model.cost(widths)):
         return
-    blame = model.bottlenecks(least_widths(model))
+    blame = model.bottlenecks(widths)
     needed = margins.needed if margins else lambda _, estimate: estimate
     missed = [
-        f"{name} {budget.limits[name]:g} is below the least reachable "
-        f"{needed(name, getattr(least, name)):g} (most of it in {blame[name]})"
-        for name, over in held.overshoot(least).items()
-        if over > 0
+        f"{name} {_digits(budget.limits[name], floor)} is below the least reachable "
+        f"{_digits(needed(name, getattr(least, name)), ceil)} (most of it in {blame[name]})"
+        for name, limit in held.limits.items()
+        if getattr(least, name) > limit
     ]
+    without = " without the residual branches" if vanish else ""
     raise BudgetError(
-        "budget out of reach of the least widths without the residual branches: "
+        f"budget out of reach of the least widths{without}: "
         + "; ".join(missed)
         + ". Raise the limit, use a smaller input, or another network."
     )
+
+
+def _digits(number: float, rounding: Callable[[float], int]) -> str:
+    """To a nanosecond, rounded so that a limit as it is told is enough."""
+    return f"{rounding(number * NANO) / NANO:.12g}"
 
 
 def uniform_ratio(model: CostModel, sizes: Tensor, budget: Budget) -> float:

@@ -24,12 +24,16 @@ def shrink_graph(graph: Graph, kept: Kept) -> Graph:
     be computed: a residual branch becomes its skip, a concatenation loses an operand.
 
     Raises:
-        ValueError: a fixed unit is missing, or no path leads from the input to an output.
+        ValueError: a fixed unit is missing, no path leads from the input to an output, or an
+            operator would go that somebody asked to keep.
     """
     _check(graph.channels, kept)
     left = _left(graph, kept)
     if left is None:
-        raise ValueError("an output depends on a group of which no channel is kept")
+        raise ValueError(
+            "an output, or an operator named in keep or least, depends on a group of which no "
+            "channel is kept"
+        )
     operators, names = left
     staying = {operator.name for operator in operators}
     return replace(
@@ -99,7 +103,9 @@ def without(graph: Graph, groups: Sequence[int]) -> Kept:
 
 
 def stays_connected(graph: Graph, kept: Kept) -> bool:
-    """Whether every output can still be computed from the units in `kept`."""
+    """Whether every output, and whatever somebody asked to keep, can still be computed from the
+    units in `kept`.
+    """
     return _left(graph, kept) is not None
 
 
@@ -107,12 +113,18 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
     """The operators that stay, reading what stays, and what every value is called now.
 
     A value is lost when none of its channels stays, or when what makes it is lost. A sum goes
-    on with the operands that are left, and so does a concatenation if none of the channels of
-    the lost one are kept; everything else needs all. None if an output is lost.
+    on with an operand that is left, if it has the sum's shape, and a concatenation with those
+    that are left, if none of the channels of the lost one are kept; everything else needs all.
+    None if an output is lost, or an operator named in `keep` or `least`.
     """
     layout = graph.channels.layout
+    shapes = {INPUT: graph.input_shape, **{o.name: o.shape for o in graph.operators}}
     names = {INPUT: INPUT}
     operators: list[Operator] = []
+
+    def alike(sum_: Operator) -> list[str]:
+        return [n for n in sum_.inputs if n in names and shapes[n] == sum_.shape]
+
     for operator in graph.operators:
         inputs = tuple(names[name] for name in operator.inputs if name in names)
         whole = len(inputs) == len(operator.inputs)
@@ -124,15 +136,19 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
         if whole or (operator.kind == "concat" and len(inputs) > 1):
             operators.append(replace(operator, inputs=inputs))
             names[operator.name] = operator.name
-        elif operator.kind in ("add", "concat"):
+        elif operator.kind == "concat":
             names[operator.name] = inputs[0]
+        elif operator.kind == "add" and alike(operator):
+            names[operator.name] = names[alike(operator)[0]]
     if not names.keys() >= set(graph.outputs):
         return None
     wanted = {names[name] for name in graph.outputs}
     for operator in reversed(operators):
         if operator.name in wanted:
             wanted.update(operator.inputs)
-    return [operator for operator in operators if operator.name in wanted], names
+    staying = [operator for operator in operators if operator.name in wanted]
+    promised = {*graph.keep, *graph.least}
+    return (staying, names) if promised <= {o.name for o in staying} else None
 
 
 def _take(tensor: Tensor, axes: Indices) -> Tensor:

@@ -18,6 +18,7 @@ from pruning.batchwise import Batchwise, finished
 from pruning.cost import CostModel
 from pruning.data import Split, batches
 from pruning.deploy import Evaluator, calibrate, lower, obstacles
+from pruning.errors import PruningError
 from pruning.graph import Graph
 from pruning.job import Job, Phase, PhaseKind, Precision, annealed
 from pruning.learn import learn, set_rate
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate",
     "int8_codes",
     "precision_of",
+    "require_one_output",
     "steps",
     "train",
     "widths_of",
@@ -47,6 +49,7 @@ def train(state: TrainState, job: Job) -> Iterator[Epoch]:
     Raises:
         DivergedError: the loss is no longer a number.
         BudgetError: the budget cannot be met.
+        PruningError: the network has several outputs.
     """
     yield from (epoch for epoch in steps(state, job) if epoch is not None)
 
@@ -56,6 +59,7 @@ def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
 
     The global random state belongs to the run until its next record.
     """
+    require_one_output(state.graph)
     task = job.task.fitted(job.data.train.targets, len(job.data.classes))
     job = replace(job, task=task, data=job.accelerator.hold(job.data))
     while state.epoch < job.epochs:
@@ -69,6 +73,20 @@ def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
         epoch = yield from record
         state.history.append(epoch)
         yield epoch
+
+
+def require_one_output(graph: Graph) -> None:
+    """Refuse to train a network of several outputs: a task knows the first, and whatever serves
+    only the others would not learn, and be pruned as worth nothing.
+
+    Raises:
+        PruningError: naming them.
+    """
+    if len(graph.outputs) > 1:
+        raise PruningError(
+            f"the network has {len(graph.outputs)} outputs ({', '.join(graph.outputs)}), and a "
+            "task trains one; return one of them, or join them with torch.cat"
+        )
 
 
 def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:

@@ -152,6 +152,11 @@ class Blueprint:
         digest = weights_digest(self._typed.weights)
         return [digest, *sorted(self._typed.fresh)] if self._typed.fresh else digest
 
+    @property
+    def pruning(self) -> Pruning:
+        """The settings of the prune phase."""
+        return pruning_from(self._typed.method)
+
     def dense_job(self) -> Job:
         """Training of the unpruned network."""
         return self._job(dense_recipe(self._typed.method.phases), Budget(), self._typed.seed)
@@ -179,7 +184,7 @@ class Blueprint:
             seed=seed,
             device=self.device,
             budget=budget,
-            pruning=pruning_from(self._typed.method),
+            pruning=self.pruning,
             accelerator=Accelerator(device=accelerator.device, precision=accelerator.precision),
             scoring=self.precision,
             encoding=self.encoding,

@@ -15,6 +15,7 @@ from pruning.job import Precision, fast_precision
 from pruning.network import Network, first
 from pruning.reach import require_reachable
 from pruning.state import TrainState
+from pruning.train import require_one_output
 from search.build import AUTO, Blueprint
 from search.config import Spec
 from search.errors import ConfigError, StudyError
@@ -95,10 +96,11 @@ def _reachable(
         BudgetError: no budget can be met.
     """
     model = blueprint.cost_model(blueprint.start.graph)
+    vanish = blueprint.pruning.allocation.vanishing
     good, bad, reasons = [], [], []
     for budget in wanted:
         try:
-            require_reachable(model, budget, blueprint.margins)
+            require_reachable(model, budget, blueprint.margins, vanish)
             good.append(budget)
         except BudgetError as error:
             bad.append(budget)
@@ -114,6 +116,7 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
     typed = spec.typed()
     check_space(typed.space)
     blueprint = Blueprint(spec)
+    require_one_output(blueprint.start.graph)
     _require_form(blueprint, typed.target)
     model = blueprint.cost_model(blueprint.start.graph)
     Rungs.of(typed.stopping)

@@ -1,20 +1,24 @@
 """From salience and budgets to widths."""
 
+import re
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
+from torch import nn
 
 from pruning.allocate import Allocation, Method, allocate, optimum
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.cost import CostModel
-from pruning.errors import BudgetError
+from pruning.errors import BudgetError, PruningError
 from pruning.gates import Gates, inner_groups
-from pruning.job import annealed
+from pruning.job import Pruning, annealed
 from pruning.project import project
 from pruning.reach import least_cost, least_widths, require_reachable, uniform_ratio
 from pruning.shrink import shrink_graph, units_left
+from pruning.trace import trace
+from tests.pruning.networks import Net, block
 
 NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
 METHODS = list(Method)
@@ -286,3 +290,81 @@ def test_gates_follow_their_channels_to_a_smaller_graph(small, random_mask):
         assert gates.importance[index] == before.importance[names[group.name]]
         salience = before.salience[old.units][torch.from_numpy(kept[old.units])]
         assert torch.equal(gates.salience[group.units], salience)
+
+
+def fire():
+    """SqueezeNet's module: one of two operands may go, not both."""
+
+    def forward(n, x):
+        squeezed = n.squeeze(n.stem(x))
+        return n.head(torch.cat([n.one(squeezed), n.three(squeezed)], 1).mean((2, 3)))
+
+    return Net(
+        forward, stem=block(3, 16), squeeze=block(16, 8, 1), one=block(8, 16, 1),
+        three=block(8, 16), head=nn.Linear(32, 4),
+    )  # fmt: skip
+
+
+def test_of_operands_that_cannot_all_go_the_cheapest_stays(device):
+    graph = trace(fire(), torch.zeros(3, 16, 16))
+    model, groups = CostModel(graph, device), graph.channels.groups
+    inner = [index for index, may in enumerate(inner_groups(graph)) if may]
+    costs = []
+    for kept in product((0, 1), repeat=len(inner)):
+        widths = [group.floor for group in groups]
+        for index, width in zip(inner, kept, strict=True):
+            widths[index] = width
+        if model.stands(widths):
+            costs.append(model.cost(widths).flash_bytes)
+    assert least_cost(model).flash_bytes == min(costs) < max(costs)
+    require_reachable(model, Budget(flash_bytes=min(costs)))
+
+
+@pytest.mark.parametrize("method", [Method.UNIFORM, Method.MAGNITUDE])
+def test_reach_without_vanishing_branches_is_told_before_training(small, device, method):
+    graph, _ = small("resnet8")
+    model, how = CostModel(graph, device), Allocation(method=method)
+    between = (narrowest(model).flash_bytes + least_cost(model).flash_bytes) // 2
+    budget = Budget(flash_bytes=between)
+    require_reachable(model, budget)
+    for vanish in (how.vanishing, Allocation(vanish=False).vanishing):
+        with pytest.raises(BudgetError, match="of the least widths: flash_bytes"):
+            require_reachable(model, budget, vanish=vanish)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("name", RESOURCES)
+def test_the_least_limit_as_it_is_told_is_enough(small, device, name, margin):
+    model = CostModel(small("resnet8")[0], device)
+    device = replace(device, flash_margin=margin, latency_margin=margin)
+    with pytest.raises(BudgetError) as caught:
+        require_reachable(model, Budget(**{name: 1e-3 if name == "latency_ms" else 3}), device)
+    told = float(re.search(r"least reachable ([0-9.]+) ", str(caught.value))[1])
+    require_reachable(model, Budget(**{name: told}), device)
+    less = told - 1e-5 if name == "latency_ms" else told - 1
+    with pytest.raises(BudgetError):
+        require_reachable(model, Budget(**{name: less}), device)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"every": 0}, "every is 0; it must be at least 1"),
+        ({"remove_every": 0}, "remove_every is 0"),
+        ({"racers": 0}, "racers is 0"),
+        ({"probes": 0}, "probes is 0"),
+        ({"memory": 1.0}, "memory is 1.0; it must be at least 0 and below 1"),
+        ({"settle": 0.0}, "settle is 0.0; it must be at most 1 and above 0"),
+        ({"settle": 1.5}, "settle is 1.5"),
+        ({"slack": float("nan")}, "slack is nan"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, words):
+    with pytest.raises(PruningError, match=words):
+        Pruning(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"power": 0.0}, {"trust": 2.0}, {"trust": -0.1}])
+def test_so_are_those_of_an_allocation(settings):
+    with pytest.raises(PruningError, match=f"{next(iter(settings))} is"):
+        Allocation(**settings)

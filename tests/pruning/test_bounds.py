@@ -1,5 +1,6 @@
 """Layers that are left alone, least widths, and widths that are multiples of something."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,9 +12,10 @@ from pruning.errors import UnsupportedOperatorError
 from pruning.gates import Gates, inner_groups
 from pruning.graph import Graph
 from pruning.job import annealed
+from pruning.narrow import _within_reach
 from pruning.project import project
 from pruning.reach import least_widths
-from pruning.shrink import shrink_graph
+from pruning.shrink import shrink_graph, without
 from pruning.trace import trace
 
 
@@ -94,3 +96,53 @@ def test_unknown_names_and_senseless_numbers_are_refused():
         resnet(least={"stem": 4})
     with pytest.raises(UnsupportedOperatorError, match="align: 0 channels; the least is 1"):
         resnet(align=0)
+
+
+@pytest.mark.parametrize("method", [Method.DIFFERENTIABLE, Method.GREEDY])
+@pytest.mark.parametrize(
+    "bounds",
+    [{"keep": ("features.block1.body.second",)}, {"least": {"features.block1.body.second": 6}}],
+)
+def test_a_branch_that_holds_something_to_keep_does_not_vanish(device, method, bounds):
+    """Though it is another of its groups that is empty."""
+    graph = resnet(**bounds)
+    model, gates = CostModel(graph, device), Gates.open(graph.channels)
+    names = [group.name for group in graph.channels.groups]
+    place = names.index("features.block1.body.first.conv")
+    assert inner_groups(resnet())[place]
+    assert not inner_groups(graph)[place]
+    least = model.cost(least_widths(model))
+    final = Budget(flash_bytes=int(least.flash_bytes * 1.05))
+    widths = project(gates, model, final, Allocation(method=method))
+    kept = np.zeros(graph.channels.units, dtype=bool)
+    for group, width in zip(graph.channels.groups, widths, strict=True):
+        kept[group.start : group.start + width] = True
+    smaller = shrink_graph(graph, kept)
+    assert (smaller.keep, smaller.least) == (graph.keep, graph.least)
+    assert final.holds(CostModel(smaller, device).dense)
+
+
+def test_what_must_stay_cannot_be_shrunk_away():
+    graph = resnet(keep=("features.block1.body.second",))
+    names = [group.name for group in graph.channels.groups]
+    place = names.index("features.block1.body.first.conv")
+    with pytest.raises(ValueError, match="named in keep or least"):
+        shrink_graph(graph, without(graph, [place]))
+
+
+def test_channels_in_reserve_keep_widths_aligned(device):
+    """Though others are the most salient now than when the mask was made."""
+    graph = resnet(align=4)
+    gates = Gates.open(graph.channels)
+    draw = torch.Generator().manual_seed(0)
+    gates.salience = torch.rand(graph.channels.units, generator=draw)
+    gates.keep_most_salient(
+        graph.channels,
+        [group.down(group.size // 2) for group in graph.channels.groups],
+    )
+    gates.salience = torch.rand(graph.channels.units, generator=draw)
+    kept = _within_reach(gates, graph.channels, slack=0.1)
+    assert (kept >= gates.kept.numpy()).all()
+    for group in graph.channels.groups:
+        left = int(kept[group.units].sum())
+        assert left % 4 == 0 or left == group.size

@@ -6,6 +6,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import relu
 
 from pruning.allocate import Allocation, loss_model, optimum
 from pruning.budget import LIMITS, RESOURCES, Budget
@@ -13,7 +15,10 @@ from pruning.cost import CostModel
 from pruning.explain import Reason, Start, explain, explanation_from_json, start_from_json
 from pruning.gates import Gates, inner_groups
 from pruning.project import project
+from pruning.reach import least_cost
 from pruning.shrink import shrink_graph, units_left, without
+from pruning.trace import trace
+from tests.pruning.networks import Net, block
 
 
 def gates_of(graph, seed=0) -> Gates:
@@ -119,3 +124,31 @@ def test_the_model_of_the_loss_is_a_power_law(small, device):
         assert (loss(sizes) - loss(wider)) / step == pytest.approx(
             loss.pull(sizes)[group], rel=1e-4
         )
+
+
+def test_groups_at_their_least_and_those_of_a_vanished_branch_are_called_so(device):
+    """Where only the smallest network is within the budget nothing is balanced or whole."""
+
+    def forward(n, x):
+        s = n.stem(x)
+        s = relu(s + n.one(s))
+        return n.head(relu(s + n.two(s)).mean((2, 3)))
+
+    branches = {
+        name: nn.Sequential(block(12, 6, 1), block(6, 6), block(6, 12, 1, nn.Identity))
+        for name in ("one", "two")
+    }
+    module = Net(forward, stem=block(1, 12), head=nn.Linear(12, 4), **branches)
+    graph = trace(module, torch.zeros(1, 8, 8))
+    model, gates, how = CostModel(graph, device), Gates.open(graph.channels), Allocation()
+    narrow = model.cost([group.floor for group in graph.channels.groups]).flash_bytes
+    budget = Budget(flash_bytes=(narrow + least_cost(model).flash_bytes) // 2)
+    widths = project(gates, model, budget, how)
+    found = explain(Start.of(model), gates, model, budget, how, widths)
+    reasons = {report.name: report.reason for report in found.groups}
+    (gone,) = {name[:3] for name, why in reasons.items() if why is Reason.VANISHED}
+    for report in found.groups:
+        if report.name[:3] == gone:
+            assert (report.reason, report.after) == (Reason.VANISHED, 0)
+        elif report.name not in ("input", "head"):
+            assert (report.reason, report.after) == (Reason.LEAST, 1)

@@ -5,21 +5,25 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import relu
 
 from pruning.allocate import Allocation, Method
 from pruning.batchwise import finished
 from pruning.budget import Budget
 from pruning.data import synthetic
+from pruning.errors import DivergedError
 from pruning.explain import Reason, Start
 from pruning.gates import Gates
 from pruning.job import Job, Phase, PhaseKind, Pruning
 from pruning.measure import branch_rises, loss_under, measure, samples_of
 from pruning.phases import open_gates, prune
-from pruning.race import drop_branches
+from pruning.race import _loss_after, drop_branches
+from pruning.shrink import shrink_graph, without
 from pruning.state import TrainState, optimizer_tensors
 from pruning.tasks import Task, sgd
 from pruning.trace import trace
 from pruning.train import train
+from tests.pruning.networks import Net, block
 
 
 class Two(nn.Module):
@@ -235,3 +239,48 @@ def test_branches_go_on_going_while_they_win(device, monkeypatch):
 def test_so_many_races_may_be_lost(device, monkeypatch, racers, ran):
     losses = {WHOLE: 1.0, IDLE: 1.5, BUSY: 1.5, BOTH: 0.1}
     assert held(device, monkeypatch, losses, racers=racers) == (ran, set())
+
+
+def bottlenecks(n, x):
+    s = n.stem(x)
+    for branch in (n.one, n.two, n.three):
+        s = relu(s + branch(s))
+    return n.head(s.mean((2, 3)))
+
+
+def test_a_branch_of_two_groups_runs_once(device, monkeypatch):
+    """Either of them takes it along; who has lost it does not run against itself."""
+    three = {
+        name: nn.Sequential(block(12, 6, 1), block(6, 6), block(6, 12, 1, nn.Identity))
+        for name in ("one", "two", "three")
+    }
+    module = Net(bottlenecks, stem=block(1, 12), head=nn.Linear(12, 4), **three)
+    graph = trace(module, torch.zeros(1, 8, 8))
+    job = job_of(device)
+    state = TrainState.begin(graph, module.state_dict(), job)
+    open_gates(state, job)
+    finished(measure(state, job))
+    ran = []
+
+    def end(state, job, gone):
+        left = shrink_graph(state.graph, without(state.graph, gone))
+        ran.append({o.name.split(".")[0] for o in left.operators} & set(three))
+        yield
+        return float(len(ran[-1]))  # the fewer the better
+
+    monkeypatch.setattr("pruning.race._loss_after", end)
+    finished(drop_branches(state, tight(job, state, 0.1)))
+    assert [len(branches) for branches in ran] == [3, 2, 2, 1, 0]
+    assert ran[1] != ran[2]
+    assert not {o.name.split(".")[0] for o in state.graph.operators} & set(three)
+
+
+def test_who_ends_without_a_number_loses(device, monkeypatch):
+    job = job_of(device)
+    state = ready(job)
+    before = names(state)
+    monkeypatch.setattr("pruning.measure._loss_of_one", lambda *_: float("nan"))
+    assert finished(_loss_after(state, job, ())) == float("inf")
+    with pytest.raises(DivergedError, match="without some channels is nan"):
+        finished(measure(state, job))
+    assert names(state) == before

@@ -10,6 +10,7 @@ from pruning.gates import inner_groups
 from pruning.network import Network
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from pruning.trace import trace
+from tests.pruning.networks import Net, block
 from tests.pruning.zoo import ZOO
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
@@ -244,3 +245,41 @@ def test_whole_zoo(random_mask, name, seed):
             nn.init.uniform_(module.bias, -0.5, 0.5)
     graph = trace(model, torch.zeros(shape))
     assert_same(Network(graph, model.state_dict()).eval(), random_mask(graph, seed), seed)
+
+
+def broadcast(other):
+    """A branch of two layers, and beside it a map that is spread over the sum."""
+
+    def forward(n, x):
+        s = n.stem(x)
+        return n.head(n.after(n.b(n.a(s)) + n.c(other(s))).mean((2, 3)))
+
+    return forward
+
+
+def flat(values):
+    return values.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize(("other", "channels"), [(flat, 10), (lambda s: s, 1)])
+def test_a_sum_does_not_become_an_operand_of_another_shape(other, channels):
+    layers = {
+        "stem": block(3, 8),
+        "a": block(8, 6),
+        "b": block(6, 10),
+        "c": nn.Conv2d(8, channels, 1),
+        "after": block(10, 5),
+        "head": nn.Linear(5, 4),
+    }
+    module = Net(broadcast(other), **layers).eval()
+    graph = trace(module, torch.zeros(3, 8, 8))
+    inner = inner_groups(graph)
+    names = [group.name for group in graph.channels.groups]
+    assert not inner[names.index("a.0")]
+    network, inputs = Network(graph, module.state_dict()).eval(), torch.randn(2, 3, 8, 8)
+    for index, may in enumerate(inner):
+        if may:  # the map that is spread: the sum becomes its other operand
+            smaller = shrunk(network, without(graph, [index]))
+            module.c.weight.data.zero_()
+            module.c.bias.data.zero_()
+            torch.testing.assert_close(smaller(inputs), module(inputs))

@@ -16,7 +16,7 @@ from pruning.budget import Budget, Device
 from pruning.checkpoint import pack_network, pack_state, unpack_state
 from pruning.cost import CostModel
 from pruning.data import Augment, digits, synthetic
-from pruning.errors import BudgetError, DivergedError
+from pruning.errors import BudgetError, DivergedError, PruningError
 from pruning.gates import inner_groups
 from pruning.graph import Graph
 from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning
@@ -449,3 +449,16 @@ def test_int8_aware_epochs_of_a_network_that_lost_its_branch(device):
     scores = [epoch.score for epoch in train(state, job)]
     assert len(scores) == 2
     assert scores[-1] == evaluate(*state.result(), job, job.data.validation)
+
+
+def test_a_network_of_several_outputs_is_not_trained_by_halves(device):
+    class Two(Tiny):
+        def forward(self, x):
+            return super().forward(x), self.stem(x)
+
+    module = Two()
+    graph = trace(module, torch.zeros(1, 8, 8))
+    job = make_job(device)
+    state = TrainState.begin(graph, module.state_dict(), job)
+    with pytest.raises(PruningError, match=r"2 outputs \(last, stem\.2.*task trains one"):
+        next(train(state, job))

@@ -123,6 +123,7 @@ MORE_MISTAKES = [
     (f"sweep study=a {OWN} method.phases.dense_epochs=0", "dense_epochs=0: at least 1"),
     (f"sweep study=a {OWN} method.phases.prune_epochs=0", "prune_epochs=0: at least 1"),
     (f"sweep study=a {OWN} method.phases.rate=0", "rate=0"),
+    (f"sweep study=a {OWN} method.every=0", "every is 0; it must be at least 1"),
     (f"sweep study=a {OWN} task.optimizer.lr=-1", r"task\.optimizer: .*-1"),
     (f"sweep study=a {OWN} task.batch_size=0", "batch_size"),
     (f"sweep study=a {OWN} objectives=[foo]", "foo.*flash_bytes"),
@@ -345,6 +346,26 @@ def test_the_users_own_network_is_found(paring: Paring, elsewhere: Path) -> None
     code, out, err = paring("inspect", "model=custom", *given)
     assert code == 0, err
     assert json.loads(out)["groups"][1]["channels"] == 5
+
+
+def test_a_network_of_two_heads_is_inspected_but_not_swept(
+    paring: Paring, elsewhere: Path
+) -> None:
+    (elsewhere / "two_heads_of_the_cli_test.py").write_text(
+        "from torch import nn\n"
+        "class Two(nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.one, self.two = nn.Linear(64, classes), nn.Linear(64, 2)\n"
+        "    def forward(self, x):\n"
+        "        return self.one(x.flatten(1)), self.two(x.flatten(1))\n"
+    )
+    given = ["model=custom", "model._target_=two_heads_of_the_cli_test.Two"]
+    code, _, err = paring("inspect", *given, "+model.classes=auto")
+    assert code == 0, err
+    code, _, err = paring("sweep", "study=two", *given, "+model.classes=auto")
+    assert code == 2
+    assert "2 outputs (one, two), and a task trains one" in err
 
 
 @pytest.mark.slow
