@@ -4,7 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,6 +18,7 @@ from pruning.deploy.tflm import Interpreted, interpret
 from search.build import Blueprint
 from search.errors import ConfigError
 from search.formats import MODEL, integer_network
+from search.ported import is_own
 from search.report import measured_note
 from search.study import Study
 from tracking.records import SlotRecord
@@ -46,13 +47,6 @@ def verify(
             if is_own(study, device):
                 study.set_note(measured_note(slot.number), asdict(measured))
             yield slot, measured
-
-
-def is_own(study: Study, device: Device) -> bool:
-    """Whether a device is the study's, whatever its margins are by now."""
-    own = Blueprint(study.spec).device
-    alike = replace(device, flash_margin=own.flash_margin, latency_margin=own.latency_margin)
-    return alike == own
 
 
 def interpreted(

@@ -125,6 +125,8 @@ def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
     tags |= {key: study.tags[key] for key in _LINEAGE if key in study.tags}
     config = sha256(study.config.encode()).hexdigest()[:32]
     own = {"study": study.name, "metric": study.metric, "precision": study.precision}
+    if study.device is not None:
+        own["device"] = study.device.name  # whose costs these are
     return tags | own | {"config.digest": config}
 
 

@@ -1,11 +1,12 @@
 """`paring pick`: the best model for a device or a budget, as files and in MLflow's registry."""
 
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pruning.budget import Budget
+from pruning.budget import Budget, Cost, Device
 from search.config import (
     BudgetConfig,
     DeviceConfig,
@@ -20,10 +21,11 @@ from search.devices import device_from
 from search.errors import ConfigError
 from search.export import finished_slot, write_model
 from search.formats import FORMATS
-from search.front import best_within, points_of
+from search.front import Point, best_within, points_of
 from search.home import open_home
 from search.limits import tightened
 from search.mirroring import catch_up
+from search.ported import record_for
 from search.report import study_record
 from search.study import Study, require_study
 from search.verb import verb
@@ -39,14 +41,14 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     form = choose(config.format, "format", tuple(FORMATS))
     out = inside(Path.cwd(), config.out, "out")
-    limits, who = _limits(config)
+    limits, who, device = _wanted(config)
     limits = tightened(limits, margin_from(config.margin))
     alias = checked_name(config.alias or who, "alias").replace(".", "_")
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
-    best = best_within(points_of(study), limits, study.facts["rises"])
-    record = study_record(study)
+    record = study_record(study) if device is None else record_for(study, device)
+    best = best_within(_points(study, record), limits, study.facts["rises"])
     slot = finished_slot(record, best.number)
     files = write_model(study, record, slot, out, form)
     print(_said(record, slot))
@@ -56,8 +58,17 @@ def main(config: DictConfig) -> None:
         _register(study, record, slot, out, alias)
 
 
-def _limits(config: DictConfig) -> tuple[Budget, str]:
-    """What the model must stay within, and a name for it."""
+def _points(study: Study, record: StudyRecord) -> list[Point]:
+    """The finished slots with the costs of the record."""
+    costs = {slot.number: slot.costs for slot in record.slots}
+    return [
+        replace(point, cost=Cost(**asdict(known))) if (known := costs[point.number]) else point
+        for point in points_of(study)
+    ]
+
+
+def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
+    """What the model must stay within, a name for it, and for which device it is."""
     budget = cross(config.budget, BudgetConfig, "budget")
     if config.device is None:
         limits = one_budget(budget, Budget())
@@ -65,9 +76,9 @@ def _limits(config: DictConfig) -> tuple[Budget, str]:
             raise ConfigError(
                 "pick: for what? give device=NAME, or budget.flash=32KiB and the like"
             )
-        return limits, "best"
+        return limits, "best", None
     device = device_from(cross(config.device, DeviceConfig, "device"))
-    return one_budget(budget, device.budget), device.name
+    return one_budget(budget, device.budget), device.name, device
 
 
 def _said(record: StudyRecord, slot: SlotRecord) -> str:
@@ -76,7 +87,8 @@ def _said(record: StudyRecord, slot: SlotRecord) -> str:
     return (
         f"slot {slot.number}: {record.metric} {slot.score:.4f}, "
         f"flash {size(costs.flash_bytes)}, SRAM {size(costs.sram_bytes)}, "
-        f"{duration(costs.latency_ms)} (estimated)"
+        f"{duration(costs.latency_ms)}{f' on {record.device.name}' if record.device else ''} "
+        "(estimated)"
     )
 
 

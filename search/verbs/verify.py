@@ -22,11 +22,12 @@ from search.errors import ConfigError, StudyError
 from search.export import finished_slot
 from search.formats import MODEL
 from search.mirroring import catch_up
+from search.ported import is_own
 from search.report import study_record
 from search.study import Study
 from search.verb import verb
 from search.verbs.choices import choose, study_of
-from search.verify import interpreted, is_own, verify, workers_for
+from search.verify import interpreted, verify, workers_for
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import NAMES, cost_of, duration, front_slots, limit_of, size
 

@@ -123,7 +123,7 @@ MORE_MISTAKES = [
     (f"sweep study=a {OWN} method.phases.dense_epochs=0", "dense_epochs=0: at least 1"),
     (f"sweep study=a {OWN} method.phases.prune_epochs=0", "prune_epochs=0: at least 1"),
     (f"sweep study=a {OWN} method.phases.rate=0", "rate=0"),
-    (f"sweep study=a {OWN} method.every=0", "every is 0; it must be at least 1"),
+    (f"sweep study=a {OWN} +method.every=0", "every is 0; it must be at least 1"),
     (f"sweep study=a {OWN} task.optimizer.lr=-1", r"task\.optimizer: .*-1"),
     (f"sweep study=a {OWN} task.batch_size=0", "batch_size"),
     (f"sweep study=a {OWN} objectives=[foo]", "foo.*flash_bytes"),

@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 
+from pruning.checkpoint import unpack_network
+from pruning.cost import deployed
+from pruning.graph import Graph
 from search import sweep
 from search.build import Blueprint
 from search.config import StorageConfig
+from search.devices import known_devices
+from search.formats import MODEL
 from search.home import open_home
-from search.report import counts
+from search.ported import record_for
+from search.report import counts, study_record
 from search.study import Study, require_study, slot_budget
+from tracking.records import SlotRecord
+from tracking.tables import duration
 
 pytestmark = pytest.mark.slow
 PARING = str(Path(sys.executable).with_name("paring"))
@@ -154,5 +162,55 @@ def test_picking_registers_the_model(study: Study, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "registered: own version 1 as @rp2040" in done.stdout
     client = MlflowClient(study.home.tracking_uri)
-    assert int(client.get_model_version_by_alias("own", "rp2040").version) == 1
+    version = client.get_model_version_by_alias("own", "rp2040")
+    assert int(version.version) == 1
+    assert version.tags["device"] == "rp2040"
     assert (folder / "best" / "model.safetensors").is_file()
+
+
+def test_a_model_for_another_device_is_judged_by_that_devices_costs(
+    study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another core at another clock: the study's own milliseconds say nothing there."""
+    monkeypatch.syspath_prepend(str(folder))
+    other = next(device for device in known_devices() if device.name == "rp2040")
+    slots = {slot.number: slot for slot in study_record(study).slots if slot.costs}
+    there = {
+        number: deployed(_graph(study, slot), other).dense.latency_ms
+        for number, slot in slots.items()
+    }
+    ported = {slot.number: slot for slot in record_for(study, other).slots}
+    for number, latency in there.items():
+        costs = ported[number].costs
+        assert costs is not None
+        assert costs.latency_ms == latency != slots[number].costs.latency_ms  # type: ignore[union-attr]
+    quickest = min(there, key=there.__getitem__)
+    limit = f"budget.latency={there[quickest] * 1.001}ms"
+    done = ran(
+        folder, "pick", "study=own", "device=rp2040", limit, "out=quick", "register=false"
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"slot {quickest}: " in done.stdout
+    assert f"{duration(there[quickest])} on rp2040 (estimated)" in done.stdout
+    assert "for rp2040" in (folder / "quick" / "README.md").read_text()
+    limit = f"budget.latency={there[quickest] * 0.999}ms"
+    done = ran(
+        folder, "pick", "study=own", "device=rp2040", limit, "out=none", "register=false"
+    )
+    assert done.returncode == 2
+    assert not (folder / "none").exists()
+
+
+def test_inspect_counts_as_the_sweep_does(study: Study, folder: Path, tiny: list[str]) -> None:
+    given = [word for word in (*tiny, *OWN) if "data" in word or "model" in word]
+    network = [word for word in given if word != "model.filters=4"]
+    done = ran(folder, "inspect", "output=json", *network)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert {name: facts[name] for name in study.facts["dense_cost"]} == study.facts[
+        "dense_cost"
+    ]
+
+
+def _graph(study: Study, slot: SlotRecord) -> Graph:
+    return unpack_network(study.home.store.read(slot.files[MODEL])).graph

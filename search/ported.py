@@ -1,0 +1,51 @@
+"""A study's finished networks as another device would run them."""
+
+from dataclasses import asdict, replace
+
+from pruning.budget import Device
+from pruning.checkpoint import unpack_network
+from pruning.cost import CostModel
+from pruning.graph import Graph
+from search.build import Blueprint
+from search.formats import MODEL
+from search.limits import limits_of
+from search.report import study_record
+from search.study import Study
+from tracking.records import Costs, DeviceRecord, Limits, SlotRecord, StudyRecord
+
+
+def record_for(study: Study, device: Device) -> StudyRecord:
+    """Everything there is to tell of a study, with costs estimated for a device, which may be
+    another than the study's. Nothing is measured there.
+    """
+    record, blueprint = study_record(study), Blueprint(study.spec)
+    if is_own(study, device):
+        return record
+
+    def costs(graph: Graph) -> Costs:
+        model = CostModel(graph, device, blueprint.encoding, blueprint.conventions)
+        return Costs(**asdict(model.dense))
+
+    def ported(slot: SlotRecord) -> SlotRecord:
+        if slot.costs is None or MODEL not in slot.files:
+            return slot
+        network = unpack_network(study.home.store.read(slot.files[MODEL]))
+        return replace(slot, costs=costs(network.graph), measured=None)
+
+    dense = record.dense
+    if dense is not None:
+        dense = replace(dense, costs=costs(blueprint.start.graph))
+    limits = Limits(**limits_of(device.budget))
+    return replace(
+        record,
+        slots=tuple(map(ported, record.slots)),
+        dense=dense,
+        device=DeviceRecord(name=device.name, limits=limits),
+    )
+
+
+def is_own(study: Study, device: Device) -> bool:
+    """Whether a device is the study's, whatever its margins are by now."""
+    own = Blueprint(study.spec).device
+    alike = replace(device, flash_margin=own.flash_margin, latency_margin=own.latency_margin)
+    return alike == own
