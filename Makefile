@@ -23,8 +23,7 @@ demo: install ## a sweep on handwritten digits, its front, and a picked model
 	$(BIN)/paring sweep study=demo experiment=demo workers=2
 	$(BIN)/paring front study=demo
 	$(BIN)/paring front study=demo output=html out=front.html
-	$(BIN)/paring pick study=demo device=stm32f103 out=picked
-	$(BIN)/paring export study=demo trial=0 out=exported
+	$(BIN)/paring pick study=demo device=stm32f103 format=c out=picked
 
 verify-demo: install arm-gcc ## the demo's front as firmware on an emulated Cortex-M4
 	$(BIN)/paring sweep study=demo experiment=demo workers=2
