@@ -47,7 +47,8 @@ SETTINGS = {
         Setting(name="smoke", split=(1, 1, 1), warm=1, seeds=(0,), budgets=(1,), samples=512),
         Setting(name="short", split=(2, 3, 5), warm=4),
         Setting(name="fifth", split=(2, 3, 5), warm=4, samples=9_000),  # large inputs, on a CPU
-        Setting(name="patient", split=(2, 3, 20), warm=4),  # longer while small
+        Setting(name="short-25", split=(2, 3, 20), warm=4),  # the epochs of a small network
+        Setting(name="short-40", split=(2, 3, 35), warm=4),  # are cheap
         Setting(name="medium", split=(8, 12, 20), warm=16),  # for small data sets
         Setting(name="long", split=(25, 20, 55), warm=40),
     )
