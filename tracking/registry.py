@@ -131,8 +131,9 @@ def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
 
 
 def _description(study: StudyRecord, slot: SlotRecord) -> str:
-    costs = f" Costs: {amounts(slot.costs)} (estimated)." if slot.costs else ""
+    where = f" on {study.device.name}" if study.device else ""
+    costs = f" Costs{where}: {amounts(slot.costs)} (estimated)." if slot.costs else ""
     return (
         f"Slot {slot.number} of study {study.name}, {study.metric} {score_text(slot.score)} "
-        f"({study.precision}).{costs} Budget: {bounds(slot.budget)}."
+        f"({study.precision}).{costs} The sweep's budget: {bounds(slot.budget)}."
     )
