@@ -35,13 +35,10 @@ def shrink_graph(graph: Graph, kept: Kept) -> Graph:
             "channel is kept"
         )
     operators, names = left
-    staying = {operator.name for operator in operators}
     return replace(
         graph,
         operators=tuple(_shrunk(graph, operator, kept) for operator in operators),
         outputs=tuple(names[name] for name in graph.outputs),
-        keep=tuple(name for name in graph.keep if name in staying),
-        least={name: least for name, least in graph.least.items() if name in staying},
     )
 
 
