@@ -124,7 +124,7 @@ def model_card(record: StudyRecord, slot: SlotRecord, network: StoredNetwork) ->
     shape = "x".join(map(str, network.graph.input_shape))
     return f"""# {record.name}, slot {slot.number}
 
-A network pruned while it trained, for {device}.
+A network pruned while it trained. Costs are those for {device}.
 
 - {record.metric}: {slot.score:.4f} on the validation split, {test} on the test split
   ({record.precision})
