@@ -6,6 +6,7 @@ long as its convolution. The same memory read as rows of several pixels fills th
 statistics of a row's pixels are then joined into those of the channels.
 """
 
+from collections.abc import Callable
 from math import gcd
 from typing import Any
 
@@ -31,12 +32,15 @@ def batch_norm(
     """Values (batch, channels, ...) by the statistics of the batch; `mean` and `variance`
     (channels,) move towards them.
     """
-    if _narrow(values):
-        result: Tensor = _Rows.apply(values, mean, variance, scale, shift, momentum, epsilon)  # type: ignore[no-untyped-call]
-        return result
-    return functional.batch_norm(
-        values, mean, variance, scale, shift, training=True, momentum=momentum, eps=epsilon
-    )
+    if not _narrow(values):
+        return functional.batch_norm(
+            values, mean, variance, scale, shift, training=True, momentum=momentum, eps=epsilon
+        )
+    middle, spread = _statistics(values.detach(), mean, variance)
+    count = values.numel() // len(middle)
+    mean.lerp_(middle, momentum)
+    variance.lerp_(spread * (count / (count - 1)), momentum)
+    return _normalised(values, scale, shift, middle, (spread + epsilon).rsqrt())
 
 
 def _narrow(values: Tensor) -> bool:
@@ -50,37 +54,32 @@ def _narrow(values: Tensor) -> bool:
     )
 
 
+def _statistics(values: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of every channel, from those of the columns of rows."""
+    rows = _rows(values)
+    pixels = rows.shape[1] // len(mean)
+    # Statistics that move by nothing make torch sum values of fewer bits in fp32.
+    idle = mean.repeat(pixels), variance.repeat(pixels)
+    means, variances = (
+        each.view(pixels, -1)
+        for each in torch.batch_norm_update_stats(rows, *idle, momentum=0.0)
+    )
+    return means.mean(0), variances.mean(0) + means.var(0, correction=0)
+
+
 class _Rows(torch.autograd.Function):
-    """The batch norm of 4-D values with channels last, several pixels at once."""
+    """Values normalised by their own mean and 1 / deviation (channels,), then scaled and
+    shifted, several pixels at once; the gradient is that of a batch norm.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        values: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        momentum: float,
-        epsilon: float,
+        ctx: Any, values: Tensor, scale: Tensor, shift: Tensor, middle: Tensor, rate: Tensor
     ) -> Tensor:
-        """As `batch_norm`."""
-        rows = _rows(values)
-        channels, count = len(mean), values.numel() // len(mean)
-        pixels = rows.shape[1] // channels
-        # Statistics that move by nothing make torch sum values of fewer bits in fp32.
-        idle = mean.repeat(pixels), variance.repeat(pixels)
-        means, variances = (
-            each.view(pixels, channels)
-            for each in torch.batch_norm_update_stats(rows, *idle, momentum=0.0)
-        )
-        middle = means.mean(0)
-        spread = variances.mean(0) + means.var(0, correction=0)
-        mean.lerp_(middle, momentum)
-        variance.lerp_(spread * (count / (count - 1)), momentum)
-        rate = (spread + epsilon).rsqrt()
+        """The result, with channels last as the values have them."""
         ctx.save_for_backward(values, scale, middle, rate)
-        return _like(_affine(rows, scale * rate, shift - middle * scale * rate), values)
+        factor = scale * rate
+        return _like(_affine(_rows(values), factor, shift - middle * factor), values)
 
     @staticmethod
     @once_differentiable
@@ -99,7 +98,10 @@ class _Rows(torch.autograd.Function):
         bend = -factor * rate * to_scale / count
         result = _affine(slopes, factor, -factor * to_shift / count - bend * middle)
         result.addcmul_(rows, bend.to(rows.dtype).repeat(pixels))
-        return _like(result, gradient), None, None, to_scale, to_shift, None, None
+        return _like(result, gradient), to_scale, to_shift, None, None
+
+
+_normalised: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = _Rows.apply
 
 
 def _rows(values: Tensor) -> Tensor:

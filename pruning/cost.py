@@ -228,6 +228,11 @@ class CostModel:
             self._smaller[along] = self._smaller[gone]
         return self._smaller[gone]
 
+    def along(self, widths: Sequence[int]) -> list[int]:
+        """The widths, with zero also for the groups that go along with those of width zero."""
+        _, share = self.left(widths)
+        return [n if left else 0 for n, left in zip(widths, share.any(0).tolist(), strict=True)]
+
     def _narrowed(self, widths: Sequence[int]) -> "tuple[CostModel, list[int]]":
         if all(widths):
             return self, list(widths)

@@ -67,14 +67,8 @@ def _smaller(model: CostModel, widths: list[int], inner: Sequence[int]) -> list[
         for i in shrinking
     ]
     gone = [_changed(widths, i, 0) for i in inner if widths[i]]
-    emptied = [_emptied(model, choice) for choice in gone if model.stands(choice)]
+    emptied = [model.along(choice) for choice in gone if model.stands(choice)]
     return choices + [each for i, each in enumerate(emptied) if each not in emptied[:i]]
-
-
-def _emptied(model: CostModel, widths: list[int]) -> list[int]:
-    """Groups that go with those of width zero, as they are in the same branch, get it, too."""
-    _, share = model.left(widths)
-    return [n if left else 0 for n, left in zip(widths, share.any(0).tolist(), strict=True)]
 
 
 def _lost(before: list[int], after: list[int], worth: Worth) -> float:

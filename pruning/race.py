@@ -7,7 +7,7 @@ step by step, then trains on while the learning rate falls to zero, on the same 
 others. The least loss shows which branches to drop. The runners are thrown away.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, count, islice
 from math import inf
@@ -16,16 +16,16 @@ import torch
 
 from pruning.allocate import optimum
 from pruning.batchwise import Batchwise
+from pruning.cost import CostModel
 from pruning.data import batches
 from pruning.errors import BudgetError, DivergedError
-from pruning.graph import Graph
 from pruning.job import Job
 from pruning.learn import learn
 from pruning.measure import Batch, branch_rises, loss_under, samples_of
 from pruning.narrow import close_gates, discard, narrow
 from pruning.project import project
 from pruning.removal import fork, remove
-from pruning.shrink import shrink_graph, without
+from pruning.shrink import without
 from pruning.state import TrainState
 
 Groups = tuple[int, ...]  # that vanish
@@ -70,34 +70,33 @@ def _candidates(
     """The branches that may go besides, the one that the model would rather miss first: of the
     groups of one branch, any of which takes it along, only one.
     """
+    model = job.cost_model(state.graph)
     losses = {
-        index: _modelled(state, job, (*gone, index)) + rise
+        index: _modelled(state, job, model, (*gone, index)) + rise
         for index, rise in rises.items()
         if index not in gone
     }
-    order = sorted((i for i, loss in losses.items() if loss < inf), key=losses.__getitem__)
-    return _distinct(state.graph, gone, order)
-
-
-def _distinct(graph: Graph, gone: Groups, order: Sequence[int]) -> list[int]:
-    """Only the first of those that take the same branch with them, and none that is gone."""
-    seen, found = [shrink_graph(graph, without(graph, gone))], []
-    for index in order:
-        smaller = shrink_graph(graph, without(graph, (*gone, index)))
-        if smaller not in seen:
-            seen.append(smaller)
-            found.append(index)
+    seen, found = [model.along(_without(model, gone))], []
+    for index in sorted(losses, key=losses.__getitem__):
+        if losses[index] < inf:
+            left = model.along(_without(model, (*gone, index)))
+            found += [index] if left not in seen else []
+            seen.append(left)
     return found
 
 
-def _modelled(state: TrainState, job: Job, gone: Groups) -> float:
+def _modelled(state: TrainState, job: Job, model: CostModel, gone: Groups) -> float:
     """The least loss that the model sees without these groups; infinite if nothing is left."""
-    model, gates = job.cost_model(state.graph), state.gates
-    widths = [0 if i in gone else g.size for i, g in enumerate(state.graph.channels.groups)]
+    gates, widths = state.gates, _without(model, gone)
     if gates is None or not model.stands(widths):
         return inf
     smaller, share = model.left(widths)
     return optimum(gates.without(share), smaller, job.budget, job.pruning.allocation).loss
+
+
+def _without(model: CostModel, gone: Groups) -> list[int]:
+    """The full widths, but zero for groups that are gone."""
+    return [0 if i in gone else n for i, n in enumerate(model.graph.channels.widths)]
 
 
 def _steps(job: Job) -> int:

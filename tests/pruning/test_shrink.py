@@ -276,6 +276,7 @@ def test_a_sum_does_not_become_an_operand_of_another_shape(other, channels):
     inner = inner_groups(graph)
     names = [group.name for group in graph.channels.groups]
     assert not inner[names.index("a.0")]
+    assert any(inner) == (channels == 1)
     network, inputs = Network(graph, module.state_dict()).eval(), torch.randn(2, 3, 8, 8)
     for index, may in enumerate(inner):
         if may:  # the map that is spread: the sum becomes its other operand

@@ -68,7 +68,8 @@ def table(rows: Iterable[Row], budgets: Sequence[str], ours: str, split: str) ->
 def details(rows: Sequence[Row]) -> str:
     """A Markdown table of every run: exact costs, the widths in network order, what it took.
 
-    Seconds and peak memory are those of the whole process, beside the dense run's of its seed.
+    Seconds and peak memory are those of the whole process, beside the dense run's of its seed;
+    where there is none they are as measured, in seconds and bytes.
     """
     dense = {row["seed"]: row for row in rows if row["method"] == "dense"}
     head = "method | budget | seed | flash B | SRAM B | MACs | widths | seconds | memory"
@@ -76,7 +77,7 @@ def details(rows: Sequence[Row]) -> str:
     for row in rows:
         cost, widths = row["cost"], "-".join(map(str, row["widths"].values()))
         beside = dense.get(row["seed"])
-        took = [f"{row[of] / beside[of]:.2f}" if beside else "" for of in TAKEN]
+        took = [f"{row[of] / beside[of]:.2f}" if beside else f"{row[of]:,}" for of in TAKEN]
         lines.append(
             f"| {row['method']} | {row['budget']} | {row['seed']} | {cost['flash_bytes']:,} | "
             f"{cost['sram_bytes']:,} | {cost['macs']:,} | {widths} | {' | '.join(took)} |"
