@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import torch
+
 from pruning.allocate import Allocation, loss_model, optimum
 from pruning.budget import LIMITS, Budget, Cost
 from pruning.channels import Group
@@ -93,6 +95,10 @@ def explain(
 
     Groups of the start that `model.graph` does not have any more have vanished.
     """
+    # Prices are those of what is left: with a branch that went nothing may fit at all.
+    model, share = model.left(widths)
+    gates, kept = gates.without(share), share @ torch.tensor(widths, dtype=share.dtype)
+    widths = [round(width) for width in kept.tolist()]
     groups, best = model.graph.channels.groups, optimum(gates, model, budget, how)
     prices = {name: price / budget.limits[name] for name, price in best.prices.items()}
     worth = loss_model(gates, model, how).pull(best.widths) / best.widths

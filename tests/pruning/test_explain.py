@@ -152,3 +152,16 @@ def test_groups_at_their_least_and_those_of_a_vanished_branch_are_called_so(devi
             assert (report.reason, report.after) == (Reason.VANISHED, 0)
         elif report.name not in ("input", "head"):
             assert (report.reason, report.after) == (Reason.LEAST, 1)
+
+
+def test_a_limit_has_its_price_where_a_branch_had_to_go(small, device):
+    """With all branches not even one channel everywhere is within it."""
+    model = CostModel(small("resnet8")[0], device)
+    gates, how = gates_of(model.graph), Allocation()
+    narrow = model.cost([group.floor for group in model.graph.channels.groups])
+    budget = Budget(flash_bytes=narrow.flash_bytes - 1)
+    widths = project(gates, model, budget, how)
+    assert 0 in widths
+    found = explain(Start.of(model), gates, model, budget, how, widths)
+    assert found.prices["flash_bytes"] > 0
+    assert [report.after for report in found.groups] == widths
