@@ -51,10 +51,11 @@ def test_the_table_pairs_runs_of_the_same_budget_and_seed(tmp_path):
         "0.71 |"
     )  # 40 and 60 of 70 seconds: seeds without dense out
 
-    plot(rows, ["B1", "B2", "B3"], OURS, "validation", "title", tmp_path / "picture.svg")
+    parts = {"bf16": rows, "fp32": rows}
+    plot(parts, ["B1", "B2", "B3"], OURS, "validation", "title", tmp_path / "picture.svg")
     drawn = (tmp_path / "picture.svg").read_text()
+    assert drawn.count("<!-- uniform -->") == 2  # a panel for each precision
     assert "<!-- +2.0 -->" in drawn  # the mean, written beside its point
-    assert "<!-- uniform -->" in drawn
     assert "<!-- dense -->" not in drawn
 
 

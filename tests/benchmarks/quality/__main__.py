@@ -4,7 +4,8 @@ python -m tests.benchmarks.quality --setting short --workers 2 --table test
 
 Runs that are missing under the engine's present code are made, `workers` at a time with one
 thread each; every finished one is a line in tests/benchmarks/results/pruning.jsonl, so that a
-killed benchmark goes on where it was.
+killed benchmark goes on where it was. Runs in bf16, where the processor is fast at it, and in
+fp32 are never compared with each other: each precision has a table of its own.
 """
 
 import argparse
@@ -22,10 +23,18 @@ from pathlib import Path
 import torch
 
 from pruning.budget import Budget
+from pruning.job import fast_precision
 from tests.benchmarks.quality.methods import AFTER_OURS, METHODS, OURS, Run
 from tests.benchmarks.quality.problems import PROBLEMS, Problem
 from tests.benchmarks.quality.report import details, plot, table
-from tests.benchmarks.quality.results import Row, append, engine_digest, key_of, read
+from tests.benchmarks.quality.results import (
+    Row,
+    append,
+    engine_digest,
+    key_of,
+    precision_of,
+    read,
+)
 from tests.benchmarks.quality.setting import SETTINGS, Setting
 
 LIKE_OURS = "uniform, filled"  # whose seconds an epoch decide how long "as long" is
@@ -68,12 +77,15 @@ def main() -> None:
     rows = sorted((row for row in rows if row["seed"] in seeds), key=_place)
     budgets = list(problem.budgets)
     title = f"{problem.about}; {setting.epochs} epochs each, seeds {' '.join(map(str, seeds))}"
-    print(f"{title}; {options.table} split\n")
-    print(table(rows, budgets, OURS, options.table))
-    if options.details:
-        print(f"\n{details(rows)}")
+    found = {p: [row for row in rows if precision_of(row) == p] for p in ("bf16", "fp32")}
+    found = {precision: part for precision, part in found.items() if part}
+    for precision, part in found.items():
+        print(f"{title}; {precision}; {options.table} split\n")
+        print(table(part, budgets, OURS, options.table), end="\n\n")
+        if options.details:
+            print(details(part), end="\n\n")
     if options.plot:
-        plot(rows, budgets, OURS, options.table, title, options.plot)
+        plot(found, budgets, OURS, options.table, title, options.plot)
 
 
 def make(problem: Problem, setting: Setting, methods: list[str], workers: int) -> None:
@@ -107,13 +119,15 @@ def _missing(
     problem: Problem, setting: Setting, methods: list[str]
 ) -> Iterator[tuple[str, str, int]]:
     done, engine = {key_of(row) for row in read()}, engine_digest()
+    precision = fast_precision(setting.device)
     for seed, method in product(setting.seeds, methods):
         for budget in (
             ("dense",)
             if method == "dense"
             else [list(problem.budgets)[place] for place in setting.budgets]
         ):
-            if (problem.name, setting.name, method, budget, seed, engine) not in done:
+            key = (problem.name, setting.name, method, budget, seed, engine, precision)
+            if key not in done:
                 yield method, budget, seed
 
 
@@ -174,10 +188,14 @@ def run_one(problem: Problem, setting: Setting, method: str, budget: str, seed: 
 
 def _known(problem: Problem, setting: Setting, budget: str, seed: int) -> dict[str, object]:
     """What the runs that come after ours need of it."""
-    engine = engine_digest()
     rows = {key_of(row): row for row in read()}
-    ours = rows.get((problem.name, setting.name, OURS, budget, seed, engine))
-    like = rows.get((problem.name, setting.name, LIKE_OURS, budget, seed, engine))
+    ours, like = (
+        rows.get(
+            (problem.name, setting.name, method, budget, seed, engine_digest(),
+             fast_precision(setting.device))
+        )
+        for method in (OURS, LIKE_OURS)
+    )  # fmt: skip
     if ours is None or like is None:
         return {}
     epochs = round(setting.epochs * ours["seconds"] / like["seconds"])

@@ -1,6 +1,6 @@
 """The results as tables and as a picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -95,28 +95,47 @@ def gains(scores: Runs, ours: str, method: str) -> Runs:
 
 
 def plot(
-    rows: Iterable[Row], budgets: Sequence[str], ours: str, split: str, title: str, path: Path
+    parts: Mapping[str, Sequence[Row]],
+    budgets: Sequence[str],
+    ours: str,
+    split: str,
+    title: str,
+    path: Path,
 ) -> None:
-    """Draw by how much ours is better than each method: mean and interval, and by budget."""
+    """Draw by how much ours is better than each method: mean and interval, and by budget.
+
+    One panel for the rows of each precision.
+    """
+    panels = {precision: _against(rows, ours, split) for precision, rows in parts.items()}
+    heights = [len(against) + 1 for against in panels.values()]
+    figure = Figure(figsize=(9, 1.3 + 0.42 * sum(heights)), layout="constrained")
+    grid = figure.subplots(
+        len(panels), sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
+    for (precision, against), axes in zip(panels.items(), grid[:, 0], strict=True):
+        for place, found in enumerate(against.values()):
+            _draw(axes, place, found, budgets)
+        axes.axvline(0, color="#9aa5b1", linewidth=1)
+        axes.set_yticks(range(len(against)), list(against))
+        axes.invert_yaxis()
+        axes.margins(y=0.12)
+        axes.set_ylabel(precision)
+        axes.spines[["top", "right"]].set_visible(False)
+    top, bottom = grid[0, 0], grid[-1, 0]
+    for budget, color in zip(budgets, COLORS, strict=False):
+        top.plot([], [], "D", color=color, markersize=5, label=budget)
+    top.errorbar([], [], xerr=[], fmt="o", color=INK, capsize=4, label="all, 95 %")
+    top.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    top.set_title(fill(title, 64), loc="left", fontsize=11)
+    bottom.set_xlabel(f"{ours} is better by (points, {split} split)")
+    figure.savefig(path, dpi=110)
+
+
+def _against(rows: Sequence[Row], ours: str, split: str) -> dict[str, Runs]:
+    """The gains of ours over every method that has a run beside one of ours."""
     scores = _runs(rows, split)
     against = {method: gains(scores, ours, method) for method in _methods(scores)}
-    against = {method: found for method, found in against.items() if found}
-    figure = Figure(figsize=(9, 1.6 + 0.42 * len(against)), layout="constrained")
-    axes = figure.add_subplot()
-    for place, found in enumerate(against.values()):
-        _draw(axes, place, found, budgets)
-    for budget, color in zip(budgets, COLORS, strict=False):
-        axes.plot([], [], "D", color=color, markersize=5, label=budget)
-    axes.errorbar([], [], xerr=[], fmt="o", color=INK, capsize=4, label="all, 95 %")
-    axes.axvline(0, color="#9aa5b1", linewidth=1)
-    axes.set_yticks(range(len(against)), list(against))
-    axes.invert_yaxis()
-    axes.margins(y=0.12)
-    axes.set_xlabel(f"{ours} is better by (points, {split} split)")
-    axes.set_title(fill(title, 64), loc="left", fontsize=11)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    return {method: found for method, found in against.items() if found}
 
 
 def _draw(axes: Axes, place: int, found: Runs, budgets: Sequence[str]) -> None:

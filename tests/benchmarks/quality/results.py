@@ -13,7 +13,7 @@ import pruning
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 FILE = Path(os.environ.get("PARING_BENCH_RESULTS", FOLDER / "pruning.jsonl"))
 Row = Mapping[str, Any]
-Key = tuple[str, str, str, str, int, str]
+Key = tuple[str, str, str, str, int, str, str]
 
 
 def engine_digest() -> str:
@@ -45,7 +45,13 @@ def key_of(row: Row) -> Key:
         row["budget"],
         row["seed"],
         row["engine"],
+        precision_of(row),
     )
+
+
+def precision_of(row: Row) -> str:
+    """What the run computed in; the first results did not say: it was bf16."""
+    return str(row.get("precision", "bf16"))
 
 
 def read() -> list[Row]:
