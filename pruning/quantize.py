@@ -7,6 +7,7 @@ one buffer keep its values, so every buffer is rounded exactly once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isinf
 
 import numpy as np
 import torch
@@ -180,18 +181,32 @@ def range_between(low: float, high: float) -> Range:
     single precision, so that is what it has.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32(max((high - low) / LEVELS, 1e-8)))
+    # What was always zero has the widest of codes: the narrowest would clip whatever comes.
+    step = max((high - low) / LEVELS, 1e-8) if low < high else 1.0
+    scale = float(np.float32(step))
     return Range(scale, max(-128, min(127, round(-128 - low / scale))))
 
 
+def extent(value: Tensor) -> tuple[float, float]:
+    """The least and the largest number; infinities, as pad a maximum, are left to clipping."""
+    low, high = value.min().item(), value.max().item()
+    if isinf(low) or isinf(high):
+        finite = value[~value.isinf()]
+        return extent(finite) if finite.numel() else (0.0, 0.0)
+    return low, high
+
+
 def _range(value: Tensor) -> Range:
-    return range_between(value.min().item(), value.max().item())
+    return range_between(*extent(value))
 
 
 def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:
     """A parameter as it is stored: weights by output channel, constant operands by tensor."""
     if role in ("operand", "constant", "slope"):
-        return _coded(tensor.float(), _range(tensor))
+        values = tensor.float()
+        if operator.kind == "divide":  # a reciprocal is stored
+            return 1 / _coded(1 / values, _range(1 / values))
+        return _coded(values, _range(values))
     if role != "weight" or operator.kind not in FOLDING:
         return tensor
     weight = filters(operator, tensor)

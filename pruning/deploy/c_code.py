@@ -143,13 +143,16 @@ class _Writer:
         """Add a step: from the first input to the output, unless told otherwise."""
         read, made = read or self.place(kernel.inputs[0]), made or self.place(kernel.output)
         self._steps.append(
-            f"    /* {kernel.name.replace('*/', '')} */\n"
+            f"    /* {kernel.name.translate(_NO_COMMENTS)} */\n"
             f"    {{paring_{function}, {settings}, {read}, {made}}},\n"
         )
 
     def ends(self, kernel: Kernel) -> dict[str, int]:
         """How results are offset and clipped."""
         return {"zero_out": self.zero(kernel.output), "low": kernel.low, "high": kernel.high}
+
+
+_NO_COMMENTS = str.maketrans("", "", "*/")  # a name may neither open nor close one
 
 
 def _real(value: float) -> str:

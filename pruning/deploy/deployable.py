@@ -108,7 +108,8 @@ def _misread(graph: Graph) -> list[str]:
             f"{operator.name} ({operator.label}): reads a flattened feature map; only a "
             "linear layer can"
             for name in operator.inputs
-            if not in_order(lies[name], graph.shape(name)) and operator.kind != "linear"
+            if not in_order(lies[name], graph.shape(name))
+            and not (operator.kind == "linear" and len(graph.shape(name)) == 1)
         ]
     found += [
         f"{name}: the output is a flattened feature map; return the map itself"
@@ -122,7 +123,9 @@ def _misread(graph: Graph) -> list[str]:
 
 def in_order(lies: Shape, read: Shape) -> bool:
     """Whether a value in memory looks the same when it is read in another shape."""
-    pixels = prod(lies[1:])
+    flat, read_flat = prod(lies[1:]) == 1, prod(read[1:]) == 1
     return (
-        lies[0] == read[0] or (pixels == prod(read[1:]) == 1) or lies[0] == 1 == prod(read[1:])
+        lies[0] == read[0]
+        or (flat and (read_flat or read[0] == 1))
+        or (lies[0] == 1 and read_flat)
     )

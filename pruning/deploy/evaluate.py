@@ -77,8 +77,8 @@ class Evaluator:
                 if last[name] == kernel.name:
                     values.pop(name, None)
         outputs = tuple(
-            values[name].reshape(-1, *network.shown[name]) * network.codes[name].scale
-            for name in network.outputs
+            values[name].reshape(-1, *shape) * network.codes[name].scale
+            for name, shape in zip(network.outputs, network.shown, strict=True)
         )
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -187,7 +187,8 @@ def _sum(at: Evaluator, kernel: Sum) -> Callable[..., Tensor]:
         first, second, result
     ))  # fmt: skip
     wide, sign = 2.0**ADD_SHIFT, -1 if kernel.difference else 1
-    margin = DOUBT + 2 * last + 0.5 ** (result[2] + 1)
+    cancelling = 2.0**-22 * STEPS * wide * (one + other) * last  # large terms, a small result
+    margin = DOUBT + 2 * last + 0.5 ** (result[2] + 1) + cancelling
 
     def run(a: Tensor, b: Tensor) -> Tensor:
         shape = (max(len(a), len(b)), *kernel.shape)

@@ -182,7 +182,7 @@ class IntegerNetwork:
 
     kernels: tuple[IntegerKernel, ...]
     outputs: tuple[str, ...]
-    shown: Mapping[str, tuple[int, ...]]
+    shown: tuple[tuple[int, ...], ...]
     codes: Mapping[str, Range]
     shapes: Mapping[str, Shape3]
     constants: Mapping[str, Codes] = field(default_factory=dict)

@@ -75,7 +75,7 @@ def lower(
     return IntegerNetwork(
         kernels=lowered,
         outputs=tuple(holds[name] for name in folded.outputs),
-        shown={holds[name]: folded.shape(name) for name in folded.outputs},
+        shown=tuple(folded.shape(name) for name in folded.outputs),
         codes=lowering.codes,
         shapes=lowering.shapes,
         constants=lowering.constants,

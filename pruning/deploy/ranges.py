@@ -8,7 +8,7 @@ from torch import Tensor
 from pruning.execute import execute
 from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
-from pruning.quantize import Range, copies, fold, range_between
+from pruning.quantize import Range, copies, extent, fold, range_between
 from pruning.records import INPUT
 
 
@@ -27,22 +27,18 @@ def _extents(
     graph: Graph, tensors: Mapping[str, Tensor], batch: Tensor
 ) -> dict[str, tuple[float, float]]:
     """The least and the largest number of every value."""
-    values, found = {INPUT: batch}, {INPUT: _extent(batch)}
+    values, found = {INPUT: batch}, {INPUT: extent(batch)}
     remaining = {name: len(users) for name, users in graph.consumers().items()}
     for operator in graph.operators:
         own = {role: tensors[name] for role, name in operator.parameters.items()}
         inputs = [values[name] for name in operator.inputs]
         values[operator.name] = execute(operator, inputs, own, False)
-        found[operator.name] = _extent(values[operator.name])
+        found[operator.name] = extent(values[operator.name])
         for name in set(operator.inputs):
             remaining[name] -= 1
             if not remaining[name]:
                 del values[name]
     return found
-
-
-def _extent(value: Tensor) -> tuple[float, float]:
-    return value.min().item(), value.max().item()
 
 
 def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
@@ -64,4 +60,5 @@ def _carries(kernel: Kernel) -> bool:
     """Whether a kernel's results are in the code of what it reads."""
     main = kernel.main
     windows = main.kind == "pool" and main.attributes["mode"] == "average"
-    return kernel.kind == "concat" or copies(main) or (windows and not kernel.averages_planes)
+    moved = kernel.kind in ("concat", "move") or copies(main)  # what fills gaps is in the code
+    return moved or (windows and not kernel.averages_planes)

@@ -47,7 +47,7 @@ def tflite_file(network: IntegerNetwork) -> bytes:
     writer = _Writer(network)
     for kernel in network.kernels:
         writer.add(kernel)
-    outputs = [writer.shown(name) for name in network.outputs]
+    outputs = [*map(writer.shown, network.outputs, network.shown)]
     return packed(writer.tensors, writer.calls, [writer.number[INPUT]], outputs)
 
 
@@ -124,9 +124,8 @@ class _Writer:
         wanted = self.stored(shape, [len(shape)])
         return self.call("RESHAPE", 1, [number, wanted], self.value(buffer, shape))
 
-    def shown(self, buffer: str) -> int:
+    def shown(self, buffer: str, shape: tuple[int, ...]) -> int:
         """An output in the network's own shape."""
-        shape = self.network.shown[buffer]
         own = self.tensors[self.number[buffer]].shape
         return self.shaped(buffer, (1, *shape) if len(shape) == 1 else own)
 

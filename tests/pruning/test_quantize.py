@@ -8,6 +8,7 @@ from pruning.data import digits
 from pruning.kernels import fuse
 from pruning.network import Network
 from pruning.quantize import QuantizedNetwork, fold
+from pruning.trace import trace
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
 ODD = [
@@ -107,8 +108,6 @@ def test_ranges_by_hand():
 
 
 def line():
-    from pruning.trace import trace
-
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(2, 3))
     return trace(model, torch.zeros(2)), model
@@ -184,3 +183,26 @@ def test_masked_out_channels_do_not_move_ranges(small, network_of, random_mask):
     network = QuantizedNetwork(shrink_graph(graph, kept), tensors, inputs_for(graph))
     assert np.isfinite([code.scale for code in network.ranges.values()]).all()
     assert network(inputs_for(graph)).shape == (8, 10)
+
+
+class Scaled(torch.nn.Module):
+    """Channels divided by constants far apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(2, 4, 3)
+        self.register_buffer("by", torch.tensor([100.0, 1.0, 0.1, 0.2]).reshape(4, 1, 1))
+
+    def forward(self, x):
+        return self.layer(x) / self.by
+
+
+def test_divisors_are_stored_as_their_reciprocals():
+    torch.manual_seed(0)
+    model = Scaled()
+    graph = trace(model, torch.zeros(2, 6, 6))
+    inputs = inputs_for(graph, 32)
+    found = QuantizedNetwork(graph, model.state_dict(), inputs)(inputs)
+    with torch.no_grad():
+        wanted = model(inputs)
+    assert (found - wanted).abs().max() / wanted.abs().max() < 0.02

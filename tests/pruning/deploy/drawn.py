@@ -19,7 +19,7 @@ FUNCTIONS: tuple[Callable[[Tensor], Tensor], ...] = (
 )  # fmt: skip
 MOVES: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x.flip(1), lambda x: x[:, :, :, 1:] if x.shape[3] > 1 else x,
-    lambda x: functional.pad(x, (1, 0, 0, 2)), lambda x: functional.pad(x, (1, 1), value=0.5),
+    lambda x: functional.pad(x, (1, 0, 0, 2)), lambda x: functional.pad(x, (1, 1), value=-0.5),
     lambda x: functional.interpolate(x, scale_factor=2), lambda x: x.transpose(2, 3),
     lambda x: functional.channel_shuffle(x, 2) if x.shape[1] % 2 == 0 else x.flip(2),
 )  # fmt: skip

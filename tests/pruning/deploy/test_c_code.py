@@ -41,6 +41,16 @@ def test_every_network_gives_the_same_codes(name, tmp_path):
 
 
 @needs_cc
+def test_no_name_of_a_layer_is_code(tmp_path):
+    names = ["a/*b", "**//", "*/ int x; /*", "a\\", "int", "??/"]
+    model = nn.Sequential()
+    for name in names:
+        model.add_module(name, nn.Conv2d(2, 2, 1))
+    graph, inputs = trace(model, torch.zeros(2, 3, 3)), torch.randn(2, 2, 3, 3)
+    assert_same_codes(lowered(graph, dict(model.state_dict()), inputs), inputs, tmp_path)
+
+
+@needs_cc
 @pytest.mark.parametrize("name", ZOO)
 def test_zoo_models_give_the_same_codes(small, name, tmp_path):
     graph, model = small(name)

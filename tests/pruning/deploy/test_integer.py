@@ -1,20 +1,25 @@
 """Networks of integers: near the network they are from, and the same wherever computed."""
 
+from collections.abc import Callable
+from math import inf
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from pruning.deploy import Evaluator, IntegerNetwork, calibrate, lower, obstacles, reference
-from pruning.deploy.integer import Layer, Mean, Pool, Table, Transposed
+from pruning.deploy.fixed import scaling_of
+from pruning.deploy.integer import Layer, Mean, Pool, Sum, Table, Transposed
 from pruning.errors import DeployError
 from pruning.graph import Graph
 from pruning.kernels import fuse
 from pruning.network import Network
-from pruning.quantize import Rounding
+from pruning.quantize import QuantizedNetwork, Range, Rounding
 from pruning.records import INPUT
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
@@ -137,6 +142,119 @@ def test_kernels_that_carry_codes_share_one_code():
     assert len(carried) > 1
     for kernel in carried:
         assert {network.codes[name] for name in kernel.inputs} == {network.codes[kernel.output]}
+
+
+class Padded(nn.Module):
+    """Filled between two layers with what the first never gives."""
+
+    def __init__(self, fill: float, between: Callable[[torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 3, 3)
+        self.fill, self.between = fill, between
+
+    def forward(self, x):
+        values = functional.pad(self.first(x).relu(), (1, 1, 1, 1), value=self.fill)
+        return self.last(self.between(values))
+
+
+class Axes(nn.Module):
+    """A vector read as a series: of one channel, or of one feature."""
+
+    def __init__(self, first: nn.Module, last: nn.Module, features: bool = False):
+        super().__init__()
+        self.first, self.last, self.features = first, last, features
+
+    def forward(self, x):
+        values = self.first(x)
+        if self.features:
+            return self.last(values.unsqueeze(-1)).movedim(-1, 1)
+        return self.last(values.unsqueeze(1))
+
+
+AS_THEY_ARE = {
+    **{
+        f"filled with {fill}": (Padded(fill, nn.Identity()), (2, 6, 6))
+        for fill in (0.5, -1.0, -5.0, 10.0)
+    },
+    "a maximum over -inf": (Padded(-inf, nn.MaxPool2d(3, 1)), (2, 6, 6)),
+    "a maximum over -10,000": (Padded(-1e4, nn.MaxPool2d(3, 1)), (2, 6, 6)),
+    "a vector as a series": (Axes(nn.Identity(), nn.Conv1d(1, 3, 3)), (12,)),
+    "a hidden vector as a series": (Axes(nn.Linear(5, 8), nn.Conv1d(1, 3, 3)), (5,)),
+    "a hidden vector as pixels": (Axes(nn.Linear(5, 8), nn.Linear(1, 4), True), (5,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_values_that_move_stay_what_they_are(name):
+    model, shape = AS_THEY_ARE[name]
+    torch.manual_seed(0)
+    model = randomised(model).eval()
+    graph, tensors = trace(model, torch.zeros(shape)), dict(model.state_dict())
+    inputs = drawn(graph, 32)
+    network = lowered(graph, tensors, inputs)
+    assert_same_codes(network, 2 * inputs)
+    with torch.no_grad():
+        wanted = model(inputs)
+    for found in (Evaluator(network)(inputs), QuantizedNetwork(graph, tensors, inputs)(inputs)):
+        error = (found.reshape(wanted.shape) - wanted).abs().max() / wanted.abs().max()
+        assert error < (0.03 if "10,000" not in name else 1.1)  # so coarse is one code for all
+
+
+def test_one_buffer_may_be_several_outputs():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(2, 3, 4)
+
+        def forward(self, x):
+            value = self.layer(x)
+            return value, value.flatten(1)
+
+    graph, tensors = trace(Twice(), torch.zeros(2, 4, 4)), dict(Twice().state_dict())
+    tensors = {f"layer.{name.rpartition('.')[2]}": value for name, value in tensors.items()}
+    inputs = drawn(graph, 4)
+    shapes = [output.shape for output in Evaluator(lowered(graph, tensors, inputs))(inputs)]
+    assert shapes == [(4, 3, 1, 1), (4, 3)]
+
+
+def test_what_is_always_zero_in_calibration_does_not_clip_what_comes():
+    layer = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+    torch.nn.init.constant_(layer[0].bias, -30.0)
+    graph, tensors = trace(layer, torch.zeros(6)), dict(layer.state_dict())
+    network = lowered(graph, tensors, drawn(graph, 8))
+    assert_same_codes(network, drawn(graph, 8))
+    assert network.codes[network.outputs[0]].scale == 1.0
+
+
+def test_large_terms_that_cancel_are_still_exact():
+    generator = np.random.default_rng(0)
+    pixels = (1, 256, 256)
+    for _ in range(40):
+        first = generator.uniform(0.5, 1)
+        second, result = first * generator.uniform(0.7, 1.4), first / 64
+        kernel = Sum(
+            name="sum", inputs=("a", "b"), output="sum", reads=(pixels, pixels), shape=pixels,
+            scalings=tuple(
+                scaling_of(factor / (2 * max(first, second)))
+                for factor in (first, second, 4 * max(first, second) ** 2 / 2**20 / result)
+            ),
+            difference=True,
+        )  # fmt: skip
+        zeros = generator.integers(-128, 128, 3)
+        codes = {
+            name: Range(scale, int(zero))
+            for name, scale, zero in zip(
+                ("a", "b", "sum"), (first, second, result), zeros, strict=True
+            )
+        }
+        every = np.arange(-128, 128, dtype=np.int8)
+        network = IntegerNetwork(
+            kernels=(kernel,), outputs=("sum",), shown=(pixels,),
+            codes={**codes, INPUT: Range(1.0, 0)},
+            shapes=dict.fromkeys((*codes, INPUT), pixels),
+            constants=dict(zip("ab", np.meshgrid(every[None], every), strict=True)),
+        )  # fmt: skip
+        assert_same_codes(network, torch.zeros(1, *pixels))
 
 
 def test_a_linear_layer_reads_a_flattened_map_as_one_window():
