@@ -7,12 +7,13 @@ one buffer keep its values, so every buffer is rounded exactly once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isinf
+from math import isinf, isnan
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pruning.errors import DivergedError
 from pruning.execute import execute, filters
 from pruning.graph import Graph
 from pruning.kernels import FOLDING, fuse
@@ -179,7 +180,13 @@ def _coded(value: Tensor, code: Range) -> Tensor:
 def range_between(low: float, high: float) -> Range:
     """The code of values between two, zero among them. Files and kernels hold its scale in
     single precision, so that is what it has.
+
+    Raises:
+        DivergedError: the values are no numbers.
     """
+    if isnan(low) or isnan(high):
+        raise DivergedError("the network computes NaN, which no int8 code holds; lower the "
+                            "learning rate")  # fmt: skip
     low, high = min(low, 0.0), max(high, 0.0)
     # What was always zero has the widest of codes: the narrowest would clip whatever comes.
     step = max((high - low) / LEVELS, 1e-8) if low < high else 1.0

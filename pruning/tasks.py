@@ -129,9 +129,10 @@ class Task:
     goal: Literal["targets", "inputs"] = "targets"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2:
+        if self.batch_size < 2 or self.batch_size != int(self.batch_size):
             raise PruningError(
-                f"batch_size is {self.batch_size}; batch norm needs at least 2. Use 128."
+                f"batch_size is {self.batch_size}; batch norm needs a whole number of at least "
+                "2. Use 128."
             )
         if self.metric.direction not in ("maximize", "minimize"):
             raise PruningError(

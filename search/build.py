@@ -124,8 +124,13 @@ class Blueprint:
         """The task, built anew (it may hold state of its own)."""
         return made(self.spec["task"], Task, "task")
 
-    def dense_key(self) -> str:
-        """What the dense network depends on, as one digest."""
+    def dense_key(self, network: bool = True) -> str:
+        """What the dense network depends on, as one digest.
+
+        The config may name code of the user's, so the `network` that it makes is a part; not
+        its first weights, whose last bits are another processor's own. Studies of earlier
+        versions have keys without it.
+        """
         parts = {
             "model": self.spec["model"],
             "weights": self._weights_key(),
@@ -143,6 +148,8 @@ class Blueprint:
         }
         if self.precision is Precision.EXACT:  # others have the digest that they always had
             parts["scored"] = self.precision
+        if network:
+            parts["network"] = self.start.graph.to_json()
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _weights_key(self) -> str | list[str] | None:
@@ -171,12 +178,7 @@ class Blueprint:
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
         accelerator = self._typed.accelerator
-        try:
-            torch.device(accelerator.device)
-        except RuntimeError as error:
-            raise ConfigError(
-                f"accelerator.device={accelerator.device}: write cpu or cuda"
-            ) from error
+        _require_device(accelerator.device)
         return Job(
             data=self.data,
             task=self.task(),
@@ -190,6 +192,15 @@ class Blueprint:
             encoding=self.encoding,
             conventions=self.conventions,
         )
+
+
+def _require_device(name: str) -> None:
+    try:
+        known = torch.device(name).type in ("cpu", "cuda")
+    except RuntimeError:
+        known = False
+    if not known:
+        raise ConfigError(f"accelerator.device={name}: write cpu or cuda")
 
 
 def dense_recipe(phases: PhasesConfig) -> Recipe:

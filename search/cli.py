@@ -89,7 +89,7 @@ def run(verb: str, overrides: Sequence[str]) -> int:
     """Run a verb in this process and return its exit code."""
     debug = "debug=true" in [override.lower() for override in overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
-    sys.path.insert(0, str(Path.cwd()))  # the user's own model and data
+    sys.path.append(str(Path.cwd()))  # the user's own model and data
     # Hydra's parser takes all overrides in one run: none before -m and others behind it.
     flags = [word for word in overrides if word in MULTIRUN]
     sys.argv = [f"paring {verb}", *flags, *(word for word in overrides if word not in flags)]
@@ -138,6 +138,9 @@ def _sentences(error: Exception) -> str:
     if type(error).__name__ == "MissingMandatoryValue":
         key = text.splitlines()[0].rpartition(" ")[2]
         return f"no value for {key}; give {key}=... on the command line"
+    if type(error).__name__ == "OverrideParseException":
+        hint = "a value with spaces or ~ needs quotes of its own: 'out=\"my folder\"'"
+        return f"{text.partition('See https')[0]} ({hint})"
     return text.partition("Config search path")[0].partition("full_key:")[0]
 
 

@@ -5,7 +5,7 @@ Hydra needs mutable dataclasses as schemas; everything behind this module is fro
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -248,7 +248,9 @@ class Spec:
         """
         tree = OmegaConf.create(dict(self.values))
         for path, value in params.items():
-            if OmegaConf.select(tree, path, throw_on_missing=False) is None:
+            above, _, key = path.rpartition(".")
+            node = OmegaConf.select(tree, above) if above else tree
+            if not isinstance(node, DictConfig) or key not in node:
                 raise ConfigError(
                     f"space: {path!r} is no setting of this study; write the path of a value, "
                     "such as task.optimizer.lr"
@@ -257,6 +259,15 @@ class Spec:
         values = OmegaConf.to_container(tree, resolve=True)
         assert isinstance(values, dict)
         return Spec({str(key): value for key, value in values.items()})
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in nested mappings that is none itself, by its dotted path."""
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from leaves(inner, f"{path}.{key}" if path else str(key))
 
 
 def _require_finite(value: Any, path: str) -> None:
@@ -285,15 +296,15 @@ def call_from(config: DictConfig) -> CallConfig:
     return call
 
 
-def one_budget(config: BudgetConfig, fallback: Budget) -> Budget:
-    """The single budget of `flash`, `sram` and `latency`; `fallback` where none is given."""
+def one_budget(config: BudgetConfig) -> Budget:
+    """The single budget of `flash`, `sram` and `latency`."""
     given = {
         "flash_bytes": config.flash,
         "sram_bytes": config.sram,
         "latency_ms": config.latency,
     }
     limits = {name: parse_limit(name, text) for name, text in given.items() if text is not None}
-    return Budget(**{**fallback.limits, **limits})  # type: ignore[arg-type]
+    return Budget(**limits)  # type: ignore[arg-type]
 
 
 def margin_from(value: Any) -> float:

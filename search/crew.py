@@ -144,7 +144,7 @@ def follow_parent(log_file: Path) -> None:
 
 def log_folder(storage: StorageConfig, name: str) -> Path:
     """Where the workers and the mirror of a study write their logs."""
-    folder = Path(storage.folder).resolve() / "logs" / name
+    folder = Path(storage.folder).expanduser().resolve() / "logs" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

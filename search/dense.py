@@ -26,13 +26,23 @@ def ensure_dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetw
         StudyError: what it starts from has changed since the study was created.
         Stopped: there was a reason to leave.
     """
-    key = blueprint.dense_key()
-    study.require_start(key)
+    key = start_key(study, blueprint)
     if (found := _stored(study, key)) is not None:
         return found
     with watch.lock(f"dense-{key}"):
         found = _stored(study, key)
         return _trained(study, blueprint, key, watch) if found is None else found
+
+
+def start_key(study: Study, blueprint: Blueprint) -> str:
+    """The key of the dense network that a study's slots start from.
+
+    Raises:
+        StudyError: what it starts from has changed since the study was created.
+    """
+    key = blueprint.dense_key(network=study.facts.get("start_has_network", False))
+    study.require_start(key)
+    return key
 
 
 def _stored(study: Study, key: str) -> StoredNetwork | None:

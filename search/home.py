@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Home:
     @property
     def folder(self) -> Path:
         """The local folder for the store, logs and pages."""
-        return Path(self.config.folder).resolve()
+        return Path(self.config.folder).expanduser().resolve()
 
     @property
     def store(self) -> Store:
@@ -68,6 +69,9 @@ def open_home(config: StorageConfig, create: bool = True) -> Home:
             f"storage.heartbeat_s={config.heartbeat_s} storage.grace_s={config.grace_s}: a "
             "heartbeat takes at least 1 second, and the grace must be longer than it"
         )
+    for name in ("checkpoint_s", "outage_s"):
+        if not 0 <= (seconds := getattr(config, name)) < inf:
+            raise ConfigError(f"storage.{name}={seconds}: a number of seconds, at least 0")
     databases = locate(config.url or Path(config.folder), config.schema)
     if not create and databases.folder and not (databases.folder / "optuna.db").exists():
         raise StudyError(

@@ -17,6 +17,13 @@ def no_larger(budget: Budget, than: Budget) -> bool:
     return all(_height(own[name]) <= _height(their[name]) for name in own)
 
 
+def both(first: Budget, second: Budget) -> Budget:
+    """The budget of all that is within two others."""
+    one, other = limits_of(first), limits_of(second)
+    heights = {name: min(_height(one[name]), _height(other[name])) for name in one}
+    return Budget(**{name: height for name, height in heights.items() if height < inf})  # type: ignore[arg-type]
+
+
 def tightened(budget: Budget, margin: float) -> Budget:
     """A budget that leaves a share of every limit free."""
     left = {

@@ -135,7 +135,9 @@ def _slot(
     study: Study, trial: FrozenTrial, on: tuple[str, ...], notes: Mapping[str, Any]
 ) -> SlotRecord:
     known = trial.user_attrs
-    result: Mapping[str, Any] = known.get("result", {}) if trial.state.is_finished() else {}
+    # Not of a slot that was given up between what it found and the end of it.
+    over = trial.state is TrialState.COMPLETE
+    result: Mapping[str, Any] = known.get("result", {}) if over else {}
     costs = Costs(**result["cost"]) if result else None
     return SlotRecord(
         number=trial.number,

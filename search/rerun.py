@@ -14,12 +14,13 @@ from pruning.job import Job
 from pruning.state import Epoch, TrainState, widths_of
 from pruning.train import train
 from search.build import Blueprint
+from search.config import leaves
 from search.errors import StudyError
 from search.formats import MODEL
 from search.objective import packed, stored_cost
 from search.study import Study, slot_budget
 
-_TIMES = ("seconds",)  # no two runs take equally long
+_TIMES = frozenset({"seconds"})  # no two runs take equally long
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _compared(study: Study, slot: FrozenTrial, state: TrainState, job: Job) -> A
         "model": hashlib.sha256(model).hexdigest(),
         "epochs": {epoch.epoch: _plain(epoch) for epoch in state.history},
     }
-    before, after = dict(_leaves("", stored)), dict(_leaves("", now))
+    before, after = _numbers(stored), _numbers(now)
     names = sorted({*before, *after})
     differences = tuple(
         Difference(name, before.get(name), after.get(name))
@@ -126,11 +127,6 @@ def _plain(record: Any) -> Any:
     return json.loads(json.dumps(asdict(record)))
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every number in nested mappings, by its path; times are left out."""
-    if not isinstance(value, Mapping):
-        yield path, value
-        return
-    for key, inner in value.items():
-        if key not in _TIMES:
-            yield from _leaves(f"{path}.{key}" if path else str(key), inner)
+def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Every number of a record, by its path; times are left out."""
+    return {path: value for path, value in leaves(record) if _TIMES.isdisjoint(path.split("."))}

@@ -1,6 +1,6 @@
 """Which hyperparameters the sampler chooses, and which budgets the slots get."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from math import exp, log
 from typing import Any
@@ -74,18 +74,33 @@ def check_space(space: Mapping[str, Any]) -> None:
         if not choices and not (bounds and _ordered(how)):
             raise ConfigError(
                 f"space: {path}: {how!r} is neither a list of choices nor "
-                "{low: .., high: .., log: true|false, step: ..} with low <= high"
+                "{low: .., high: .., log: true|false, step: ..} with numbers low <= high, and "
+                "a step above 0 (whole between whole numbers, and not with log)"
             )
 
 
 ALLOWED = {"low", "high", "log", "step"}
 SEARCHED = ("task.", "method.")
-SHARED = ("method.phases.dense_epochs", "method.phases.warmup_epochs")
+SHARED = ("method.phases.dense_epochs", "method.phases.warmup_epochs", "task.metric._target_")
 
 
 def _ordered(how: Mapping[str, Any]) -> bool:
-    low, high = how["low"], how["high"]
-    return low <= high and not (how.get("log") and low <= 0)
+    low, high, step = how["low"], how["high"], how.get("step", 1)
+    numbers = all(isinstance(n, int | float) and n is not True and n is not False
+                  for n in (low, high, step))  # fmt: skip
+    if not numbers or low > high or step <= 0:
+        return False
+    whole = isinstance(low, int) and isinstance(high, int)
+    if how.get("log"):
+        return low > 0 and "step" not in how
+    return not whole or step == int(step)
+
+
+def corners(space: Mapping[str, Any]) -> Iterator[dict[str, Scalar]]:
+    """Each choice and each end of a range by itself, with nothing else of the space."""
+    for path, how in space.items():
+        for value in how if isinstance(how, list) else (how["low"], how["high"]):
+            yield {path: value}
 
 
 def _suggest(trial: optuna.Trial, path: str, how: Any) -> Scalar:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, final
 
 import optuna
@@ -24,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget
 from search.config import Spec, StoppingConfig
-from search.errors import StudyError
+from search.errors import StoreError, StudyError
 from search.home import Home, open_storage
 from search.lookup import ATTEMPT, Lookup, SlotStorage
 from search.rungs import Rungs
@@ -39,25 +40,47 @@ DEATHS = 3  # of workers, one after another and without progress, before a slot 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who works on a slot, precisely enough to see on the same host whether it still lives."""
+    """Who works on a slot, precisely enough to see on the same host whether it still lives.
+
+    `started` is in seconds since the `boot`, which no change of the clock moves, or since the
+    epoch where the system does not tell which boot it is.
+    """
 
     host: str
     pid: int
     started: float
+    boot: str = ""
 
     @staticmethod
     def me() -> "Owner":
         """This process."""
-        return Owner(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+        boot, pid = _boot(), os.getpid()
+        return Owner(socket.gethostname(), pid, _started(pid, boot), boot)
 
     def gone(self) -> bool:
         """Whether the process is certainly over (never certain on another host)."""
         if self.host != socket.gethostname():
             return False
+        if self.boot and self.boot != _boot():
+            return True
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) > 1.0)
+            return abs(_started(self.pid, self.boot) - self.started) > 1.0
         except psutil.NoSuchProcess:
             return True
+
+
+def _boot() -> str:
+    """Which boot of the machine this is; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int, boot: str) -> float:
+    """When a process began. Linux adds the time of the boot, which follows the clock."""
+    since = psutil.boot_time() if boot else 0.0
+    return float(round(psutil.Process(pid).create_time() - since, 2))
 
 
 @final
@@ -138,6 +161,19 @@ class Study:
                 "choose another name"
             )
 
+    def require_store(self) -> None:
+        """Refuse a store that is not the one in which the study began.
+
+        Raises:
+            StoreError: it is another.
+        """
+        mark = self.facts.get("store")  # older studies have none
+        if mark is not None and mark not in self.home.store:
+            raise StoreError(
+                f"study={self.name}: its store is not in {self.home.folder}; set "
+                "storage.folder to the folder that all workers of the study share"
+            )
+
     def require_start(self, key: str) -> None:
         """Refuse another starting point than the one the study was created with.
 
@@ -146,8 +182,8 @@ class Study:
         """
         if key != self.facts.get("dense_key", key):  # older studies have none
             raise StudyError(
-                f"study={self.name}: the weights file has changed since it was created; bring "
-                "the old one back, or choose another name"
+                f"study={self.name}: the model's code or its weights file has changed since it "
+                "was created; bring the old one back, or choose another name"
             )
 
     # --- slots

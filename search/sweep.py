@@ -7,26 +7,31 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
+
+import torch
 
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.deploy import calibrate, lower, require_deployable
 from pruning.errors import BudgetError
-from pruning.job import Precision, fast_precision
+from pruning.job import Job, Precision, fast_precision
 from pruning.network import Network, first
 from pruning.reach import require_reachable
 from pruning.state import TrainState
 from pruning.train import require_one_output
 from search.build import AUTO, Blueprint
-from search.config import Spec
+from search.config import Spec, leaves
+from search.dense import start_key
 from search.errors import ConfigError, StudyError
 from search.home import Home
 from search.orders import Order, give, given
 from search.rungs import Rungs
 from search.sampling import sampler_for
-from search.space import budgets, check_space, require_narrower
+from search.space import budgets, check_space, corners, require_narrower
 from search.study import Study, create_study, find_study
 
 log = logging.getLogger("paring.sweep")
+MOST_SEEDS = 1 << 32
 TARGETS = ("any", "c", "tflite")
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
 KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin")}
@@ -51,18 +56,23 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
             )
         study = _created(home, name, spec)
     else:
-        study.require_data(Blueprint(study.spec).data.digest)
+        study.require_store()
+        blueprint = Blueprint(study.spec)
+        study.require_data(blueprint.data.digest)
+        start_key(study, blueprint)
     repeats = study.spec.values.get("seeds") or 1
     wanted = study.spec["trials"] or len(study.facts["budgets"]) * repeats
     if spec is not None:
         _require_same(study, spec)  # somebody may have created it just before us
         _narrow(study, spec["space"])
         if added := _add_budgets(study, spec):
-            wanted = max(wanted, len(study.slots()) + added * repeats)
+            wanted = max(wanted, len(study.slots()) + added * repeats, total or 0)
+            total = None  # it was for the budgets that were there
     study.add_slots(
         total or wanted, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
     )
-    if not study.over() and given(study).ends:
+    order = given(study)
+    if order.order is Order.HALT or (order.ends and not study.over()):
         give(study, Order.GO)
     return study
 
@@ -97,6 +107,8 @@ def _reachable(
     """
     model = blueprint.cost_model(blueprint.start.graph)
     vanish = blueprint.pruning.allocation.vanishing
+    if not wanted:
+        raise ConfigError("budget: an empty list of limits gives no budget; write one at least")
     good, bad, reasons = [], [], []
     for budget in wanted:
         try:
@@ -120,6 +132,8 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
     _require_form(blueprint, typed.target)
     model = blueprint.cost_model(blueprint.start.graph)
     Rungs.of(typed.stopping)
+    if not 0 <= typed.seed < MOST_SEEDS:
+        raise ConfigError(f"seed={typed.seed}: a whole number from 0 to {MOST_SEEDS - 1}")
     if typed.seeds is not None and typed.seeds < 1:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
     made, beyond = _reachable(blueprint, budgets(typed.budget, model.dense))
@@ -141,6 +155,8 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
         "out_of_reach": [asdict(budget) for budget in beyond],
         "data_digest": blueprint.data.digest,
         "dense_key": blueprint.dense_key(),
+        "start_has_network": True,
+        "store": home.store.put(f"paring store of {name}, {uuid4().hex}\n".encode()),
         "precision": blueprint.precision,
         "tags": _tags(blueprint),
     }
@@ -181,13 +197,21 @@ def _require_form(blueprint: Blueprint, target: str) -> None:
 def _try_out(blueprint: Blueprint, budget: Budget) -> None:
     """Make what workers will make, so that a setting nobody can use is refused at once."""
     sampler_for(blueprint.spec, 0)
-    start = blueprint.start
-    for job in (blueprint.dense_job(), blueprint.slot_job({}, budget, blueprint.spec["seed"])):
-        try:
-            TrainState.begin(start.graph, start.tensors, job)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"task.optimizer: {error}") from error
+    _try_job(blueprint, blueprint.dense_job(), "task.optimizer")
+    for params in ({}, *corners(blueprint.spec["space"])):
+        what = ", ".join(f"{path}={value}" for path, value in params.items())
+        job = blueprint.slot_job(params, budget, blueprint.spec["seed"])
+        _try_job(blueprint, job, f"space: {what}" if what else "task.optimizer")
     _judge(blueprint)
+
+
+def _try_job(blueprint: Blueprint, job: Job, what: str) -> None:
+    start, data = blueprint.start, blueprint.data
+    try:
+        TrainState.begin(start.graph, start.tensors, job)
+        job.task.augment(data.normalise(data.train.inputs[:2]), torch.Generator())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{what}: {error}") from error
 
 
 def _judge(blueprint: Blueprint) -> None:
@@ -211,11 +235,13 @@ def _directions(objectives: list[str], rises: bool) -> dict[str, str]:
 
 def _require_same(study: Study, spec: Spec) -> None:
     """Refuse to continue a study with another recipe."""
-    before, now = _deciding(study.spec), _deciding(spec)
+    before, now = (dict(leaves(_deciding(each))) for each in (study.spec, spec))
+    if now["precision"] == AUTO:
+        now["precision"] = before["precision"]
     changed = [
-        f"{key} (stored {_short(stored)}, now {_short(now.get(key))})"
-        for key, stored in before.items()
-        if stored != now.get(key) and (key, now.get(key)) != ("precision", AUTO)
+        f"{path} (stored {_short(before.get(path))}, now {_short(now.get(path))})"
+        for path in sorted({*before, *now})
+        if before.get(path) != now.get(path)
     ]
     if changed:
         raise StudyError(

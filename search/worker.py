@@ -19,12 +19,12 @@ from pruning.train import evaluate
 from search.build import Blueprint
 from search.config import StorageConfig
 from search.dense import ensure_dense
-from search.errors import StoreError
+from search.errors import SearchError, StoreError
 from search.front import front_slots
 from search.home import open_home
 from search.objective import Cancelled, Failed, Outcome, run_slot, tell
 from search.orders import Order, give, given
-from search.outage import tolerated
+from search.outage import is_outage, tolerated
 from search.study import Study, require_study
 from search.watch import Reason, Stopped, Watch
 
@@ -35,7 +35,7 @@ ALIKE = 3  # failures in a row, of one kind, that halt a study
 
 def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
     """Work on the study `name` until every slot is over, or there is a reason to leave."""
-    sys.path.insert(0, str(Path.cwd()))  # user code beside the config stays importable
+    sys.path.append(str(Path.cwd()))  # user code beside the config stays importable
     torch.set_num_threads(max(1, threads))
     study = require_study(open_home(storage), name)
     watch = Watch(study)
@@ -49,6 +49,7 @@ def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
 
 
 def _work_off(study: Study, watch: Watch) -> None:
+    study.require_store()
     blueprint = Blueprint(study.spec)
     study.require_data(blueprint.data.digest)
     while (dense := _dense(study, blueprint, watch)) is None:
@@ -70,6 +71,11 @@ def _dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetwork | 
         if stopped.reason is not Reason.PAUSED:
             raise
         return None
+    except Exception as error:
+        if not isinstance(error, SearchError) and not is_outage(error):
+            why = f"the dense training failed: {type(error).__name__}: {error}"
+            give(study, Order.HALT, why)  # other workers would fail alike
+        raise
 
 
 def _next_slot(study: Study, watch: Watch) -> optuna.Trial | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from math import log10
 from typing import Any
 
@@ -12,9 +13,44 @@ Figure = dict[str, Any]
 INK, FAINT, FRONT, DENSE, LIMIT = "#1f2933", "#9fb0c0", "#0b7285", "#d9730d", "#c92a2a"
 MEAN = "#7048e8"
 COLORS = ("#0b7285", "#d9730d", "#7048e8", "#2b8a3e", "#c2255c", "#5c940d")  # of studies
+_MARKS = (  # symbol, its path around (9, 7), and the line's dashes: one more for each round
+    ("circle", "M4 7a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "solid"),
+    ("square", "M4.5 2.5h9v9h-9z", "dash"),
+    ("diamond", "M9 1.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z", "dot"),
+    ("triangle-up", "M9 1.5l5.5 10h-11z", "dashdot"),
+)
 _GRID, _RULE = "#e8edf2", "#b8c4ce"
 _LOG_SPAN = 5  # largest over smallest value from which an axis is logarithmic
 REACH = 2.5  # a limit further out than this many times the largest value is only mentioned
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a study is told from others in one picture."""
+
+    color: str
+    symbol: str
+    dash: str
+    path: str
+
+    @property
+    def swatch(self) -> str:
+        """Its mark, for a legend."""
+        return f"<svg width='18' height='14'><path d='{self.path}' fill='{self.color}'/></svg>"
+
+
+def looks(count: int) -> list[Look]:
+    """Return looks for so many studies: all colours, then all colours with another mark."""
+    marks = [_MARKS[n // len(COLORS) % len(_MARKS)] for n in range(count)]
+    return [
+        Look(COLORS[n % len(COLORS)], symbol, dash, path)
+        for n, (symbol, path, dash) in enumerate(marks)
+    ]
+
+
+def literal(text: str) -> str:
+    """Return text as Plotly shows it: it reads tags, but knows no &quot;."""
+    return escape(text, quote=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, final
@@ -55,6 +55,8 @@ class Run:
     tags: dict[str, str]
     params: dict[str, str]
     metrics: dict[str, float]
+    moments: dict[str, int] = field(default_factory=dict)  # of metrics that we wrote
+    agreed: bool = False  # whether its curves were found to be those that it should have
 
 
 class Experiment(NamedTuple):
@@ -82,14 +84,14 @@ class Client:
         # for, and it reads its environment while it is imported.
         import mlflow
 
-        if not tracking_uri.startswith("http"):
-            ensure_tables(tracking_uri)  # MLflow would try an unreachable one for minutes
         self.uri = tracking_uri
         self.created: set[str] = set()  # ids of runs, since this client was made
         self.changed: set[str] = set()
         self.binned: set[str] = set()
         self._mlflow: Any = mlflow
         with self.answering():
+            if not tracking_uri.startswith("http"):
+                ensure_tables(tracking_uri)  # MLflow would try an unreachable one for minutes
             self.api: Any = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
 
     @contextmanager
@@ -163,9 +165,18 @@ class Client:
             for metrics, some_params, some_tags in parts:
                 self.api.log_batch(run.run_id, metrics, some_params, some_tags)
                 run.metrics.update((metric.key, metric.value) for metric in metrics)
+                run.moments.update((metric.key, metric.timestamp) for metric in metrics)
         run.params.update(params)
         run.tags.update(tags)
         self.changed.add(run.run_id)
+
+    def last_moment(self, run: Run, key: str) -> int:
+        """Return the time of the latest point of a metric that is there."""
+        if key not in run.moments:
+            with self.answering():
+                history = self.api.get_metric_history(run.run_id, key)
+            run.moments[key] = max((point.timestamp for point in history), default=0)
+        return run.moments[key]
 
     def set_status(self, run: Run, status: str, ended: int | None) -> None:
         """Set a run's status, and when it ended if the status says that it did."""

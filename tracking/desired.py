@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -91,8 +91,11 @@ def slot_run(study: StudyRecord, slot: SlotRecord) -> DesiredRun:
     )  # fmt: skip
 
 
-def study_run(study: StudyRecord) -> DesiredRun:
-    """Return the run of the study itself: its front, its hypervolume, its progress."""
+def study_run(study: StudyRecord, runs: Mapping[int, str]) -> DesiredRun:
+    """Return the run of the study itself: its front, its hypervolume, its progress.
+
+    `runs` gives the ids of the slots' runs, which its artifacts name.
+    """
     over = bool(study.slots) and all(slot.state.over for slot in study.slots)
     ends = [slot.finished for slot in study.slots if slot.finished is not None]
     starts = [slot.started for slot in study.slots if slot.started is not None]
@@ -110,7 +113,7 @@ def study_run(study: StudyRecord) -> DesiredRun:
         curves=_study_curves(study, started or 0),
         curve_tag="paring.hypervolumes",
         artifacts=_digest(study.config, *map(_shown, study.slots), study.dense, study.device,
-                          study.hypervolumes),
+                          study.hypervolumes, study.importances, runs),
     )  # fmt: skip
 
 
@@ -265,12 +268,14 @@ def _study_curves(study: StudyRecord, started: int) -> tuple[Step, ...]:
     )
 
 
+_PASSING = frozenset({"attempt", "epochs", "started", "finished"})  # of a slot
+
+
 def _shown(slot: SlotRecord) -> tuple[object, ...]:
     """Return what the study's page shows of a slot: all but its epochs and times."""
-    return (
-        slot.number, slot.state, slot.budget, slot.score, slot.test_score, slot.costs,
-        slot.planes, slot.parent, slot.widths, slot.params,
-    )  # fmt: skip
+    return tuple(
+        getattr(slot, field.name) for field in fields(slot) if field.name not in _PASSING
+    )
 
 
 def _explained(study: StudyRecord, slot: SlotRecord) -> tuple[object, ...]:

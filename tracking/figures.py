@@ -1,12 +1,22 @@
 """The front as Plotly figures: plain dictionaries, a pure function of the study's record."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
-from itertools import cycle
 from math import log10
 from statistics import fmean
 
-from tracking.axes import COLORS, DENSE, FAINT, FRONT, LIMIT, MEAN, Axis, Figure, Panel, layout
+from tracking.axes import (
+    DENSE,
+    FAINT,
+    FRONT,
+    LIMIT,
+    MEAN,
+    Axis,
+    Figure,
+    Panel,
+    layout,
+    literal,
+    looks,
+)
 from tracking.hover import cost_lines, hover_text, score_line
 from tracking.records import SlotRecord, StudyRecord
 from tracking.seeds import repeats
@@ -56,15 +66,28 @@ def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
     ]
     axis = Axis.around([_x(slot, panel) for front in fronts for slot in front], None)
     traces = []
-    for study, front, color in zip(studies, fronts, cycle(COLORS), strict=False):
-        steps = _staircase(front, panel, axis)
-        marker = {"size": 8, "color": color, "line": {"color": "white", "width": 1}}
+    for study, front, look in zip(studies, fronts, looks(len(studies)), strict=True):
+        steps, points = (
+            _staircase(front, panel, axis),
+            _scatter(study.name, study, front, panel),
+        )
+        whose = f"<b>{literal(study.name)}</b><br>"
+        line = {**steps["line"], "color": look.color, "dash": look.dash}
+        marker = {"size": 8, "color": look.color, "symbol": look.symbol,
+                  "line": {"color": "white", "width": 1}}  # fmt: skip
         traces += [
-            steps | {"line": {**steps["line"], "color": color}, "name": study.name},
-            _scatter(study.name, study, front, panel) | {"mode": "markers", "marker": marker},
+            steps | {"line": line, "name": study.name},
+            points
+            | {"mode": "markers", "marker": marker}
+            | {"hovertext": [whose + text for text in points["hovertext"]]},
         ]
     frame = layout(_y_title(studies[0]), f"{panel.title} ({panel.unit})")
     frame["xaxis"] |= axis.layout(panel)
+    if not any(fronts):
+        frame["annotations"] = [{"text": "no point yet", "showarrow": False, "x": 0.5, "y": 0.5,
+                                 "xref": "paper", "yref": "paper"}]  # fmt: skip
+        for axis_name in ("xaxis", "yaxis"):
+            frame[axis_name] |= {"showticklabels": False, "ticks": ""}
     return {"data": traces, "layout": frame}
 
 
@@ -82,7 +105,8 @@ def _extents(study: StudyRecord, slots: Iterable[SlotRecord], panel: Panel) -> l
 
 
 def _x(slot: SlotRecord, panel: Panel) -> float:
-    return 0.0 if slot.costs is None else cost_of(slot.costs, panel.resource) * panel.scale
+    assert slot.costs is not None  # only finished slots are drawn
+    return cost_of(slot.costs, panel.resource) * panel.scale
 
 
 def _limit(study: StudyRecord, panel: Panel) -> float | None:
@@ -237,7 +261,7 @@ def _lines(study: StudyRecord, panel: Panel, axis: Axis) -> tuple[list[Figure], 
         shapes.append(_line(level, DENSE, "dot", 1.0))
     limit = _limit(study, panel)
     if limit is not None and study.device is not None:
-        label = f"{escape(study.device.name)}: {short(limit)} {panel.unit}"
+        label = f"{literal(study.device.name)}: {short(limit)} {panel.unit}"
         inside = limit <= axis.high
         if inside:
             upright = {"yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}
@@ -276,7 +300,7 @@ def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
 
 
 def _y_title(study: StudyRecord) -> str:
-    return f"{escape(study.metric)} ({escape(study.precision)})"
+    return f"{literal(study.metric)} ({literal(study.precision)})"
 
 
 def _y_range(study: StudyRecord, slots: Sequence[SlotRecord]) -> list[float]:

@@ -1,9 +1,8 @@
 """What a slot says of itself when it is pointed at."""
 
 from collections.abc import Sequence
-from html import escape
 
-from tracking.axes import PANELS
+from tracking.axes import PANELS, literal
 from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
 from tracking.tables import NAMES, cost_of, count, duration, limit_of, score_text, size, work
 
@@ -14,7 +13,7 @@ def hover_text(study: StudyRecord, slot: SlotRecord) -> str:
     """Return a slot's hover label: its score, each cost with its budget, widths and params."""
     fronts = ", ".join(NAMES.get(plane, plane) for plane in slot.planes)
     lines = [
-        f"<b>slot {slot.number}</b>" + (f", on the front: {escape(fronts)}" if fronts else "")
+        f"<b>slot {slot.number}</b>" + (f", on the front: {literal(fronts)}" if fronts else "")
     ]
     lines.append(score_line(study, slot.score))
     if slot.test_score is not None:
@@ -28,7 +27,7 @@ def hover_text(study: StudyRecord, slot: SlotRecord) -> str:
 
 def score_line(study: StudyRecord, score: float | None) -> str:
     """Return a score and its name, escaped."""
-    return f"{escape(study.metric)} {score_text(score)}"
+    return f"{literal(study.metric)} {score_text(score)}"
 
 
 def cost_lines(costs: Costs, slot: SlotRecord | None = None) -> list[str]:
@@ -48,7 +47,7 @@ def _wrapped(title: str, items: Sequence[str], width: int = 4) -> list[str]:
     """Return items as a few lines of a hover label, escaped."""
     if not items:
         return []
-    texts = [escape(item) for item in items[:_WIDTHS_SHOWN]]
+    texts = [literal(item) for item in items[:_WIDTHS_SHOWN]]
     lines = [", ".join(texts[start : start + width]) for start in range(0, len(texts), width)]
     if len(items) > _WIDTHS_SHOWN:
         lines.append(f"and {count(len(items) - _WIDTHS_SHOWN, 'other')}")

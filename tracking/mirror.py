@@ -4,9 +4,10 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import inf, isfinite
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import final
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from tracking.tables import front_csv, front_object
 from tracking.why import FILES, PAGE, why_page
 
 _ARTIFACTS = "paring.artifacts"
+_CURVES = "paring.curves"  # a digest of the steps that MLflow has
 _WARNING = "paring.warning"
 _INCOMPLETE = " incomplete"
 _STEPS_A_CALL = 60
@@ -130,15 +132,16 @@ class Mirror:
 
 
 def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
-    wanted = study_run(study)
+    runs = {number: run.run_id for number, run in seen.slots.items()}
+    wanted = study_run(study, runs)
     run = _brought_about(client, seen.experiment_id, seen.study, wanted)
     seen.study = run
     if _artifacts_differ(run, wanted) and _page_is_due(seen, study):
-        _write_artifacts(client, run, wanted, _study_texts(study, seen), {}, {})
+        _write_artifacts(client, run, wanted, _study_texts(study, runs), {}, {})
         seen.page_written = time.monotonic()
     _settle(client, run, wanted)
     link = front_path(seen.experiment_id, run.run_id)
-    paths = {n: run_path(seen.experiment_id, run.run_id) for n, run in seen.slots.items()}
+    paths = {number: run_path(seen.experiment_id, run_id) for number, run_id in runs.items()}
     if seen.note != (note := experiment_note(study, link, paths)):
         with client.answering():
             client.api.set_experiment_tag(seen.experiment_id, "mlflow.note.content", note)
@@ -209,6 +212,9 @@ def _forget_incomplete(run: Run) -> None:
 
 def _brought_about(client: Client, where: str, run: Run | None, wanted: DesiredRun) -> Run:
     """Create the run if need be, and write the params, tags and points that it lacks."""
+    if run is not None and _tells_of_another(run, wanted):
+        client.delete_run(run)
+        run = None
     if run is None:
         run = client.create_run(where, wanted.name, wanted.started, wanted.identity)
     params = {key: value for key, value in wanted.params.items() if key not in run.params}
@@ -222,8 +228,8 @@ def _brought_about(client: Client, where: str, run: Run | None, wanted: DesiredR
         _log_steps(client, run, wanted, steps[:_STEPS_A_CALL])
         steps = steps[_STEPS_A_CALL:]
     if steps:
-        tags[wanted.curve_tag] = str(steps[-1].step)
-    points = [*_points(steps), *_missing_finals(run, wanted)]
+        tags |= _reached(wanted, steps[-1].step)
+    points = [*_points(steps), *_missing_finals(client, run, wanted)]
     if points or params or tags:
         client.log(run, points, params, tags)
     return run
@@ -231,17 +237,45 @@ def _brought_about(client: Client, where: str, run: Run | None, wanted: DesiredR
 
 def _log_steps(client: Client, run: Run, wanted: DesiredRun, steps: list[Step]) -> None:
     """Write a part of long curves, and how far they now reach, in one call."""
-    client.log(run, _points(steps), tags={wanted.curve_tag: str(steps[-1].step)})
+    client.log(run, _points(steps), tags=_reached(wanted, steps[-1].step))
 
 
-def _missing_finals(run: Run, wanted: DesiredRun) -> list[Point]:
-    # Of points at one step MLflow shows the latest, so what changes needs the time of now.
-    at = round(1000 * time.time()) if wanted.finals_at is None else wanted.finals_at
-    return [
-        Point(key, value, 0, at)
-        for key, value in wanted.finals.items()
-        if isfinite(value) and run.metrics.get(key) != value
-    ]
+def _reached(wanted: DesiredRun, step: int) -> dict[str, str]:
+    """Return the tags that tell how far the curves reach, and what they are until there."""
+    values = [(one.step, *one.values.values()) for one in wanted.curves if one.step <= step]
+    digest = sha256(repr(values).encode()).hexdigest()[:16]
+    return {wanted.curve_tag: str(step), _CURVES: digest}
+
+
+def _tells_of_another(run: Run, wanted: DesiredRun) -> bool:
+    """Whether a run that is over has curves of another training.
+
+    MLflow keeps every point for ever, while a study that is restored from a backup trains what
+    it lost anew.
+    """
+    noted, last = run.tags.get(_CURVES), run.tags.get(wanted.curve_tag, "")
+    if run.agreed or noted is None or wanted.status not in OVER:
+        return False
+    run.agreed = True  # what is over changes no more, so that it is looked at once
+    step = int(last) if last.isdecimal() else -1
+    there = any(one.step == step for one in wanted.curves)
+    return there and _reached(wanted, step)[_CURVES] != noted
+
+
+def _missing_finals(client: Client, run: Run, wanted: DesiredRun) -> list[Point]:
+    """Return the finals that MLflow lacks or has with another value.
+
+    Of points at one step MLflow shows the latest, whatever the clock says by now, so one that
+    takes another's place is later than it.
+    """
+    now = round(1000 * time.time()) if wanted.finals_at is None else wanted.finals_at
+    points = []
+    for key, value in wanted.finals.items():
+        if isfinite(value) and run.metrics.get(key) != value:
+            known = key in run.metrics
+            at = max(now, client.last_moment(run, key) + 1) if known else now
+            points.append(Point(key, value, 0, at))
+    return points
 
 
 def _missing_steps(run: Run, wanted: DesiredRun) -> list[Step]:
@@ -289,8 +323,7 @@ def _slot_page(
         return {}, f"no {PAGE}: {error}"
 
 
-def _study_texts(study: StudyRecord, seen: _Seen) -> dict[str, str]:
-    runs = {number: run.run_id for number, run in seen.slots.items()}
+def _study_texts(study: StudyRecord, runs: Mapping[int, str]) -> dict[str, str]:
     return {
         "config.yaml": study.config,
         "front.html": front_page(study),
@@ -309,16 +342,21 @@ def _write_artifacts(
     trouble: str = "",
 ) -> None:
     """Upload a run's artifacts, then note in its tags that they are there."""
-    missing = []
-    with TemporaryDirectory(prefix="paring-") as folder:
-        for name, text in texts.items():
-            _place(Path(folder), name).write_text(text, encoding="utf-8")
-        for name, digest in files.items() if wanted.status in OVER else ():
-            try:
-                _place(Path(folder), name).write_bytes(blobs[digest])
-            except KeyError:
-                missing.append(f"{name} ({digest})")
-        client.upload(run, Path(folder))
+    contents = {name: text.encode() for name, text in texts.items()}
+    wants = files if wanted.status in OVER else {}
+    found = {name: blobs.get(digest) for name, digest in wants.items()}
+    contents |= {name: content for name, content in found.items() if content is not None}
+    missing = [f"{name} ({wants[name]})" for name, content in found.items() if content is None]
+    try:
+        with TemporaryDirectory(prefix="paring-") as folder:
+            for name, content in contents.items():
+                _place(Path(folder), name).write_bytes(content)
+            client.upload(run, Path(folder))
+    except OSError as error:
+        raise ServerError(
+            f"artifacts cannot be gathered in {gettempdir()} ({error}): free some space, or "
+            "set TMPDIR"
+        ) from error
     tags = {_ARTIFACTS: wanted.artifacts + (_INCOMPLETE if missing else "")}
     absent = f"not in the store: {', '.join(missing)}" if missing else ""
     if (warning := "; ".join(filter(None, (absent, trouble)))) or _WARNING in run.tags:

@@ -1,13 +1,15 @@
 """A study as a whole as Plotly figures: its progress, all its slots, what matters."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from itertools import cycle
 from math import isfinite, log10
 
-from tracking.axes import COLORS, FRONT, PANELS, Figure, layout
+from tracking.axes import COLORS, FRONT, PANELS, Figure, layout, literal
+from tracking.names import shortened
 from tracking.records import Scalar, StudyRecord
 from tracking.tables import NAMES, finished_slots, limit_of
+
+_HEADING = 16  # characters that have room beside the next heading
 
 
 def hypervolume_figure(study: StudyRecord) -> Figure:
@@ -43,16 +45,18 @@ def parallel_figure(study: StudyRecord) -> Figure:
     ]
     names = dict.fromkeys(name for slot in slots for name in slot.params)
     columns += [
-        (escape(name), [slot.params[name] for slot in slots])
+        (name, [slot.params[name] for slot in slots])
         for name in names
         if all(slot.params.get(name) is not None for slot in slots)
     ]
     scores = [slot.score for slot in slots]
+    headings = shortened([name for name, _ in columns], _HEADING)
+    # Unlike all else that Plotly draws these texts are taken literally.
     trace = {
         "type": "parcoords",
         "dimensions": [
-            *(_dimension(name, values) for name, values in columns),
-            {"label": escape(study.metric), "values": scores},
+            *(_dimension(headings[name], values) for name, values in columns),
+            {"label": study.metric, "values": scores},
         ],
         "line": {"color": scores, "colorscale": "Viridis", "reversescale": study.scores_rise},
         "labelfont": {"size": 12},
@@ -75,8 +79,7 @@ def _dimension(label: str, values: Sequence[Scalar]) -> Figure:
         words = sorted({str(value) for value in values})
         places = [words.index(str(value)) for value in values]
         marks = list(range(len(words)))
-        shown = [escape(word) for word in words]
-        return {"label": label, "values": places, "tickvals": marks, "ticktext": shown}
+        return {"label": label, "values": places, "tickvals": marks, "ticktext": words}
     low, high = min(numbers), max(numbers)
     if low <= 0 or high < 8 * low:
         return {"label": label, "values": numbers}
@@ -101,7 +104,7 @@ def importance_figure(study: StudyRecord) -> Figure:
             "orientation": "h",
             "name": NAMES.get(objective, objective),
             "x": [shares.get(name, 0.0) for name in names],
-            "y": [escape(name) for name in names],
+            "y": [literal(name) for name in names],
             "marker": {"color": color},
             "hovertemplate": "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
         }

@@ -18,8 +18,8 @@ h2 { margin: 0 0 2px; font-size: 14px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; color: #3e4c59;
   font-size: 13px; }
 .legend span { display: inline-flex; align-items: center; gap: 6px; }
-.grid { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr));
-  }
+.grid { display: grid; gap: 14px;
+  grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); }
 .card { background: white; border: 1px solid #dde4ea; border-radius: 8px;
   padding: 12px 12px 8px; min-width: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;

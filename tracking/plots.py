@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
-from itertools import cycle
 
-from tracking.axes import COLORS, DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Figure
+from tracking.axes import DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Figure, looks
 from tracking.figures import comparison_figure, front_figure
 from tracking.overview import hypervolume_figure, importance_figure, parallel_figure
 from tracking.page import drawn, html_page
@@ -78,11 +77,10 @@ def comparison_page(studies: Sequence[StudyRecord]) -> str:
         panel.resource: comparison_figure(studies, panel) for panel in PANELS
     }
     cards = _front_cards()
-    disc = "<svg width='18' height='14'><circle cx='9' cy='7' r='5' fill='{}'/></svg>"
     spans = (
-        f"<span>{disc.format(color)}{escape(study.name)}: {len(front_slots(study))} points"
+        f"<span>{look.swatch}{escape(study.name)}: {count(len(front_slots(study)), 'point')}"
         "</span>"
-        for study, color in zip(studies, cycle(COLORS), strict=False)
+        for study, look in zip(studies, looks(len(studies)), strict=True)
     )
     names = escape(" and ".join(study.name for study in studies))
     body = (

@@ -63,7 +63,7 @@ def _line(entry: Mapping[str, Any]) -> KernelLine:
         name=text(entry["name"]),
         kind=text(entry["kind"]),
         fused=tuple(text(name) for name in several(entry["fused"])),
-        shape=tuple(whole(extent) for extent in several(entry["shape"])),
+        shape=_shape(entry["shape"]),
         flash_bytes=whole(entry["flash_bytes"]),
         macs=whole(entry["macs"]),
         latency_ms=amount(entry["latency_ms"]),
@@ -71,3 +71,8 @@ def _line(entry: Mapping[str, Any]) -> KernelLine:
         reads=tuple(text(name) for name in several(entry["reads"])),
         writes=text(entry["writes"]),
     )
+
+
+def _shape(entry: Any) -> tuple[int, ...]:
+    channels, *extent = (whole(size) for size in several(entry))
+    return channels, *extent

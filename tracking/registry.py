@@ -22,20 +22,23 @@ def register(
 ) -> str:
     """Register the model in `folder` as `name`, point `alias` at it, and return the version.
 
-    The files go to the slot's run under `picked/<alias>`, so the study must have been mirrored.
-    A model that is registered already (the same files, model cards aside) keeps its version:
-    only the alias moves. Raises RegistryError for a name or an alias that cannot be, and
-    ServerError.
+    The files go to the slot's run under `picked/<digest>`, so the study must have been
+    mirrored. A model that is registered already (the same files, model cards aside) keeps its
+    version and its files: only the alias moves. Raises RegistryError for a name or an alias
+    that cannot be, and ServerError.
     """
     _check_names(alias, name)
     digest = _digest(folder)
     client = Client(tracking_uri)
     run = _run_of(client, study, slot)
-    client.upload(run, folder, f"picked/{alias}")
     with client.answering():
         version = _version_of(client, name, digest)
-        if version is None:
-            version = _create(client, run, study, slot, alias, name, digest)
+    if version is None:
+        place = f"picked/{digest[:16]}"
+        client.upload(run, folder, place)
+        with client.answering():
+            version = _create(client, run, study, slot, place, name, digest)
+    with client.answering():
         client.api.set_registered_model_alias(name, alias, version)
     return version
 
@@ -98,7 +101,7 @@ def _create(
     run: Run,
     study: StudyRecord,
     slot: SlotRecord,
-    alias: str,
+    place: str,
     name: str,
     digest: str,
 ) -> str:
@@ -108,7 +111,7 @@ def _create(
         )
     version: Any = client.api.create_model_version(
         name,
-        source=f"{client.artifact_uri(run)}/picked/{alias}",
+        source=f"{client.artifact_uri(run)}/{place}",
         run_id=run.run_id,
         tags=_tags(study, slot, digest),
         description=_description(study, slot),

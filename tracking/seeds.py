@@ -24,7 +24,8 @@ def repeats(study: StudyRecord) -> tuple[Repeats, ...]:
     groups: dict[tuple[Limits, int], list[SlotRecord]] = {}
     for slot in study.slots:
         own = slot.copy_of is None and slot.draw is not None
-        if own and slot.state is State.COMPLETE and slot.score is not None:
+        known = slot.score is not None and slot.costs is not None  # not all are measured
+        if own and known and slot.state is State.COMPLETE:
             assert slot.draw is not None
             groups.setdefault((slot.budget, slot.draw), []).append(slot)
     return tuple(_summed(group) for group in groups.values() if len(group) > 1)

@@ -67,14 +67,14 @@ def serve(
     study_key: str | None = None,
     users_url: str | None = None,
 ) -> None:
-    """Run MLflow's server until Ctrl-C or SIGTERM; print the address to open to stderr.
+    """Run MLflow's server until Ctrl-C, SIGTERM or SIGHUP; print the address to open to stderr.
 
     With a study's key that is the address of the study's own page. Raises ServerError, for
     instance when the port is taken.
     """
     path = "" if study_key is None else study_path(mlflow_url, study_key)
     server = serving(mlflow_url, artifact_root, host, port, users_url)
-    with _ending_on_sigterm(), server as (url, child):
+    with _ending_on_signals(), server as (url, child):
         print(f"{url}{path}\nCtrl-C ends the server.", file=sys.stderr, flush=True)
         with suppress(KeyboardInterrupt):
             child.wait()
@@ -154,6 +154,8 @@ def _require_login() -> None:
 
 def _refuse_open(host: str, users_url: str | None) -> None:
     """Nobody beyond this machine may look without a password."""
+    if not isinstance(host, str) or not host:  # a config may hold anything
+        raise ServerError(f"host={host}: write a name or an address, such as 127.0.0.1")
     with suppress(OSError):  # what is no host is reported by the next check
         found = socket.getaddrinfo(host, None)
         here = all(ipaddress.ip_address(where[0]).is_loopback for *_, where in found)
@@ -221,16 +223,18 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does."""
+def _ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM, and a terminal that closes, end the block as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    kinds = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

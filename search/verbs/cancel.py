@@ -17,6 +17,9 @@ from search.verbs.choices import study_of
 def main(config: DictConfig) -> None:
     """Run the verb."""
     study = study_of(config)
+    if study.over():
+        print(f"study {study.name} is over: there is nothing to cancel")
+        return
     give(study, Order.CANCEL, "cancelled")
     numbers = study.cancel_waiting()
     print(f"study {study.name}: {len(numbers)} waiting slots given up")

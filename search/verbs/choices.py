@@ -19,6 +19,28 @@ def choose(value: str, name: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def flag(value: object, name: str) -> bool:
+    """The value, if it is true or false: Hydra takes other words for text, which is true.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value}: write true or false")
+    return value
+
+
+def slot_number(value: object) -> int:
+    """The value, if it can be the number of a slot.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if type(value) is not int:  # true is an int, too
+        raise ConfigError(f"trial={value}: the number of a slot, as shown by paring front")
+    return value
+
+
 def study_of(config: DictConfig) -> Study:
     """The study that a config names.
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from search.compare import Side, compare
 from search.config import StorageConfig, checked_name, cross, inside
 from search.display import wide_console
-from search.errors import StudyError
+from search.errors import ConfigError, StudyError
 from search.files import write_whole
 from search.home import open_home
 from search.report import study_record
@@ -24,6 +24,8 @@ from tracking.plots import comparison_page
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json", "html"))
+    if output == "table" and config.out is not None:
+        raise ConfigError(f"out={config.out}: output=table is only shown; add output=html")
     if not isinstance(config.study, ListConfig):
         raise StudyError(f"study={config.study}: name several, such as study=[A,B]")
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)

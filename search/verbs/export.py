@@ -6,14 +6,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from search.config import StorageConfig, checked_name, cross, inside
-from search.errors import ConfigError, StoreError
+from search.errors import StoreError
 from search.export import finished_slot, write_model, write_why
 from search.formats import FORMATS
 from search.home import open_home
 from search.report import study_record
 from search.study import require_study
 from search.verb import verb
-from search.verbs.choices import choose
+from search.verbs.choices import choose, slot_number
 from tracking.errors import TrackingError
 
 
@@ -21,16 +21,13 @@ from tracking.errors import TrackingError
 def main(config: DictConfig) -> None:
     """Run the verb."""
     form = choose(config.format, "format", tuple(FORMATS))
-    if not isinstance(config.trial, int):
-        raise ConfigError(
-            f"trial={config.trial}: the number of a slot, as shown by paring front"
-        )
+    number = slot_number(config.trial)
     out = inside(Path.cwd(), config.out, "out")
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
     record = study_record(study)
-    slot = finished_slot(record, config.trial)
+    slot = finished_slot(record, number)
     for file in write_model(study, record, slot, out, form):
         print(f"written: {file}")
     try:

@@ -37,6 +37,8 @@ SOURCES = ("estimated", MEASURED)
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", OUTPUTS)
+    if output == "table" and config.out is not None:
+        raise ConfigError(f"out={config.out}: output=table is only shown; add output=html")
     measured = choose(config.source, "source", SOURCES) == MEASURED
     if measured and output == "json":
         raise ConfigError("source=measured: output=json has the numbers of all sources")

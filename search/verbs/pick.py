@@ -23,13 +23,13 @@ from search.export import finished_slot, write_model
 from search.formats import FORMATS
 from search.front import Point, best_within, points_of
 from search.home import open_home
-from search.limits import tightened
+from search.limits import both, tightened
 from search.mirroring import catch_up
 from search.ported import record_for
 from search.report import study_record
 from search.study import Study, require_study
 from search.verb import verb
-from search.verbs.choices import choose
+from search.verbs.choices import choose, flag
 from tracking.errors import TrackingError
 from tracking.records import SlotRecord, StudyRecord
 from tracking.registry import register
@@ -40,6 +40,7 @@ from tracking.tables import duration, size
 def main(config: DictConfig) -> None:
     """Run the verb."""
     form = choose(config.format, "format", tuple(FORMATS))
+    wanted = flag(config.register, "register")
     out = inside(Path.cwd(), config.out, "out")
     limits, who, device = _wanted(config)
     limits = tightened(limits, margin_from(config.margin))
@@ -54,7 +55,7 @@ def main(config: DictConfig) -> None:
     print(_said(record, slot))
     for file in files:
         print(f"written: {file}")
-    if config.register:
+    if wanted:
         _register(study, record, slot, out, alias)
 
 
@@ -71,14 +72,14 @@ def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
     """What the model must stay within, a name for it, and for which device it is."""
     budget = cross(config.budget, BudgetConfig, "budget")
     if config.device is None:
-        limits = one_budget(budget, Budget())
+        limits = one_budget(budget)
         if not limits.limits:
             raise ConfigError(
                 "pick: for what? give device=NAME, or budget.flash=32KiB and the like"
             )
         return limits, "best", None
     device = device_from(cross(config.device, DeviceConfig, "device"))
-    return one_budget(budget, device.budget), device.name, device
+    return both(one_budget(budget), device.budget), device.name, device
 
 
 def _said(record: StudyRecord, slot: SlotRecord) -> str:

@@ -10,20 +10,19 @@ from omegaconf import DictConfig
 from search.errors import ConfigError
 from search.rerun import Again, rerun, threads_of
 from search.verb import verb
-from search.verbs.choices import choose, study_of
+from search.verbs.choices import choose, slot_number, study_of
 
 
 @verb("rerun")
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    if not isinstance(config.trial, int):
-        raise ConfigError(
-            f"trial={config.trial}: the number of a slot, as shown by paring front"
-        )
+    number, threads = slot_number(config.trial), config.threads
+    if type(threads) is not int or threads < 0:
+        raise ConfigError(f"threads={threads}: a number, or 0 for those of the slot")
     study = study_of(config)
-    torch.set_num_threads(config.threads or threads_of(study, config.trial))
-    for record in rerun(study, config.trial):
+    torch.set_num_threads(threads or threads_of(study, number))
+    for record in rerun(study, number):
         if isinstance(record, Again):
             _report(record, output)
         else:

@@ -8,6 +8,7 @@ from search.home import open_home
 from search.mirroring import catch_up
 from search.study import require_study
 from search.verb import verb
+from search.verbs.choices import flag
 from tracking.server import serve
 
 
@@ -25,7 +26,7 @@ def main(config: DictConfig) -> None:
         study = require_study(home, checked_name(config.study))
         catch_up(study)
         key = study.key
-    users = home.databases.users if config.login else None
+    users = home.databases.users if flag(config.login, "login") else None
     serve(
         home.databases.mlflow, home.folder / "artifacts", config.host, config.port, key, users
     )

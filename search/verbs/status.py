@@ -12,7 +12,7 @@ from search.outage import tolerated
 from search.situation import situation
 from search.study import Study
 from search.verb import verb
-from search.verbs.choices import choose, study_of
+from search.verbs.choices import choose, flag, study_of
 
 REFRESH_S = 2.0
 
@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
     study = study_of(config)
-    if config.watch:
+    if flag(config.watch, "watch"):
         _follow(study)
     elif output == "json":
         print(json.dumps(asdict(situation(study))))

@@ -26,7 +26,7 @@ from search.ported import is_own
 from search.report import study_record
 from search.study import Study
 from search.verb import verb
-from search.verbs.choices import choose, study_of
+from search.verbs.choices import choose, slot_number, study_of
 from search.verify import interpreted, verify, workers_for
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import NAMES, cost_of, duration, front_slots, limit_of, size
@@ -140,9 +140,7 @@ def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
         if not (slots := front_slots(record)):
             raise StudyError(f"study {record.name}: no slot has finished yet")
         return slots
-    if not isinstance(trial, int):
-        raise ConfigError(f"trial={trial}: the number of a slot, as shown by paring front")
-    return [finished_slot(record, trial)]
+    return [finished_slot(record, slot_number(trial))]
 
 
 def _line(slot: SlotRecord, measured: Measured, device: Device, study: Study) -> Line:

@@ -31,6 +31,7 @@ from search.config import (
 )
 from search.devices import device_from, known_devices
 from search.errors import ConfigError
+from search.limits import both
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GROUPS = sorted(
@@ -151,10 +152,15 @@ def test_values_are_replaced_by_path(tiny_spec: Spec) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["task.optimiser.lr", "lr", "task.optimizer.lr.x", "trials"])
+@pytest.mark.parametrize("path", ["task.optimiser.lr", "lr", "task.optimizer.lr.x"])
 def test_a_path_to_nothing_is_refused(tiny_spec: Spec, path: str) -> None:
     with pytest.raises(ConfigError, match=f"{path}.*is no setting"):
         tiny_spec.replaced({path: 1})
+
+
+def test_a_setting_that_is_null_can_be_replaced(tiny_spec: Spec) -> None:
+    assert tiny_spec["trials"] is None
+    assert tiny_spec.replaced({"trials": 3})["trials"] == 3
 
 
 @pytest.mark.parametrize(
@@ -212,7 +218,7 @@ def test_calls_are_checked(override: str, said: str) -> None:
     ],
 )
 def test_impossible_devices_are_refused(changes: dict[str, Any]) -> None:
-    values = {"name": "d", "core": "c", "flash": "64 KiB", "sram": 4096}
+    values = {"name": "d", "core": "cortex-m4", "flash": "64 KiB", "sram": 4096}
     values |= {"reserved_flash": "16 KiB", **changes}
     with pytest.raises(ConfigError, match=f"device.{next(iter(changes))}"):
         device_from(DeviceConfig(**values))
@@ -221,12 +227,12 @@ def test_impossible_devices_are_refused(changes: dict[str, Any]) -> None:
 def test_one_budget_beside_the_device() -> None:
     device = Budget(flash_bytes=1000, sram_bytes=500)
     given_ = BudgetConfig(flash="512 B", latency="20 ms")
-    assert one_budget(given_, device) == Budget(
+    assert both(one_budget(given_), device) == Budget(
         flash_bytes=512, sram_bytes=500, latency_ms=20.0
     )
-    assert one_budget(BudgetConfig(), device) == device
+    assert both(one_budget(BudgetConfig(sram="9 KiB")), device) == device  # no more than it has
     with pytest.raises(BudgetError, match=r"sram_bytes: the limit 0\.5"):
-        one_budget(BudgetConfig(sram=0.5), device)
+        one_budget(BudgetConfig(sram=0.5))
 
 
 # --- names and places

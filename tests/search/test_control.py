@@ -2,9 +2,11 @@
 
 import json
 import multiprocessing
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pruning.budget import Budget
-from pruning.errors import BudgetError
+from pruning.errors import BudgetError, DivergedError, PruningError
 from search import sweep
 from search.config import Spec, StorageConfig
 from search.errors import ConfigError, StoreError, StudyError
@@ -171,6 +173,69 @@ def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -
     assert "was cancelled" in paring("resume", "study=a", where)[1]
     assert given(study).order is Order.CANCEL
     assert "nothing to pause" in paring("pause", "study=a", where)[1]
+    give(study, Order.GO)
+    assert "nothing to cancel" in paring("cancel", "study=a", where)[1]
+    assert given(study).order is Order.GO
+
+
+def test_a_dense_training_that_fails_halts_the_study_with_its_cause(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    study = sweep.prepare(home, "a", compose_spec(*tiny, "task.optimizer.lr=1.0e+30"), None)
+    with pytest.raises(DivergedError):
+        work(home.config, "a", threads=1)
+    assert given(study).order is Order.HALT
+    assert "the dense training failed: DivergedError" in given(study).why
+
+
+def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    spec = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=3")
+    study = sweep.prepare(home, "a", spec, None)
+    work(home.config, "a", threads=1)
+    assert study.over()
+    assert given(study).order is Order.HALT
+    sweep.prepare(home, "a", None, None)
+    assert given(study).order is Order.GO
+
+
+@pytest.mark.parametrize(
+    ("path", "choice", "said"),
+    [
+        ("task.batch_size", "[0]", "batch_size is 0"),
+        ("task.batch_size", "{low: 2.0, high: 8.5}", "a whole number"),
+        ("task.augment.shift", "{low: 0, high: 2.5}", "task.augment.shift=2.5"),
+        ("method.name", "[foo]", "method.name='foo'"),
+        ("task.metric._target_", "[pruning.tasks.Accuracy]", "no setting that slots may"),
+        ("task.optimizer.nothing", "[1]", "is no setting of this study"),
+    ],
+)
+def test_what_no_slot_could_use_is_refused_before_training(
+    home: Home, compose_spec: Composed, tiny: list[str], path: str, choice: str, said: str
+) -> None:
+    spec = compose_spec(*tiny, f"+space={{{path}: {choice}}}", "trials=2")
+    with pytest.raises((ConfigError, PruningError), match=re.escape(said)):
+        sweep.prepare(home, "a", spec, None)
+    with pytest.raises(StudyError):
+        require_study(home, "a")
+
+
+def test_another_store_is_refused(
+    home: Home, tiny_spec: Spec, on_postgres: StorageConfig, tmp_path: Path
+) -> None:
+    sweep.prepare(open_home(on_postgres), "a", tiny_spec, None)
+    elsewhere = replace(on_postgres, folder=str(tmp_path / "elsewhere"))
+    with pytest.raises(StoreError, match=r"set storage\.folder"):
+        work(elsewhere, "a", threads=1)
+    with pytest.raises(StoreError, match=r"set storage\.folder"):
+        sweep.prepare(open_home(elsewhere), "a", tiny_spec, None)
+
+
+def test_a_store_that_cannot_be_written_makes_no_study(home: Home, tiny_spec: Spec) -> None:
+    (home.folder / "store").write_text("a file")
+    with pytest.raises(StoreError, match="cannot write"):
+        sweep.prepare(home, "a", tiny_spec, None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -293,6 +358,16 @@ def test_another_budget_adds_its_slots(
     assert len(sweep.prepare(home, "a", None, 6).slots()) == 6
     counted = [slot_budget(slot).flash_bytes for slot in grown.slots()]
     assert {counted.count(flash) for flash in counted} == {2}
+
+
+def test_another_budget_has_slots_beyond_the_total(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
+    sweep.prepare(home, "a", compose_spec(*tiny, "trials=4"), 4)
+    grown = sweep.prepare(home, "a", compose_spec(*tiny, "trials=4", "scale=[0.5,0.4]"), 4)
+    shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
+    assert len(shares) == 5
+    assert shares[-1] == int(0.4 * grown.facts["dense_cost"]["flash_bytes"])
 
 
 def test_a_space_can_only_become_narrower(

@@ -143,6 +143,12 @@ def test_an_unreadable_limit_is_refused(limit: str) -> None:
         {"low": 2, "high": 1},
         {"low": 0, "high": 1, "log": True},
         {"low": 0, "high": 1, "most": 3},
+        {"low": "a", "high": "b"},
+        {"low": "a", "high": "b", "log": True},
+        {"low": False, "high": True},
+        {"low": 0.0, "high": 1.0, "step": -1},
+        {"low": 1.0, "high": 2.0, "log": True, "step": 0.5},
+        {"low": 16, "high": 64, "step": 0.5},
     ],
 )
 def test_a_space_that_nobody_can_draw_from_is_refused(how: Any) -> None:

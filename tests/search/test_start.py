@@ -73,7 +73,7 @@ def test_a_weights_file_that_changed_or_went_is_noticed(
     study = sweep.prepare(home, "started", spec, None)
     state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
     save_file(state, weights)
-    with pytest.raises(StudyError, match="the weights file has changed"):
+    with pytest.raises(StudyError, match="its weights file has changed"):
         ensure_dense(study, Blueprint(study.spec), Watch(study))
     weights.unlink()
     with pytest.raises(WeightsError, match="there is no such file"):

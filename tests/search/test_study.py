@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy import text
@@ -336,6 +337,17 @@ def test_the_heart_beats_while_a_slot_is_worked_on(study: Study) -> None:
     study._storage.record_heartbeat = beat  # type: ignore[attr-defined]
     with Watch(study).over(trial):
         assert beaten.wait(30)
+
+
+def test_a_clock_that_jumps_makes_nobody_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    me, booted, created = Owner.me(), psutil.boot_time(), psutil.Process().create_time()
+    if not me.boot:
+        pytest.skip("this system does not tell its boots apart")
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted + 2)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: created + 2)
+    assert not me.gone()
+    assert Owner.me() == me
+    assert replace(me, boot="another").gone()
 
 
 def test_a_process_with_a_reused_id_is_not_the_owner() -> None:

@@ -1,6 +1,7 @@
 """Work on real, tiny studies in this process: results, resumption, and the verbs that read."""
 
 import csv
+import importlib
 import io
 import json
 import multiprocessing
@@ -357,6 +358,45 @@ def test_another_keep_is_another_dense_network(
     assert Blueprint(free).dense_key() != Blueprint(kept).dense_key()
     other = compose_spec(*tiny, "device=rp2040", "scale=[0.3]")
     assert Blueprint(free).dense_key() == Blueprint(other).dense_key()
+
+
+NETWORK = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            {}nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(8, 4),
+        )
+"""
+
+
+def test_another_network_of_the_same_name_is_another_dense_network(
+    home: Home,
+    compose_spec: Callable[..., Spec],
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = [o for o in tiny if not o.startswith("model.")]
+    spec = compose_spec(*own, "model=custom", "model._target_=paring_own_net.Net")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(more: str) -> None:
+        (tmp_path / "paring_own_net.py").write_text(NETWORK.format(more))
+        sys.modules.pop("paring_own_net", None)
+        importlib.invalidate_caches()
+
+    write("")
+    study = sweep.prepare(home, "own", spec, None)
+    before = Blueprint(spec).dense_key()
+    write("nn.Conv2d(1, 1, 3, padding=1), ")
+    assert Blueprint(spec).dense_key() != before
+    with pytest.raises(StudyError, match="the model's code"):
+        sweep.prepare(home, "own", spec, None)
+    write("")
+    assert sweep.prepare(home, "own", spec, None).key == study.key
 
 
 # --- the verbs that read a study

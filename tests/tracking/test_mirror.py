@@ -1,5 +1,7 @@
 import json
 import math
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,8 @@ from tracking import (
 )
 from tracking.client import Client, Point, Run
 from tracking.desired import slot_identity, slot_run
+from tracking.mirror import Written
+from tracking.records import MeasuredRecord
 
 MakeStudy = Callable[..., StudyRecord]
 Blobs = dict[str, bytes]
@@ -682,3 +686,89 @@ def test_a_server_that_is_down_is_reported(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ServerError, match=r"http://127\.0\.0\.1:1 .*paring serve"):
         Mirror("http://127.0.0.1:1").sync(make_study(), {})
+
+
+MEASURED = MeasuredRecord(
+    core="cortex-m4",
+    costs=Costs(flash_bytes=31000, sram_bytes=9000, latency_ms=11.0, macs=1_000_000),
+    stack_bytes=400,
+    instructions=900_000,
+    results=100,
+    mismatches=0,
+)
+
+
+def test_what_is_measured_later_reaches_the_front(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    mirror(sqlite_store).sync(study, blobs)
+    later = with_slots(study, replace(study.slots[0], measured=MEASURED))
+    mirror(sqlite_store).sync(later, blobs)
+    text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
+    assert json.loads(text)["slots"][0]["measured"]["flash_bytes"] == 31000
+
+
+def test_a_smaller_number_takes_the_place_of_a_larger_one(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    for flash in (31000, 27000):
+        costs = replace(MEASURED.costs, flash_bytes=flash)
+        slot = replace(study.slots[0], measured=replace(MEASURED, costs=costs))
+        mirror(store).sync(with_slots(study, slot), blobs)
+        assert slot_runs(store, study)[0].metrics["measured.flash_bytes"] == flash
+    last = mirror(store)
+    last.sync(with_slots(study, slot), blobs)
+    assert last.written == Written()
+
+
+def test_a_clock_that_jumps_back_hides_no_count(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, done = make_study(State.RUNNING), make_study(State.COMPLETE)
+    mirror(sqlite_store).sync(study, blobs)
+    now = time.time()
+    monkeypatch.setattr("tracking.mirror.time.time", lambda: now - 3600)
+    mirror(sqlite_store).sync(replace(done, key=study.key), blobs)
+    metrics = study_run(sqlite_store, study).metrics
+    assert (metrics["slots.running"], metrics["slots.complete"]) == (0, 1)
+
+
+def test_the_front_names_runs_that_are_there(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    mirror(sqlite_store).sync(study, blobs)
+    client = Client(sqlite_store.mlflow)
+    client.delete_run(slot_runs(sqlite_store, study)[0])
+    ids = mirror(sqlite_store).sync(study, blobs)
+    text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
+    assert ids[0] in text
+
+
+def test_a_slot_that_was_trained_anew_has_no_curves_of_before(
+    store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    study = make_study(State.COMPLETE)
+    mirror(store).sync(study, blobs)
+    rows = tuple(replace(row, score=row.score / 2) for row in study.slots[0].epochs)
+    anew = with_slots(study, replace(study.slots[0], epochs=rows))
+    mirror(store).sync(anew, blobs)
+    run = slot_runs(store, study)[0]
+    assert history(store, run, "score") == [(1, 0.455), (2, 0.46), (3, 0.465)]
+    last = mirror(store)
+    last.sync(anew, blobs)
+    assert last.written == Written()
+
+
+def test_a_full_temporary_folder_is_a_fault_of_the_moment(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(State.COMPLETE)
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", "/nowhere/at/all")
+        with pytest.raises(ServerError, match="set TMPDIR"):
+            mirror(sqlite_store).sync(study, blobs)
+    mirror(sqlite_store).sync(study, blobs)
+    assert study_run(sqlite_store, study).status == "FINISHED"

@@ -132,7 +132,7 @@ def test_every_slot_is_a_line_through_budget_hyperparameters_and_score(
     assert axes["rate"]["values"] == pytest.approx([0, -1, -2, -3])
     assert "0.01" in axes["rate"]["ticktext"]
     assert axes["layers"]["values"] == [0, 1, 2, 3]  # from zero there are no logarithms
-    assert axes["optimizer"]["ticktext"] == ["&lt;b&gt;", "adam", "sgd"]
+    assert axes["optimizer"]["ticktext"] == ["<b>", "adam", "sgd"]  # drawn as it is
     assert axes["optimizer"]["values"] == [2, 1, 0, 2]
     assert axes["accuracy"]["values"] == [0.98, 0.96, 0.94, 0.5]
 

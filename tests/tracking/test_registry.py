@@ -36,11 +36,12 @@ def test_a_version_belongs_to_the_slots_run(
     run = api.get_run(found.run_id)
     assert str(found.version) == version == "1"
     assert run.data.tags["paring.slot"] == "0"
-    assert found.source == f"{run.info.artifact_uri}/picked/stm32f446"
+    place = f"picked/{found.tags['paring.digest'][:16]}"
+    assert found.source == f"{run.info.artifact_uri}/{place}"
     assert found.tags["flash_bytes"] == "30000"
     assert found.tags["score"] == "0.98"
-    names = [file.path for file in api.list_artifacts(found.run_id, "picked/stm32f446")]
-    assert names == [f"picked/stm32f446/{name}" for name in sorted(
+    names = [file.path for file in api.list_artifacts(found.run_id, place)]
+    assert names == [f"{place}/{name}" for name in sorted(
         ["README.md", "model.json", "model.safetensors"])]  # fmt: skip
 
 
@@ -61,6 +62,23 @@ def test_another_model_takes_the_alias(store: Any, study: StudyRecord, picked: P
     second = register(store.mlflow, study, study.slots[1], picked, "tiny", study.name)
     found = Client(store.mlflow).api.get_model_version_by_alias(study.name, "tiny")
     assert str(found.version) == second == "2"
+
+
+def test_a_version_keeps_its_files(store: Any, study: StudyRecord, picked: Path) -> None:
+    slot, name = study.slots[0], study.name
+    first = register(store.mlflow, study, slot, picked, "tiny", name)
+    (picked / "model.c").write_text("int x;")
+    second = register(store.mlflow, study, slot, picked, "tiny", name)
+    api = Client(store.mlflow).api
+    sources = [api.get_model_version(name, version).source for version in (first, second)]
+    places = [source.rpartition("/")[2] for source in sources]
+    assert len({*sources}) == 2
+    run = api.get_model_version(name, first).run_id
+    held = [
+        {Path(file.path).name for file in api.list_artifacts(run, f"picked/{place}")}
+        for place in places
+    ]
+    assert held[1] - held[0] == {"model.c"}
 
 
 @pytest.mark.parametrize("alias", ["", "a b", "stm32@168", "v1", "a.b", "latest", "ü"])

@@ -45,6 +45,15 @@ def test_mean_and_spread_over_seeds(study: StudyRecord) -> None:
     assert set(repeats_of(study)) == {0, 1, 2, 3, 4}
 
 
+def test_seeds_that_were_not_measured_are_in_no_mean_of_measured_costs(
+    study: StudyRecord,
+) -> None:
+    known = (0, 2, 3)
+    slots = [s if s.number in known else replace(s, costs=None) for s in study.slots]
+    (loose,) = repeats(replace(study, slots=tuple(slots)))
+    assert [slot.number for slot in loose.slots] == [0, 2]
+
+
 def test_copies_and_studies_without_seeds_repeat_nothing(study: StudyRecord) -> None:
     copied = tuple(replace(slot, copy_of=0) for slot in study.slots[1:])
     assert repeats(replace(study, slots=(study.slots[0], *copied))) == ()
