@@ -149,12 +149,13 @@ _SERVE = """
 import signal, sys
 from tracking import serve
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 serve(*sys.argv[1:3], port=int(sys.argv[3]))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_server_ends_with_its_parent(
     sqlite_store: Any, tmp_path: Path, sign: signal.Signals
 ) -> None:
