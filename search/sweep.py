@@ -32,6 +32,7 @@ from search.study import Study, create_study, find_study
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
+MANY = 5  # settings that a message can name
 TARGETS = ("any", "c", "tflite")
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
 KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin")}
@@ -243,6 +244,8 @@ def _require_same(study: Study, spec: Spec) -> None:
         for path in sorted({*before, *now})
         if before.get(path) != now.get(path)
     ]
+    if len(changed) > MANY:
+        changed[MANY - 1 :] = [f"and {len(changed) - MANY + 1} others"]
     if changed:
         raise StudyError(
             f"study={study.name}: it was created with other settings: {'; '.join(changed)}. "

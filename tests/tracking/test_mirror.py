@@ -706,7 +706,7 @@ def test_what_is_measured_later_reaches_the_front(
     later = with_slots(study, replace(study.slots[0], measured=MEASURED))
     mirror(sqlite_store).sync(later, blobs)
     text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
-    assert json.loads(text)["slots"][0]["measured"]["flash_bytes"] == 31000
+    assert json.loads(text)["front"][0]["costs"]["measured"]["flash_bytes"] == 31000
 
 
 def test_a_smaller_number_takes_the_place_of_a_larger_one(
