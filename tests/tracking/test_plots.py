@@ -11,8 +11,9 @@ from playwright.sync_api import Page
 from tests.tracking.outline import EVIL, Outline
 from tracking import Costs, DeviceRecord, Limits, SlotRecord, State, StudyRecord, front_page
 from tracking.axes import PANELS, Figure, Panel
-from tracking.figures import front_figure
+from tracking.figures import comparison_figure, front_figure
 from tracking.overview import hypervolume_figure, importance_figure, parallel_figure
+from tracking.plots import comparison_page
 
 MakeStudy = Callable[..., StudyRecord]
 
@@ -217,3 +218,20 @@ def test_a_browser_draws_the_points_offline(
     assert points.count() >= 3 * 4  # in each panel: three of the front, one not
     assert browser.locator(".js-line").count() >= 3
     assert browser.get_by_text("stm32f446: 12 KiB").count()
+
+
+def test_many_studies_are_told_apart(study: StudyRecord) -> None:
+    studies = [replace(study, name=f"sweep {number}") for number in range(13)]
+    figure = comparison_figure(studies, PANELS[0])
+    plotly.graph_objects.Figure(figure)
+    points = [trace for trace in figure["data"] if trace["mode"] == "markers"]
+    looks = {(trace["marker"]["color"], trace["marker"]["symbol"]) for trace in points}
+    assert len(looks) == len(studies)
+    for number, trace in enumerate(points):
+        assert all(text.startswith(f"<b>sweep {number}</b>") for text in trace["hovertext"])
+    assert comparison_page(studies).count("<span><svg") == len(studies)
+
+
+def test_a_plane_without_points_says_so(make_study: MakeStudy) -> None:
+    figure = comparison_figure([make_study(State.RUNNING)] * 2, PANELS[0])
+    assert figure["layout"]["annotations"][0]["text"] == "no point yet"

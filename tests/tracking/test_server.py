@@ -65,6 +65,15 @@ def test_nobody_beyond_the_machine_looks_without_a_password(tmp_path: Path, host
         pytest.fail("it is open to everybody")
 
 
+@pytest.mark.parametrize("host", [0, None, ""])
+def test_what_is_no_host_is_reported(tmp_path: Path, host: Any) -> None:
+    with (
+        pytest.raises(ServerError, match="write a name or an address"),
+        serving(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, host, free_port()),
+    ):
+        pytest.fail("that is no host")
+
+
 @pytest.mark.parametrize("password", [None, "", "eleven char"])
 def test_a_login_needs_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None

@@ -61,7 +61,7 @@ def test_what_is_stored_is_read() -> None:
 BAD_COUNTS = (None, -1, 1.5, True, "9", [9], 1 << 60)
 BAD = [
     *(("name", value) for value in (None, 3, ["a"])),
-    *(("shape", value) for value in (None, 3, "3", {"a": 1}, [None], [-1])),
+    *(("shape", value) for value in (None, 3, "3", {"a": 1}, [], [None], [-1])),
     *(("flash_bytes", value) for value in BAD_COUNTS),
     *(("latency_ms", value) for value in (None, "1", True, 1e400)),
     *(("live", value) for value in (None, 3, ["a"], *({"a": bad} for bad in BAD_COUNTS))),
