@@ -185,8 +185,9 @@ def range_between(low: float, high: float) -> Range:
         DivergedError: the values are no numbers.
     """
     if isnan(low) or isnan(high):
-        raise DivergedError("the network computes NaN, which no int8 code holds; lower the "
-                            "learning rate")  # fmt: skip
+        raise DivergedError(
+            "the network computes NaN, which no int8 code holds; lower the learning rate"
+        )
     low, high = min(low, 0.0), max(high, 0.0)
     # What was always zero has the widest of codes: the narrowest would clip whatever comes.
     step = max((high - low) / LEVELS, 1e-8) if low < high else 1.0

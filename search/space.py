@@ -86,9 +86,9 @@ SHARED = ("method.phases.dense_epochs", "method.phases.warmup_epochs", "task.met
 
 def _ordered(how: Mapping[str, Any]) -> bool:
     low, high, step = how["low"], how["high"], how.get("step", 1)
-    numbers = all(isinstance(n, int | float) and n is not True and n is not False
-                  for n in (low, high, step))  # fmt: skip
-    if not numbers or low > high or step <= 0:
+    if not all(type(number) in (int, float) for number in (low, high, step)):
+        return False  # true is an int, too
+    if low > high or step <= 0:
         return False
     whole = isinstance(low, int) and isinstance(high, int)
     if how.get("log"):

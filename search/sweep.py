@@ -157,7 +157,6 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
         "data_digest": blueprint.data.digest,
         "dense_key": blueprint.dense_key(),
         "start_has_network": True,
-        "store": home.store.put(f"paring store of {name}, {uuid4().hex}\n".encode()),
         "precision": blueprint.precision,
         "tags": _tags(blueprint),
     }
@@ -169,6 +168,7 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
         )
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
     _try_out(blueprint, made[0])
+    facts["store"] = home.store.put(f"the store of {name}, {uuid4().hex}\n".encode())
     return create_study(home, name, spec, _directions(typed.objectives, task.rises), facts)
 
 
