@@ -9,7 +9,7 @@ from tracking.names import shortened
 from tracking.records import Scalar, StudyRecord
 from tracking.tables import NAMES, finished_slots, limit_of
 
-_HEADING = 16  # characters that have room beside the next heading
+_HEADING = 18  # characters that have room beside the next heading
 
 
 def hypervolume_figure(study: StudyRecord) -> Figure:

@@ -26,7 +26,7 @@ from pruning.budget import Budget
 from pruning.job import fast_precision
 from tests.benchmarks.quality.methods import AFTER_OURS, METHODS, OURS, Run
 from tests.benchmarks.quality.problems import PROBLEMS, Problem
-from tests.benchmarks.quality.report import details, plot, table
+from tests.benchmarks.quality.report import details, plot, seeds_of, table
 from tests.benchmarks.quality.results import (
     Row,
     append,
@@ -76,11 +76,11 @@ def main() -> None:
     rows = [r for r in read() if (r["problem"], r["setting"], r["engine"]) == wanted]
     rows = sorted((row for row in rows if row["seed"] in seeds), key=_place)
     budgets = list(problem.budgets)
-    title = f"{problem.about}; {setting.epochs} epochs each, seeds {' '.join(map(str, seeds))}"
+    title = f"{problem.about}; {setting.epochs} epochs each"
     found = {p: [row for row in rows if precision_of(row) == p] for p in ("bf16", "fp32")}
     found = {precision: part for precision, part in found.items() if part}
     for precision, part in found.items():
-        print(f"{title}; {precision}; {options.table} split\n")
+        print(f"{title}; {precision}, {seeds_of(part)}; {options.table} split\n")
         print(table(part, budgets, OURS, options.table), end="\n\n")
         if options.details:
             print(details(part), end="\n\n")

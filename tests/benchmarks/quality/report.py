@@ -119,7 +119,7 @@ def plot(
         axes.set_yticks(range(len(against)), list(against))
         axes.invert_yaxis()
         axes.margins(y=0.12)
-        axes.set_ylabel(precision)
+        axes.set_ylabel(f"{precision}, {seeds_of(parts[precision])}")
         axes.spines[["top", "right"]].set_visible(False)
     top, bottom = grid[0, 0], grid[-1, 0]
     for budget, color in zip(budgets, COLORS, strict=False):
@@ -129,6 +129,12 @@ def plot(
     top.set_title(fill(title, 64), loc="left", fontsize=11)
     bottom.set_xlabel(f"{ours} is better by (points, {split} split)")
     figure.savefig(path, dpi=110)
+
+
+def seeds_of(rows: Iterable[Row]) -> str:
+    """The seeds that any of the runs has, in words."""
+    seeds = sorted({row["seed"] for row in rows})
+    return f"seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}"
 
 
 def _against(rows: Sequence[Row], ours: str, split: str) -> dict[str, Runs]:
