@@ -129,7 +129,7 @@ class Task:
     goal: Literal["targets", "inputs"] = "targets"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2 or self.batch_size != int(self.batch_size):
+        if not isinstance(self.batch_size, int) or self.batch_size < 2:
             raise PruningError(
                 f"batch_size is {self.batch_size}; batch norm needs a whole number of at least "
                 "2. Use 128."

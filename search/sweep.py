@@ -9,8 +9,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
-import torch
-
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.deploy import calibrate, lower, require_deployable
 from pruning.errors import BudgetError
@@ -207,11 +205,10 @@ def _try_out(blueprint: Blueprint, budget: Budget) -> None:
 
 
 def _try_job(blueprint: Blueprint, job: Job, what: str) -> None:
-    start, data = blueprint.start, blueprint.data
+    start = blueprint.start
     try:
         TrainState.begin(start.graph, start.tensors, job)
-        job.task.augment(data.normalise(data.train.inputs[:2]), torch.Generator())
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{what}: {error}") from error
 
 

@@ -38,6 +38,8 @@ class Augment:
             value = getattr(self, name)
             if value < 0:
                 raise DataError(f"augmentation {name} is {value}; the least is 0, for none.")
+            if name != "noise" and not isinstance(value, int):
+                raise DataError(f"augmentation {name} is {value}; write a whole number.")
 
     def __call__(self, batch: Tensor, generator: Generator) -> Tensor:
         """Augment a batch with the random numbers of `generator`.

@@ -205,7 +205,7 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
     [
         ("task.batch_size", "[0]", "batch_size is 0"),
         ("task.batch_size", "{low: 2.0, high: 8.5}", "a whole number"),
-        ("task.augment.shift", "{low: 0, high: 2.5}", "task.augment.shift=2.5"),
+        ("task.augment.shift", "{low: 0, high: 2.5}", "augmentation shift is 2.5"),
         ("method.name", "[foo]", "method.name='foo'"),
         ("task.metric._target_", "[pruning.tasks.Accuracy]", "no setting that slots may"),
         ("task.optimizer.nothing", "[1]", "is no setting of this study"),
