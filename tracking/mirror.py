@@ -22,6 +22,7 @@ from tracking.why import FILES, PAGE, why_page
 
 _ARTIFACTS = "paring.artifacts"
 _CURVES = "paring.curves"  # a digest of the steps that MLflow has
+_TELLING = ("loss", "score", "hypervolume")  # two trainings differ in
 _WARNING = "paring.warning"
 _INCOMPLETE = " incomplete"
 _STEPS_A_CALL = 60
@@ -242,7 +243,8 @@ def _log_steps(client: Client, run: Run, wanted: DesiredRun, steps: list[Step]) 
 
 def _reached(wanted: DesiredRun, step: int) -> dict[str, str]:
     """Return the tags that tell how far the curves reach, and what they are until there."""
-    values = [(one.step, *one.values.values()) for one in wanted.curves if one.step <= step]
+    until = (one for one in wanted.curves if one.step <= step)
+    values = [(one.step, *map(one.values.get, _TELLING)) for one in until]
     digest = sha256(repr(values).encode()).hexdigest()[:16]
     return {wanted.curve_tag: str(step), _CURVES: digest}
 
