@@ -11,16 +11,6 @@ from search.config import DeviceConfig, cross, margin_from
 from search.errors import ConfigError
 
 
-def choose_core(core: str) -> None:
-    """Refuse a core of which nothing is known.
-
-    Raises:
-        ConfigError: naming those that are.
-    """
-    if core not in LOOPS:
-        raise ConfigError(f"device.core={core}: write one of {', '.join(LOOPS)}")
-
-
 @cache
 def known_devices() -> tuple[Device, ...]:
     """Every shipped device, by name."""
@@ -39,7 +29,8 @@ def device_from(config: DeviceConfig) -> Device:
     for name in ("clock_hz", "cycles_per_instruction"):
         if not 0 < (value := getattr(config, name)) < float("inf"):
             raise ConfigError(f"device.{name}={value}: write a positive number")
-    choose_core(config.core)
+    if config.core not in LOOPS:
+        raise ConfigError(f"device.core={config.core}: write one of {', '.join(LOOPS)}")
     if unknown := config.loops.keys() - LOOPS["cortex-m4"].keys():
         raise ConfigError(f"device.loops: no kernels of kind {', '.join(sorted(unknown))}")
     rates = len(Loops._fields)

@@ -40,7 +40,7 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
     storage = cross(config.storage, StorageConfig, "storage")
-    findings = [*machine(Path(storage.folder)), *stores(storage)]
+    findings = [*machine(Path(storage.folder).expanduser()), *stores(storage)]
     if output == "json":
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
