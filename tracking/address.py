@@ -16,6 +16,7 @@ _SECRETS = frozenset({"password", "sslpassword", "passwd", "pwd"})
 _POSTGRES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _IN_URL = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):\S*@")
+_TOKEN = re.compile(r"(\bhttps?://)[^\s:/@]+@", re.IGNORECASE)  # as a user
 _IN_WHOLE_URL = re.compile(r"(\w[\w+.-]*://[^:/@]*):.*@", re.DOTALL)
 _IN_QUERY = re.compile(
     r"\b(ssl)?(password|passwd|pwd)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.IGNORECASE
@@ -57,8 +58,8 @@ def locate(location: str | Path, schema: str = "paring") -> Databases:
 
 
 def mask(text: str) -> str:
-    """Hide every password in a URL, or in a message that contains URLs."""
-    text = _IN_QUERY.sub(r"\1\2\3***", text)
+    """Hide every password or token in a URL, or in a message that contains URLs."""
+    text = _TOKEN.sub(r"\1***@", _IN_QUERY.sub(r"\1\2\3***", text))
     whole = re.match(r"\s*\w[\w+.-]*://", text) is not None and "\n" not in text
     return (_IN_WHOLE_URL if whole else _IN_URL).sub(r"\1:***@", text)
 

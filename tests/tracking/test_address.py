@@ -132,10 +132,17 @@ def test_mask_hides_passwords_in_queries(text: str) -> None:
     assert MARK not in mask(text)
 
 
+def test_mask_hides_tokens_of_web_addresses() -> None:
+    masked = mask(f"https://{MARK}@host/hook failed; HTTP://{MARK}@host did, too")
+    assert masked == "https://***@host/hook failed; HTTP://***@host did, too"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "postgresql+psycopg://host:5432/db?sslmode=require",
+        "postgresql://me@host/db",
+        "https://host/a@b",
         "/home/me/.paring",
         "no secrets here",
     ],
