@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, inf, isfinite, nextafter
+from math import ceil, inf, isfinite, isnan, nextafter
 
 from pruning.errors import BudgetError
 
@@ -30,12 +30,20 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Upper limits; None where a resource is not limited."""
+    """Upper limits; None where a resource is not limited.
+
+    Raises:
+        BudgetError: a limit is NaN.
+    """
 
     flash_bytes: int | None = None
     sram_bytes: int | None = None
     latency_ms: float | None = None
     macs: int | None = None
+
+    def __post_init__(self) -> None:
+        if unread := [name for name, limit in self.limits.items() if isnan(limit)]:
+            raise BudgetError(f"{' and '.join(unread)} is no number; write one, or None")
 
     @property
     def limits(self) -> dict[str, float]:
@@ -146,8 +154,8 @@ def parse_limit(resource: str, value: str | float, dense: float | None = None) -
             f"{resource}: cannot read the limit {value!r}; write a positive number with one of "
             f"the units {', '.join(units)}" + (" or %" if dense is not None else "")
         )
-    scale = dense / 100 if unit == "%" and dense is not None else units.get(unit, 1)
-    limit = number * scale
+    share = dense is not None and unit == "%"
+    limit = number * (dense or 0) / 100 if share else number * units.get(unit, 1)
     if not isfinite(limit) or (resource != "latency_ms" and limit < 1):
         raise BudgetError(f"{resource}: the limit {value!r} is not within 1 byte and infinity")
     return float(int(limit)) if resource != "latency_ms" else limit

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,12 +11,13 @@ from torch import Tensor
 from pruning.allocate import Allocation
 from pruning.budget import Budget, Cost, Device
 from pruning.cost import CostModel, Encoding
-from pruning.data import Dataset
+from pruning.data import Dataset, batch_count
 from pruning.errors import PruningError, require
 from pruning.graph import Graph
 from pruning.memory import Conventions
 from pruning.tasks import Task
 
+Member = TypeVar("Member", bound=StrEnum)
 SHARE = 1 / 16  # of a GPU's memory that a data set may take
 
 
@@ -34,11 +36,18 @@ class PhaseKind(StrEnum):
 class Phase:
     """So many epochs of one kind; the learning rate moves from `rate[0]` to `rate[1]` times the
     optimizer's along a straight line, so that phases can be pieces of one schedule.
+
+    Raises:
+        PruningError: there is no such phase, or it has fewer than no epochs.
     """
 
     kind: PhaseKind
     epochs: int
     rate: tuple[float, float] = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", _member(PhaseKind, "phase", self.kind))
+        require("epochs", self.epochs, least=0)
 
     def rate_at(self, progress: float) -> float:
         """The factor on the learning rate at a share of the phase from 0 to 1."""
@@ -160,6 +169,9 @@ class Job:
     """Everything that decides the result of a training run, besides the starting weights.
 
     `scoring` None: exact for networks that can be deployed, simulated for others.
+
+    Raises:
+        PruningError: there is no such scoring.
     """
 
     data: Dataset
@@ -173,6 +185,10 @@ class Job:
     conventions: Conventions = field(default_factory=Conventions)
     accelerator: Accelerator = field(default_factory=Accelerator)
     scoring: Precision | None = None
+
+    def __post_init__(self) -> None:
+        if self.scoring is not None:
+            object.__setattr__(self, "scoring", _member(Precision, "scoring", self.scoring))
 
     @property
     def epochs(self) -> int:
@@ -191,11 +207,19 @@ class Job:
     def prune_steps(self) -> int:
         """Steps of the optimizer in all prune phases together."""
         epochs = sum(phase.epochs for phase in self.recipe if phase.kind is PhaseKind.PRUNE)
-        return epochs * -(-len(self.data.train) // self.task.batch_size)
+        return epochs * batch_count(len(self.data.train), self.task.batch_size)
 
     def cost_model(self, graph: Graph) -> CostModel:
         """The cost of a graph under this job's device and conventions."""
         return CostModel(graph, self.device, self.encoding, self.conventions)
+
+
+def _member(kind: type[Member], what: str, value: str) -> Member:
+    """Words are taken for the members they name."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise PruningError(f"{what} {value!r}: write one of {', '.join(kind)}") from None
 
 
 def annealed(final: Budget, start: Cost, progress: float) -> Budget:

@@ -10,6 +10,8 @@ from torch.nn.functional import cross_entropy, huber_loss, l1_loss, mse_loss
 
 from pruning.errors import PruningError
 
+TINY = 1e-12
+
 
 class Loss(Protocol):
     """What training makes small."""
@@ -28,7 +30,7 @@ class CrossEntropy:
         label_smoothing: Share of each target spread over all classes, 0 to 1.
         class_weights: One weight a class; None for equal ones; "balanced" for
             samples / (classes x samples of the class) of the training targets, which
-            `Task.fitted` fills in.
+            `Task.fitted` fills in. Only classes that occur count, the others weigh nothing.
     """
 
     label_smoothing: float = 0.0
@@ -52,13 +54,21 @@ class CrossEntropy:
 
         Raises:
             PruningError: the class weights are still "balanced", or as many as other classes,
-                or the targets are no classes.
+                or the targets are no classes, or the outputs no logits.
         """
         require_classes(targets)
-        weights = self._weights(outputs)
-        return cross_entropy(
-            outputs.float(), targets, weight=weights, label_smoothing=self.label_smoothing
+        if outputs.ndim != 2:
+            raise PruningError(
+                f"the network gives {list(outputs.shape[1:])} a sample; classification needs "
+                "one logit a class. Flatten or pool what the network returns."
+            )
+        smoothing = self.label_smoothing
+        if (weights := self._weights(outputs)) is None:
+            return cross_entropy(outputs.float(), targets, label_smoothing=smoothing)
+        total = cross_entropy(
+            outputs.float(), targets, weights, reduction="sum", label_smoothing=smoothing
         )
+        return total / weights[targets].sum().clamp_min(TINY)  # all may weigh nothing
 
     def fitted(self, targets: Tensor, classes: int) -> "CrossEntropy":
         """The same loss with "balanced" replaced by the weights for these targets.
@@ -69,8 +79,9 @@ class CrossEntropy:
         if self.class_weights != "balanced":
             return self
         require_classes(targets)
-        counts = torch.bincount(targets, minlength=classes).clamp(min=1)
-        weights = targets.numel() / (classes * counts.double())
+        counts = torch.bincount(targets, minlength=classes).double()
+        occur = counts > 0
+        weights = occur * targets.numel() / (occur.sum() * counts.clamp(min=1))
         return replace(self, class_weights=tuple(weights.tolist()))
 
     def _weights(self, outputs: Tensor) -> Tensor | None:
@@ -166,10 +177,11 @@ def _kind(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _positive(weights: Sequence[float]) -> tuple[float, ...]:
+def _positive(given: Sequence[float]) -> tuple[float, ...]:
+    weights = tuple(float(weight) for weight in given)
     if not weights or min(weights) < 0 or max(weights) <= 0:
         raise PruningError(
             f"class_weights are {list(weights)}; none may be below 0 and one must be above. "
             "Give one for each class."
         )
-    return tuple(float(weight) for weight in weights)
+    return weights

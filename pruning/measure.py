@@ -15,6 +15,7 @@ from pruning.state import TrainState
 
 Batch = tuple[Tensor, Tensor]
 EIGHTH = 8  # of the training set is the most that a measurement may look at
+SEEDS = 2**63  # that a generator takes
 MOST = 4  # importance is measured with a quarter of a group's channels
 
 
@@ -45,7 +46,7 @@ def measure(state: TrainState, job: Job) -> Batchwise[None]:
 def samples_of(job: Job, most: int, number: int) -> list[Batch]:
     """About so many raw training samples, in whole batches: the same for the same number."""
     train, size = job.data.train, job.task.batch_size
-    generator = torch.Generator().manual_seed(job.seed * 1009 + number)
+    generator = torch.Generator().manual_seed((job.seed * 1009 + number) % SEEDS)
     count = max(1, most // size) * size  # a norm cannot train on one sample
     chosen = torch.randperm(len(train), generator=generator)[:count]
     return [(train.inputs[part], train.targets[part]) for part in torch.split(chosen, size)]

@@ -70,12 +70,12 @@ def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
             continue
         weight = filters(operator, tensors[operator.parameters["weight"]].detach())
         weight = weight.float().cpu()
+        own = weight.flatten(1).norm(dim=1) if weight.dim() > 1 else weight.abs()
         units = torch.from_numpy(channels.layout[operator.name])
-        if operator.kind != "batch_norm" and not with_norm.isdisjoint(units.tolist()):
-            continue
-        sums.index_add_(
-            0, units, weight.flatten(1).norm(dim=1) if weight.dim() > 1 else weight.abs()
-        )
+        if operator.kind != "batch_norm":
+            bare = torch.tensor([unit not in with_norm for unit in units.tolist()])
+            units, own = units[bare], own[bare]
+        sums.index_add_(0, units, own)
         counts.index_add_(0, units, torch.ones(len(units)))
     return sums / counts.clamp_min(1)
 

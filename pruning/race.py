@@ -21,7 +21,7 @@ from pruning.data import batches
 from pruning.errors import BudgetError, DivergedError
 from pruning.job import Job
 from pruning.learn import learn
-from pruning.measure import Batch, branch_rises, loss_under, samples_of
+from pruning.measure import SEEDS, Batch, branch_rises, loss_under, samples_of
 from pruning.narrow import close_gates, discard, narrow
 from pruning.project import project
 from pruning.removal import fork, remove
@@ -105,7 +105,7 @@ def _steps(job: Job) -> int:
 
 def _heat(state: TrainState, job: Job) -> Iterator[Batch]:
     """The batches that a runner trains on, the same for all."""
-    generator = torch.Generator().manual_seed(job.seed * 1013 + state.epoch)
+    generator = torch.Generator().manual_seed((job.seed * 1013 + state.epoch) % SEEDS)
     train, size = job.data.train, job.task.batch_size
     endless = chain.from_iterable(batches(train, size, generator) for _ in count())
     for inputs, targets in islice(endless, _steps(job)):

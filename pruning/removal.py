@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from torch.optim import Optimizer
+
 from pruning.job import Job
 from pruning.network import Network
 from pruning.shrink import Kept, kept_axes, shrink_graph, shrink_tensors, units_left
@@ -29,9 +31,19 @@ def fork(state: TrainState, job: Job, kept: Kept) -> TrainState:
         if name in axes
     }
     load_optimizer(optimizer, network, remembered)
-    for group, known in zip(optimizer.param_groups, state.optimizer.param_groups, strict=True):
-        group["lr"] = known["lr"]
+    _copy_rates(state.optimizer, state.network, optimizer, network)
     gates = state.gates
     if gates is not None:
         gates = gates.moved(before.channels, graph.channels, units_left(before, graph, kept))
     return replace(state, network=network, optimizer=optimizer, gates=gates, history=[])
+
+
+def _copy_rates(
+    before: Optimizer, network: Network, after: Optimizer, smaller: Network
+) -> None:
+    """Of any of its parameters: a task's optimizer may have a group for each."""
+    rates = {id(p): group["lr"] for group in before.param_groups for p in group["params"]}
+    known = {name: rates[id(p)] for name, p in network.named_parameters() if id(p) in rates}
+    named = {id(p): name for name, p in smaller.named_parameters()}
+    for group in after.param_groups:
+        group["lr"] = known[named[id(group["params"][0])]]

@@ -150,7 +150,8 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
 
 def _take(tensor: Tensor, axes: Indices) -> Tensor:
     for axis, index in enumerate(axes[: tensor.dim()]):
-        if index is not None and len(index) != tensor.shape[axis]:
+        # An axis of one in what an optimizer remembers is a mean over the parameter's.
+        if index is not None and len(index) != tensor.shape[axis] > 1:
             tensor = tensor.index_select(axis, torch.from_numpy(index).to(tensor.device))
     return tensor
 

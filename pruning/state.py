@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pruning.budget import Budget, Cost
+from pruning.errors import PruningError
 from pruning.explain import Explanation, Start
 from pruning.gates import Gates
 from pruning.graph import Graph
@@ -55,8 +56,10 @@ class TrainState:
         return self.network.graph
 
     def result(self) -> tuple[Graph, dict[str, Tensor]]:
-        """The network without its masked channels, and its tensors (on the CPU)."""
-        tensors = {n: t.detach().cpu() for n, t in self.network.tensors().items()}
+        """The network without its masked channels, and copies of its tensors (on the CPU)."""
+        tensors = {
+            n: t.detach().to("cpu", copy=True) for n, t in self.network.tensors().items()
+        }
         if self.gates is None or bool(self.gates.kept.all()):
             return self.graph, tensors
         kept = self.gates.kept.numpy()
@@ -76,15 +79,29 @@ def make_optimizer(network: Network, job: Job) -> torch.optim.Optimizer:
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer, network: Network
 ) -> dict[str, dict[str, Tensor]]:
-    """What the optimizer remembers of each parameter, by the parameter's name."""
+    """What the optimizer remembers of each parameter, by the parameter's name.
+
+    Raises:
+        PruningError: something that is no tensor, and would be lost when channels go.
+    """
     return {
         name.replace("/", "."): {
-            key: value
+            key: _remembered(optimizer, key, value)
             for key, value in optimizer.state.get(parameter, {}).items()
-            if isinstance(value, Tensor)
+            if value is not None
         }
         for name, parameter in network.named_parameters()
     }
+
+
+def _remembered(optimizer: torch.optim.Optimizer, key: str, value: object) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    raise PruningError(
+        f"optimizer {type(optimizer).__name__} keeps {key!r} of a parameter as "
+        f"{type(value).__name__}: only tensors are stored and follow their channels. Make it a "
+        "tensor, or choose another optimizer"
+    )
 
 
 def load_optimizer(

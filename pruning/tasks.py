@@ -3,7 +3,7 @@
 Each part is a value and can be replaced by any object that can be called in the same way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
@@ -89,8 +89,8 @@ class Decayed:
 def sgd(
     lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = True
 ) -> Decayed:
-    """Stochastic gradient descent with momentum."""
-    options = (("lr", lr), ("momentum", momentum), ("nesterov", nesterov))
+    """Stochastic gradient descent, with Nesterov's momentum where there is any."""
+    options = (("lr", lr), ("momentum", momentum), ("nesterov", nesterov and momentum > 0))
     return Decayed(SGD, weight_decay, options)
 
 
@@ -147,6 +147,19 @@ class Task:
         """Whether a larger score is a better one."""
         return self.metric.direction == "maximize"
 
+    def require_shape(self, outputs: Sequence[int], classes: int) -> None:
+        """Refuse a network whose outputs, of this shape a sample, are no logits of the classes.
+
+        Raises:
+            PruningError: there are too few, or they are no vector. Other losses than cross
+                entropy know by themselves.
+        """
+        if isinstance(self.loss, CrossEntropy) and (len(outputs) != 1 or outputs[0] < classes):
+            raise PruningError(
+                f"the network gives {list(outputs)} a sample, but {classes} classes need one "
+                "logit each. Give the model as many outputs (model.classes=auto)."
+            )
+
     def aim(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """What the loss compares outputs with, given a normalised batch before augmentation.
 
@@ -167,8 +180,14 @@ class Task:
         """The same task with balanced class weights taken from the training targets [N].
 
         Raises:
-            PruningError: anomalies among the samples that show what is normal.
+            PruningError: anomalies among the samples that show what is normal, or a metric
+                for another goal.
         """
+        if isinstance(self.metric, RocAuc) and self.goal == "targets":
+            raise PruningError(
+                "metric RocAuc judges errors in giving back inputs, but the goal is targets. "
+                "Choose task=reconstruction, or another metric."
+            )
         if isinstance(self.metric, RocAuc) and targets.any():
             raise PruningError(
                 f"{int(targets.count_nonzero())} of the {len(targets)} training samples are "

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pruning.batchwise import Batchwise, finished
 from pruning.cost import CostModel
-from pruning.data import Split, batches
+from pruning.data import Split, batch_count, batches, permutation
 from pruning.deploy import Evaluator, calibrate, lower, obstacles
 from pruning.errors import PruningError
 from pruning.graph import Graph
@@ -25,10 +25,10 @@ from pruning.learn import learn, set_rate
 from pruning.network import Tensors, first
 from pruning.phases import finish_pruning, open_gates, prune
 from pruning.quantize import QuantizedNetwork, Range, Rounding
+from pruning.reach import require_reachable
 from pruning.state import Epoch, TrainState, widths_of
 
 __all__ = [
-    "CALIBRATION",
     "Epoch",
     "TrainState",
     "evaluate",
@@ -49,7 +49,8 @@ def train(state: TrainState, job: Job) -> Iterator[Epoch]:
     Raises:
         DivergedError: the loss is no longer a number.
         BudgetError: the budget cannot be met.
-        PruningError: the network has several outputs.
+        PruningError: the network has several outputs, or others than the task needs; or it
+            exceeds its budget and there is no phase to prune it in.
     """
     yield from (epoch for epoch in steps(state, job) if epoch is not None)
 
@@ -60,6 +61,8 @@ def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
     The global random state belongs to the run until its next record.
     """
     require_one_output(state.graph)
+    _require_possible(state, job)
+    job.task.require_shape(state.graph.shape(state.graph.outputs[0]), len(job.data.classes))
     task = job.task.fitted(job.data.train.targets, len(job.data.classes))
     job = replace(job, task=task, data=job.accelerator.hold(job.data))
     while state.epoch < job.epochs:
@@ -89,6 +92,21 @@ def require_one_output(graph: Graph) -> None:
         )
 
 
+def _require_possible(state: TrainState, job: Job) -> None:
+    """A budget is a promise: what exceeds it must have epochs in which to be pruned, and widths
+    that meet it.
+    """
+    model = job.cost_model(state.result()[0])
+    if job.budget.holds(model.dense):
+        return
+    if not job.prune_steps:
+        raise PruningError(
+            f"the network costs {model.dense}, more than the budget {job.budget.limits}, and "
+            "the recipe has no epoch of pruning. Add a prune phase, or raise the limits"
+        )
+    require_reachable(model, job.budget, vanish=job.pruning.allocation.vanishing)
+
+
 def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
     """The score of the int8 network on a split."""
     return finished(_scored(graph, tensors, job, split))
@@ -106,21 +124,29 @@ def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise
 
 
 def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetwork:
-    if (job.scoring or precision_of(graph)) is Precision.EXACT:
+    if _is_exact(graph, job):
         codes = int8_codes(graph, tensors, job)
         return Evaluator(lower(graph, tensors, codes), job.accelerator.device)
     return QuantizedNetwork(graph, *_placed(tensors, job))
 
 
+def _is_exact(graph: Graph, job: Job) -> bool:
+    return (job.scoring or precision_of(graph)) is Precision.EXACT
+
+
 def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, Range]:
-    """The codes of a network's buffers, from the first samples of the training set."""
+    """The codes of a network's buffers, from some samples of the training set."""
     return calibrate(graph, *_placed(tensors, job))
 
 
 def _placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
-    """Tensors, and samples to calibrate with, on the job's device."""
+    """Tensors, and samples to calibrate with, on the job's device. The samples come from all
+    over the training set, as its first ones may be of one class.
+    """
     on_device = {name: tensor.to(job.accelerator.device) for name, tensor in tensors.items()}
-    samples = job.data.normalise(job.data.train.inputs[:CALIBRATION])
+    inputs = job.data.train.inputs
+    chosen = permutation(len(inputs))[:CALIBRATION].to(inputs.device)
+    samples = job.data.normalise(inputs[chosen])
     return on_device, job.accelerator.place(samples)
 
 
@@ -140,7 +166,7 @@ def _seeded(job: Job, epoch: int) -> torch.Generator:
 def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batchwise[float]:
     generator = _seeded(job, state.epoch)
     size = job.task.batch_size
-    count = max(1, -(-len(job.data.train) // size))
+    count = batch_count(len(job.data.train), size)
     total, seen = 0.0, 0
     state.network.train()
     rounding = _rounding(state, job) if phase.kind is PhaseKind.QUANTISE else None
@@ -163,7 +189,9 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
 def _rounding(state: TrainState, job: Job) -> Rounding:
     """The codes that the network would be scored with now."""
     graph, tensors = state.result()
-    return Rounding.of(graph, int8_codes(graph, tensors, job))
+    if _is_exact(graph, job):
+        return Rounding.of(graph, int8_codes(graph, tensors, job))
+    return Rounding.of(graph, QuantizedNetwork(graph, *_placed(tensors, job)).ranges)
 
 
 def _record(

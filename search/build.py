@@ -65,6 +65,7 @@ class Blueprint:
             "classes": len(self.data.classes),
             "in_channels": self.data.input_shape[0],
             "shape": list(self.data.input_shape),
+            "side": self.data.input_shape[-1],
         }
         config = {
             k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()

@@ -216,6 +216,7 @@ def _judge(blueprint: Blueprint) -> None:
     """Compare two outputs with what they should be: the network must fit the task."""
     data, start = blueprint.data, blueprint.start
     task = blueprint.task().fitted(data.train.targets, len(data.classes))
+    task.require_shape(start.graph.shape(start.graph.outputs[0]), len(data.classes))
     clean = data.normalise(data.train.inputs[:2])
     outputs = first(Network(start.graph, start.tensors).eval()(clean))
     task.loss(outputs, task.aim(clean, data.train.targets[:2]))

@@ -4,10 +4,10 @@ A data set of your own is any function that returns `assemble(...)` of three `Sp
 """
 
 from pruning.data.arrays import npz
-from pruning.data.augment import Augment, batches
+from pruning.data.augment import Augment, batch_count, batches
 from pruning.data.bundled import digits, digits_angle, digits_anomaly, synthetic
 from pruning.data.cifar import cifar10
-from pruning.data.dataset import Dataset, Split, assemble, hold_out
+from pruning.data.dataset import Dataset, Split, assemble, hold_out, permutation
 from pruning.data.idx_files import idx
 from pruning.data.speech import speech_commands
 
@@ -16,6 +16,7 @@ __all__ = [
     "Dataset",
     "Split",
     "assemble",
+    "batch_count",
     "batches",
     "cifar10",
     "digits",
@@ -24,6 +25,7 @@ __all__ = [
     "hold_out",
     "idx",
     "npz",
+    "permutation",
     "speech_commands",
     "synthetic",
 ]

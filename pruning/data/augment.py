@@ -72,6 +72,16 @@ class Augment:
             )
 
 
+def batch_count(samples: int, size: int) -> int:
+    """How many batches of `size` an epoch draws from so many samples."""
+    return -(-samples // size) - _is_lone(samples, size)
+
+
+def _is_lone(samples: int, size: int) -> bool:
+    """Whether a last batch of one sample would follow others."""
+    return samples % size == 1 and samples > size > 1
+
+
 def batches(
     split: Split, size: int, generator: Generator | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -92,7 +102,7 @@ def batches(
             yield split.inputs[start : start + size], split.targets[start : start + size]
         return
     order = torch.randperm(count, generator=generator, device=generator.device)
-    if count % size == 1 and count > size > 1:
+    if _is_lone(count, size):
         order = order[:-1]
     for chosen in torch.split(order.to(split.targets.device), size):
         yield split.inputs[chosen], split.targets[chosen]

@@ -115,9 +115,14 @@ def hold_out(name: str, samples: Split, count: int) -> tuple[Split, Split]:
     Which ones depends on nothing but the number of samples and `count`.
 
     Raises:
-        DataError: nothing would be set aside, or nothing left.
+        DataError: nothing would be set aside, or nothing left; or some inputs have no target.
     """
     total = len(samples)
+    _require(
+        len(samples.inputs) == total,
+        f"{name} has {len(samples.inputs)} inputs but {total} targets: each input needs its "
+        "own. Prepare them again.",
+    )
     _require(
         0 < count < total,
         f"cannot set aside {count} of the {total} samples of {name}: at least 1 must be "

@@ -8,6 +8,7 @@ from math import prod
 
 from torch import nn
 
+from pruning.errors import PruningError
 from pruning.models.layers import conv_bn, he_init, named, require_positive
 
 
@@ -41,6 +42,11 @@ def conv_autoencoder(
     is what can be drawn from the code without an operator that enlarges images.
     """
     require_positive(filters=filters, code=code)
+    if len(shape) != 3:
+        raise PruningError(
+            f"conv_autoencoder is for images (C, H, W), not for samples of {tuple(shape)}. Use "
+            "dense_autoencoder for them."
+        )
     channels, height, width = shape
     pixels = -(-height // 4) * -(-width // 4)
     model = named(

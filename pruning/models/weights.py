@@ -30,7 +30,7 @@ def load_weights(model: Model, path: str | Path, fresh: Sequence[str] = ()) -> M
         WeightsError: the file is missing, of another format, damaged, or does not fit the
             model; or there is no layer of a name in `fresh`.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     own = model.state_dict()
     for layer in fresh:
         if not any(_below(name, [layer]) for name in own):
@@ -45,6 +45,11 @@ def load_weights(model: Model, path: str | Path, fresh: Sequence[str] = ()) -> M
         {name: tuple(tensor.shape) for name, tensor in wanted.items()},
         {name: tuple(tensor.shape) for name, tensor in stored.items()},
     )
+    for name, tensor in stored.items():
+        if not tensor.isfinite().all():
+            raise WeightsError(
+                f"{path}: {name} holds values that are not finite. Export the weights again."
+            )
     model.load_state_dict({**own, **stored})
     return model
 
@@ -55,7 +60,7 @@ def weights_digest(path: str | Path) -> str:
     Raises:
         WeightsError: there is no such file.
     """
-    return hashlib.sha256(_existing(Path(path)).read_bytes()).hexdigest()
+    return hashlib.sha256(_existing(Path(path).expanduser()).read_bytes()).hexdigest()
 
 
 def _below(name: str, layers: Sequence[str]) -> bool:

@@ -35,6 +35,8 @@ def test_shares_of_the_dense_cost():
     assert parse_limit("flash_bytes", "12 %", dense=1000) == 120
     assert parse_limit("flash_bytes", "0.25%", dense=1000) == 2
     assert parse_limit("latency_ms", "50%", dense=3.0) == 1.5
+    for dense in (29, 57, 58, 113, 115_011):  # a hundredth of which is a little less
+        assert parse_limit("flash_bytes", "100 %", dense) == dense
 
 
 @pytest.mark.parametrize(

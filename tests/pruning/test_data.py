@@ -138,6 +138,20 @@ def test_hold_out_needs_samples_on_both_sides(count):
         data.hold_out("few", random_split(3), count)
 
 
+@pytest.mark.parametrize("targets", [90, 110])
+def test_hold_out_needs_a_target_for_each_input(targets):
+    samples = Split(torch.zeros(100, 1, 1), torch.zeros(targets, dtype=torch.long))
+    with pytest.raises(DataError, match=f"uneven has 100 inputs but {targets} targets"):
+        data.hold_out("uneven", samples, 10)
+
+
+@given(samples=st.integers(1, 70), size=st.integers(1, 20))
+def test_as_many_batches_are_drawn_as_are_counted(samples, size):
+    split = Split(torch.zeros(samples, 1), torch.zeros(samples, dtype=torch.long))
+    drawn = list(data.batches(split, size, torch.Generator()))
+    assert len(drawn) == data.batch_count(samples, size)
+
+
 def test_digits_are_those_of_scikit_learn():
     made = data.digits()
     assert (len(made.train), len(made.validation), len(made.test)) == (1079, 359, 359)

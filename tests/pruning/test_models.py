@@ -267,6 +267,15 @@ def test_fresh_layers_may_be_absent_and_must_exist(tmp_path: Path):
         models.load_weights(small(), path, fresh=["class"])
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path):
+    model = nn.Linear(2, 2)
+    broken = {**model.state_dict(), "bias": torch.tensor([0.0, float("nan")])}
+    save_file(broken, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"bias holds values that are not finite"):
+        models.load_weights(model, tmp_path / "w.safetensors")
+    assert model.bias.isfinite().all()
+
+
 def test_a_long_list_is_cut(tmp_path: Path):
     save_file({"x": torch.zeros(1)}, path := tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=r"and \d+ more"):

@@ -230,10 +230,43 @@ def test_loss_of_half_precision_outputs_is_full_precision():
 def test_balanced_weights_come_from_the_training_targets():
     targets = torch.tensor([0] * 6 + [1] * 3 + [2] * 1)
     task = tasks.Task(loss=tasks.CrossEntropy(class_weights="balanced")).fitted(targets, 4)
-    assert task.loss.class_weights == pytest.approx((10 / 24, 10 / 12, 10 / 4, 10 / 4))
+    assert task.loss.class_weights == pytest.approx((10 / 18, 10 / 9, 10 / 3, 0))
     assert task.loss(torch.zeros(2, 4), torch.tensor([0, 2])).item() == pytest.approx(
         math.log(4)
     )
+
+
+def test_a_class_that_never_occurs_pulls_nothing():
+    loss = tasks.CrossEntropy(label_smoothing=0.1, class_weights="balanced")
+    outputs = torch.zeros(2, 3, requires_grad=True)
+    loss.fitted(torch.tensor([0, 1, 1]), 3)(outputs, torch.tensor([0, 1])).backward()
+    assert outputs.grad[:, 2].min() > 0  # its logits fall
+
+
+def test_a_batch_that_weighs_nothing_has_no_loss():
+    loss = tasks.CrossEntropy(class_weights=torch.tensor([1.0, 0.0]))
+    assert loss(torch.zeros(2, 2), torch.tensor([1, 1])).item() == 0
+
+
+def test_outputs_that_are_no_logits_of_the_classes_are_refused():
+    with pytest.raises(PruningError, match=r"gives \[3, 2\] a sample"):
+        tasks.CrossEntropy()(torch.zeros(1, 3, 2), torch.zeros(1, dtype=torch.long))
+    for shape in ((3,), (4, 2)):
+        with pytest.raises(PruningError, match=r"4 classes need one logit each"):
+            tasks.Task().require_shape(shape, 4)
+    tasks.Task().require_shape((5,), 4)
+    tasks.Task(loss=tasks.Squared()).require_shape((3,), 4)
+
+
+def test_an_anomaly_metric_wants_a_reconstruction():
+    with pytest.raises(PruningError, match="task=reconstruction"):
+        tasks.Task(metric=tasks.RocAuc()).fitted(torch.tensor([0, 1]), 2)
+
+
+def test_no_momentum_is_no_nesterov():
+    weight = nn.Parameter(torch.ones(2, 2))
+    (group,) = tasks.sgd(momentum=0.0)({"weight": weight}).param_groups
+    assert not group["nesterov"]
 
 
 def test_fitting_leaves_other_losses_alone():

@@ -15,7 +15,7 @@ from pruning.allocate import Allocation, Method
 from pruning.budget import Budget, Device
 from pruning.checkpoint import pack_network, pack_state, unpack_state
 from pruning.cost import CostModel
-from pruning.data import Augment, digits, synthetic
+from pruning.data import Augment, Split, assemble, digits, synthetic
 from pruning.errors import BudgetError, DivergedError, PruningError
 from pruning.gates import inner_groups
 from pruning.graph import Graph
@@ -23,10 +23,19 @@ from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning
 from pruning.kernels import fuse
 from pruning.network import Network
 from pruning.phases import magnitudes
+from pruning.removal import remove
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from pruning.tasks import Task, adamw, sgd
 from pruning.trace import trace
-from pruning.train import Epoch, TrainState, evaluate, train, widths_of
+from pruning.train import (
+    CALIBRATION,
+    Epoch,
+    TrainState,
+    evaluate,
+    int8_codes,
+    train,
+    widths_of,
+)
 
 RECIPE = (
     Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.8)),
@@ -324,7 +333,9 @@ def test_the_stored_file_is_within_budget_in_a_fresh_process(device, tmp_path):
 
 def test_a_diverging_run_says_so(device):
     task = Task(optimizer=sgd(lr=1e30), batch_size=16)
-    job = make_job(device, task=task, recipe=(Phase(kind=PhaseKind.DENSE, epochs=3),))
+    job = make_job(
+        device, task=task, recipe=(Phase(kind=PhaseKind.DENSE, epochs=3),), budget=Budget()
+    )
     with pytest.raises(
         DivergedError, match=r"loss is (nan|inf) in epoch 1; lower the learning"
     ):
@@ -462,3 +473,104 @@ def test_a_network_of_several_outputs_is_not_trained_by_halves(device):
     state = TrainState.begin(graph, module.state_dict(), job)
     with pytest.raises(PruningError, match=r"2 outputs \(last, stem\.2.*task trains one"):
         next(train(state, job))
+
+
+def test_a_budget_needs_a_phase_that_prunes(device):
+    job = make_job(device)
+    bare = replace(job, recipe=(Phase(kind=PhaseKind.FINETUNE, epochs=1),))
+    with pytest.raises(PruningError, match="no epoch of pruning"):
+        next(train(starting(bare), bare))
+    loose = replace(bare, budget=Budget())
+    assert next(train(starting(loose), loose)).epoch == 1
+
+
+def test_words_stand_for_phases_and_others_are_refused():
+    assert Phase(kind="prune", epochs=1).kind is PhaseKind.PRUNE
+    with pytest.raises(PruningError, match="write one of dense, prune"):
+        Phase(kind="shrink", epochs=1)
+    with pytest.raises(PruningError, match="epochs is -1"):
+        Phase(kind="prune", epochs=-1)
+
+
+def test_codes_come_from_all_over_a_sorted_training_set(device):
+    """The values of later classes are far beyond those of the first."""
+    torch.manual_seed(0)
+    count, classes = 2 * CALIBRATION, 4
+    targets = torch.arange(count) * classes // count
+    levels = targets.view(-1, 1, 1, 1).float() ** 2
+    split = Split(0.1 * torch.randn(count, 1, 8, 8) + levels, targets)
+    job = make_job(device, data=assemble("sorted", split, split, split, "abcd"))
+    graph, tensors = starting(job).result()
+    assert int8_codes(graph, tensors, job)["input"].scale * 255 > 2.5
+
+
+@pytest.mark.parametrize("samples", [65, 66])
+def test_a_lone_last_sample_changes_little(device, samples):
+    """It is left out, and its step with it: 64 samples are four steps of 16."""
+    data = synthetic(train=samples, validation=32, test=32)
+    job = make_job(device, data=data, pruning=Pruning(every=4, remove_every=4))
+    assert job.prune_steps == 3 * (4 if samples == 65 else 5)
+    state = starting(job)
+    before = [epoch.cost.flash_bytes for epoch in train(state, job) if epoch.phase == "prune"]
+    assert before[0] > before[1]
+
+
+class Layerwise:
+    """A group, and a rate, for every parameter."""
+
+    def __call__(self, named):
+        groups = [{"params": [p], "lr": 0.05 * 0.9**i} for i, p in enumerate(named.values())]
+        return torch.optim.SGD(groups, lr=0.05, momentum=0.9)
+
+
+def test_every_parameter_keeps_its_own_rate_when_a_branch_goes(device):
+    job = make_job(device)
+    job = replace(job, task=replace(job.task, optimizer=Layerwise()))
+    state = starting(job)
+    gone = without(state.graph, [i for i, may in enumerate(inner_groups(state.graph)) if may])
+    remove(state, job, gone)
+    left = [name for name, _ in state.network.named_parameters()]
+    first = starting(job)
+    named = {
+        name: group["lr"]
+        for (name, _), group in zip(
+            first.network.named_parameters(), first.optimizer.param_groups, strict=True
+        )
+    }
+    assert len(left) < len(named)
+    assert [g["lr"] for g in state.optimizer.param_groups] == [named[name] for name in left]
+
+
+def test_factored_moments_follow_their_channels(device):
+    job = make_job(device)
+    adafactor = lambda named: torch.optim.Adafactor(named.values(), lr=0.01)  # noqa: E731
+    job = replace(job, task=replace(job.task, optimizer=adafactor))
+    state = starting(job)
+    assert job.budget.holds(list(train(state, job))[-1].cost)
+
+
+class Forgetful(torch.optim.SGD):
+    """Counts in Python numbers, which no file and no removal would keep."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["seen"] = self.state[parameter].get("seen", 0) + 1
+        return super().step(closure)
+
+
+def test_an_optimizer_whose_memory_would_be_lost_is_refused(device):
+    job = make_job(device)
+    forgetful = lambda named: Forgetful(named.values(), lr=0.01)  # noqa: E731
+    job = replace(job, task=replace(job.task, optimizer=forgetful))
+    with pytest.raises(PruningError, match="keeps 'seen' of a parameter as int"):
+        list(train(starting(job), job))
+
+
+def test_a_result_is_a_copy(device):
+    job = make_job(device)
+    state = starting(job)
+    _, tensors = state.result()
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    next(train(state, job))
+    assert all(before[name].equal(tensor) for name, tensor in tensors.items())

@@ -124,7 +124,7 @@ def test_mlflow_has_one_run_a_slot_and_one_for_the_study(
     for entry in front["front"]:
         run = by_slot[str(entry["trial"])]
         assert entry["run_id"] == run.info.run_id
-        assert run.data.params["task.optimizer.lr"] == str(entry["params"]["task.optimizer.lr"])
+        assert run.data.params["method.settle"] == str(entry["params"]["method.settle"])
 
 
 def test_joblib_starts_workers_that_find_the_users_code(

@@ -101,7 +101,7 @@ def test_every_slot_is_complete_within_its_budget(done: Study) -> None:
             cost.sram_bytes,
             cost.latency_ms,
         ]
-        assert set(slot.params) == {"task.optimizer.lr", "method.phases.rate"}
+        assert set(slot.params) == {"method.settle", "method.phases.rate"}
         assert all(value <= 0 for value in slot.constraints.values())
     assert slots[0].params != slots[2].params  # one budget, other hyperparameters
 
