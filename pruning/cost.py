@@ -54,7 +54,7 @@ class KernelCost:
     writes: str
 
 
-Bytes = NDArray[np.int64]  # (groups,)
+Bytes = NDArray[np.int64] | NDArray[np.float64]  # (groups,)
 SHARES = {  # what a line of an explanation says of each resource
     "flash_bytes": "flash_bytes",
     "sram_bytes": "live_bytes",
@@ -385,7 +385,7 @@ class CostModel:
         for unread, written in step.moments:
             yield {
                 **held,
-                read: self._counts(read) * unread,
+                read: self._buffers[read] * unread / prod(kernel.plane),  # flattened or not
                 made: self._counts(made) * written,
             }
 

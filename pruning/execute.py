@@ -69,7 +69,8 @@ def _group_norm(o: Operator, inputs: list[Tensor], own: Tensors, training: bool)
         return functional.layer_norm(pixels, o.shape[:1], scale, shift, a["epsilon"]).movedim(
             -1, 1
         )
-    if a["scales"] > 1:  # every element has its own scale: all channels are normalised together
+    own_scales = a["scales"] > 1 or (scale is not None and scale.dim() > 1)
+    if own_scales:  # one for every element: all channels are normalised together
         return functional.layer_norm(inputs[0], o.shape, scale, shift, a["epsilon"])
     groups = inputs[0].shape[1] // a["together"]
     return torch.group_norm(inputs[0], groups, scale, shift, a["epsilon"])

@@ -18,7 +18,8 @@ class Graph:
 
     `keep` names operators whose output channels must not be pruned; the channels of the
     network's input and outputs never are. `least` maps operators to the fewest channels that
-    they may be pruned to; `align` divides every pruned width.
+    they may be pruned to; `align` divides every pruned width. `frozen` names tensors that are
+    not trained.
     """
 
     input_shape: Shape
@@ -27,6 +28,7 @@ class Graph:
     keep: tuple[str, ...] = ()
     least: Mapping[str, int] = field(default_factory=dict)
     align: int = 1
+    frozen: tuple[str, ...] = ()
     channels: Channels = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +61,7 @@ class Graph:
             "keep": list(self.keep),
             "least": dict(self.least),
             "align": self.align,
+            "frozen": list(self.frozen),
             "operators": [
                 {
                     "name": operator.name,
@@ -91,6 +94,7 @@ class Graph:
             operators=operators,
             outputs=tuple(spec["outputs"]),
             keep=tuple(spec["keep"]),
-            least=spec.get("least", {}),  # files of earlier versions know of neither
+            least=spec.get("least", {}),  # files of earlier versions know none of these
             align=spec.get("align", 1),
+            frozen=tuple(spec.get("frozen", ())),
         )

@@ -32,7 +32,7 @@ VIEWS = {
         "movedim.int", "movedim.intlist", "narrow.default", "permute.default",
         "reshape.default", "reshape_as.default", "select.int", "slice.Tensor",
         "split.Tensor", "split_with_sizes.default", "squeeze.default", "squeeze.dim",
-        "squeeze.dims", "swapaxes.default", "transpose.int", "unbind.int",
+        "squeeze.dims", "transpose.int", "unbind.int",
         "unflatten.int", "unsqueeze.default", "view.default", "view_as.default",
     )
 }  # fmt: skip

@@ -5,6 +5,7 @@ shift of a batch norm, on the weights of a layer without one, and behind operato
 zero to something else. A masked network therefore computes what the shrunk one does.
 """
 
+from math import isfinite
 from typing import final
 
 import torch
@@ -34,7 +35,7 @@ class Network(nn.Module):
     def __init__(self, graph: Graph, tensors: Tensors) -> None:
         super().__init__()
         self.graph = graph
-        buffers = {
+        buffers = set(graph.frozen) | {
             o.parameters[r] for o in graph.operators for r in BUFFERS if r in o.parameters
         }
         for name in dict.fromkeys(n for o in graph.operators for n in o.parameters.values()):
@@ -128,7 +129,8 @@ def _wakes(operator: Operator) -> bool:
         case "group_norm":
             return bool(operator.parameters)
         case "move":
-            return bool(a.get("fill"))
+            # A border of infinity stays one; the rest of a removed channel is zero before.
+            return isfinite(fill := a.get("fill", 0.0)) and fill != 0
     return False
 
 

@@ -38,11 +38,29 @@ def arguments_of(node: Node) -> Arguments:
     return {**named, **node.kwargs}
 
 
+ALIASES = {  # torch has several names for some operators
+    "aten.absolute.default": "aten.abs.default",
+    "aten.clip.default": "aten.clamp.default",
+    "aten.concat.default": "aten.cat.default",
+    "aten.concatenate.default": "aten.cat.default",
+    "aten.divide.Tensor": "aten.div.Tensor",
+    "aten.moveaxis.int": "aten.movedim.int",
+    "aten.moveaxis.intlist": "aten.movedim.intlist",
+    "aten.multiply.Tensor": "aten.mul.Tensor",
+    "aten.negative.default": "aten.neg.default",
+    "aten.subtract.Tensor": "aten.sub.Tensor",
+    "aten.swapaxes.default": "aten.transpose.int",
+    "aten.swapdims.default": "aten.transpose.int",
+    "aten.true_divide.Tensor": "aten.div.Tensor",
+}
+
+
 def functional_name(node: Node) -> str:
-    """The operator's name without the underscore of its in-place form."""
+    """The operator's first name, without the underscore of its in-place form."""
     library, _, rest = str(node.target).partition(".")
     name, *overload = rest.split(".")
-    return ".".join([library, name.removesuffix("_"), *overload]) if rest else node.name
+    full = ".".join([library, name.removesuffix("_"), *overload]) if rest else node.name
+    return ALIASES.get(full, full)
 
 
 def in_place(node: Node) -> bool:

@@ -33,6 +33,12 @@ class Built(NamedTuple):
 
 
 Rule = Callable[[Node, Arguments], Built]
+NEUTRAL = {
+    "aten.add.Tensor": 0,
+    "aten.sub.Tensor": 0,
+    "aten.mul.Tensor": 1,
+    "aten.div.Tensor": 1,
+}
 EXPANSIONS = {"aten.expand.default", "aten.expand_as.default"}
 
 
@@ -47,6 +53,20 @@ def is_same_type(node: Node) -> bool:
         return False
     before, after = node.all_input_nodes[0].meta["val"], node.meta["val"]
     return bool(before.dtype == after.dtype)
+
+
+def is_neutral(node: Node) -> bool:
+    """Whether a node adds nothing or multiplies by one, as Python's sum does at first."""
+    number = NEUTRAL.get(functional_name(node))
+    given = node.args[1] if len(node.args) == 2 and not node.kwargs else None
+    return number is not None and isinstance(given, int | float) and given == number
+
+
+def _own_shape(node: Node) -> tuple[int, ...]:
+    """The shape of a value before it was expanded for readers that would do it themselves."""
+    while is_broadcast(node):
+        (node,) = node.all_input_nodes[:1]
+    return seen_shape(node)
 
 
 def _broadcasts(reader: Node, expanded: Node) -> bool:
@@ -145,6 +165,8 @@ def _batch_norm(node: Node, a: Arguments) -> Built:
         raise unsupported(node, "a batch norm without scale and shift (affine=False)")
     if a.get("running_mean") is None:
         raise unsupported(node, "a batch norm without running statistics")
+    if a["training"]:
+        raise unsupported(node, "a batch norm that goes by its batch, even in inference")
     if not a["momentum"]:
         raise unsupported(node, "a batch norm whose statistics never move; set its momentum")
     parameters = _parameters(
@@ -269,7 +291,7 @@ def _dropout(node: Node, a: Arguments) -> Built:
 
 def _pool(mode: str) -> Rule:
     def build(node: Node, a: Arguments) -> Built:
-        dimensions = len(seen_shape(node)) - 2
+        dimensions = _plane_axes(node)
         kernel = _wide(a["kernel_size"], dimensions)
         if any(d != 1 for d in listed(a.get("dilation") or 1)):
             raise unsupported(node, f"a dilated pooling {a['dilation']}")
@@ -288,8 +310,19 @@ def _pool(mode: str) -> Rule:
     return build
 
 
+def _plane_axes(node: Node) -> int:
+    """How many axes a pooling works on. Without channels, torch takes the batch for them."""
+    axes, shape = 1 if "1d" in functional_name(node) else 2, seen_shape(node)
+    if len(shape) != axes + 2:
+        raise unsupported(
+            node, f"a pooling to {shape} without an axis of channels; unsqueeze(1) before it"
+        )
+    return axes
+
+
 def _adaptive(mode: str) -> Rule:
     def build(node: Node, a: Arguments) -> Built:
+        _plane_axes(node)
         before, after = seen_shape(a["self"])[2:], seen_shape(node)[2:]
         if any(b % o for b, o in zip(before, after, strict=True)):
             raise unsupported(node, f"adaptive pooling from {before} to {after}")
@@ -369,7 +402,7 @@ def _elementwise(kind: str, reverse: bool = False) -> Rule:
 
 
 def _pair(node: Node, kind: str, operands: list[Node]) -> Built:
-    shapes = [seen_shape(operand) for operand in operands]
+    shapes = [_own_shape(operand) for operand in operands]
     if len(shapes[0]) != len(shapes[1]):
         raise unsupported(node, f"operands of different rank: {shapes[0]} and {shapes[1]}")
     if shapes[0][1] == shapes[1][1]:

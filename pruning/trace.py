@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
 from pruning.graph import Graph
+from pruning.network import BUFFERS
 from pruning.nodes import BATCH, listed
 from pruning.records import Operator
 from pruning.walk import Walk
@@ -33,8 +34,10 @@ def trace(
     Raises:
         UnsupportedOperatorError: the model cannot be exported, or holds an unknown operator.
     """
+    if not example.dim():
+        raise UnsupportedOperatorError("a sample is one number; give it an axis of channels")
     program = _export(model, torch.stack([example] * BATCH))
-    walk = Walk(program, tuple(example.shape))
+    walk = Walk(program, tuple(example.shape), _first_names(model))
     outputs: tuple[str, ...] = ()
     for node in program.graph.nodes:
         if node.op == "output":
@@ -47,6 +50,12 @@ def trace(
     _refuse_unknown("least", tuple(least), walk.operators)
     _refuse_below_one({**least, "align": align})
     live = _alive(walk.operators, outputs)
+    if all(operator.kind in ("flatten", "dropout") for operator in live):
+        raise UnsupportedOperatorError(
+            f"{type(model).__name__} computes nothing that its outputs depend on"
+        )
+    learnt = {n for n, p in model.named_parameters() if p.requires_grad}
+    used = [pair for operator in live for pair in operator.parameters.items()]
     return Graph(
         input_shape=tuple(example.shape),
         operators=live,
@@ -58,7 +67,26 @@ def trace(
             if _is_named(o.name, tuple(least))
         },
         align=align,
+        frozen=tuple(sorted({n for role, n in used if role not in BUFFERS} - learnt)),
     )
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the parameters and buffers of a model, as the operators of its graph name them:
+    those that no state dict holds among them.
+    """
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """Of every name of a parameter or buffer, the one that `tensors_of` calls it."""
+    pairs = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in pairs}
 
 
 def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
@@ -80,7 +108,9 @@ def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
 
 
 def _is_named(name: str, entries: tuple[str, ...]) -> bool:
-    return any(name == entry or name.startswith(f"{entry}.") for entry in entries)
+    """Whether an operator, the second call of a layer say, belongs to one of these modules."""
+    layer, _, _ = name.partition(":")
+    return any(layer == entry or layer.startswith(f"{entry}.") for entry in entries)
 
 
 def _refuse_unknown(what: str, entries: tuple[str, ...], operators: list[Operator]) -> None:

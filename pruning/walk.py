@@ -1,6 +1,6 @@
 """One pass over an exported program: from its nodes to operators."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from operator import getitem
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from pruning.kernels import ELEMENTWISE
 from pruning.movement import MOVES, STACK, VIEWS, Movement, attributes_of, clash, run
 from pruning.nodes import (
     Arguments,
@@ -22,11 +23,15 @@ from pruning.nodes import (
     shape_of,
     unsupported,
 )
-from pruning.operators import TABLE, is_broadcast, is_same_type
+from pruning.operators import TABLE, Built, is_broadcast, is_neutral, is_same_type
 from pruning.records import INPUT, Operator, Shape
 
 CHECKS = {"aten._assert_tensor_metadata.default"}  # they compute nothing
 TRAP = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
+
+
+def _true(attributes: Mapping[str, Any]) -> set[str]:
+    return {name for name, value in attributes.items() if value}
 
 
 class Walk:
@@ -36,13 +41,18 @@ class Walk:
     changes the value of every node that shares its operand's memory.
     """
 
-    def __init__(self, program: torch.export.ExportedProgram, shape: Shape) -> None:
+    def __init__(
+        self, program: torch.export.ExportedProgram, shape: Shape, first: Mapping[str, str]
+    ) -> None:
+        """`first` tells of every name of a tensor by which of its names it is called."""
         signature = program.graph_signature
         lifted = signature.inputs_to_lifted_tensor_constants
         trained = signature.inputs_to_parameters
-        self.names = {**trained, **signature.inputs_to_buffers, **lifted}
-        self.trained, self.lifted = set(trained.values()), set(lifted.values())
-        self.tensors: dict[str, Any] = {**program.state_dict, **program.constants}
+        inputs = {**trained, **signature.inputs_to_buffers, **lifted}
+        self.names = {node: first.get(name, name) for node, name in inputs.items()}
+        self.trained, self.lifted = {self.names[n] for n in trained}, set(lifted.values())
+        stored = {**program.state_dict, **program.constants}
+        self.tensors: dict[str, Any] = {first.get(n, n): t for n, t in stored.items()}
         self.operators: list[Operator] = []
         self.shapes: dict[str, Shape] = {INPUT: shape}
         self.values: dict[Node, str] = {}
@@ -63,13 +73,15 @@ class Walk:
         self.memory[node] = self.memory.get(source, node) if shares else node
         if node.op == "placeholder":
             self._placeholder(node)
+        elif node.op == "get_attr":
+            raise unsupported(node, "a block of its own (no_grad, autocast, cond) in forward")
         elif node.op != "call_function":
             raise unsupported(node, "not a tensor operator")
         elif node.target is getitem:
             self._pick(node, source)
         elif name in CHECKS:
             return
-        elif is_broadcast(node) or is_same_type(node):
+        elif is_broadcast(node) or is_same_type(node) or is_neutral(node):
             self._same(node, source)
         elif name in MOVES:
             self._move(node, source)
@@ -193,12 +205,12 @@ class Walk:
             raise unsupported(
                 node, "a constant that is computed; register the result as a buffer"
             )
-        built = TABLE[name](node, arguments)
+        built = self._turned(TABLE[name](node, arguments))
         attributes = dict(built.attributes)
         last = attributes.pop("channels_last", False)
-        passed = self._passed(node, source) if built.kind in ("activation", "dropout") else None
+        passed = self._passed(node, source, built)
         if passed:
-            shape, inputs = passed.shape, [passed.source]
+            shape, inputs = passed[0].shape, [movement.source for movement in passed]
         elif last:
             *pixels, channels = shape_of(node)
             shape = (channels, *pixels)
@@ -210,22 +222,62 @@ class Walk:
         made = self._add(
             self._layer_name(node, arguments), built.kind, inputs, shape, attributes, parameters
         )
-        if in_place(node):
+        if in_place(node) and not passed:
             self._overwrite(node, self.values[source], made)
         if passed:
-            self.moves[node] = [replace(passed, source=made)]
+            self.moves[node] = [replace(passed[0], source=made)]
+            if in_place(node):
+                self.moves[source] = self.moves[node]
         elif last:
             result = Movement.none(made, shape)
             self.moves[node] = [replace(result, numbers=result.numbers.movedim(1, -1))]
         else:
             self.values[node] = made
 
-    def _passed(self, node: Node, source: Node) -> Movement | None:
-        """The movement of all elements behind a function of each of them, instead of before."""
-        if source in self.values or in_place(node):
+    def _passed(self, node: Node, source: Node, built: Built) -> list[Movement] | None:
+        """The movements, all alike, behind a function of each element instead of before."""
+        single = built.kind in ("activation", "dropout", *ELEMENTWISE)
+        # What drops whole channels, or spreads one over others, has to know which they are.
+        if not single or built.parameters or {"channels", "spread"} & _true(built.attributes):
             return None
-        (movement,) = self.moves[source]
-        return movement if movement.all_there else None
+        if in_place(node) and self._is_viewed(node, source):
+            return None
+        moves = [self._only_moved(operand) for operand in built.inputs]
+        found = [movement for movement in moves if movement is not None]
+        if len(found) < len(moves) or not found[0].all_there:
+            return None
+        first, *others = found
+        alike = (
+            other.shape == first.shape and torch.equal(other.numbers, first.numbers)
+            for other in others
+        )
+        return found if all(alike) else None
+
+    def _only_moved(self, node: Node) -> Movement | None:
+        """How what a node reads was moved, where no operator has moved it yet."""
+        return self.moves[node][0] if node in self.moves and node not in self.values else None
+
+    def _is_viewed(self, node: Node, source: Node) -> bool:
+        """Whether somebody else may still read the memory that a node overwrites."""
+        return any(
+            memory is self.memory[node]
+            and other not in (node, source)
+            and not self.seen.issuperset(other.users)
+            for other, memory in self.memory.items()
+        )
+
+    def _turned(self, built: Built) -> Built:
+        """A constant along the last axis of channels that were turned there is one of them."""
+        movement, constants = self._only_moved(built.inputs[0]), [*built.parameters.values()]
+        if built.kind not in ELEMENTWISE or movement is None or len(constants) != 1:
+            return built
+        own, rank = constants[0].own, movement.numbers.dim()
+        turned = replace(movement, numbers=movement.numbers.movedim(-1, 1))
+        along_last = prod(own) == own[-1] == movement.shape[0]
+        if rank < 3 or not along_last or not turned.nowhere:
+            return built
+        along = {"shape": [1, -1, *[1] * (rank - 2)], "axis": len(own) - 1, "elements": 1}
+        return built._replace(attributes={**built.attributes, **along, "channels_last": True})
 
     def _channels_first(self, node: Node, operand: Node) -> str:
         """A value whose last axis is to be its channels; often it was just turned that way."""

@@ -21,7 +21,7 @@ from pruning.job import Accelerator, Job, Phase, PhaseKind, Precision, Pruning, 
 from pruning.memory import DEPLOYED, Conventions
 from pruning.models import load_weights, weights_digest
 from pruning.tasks import Task
-from pruning.trace import trace
+from pruning.trace import tensors_of, trace
 from pruning.train import precision_of
 from search.config import MethodConfig, PhasesConfig, Spec
 from search.devices import device_from
@@ -81,7 +81,7 @@ class Blueprint:
         example = self.data.normalise(self.data.train.inputs[:1])[0]
         bounds = (tuple(self._typed.keep), self._typed.least or {}, self._typed.align)
         graph = trace(model, example, *bounds)
-        return Start(graph, {n: t.detach().clone() for n, t in _named(model).items()})
+        return Start(graph, tensors_of(model))
 
     def cost_model(self, graph: Graph) -> CostModel:
         """The costs of a graph on the device, as it is stored there."""
@@ -276,7 +276,3 @@ def pruning_from(config: MethodConfig) -> Pruning:
         remove_every=config.remove_every,
         slack=config.slack,
     )
-
-
-def _named(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

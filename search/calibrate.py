@@ -27,7 +27,7 @@ from pruning.deploy.ranges import calibrate
 from pruning.graph import Graph
 from pruning.loops import Loops, loops_of
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
+from pruning.trace import tensors_of, trace
 from search.errors import ConfigError
 from search.mixed import FIRST, Mixed
 
@@ -110,8 +110,8 @@ def _pruned(
         wanted = group.size * (LEAST + (MOST - LEAST) * share) * (0.5 + factor)
         width = group.down(wanted) if group.prunable else group.size
         kept[group.units] = np.arange(group.size) < width  # random weights are all alike
-    tensors = {n: t.detach() for n, t in model.state_dict().items()}
-    return shrink_graph(graph, kept), shrink_tensors(tensors, kept_axes(graph, kept))
+    smaller = shrink_tensors(tensors_of(model), kept_axes(graph, kept))
+    return shrink_graph(graph, kept), smaller
 
 
 def counted(networks: Sequence[Subject], core: str, workers: int) -> Iterator[Measured]:

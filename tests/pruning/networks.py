@@ -977,6 +977,112 @@ class Standardised(nn.Conv2d):
         return functional.conv2d(x, self.weight - mean, self.bias)
 
 
+class Aliased(nn.Module):
+    """One layer under two names, and a weight that two layers share."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = block(3, 6)
+        self.blocks = nn.ModuleList([self.stem, block(6, 8), nn.Conv2d(8, 8, 1)])
+        self.again = nn.Conv2d(8, 8, 1, bias=False)
+        self.again.weight = self.blocks[2].weight
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        for layer in self.blocks:
+            x = functional.relu(layer(x))
+        return self.head(self.again(x).mean((2, 3)))
+
+
+def frozen():
+    """A layer that is not to be trained, and a blur by a filter that never was."""
+
+    def forward(n, x):
+        x = functional.conv2d(n.first(x), n.blur, stride=2, padding=1, groups=6)
+        return n.head(n.second(x).mean((2, 3)))
+
+    net = Net(
+        forward,
+        first=block(3, 6),
+        blur=torch.ones(6, 1, 3, 3) / 9,
+        second=block(6, 7),
+        head=nn.Linear(7, 4),
+    )
+    net.second[0].requires_grad_(False)
+    return net
+
+
+def expanded_gate():
+    """A gate of one channel, written out over all of them, on either side of a product."""
+
+    def forward(n, x):
+        x = n.stem(x)
+        gate = torch.sigmoid(n.one(x))
+        y = n.body(gate.expand_as(x) * x)
+        return n.head((y * torch.sigmoid(n.other(y)).expand_as(y)).mean((2, 3)))
+
+    return Net(
+        forward,
+        stem=block(3, 6),
+        one=nn.Conv2d(6, 1, 7, padding=3),
+        body=block(6, 9),
+        other=nn.Conv2d(9, 1, 1),
+        head=nn.Linear(9, 4),
+    )
+
+
+def infinite_border():
+    """A maximum as other frameworks pad it, behind channels that may be negative."""
+
+    def forward(n, x):
+        x = functional.pad(n.stem(x), (0, 1, 0, 1), value=float("-inf"))
+        return n.head(n.body(functional.max_pool2d(x, 3, 2)).mean((2, 3)))
+
+    return Net(
+        forward,
+        stem=block(3, 6, activation=nn.ReLU),
+        body=block(6, 8),
+        head=nn.Linear(8, 4),
+    )
+
+
+def norm_of_means():
+    """A layer norm over channels that are one pixel each, as it is written for images."""
+
+    def forward(n, x):
+        x = n.norm(n.body(n.stem(x)).mean((2, 3), keepdim=True))
+        return n.head(x.flatten(1))
+
+    return Net(
+        forward,
+        stem=block(3, 6),
+        body=block(6, 8),
+        norm=nn.LayerNorm([8, 1, 1]),
+        head=nn.Linear(8, 4),
+    )
+
+
+def sensor():
+    """A flat vector of readings, seen as one channel of a series."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 40)), nn.Conv1d(1, 4, 3, padding=1), nn.ReLU(),
+        nn.Conv1d(4, 6, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(114, 3),
+    )  # fmt: skip
+
+
+class Hidden(nn.Module):
+    """A constant that no state dict holds, and a layer that is called `input`."""
+
+    def __init__(self):
+        super().__init__()
+        self.input = nn.Conv2d(3, 6, 3)
+        self.register_buffer("gain", torch.rand(6, 1, 1), persistent=False)
+        self.body, self.head = block(6, 7), nn.Linear(7, 3)
+
+    def forward(self, x):
+        return self.head(self.body(self.input(x) * self.gain).mean((2, 3)))
+
+
 def plainly(*layers):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
 
@@ -1067,6 +1173,13 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "three-ways": (three_ways, (4, 5, 4)),
     "split-and-add": (split_and_add, (3, 5, 6)),
     "single-output": (single_output, (3, 8, 6)),
+    "aliased": (Aliased, (3, 6, 7)),
+    "frozen": (frozen, (3, 8, 6)),
+    "expanded-gate": (expanded_gate, (3, 6, 5)),
+    "infinite-border": (infinite_border, (3, 8, 6)),
+    "norm-of-means": (norm_of_means, (3, 6, 6)),
+    "sensor": (sensor, (40,)),
+    "hidden": (Hidden, (3, 6, 6)),
 }
 
 

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from pruning.channels import Channels
-from pruning.cost import CostModel
+from pruning.cost import CostModel, deployed
 from pruning.errors import UnsupportedOperatorError
 from pruning.graph import Graph
 from pruning.network import Network
 from pruning.quantize import QuantizedNetwork
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
-from tests.pruning.networks import NETWORKS, REFUSED, build
+from pruning.trace import tensors_of, trace
+from tests.pruning.networks import NETWORKS, REFUSED, Net, build
 
 
 @cache
@@ -29,9 +30,7 @@ def made(name: str) -> tuple[Graph, nn.Module]:
 
 def network_of(name: str) -> Network:
     graph, model = made(name)
-    return Network(
-        graph, {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    ).eval()
+    return Network(graph, tensors_of(model)).eval()
 
 
 def inputs_for(graph: Graph, count: int = 3) -> torch.Tensor:
@@ -166,3 +165,65 @@ def test_one_step_moves_every_parameter(name, random_mask):
     optimizer.step()
     moved = [not torch.equal(before[key], p) for key, p in network.named_parameters()]
     assert sum(moved) > len(moved) / 2
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_memory_is_that_of_its_arena(name, device, random_mask):
+    """But for gaps: what is counted is what is laid out."""
+    graph, _ = made(name)
+    for kept in (np.ones(graph.channels.units, dtype=bool), random_mask(graph, 3)):
+        smaller = shrink_graph(graph, kept)
+        model = deployed(smaller, device)
+        assert model.arena(smaller.channels.widths).peak_bytes == model.dense.sram_bytes
+
+
+def test_what_is_frozen_is_not_trained():
+    network = network_of("frozen")
+    trained = {name.replace("/", ".") for name, _ in network.named_parameters()}
+    assert "blur" not in trained
+    assert "second.0.weight" not in trained
+    assert {"first.0.weight", "second.1.weight", "head.bias"} <= trained
+    assert {"blur", "second.0.weight"} <= set(network.tensors())
+    assert Graph.from_json(network.graph.to_json()) == network.graph
+
+
+def test_layers_of_two_names_are_known_by_either_call():
+    model, shape = build("aliased")
+    assert "stem.0" in trace(model, torch.zeros(shape), keep=("stem",)).keep
+    model, shape = build("hidden")
+    assert trace(model, torch.zeros(shape), keep=("input",)).keep == ("input:2",)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"),
+    [
+        (nn.Sequential(nn.MaxPool2d(2), nn.Flatten()), (6, 6), "axis of channels"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), (6, 6), "axis of channels"),
+        (nn.AvgPool1d(2), (6,), "axis of channels"),
+        (nn.Flatten(), (3, 4), "computes nothing"),
+        (nn.Identity(), (), "one number"),
+        (Net(lambda n, x: functional.batch_norm(x, n.b.running_mean, n.b.running_var,
+                                                n.b.weight, n.b.bias, True),
+             b=nn.BatchNorm2d(3)), (3, 4, 4), "goes by its batch"),
+    ],
+)  # fmt: skip
+def test_what_would_be_misread_is_refused(model, shape, message):
+    with pytest.raises(UnsupportedOperatorError, match=message):
+        trace(model, torch.zeros(shape))
+
+
+def test_a_block_without_gradients_is_named():
+    def forward(n, x):
+        with torch.no_grad():
+            x = n.a(x)
+        return n.b(x)
+
+    with pytest.raises(UnsupportedOperatorError, match="no_grad, autocast"):
+        trace(Net(forward, a=nn.Linear(3, 3), b=nn.Linear(3, 3)), torch.zeros(3))
+
+
+def test_the_border_of_a_maximum_leaves_a_gradient():
+    network = network_of("infinite-border").train()
+    mask = torch.ones(network.graph.channels.units, requires_grad=True)
+    network(inputs_for(network.graph), mask).sum().backward()
+    assert mask.grad.isfinite().all()

@@ -23,7 +23,7 @@ from pruning.network import Network
 from pruning.quantize import QuantizedNetwork, Range, Rounding
 from pruning.records import INPUT
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
+from pruning.trace import tensors_of, trace
 from tests.pruning.networks import NETWORKS, build, randomised
 from tests.pruning.test_networks import only_one
 from tests.pruning.test_random_networks import FEW, masks, networks
@@ -47,7 +47,7 @@ DEPLOYED = sorted(set(NETWORKS) - set(REFUSED))
 
 def traced(name: str) -> tuple[Graph, dict[str, torch.Tensor]]:
     model, shape = build(name)
-    return trace(model, torch.zeros(shape)), dict(model.state_dict())
+    return trace(model, torch.zeros(shape)), tensors_of(model)
 
 
 def lowered(graph, tensors, inputs):
