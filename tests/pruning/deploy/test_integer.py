@@ -41,6 +41,7 @@ REFUSED = {
     "attention": "(softmax): has no integer kernel",
     "face": "the output is a flattened feature map",
     "detail": "divides by a value; only by constants",
+    "norm-of-means": "norm (group_norm): has no integer kernel",
 }
 DEPLOYED = sorted(set(NETWORKS) - set(REFUSED))
 

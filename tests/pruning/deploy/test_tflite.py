@@ -24,6 +24,7 @@ NO_OPERATOR = {
     "channels-last": "carries elements around",
     "constants": "affine",
     "excite": "sigmoid",
+    "expanded-gate": "sigmoid",
     "gates": "sigmoid",
     "heads": "sigmoid",
     "in-place": "affine",
