@@ -117,13 +117,16 @@ def plot(
             _draw(axes, place, found, budgets)
         axes.axvline(0, color="#9aa5b1", linewidth=1)
         axes.set_yticks(range(len(against)), list(against))
-        axes.invert_yaxis()
-        axes.margins(y=0.12)
+        axes.set_ylim(len(against) - 0.4, -0.6)
         axes.set_ylabel(f"{precision}, {seeds_of(parts[precision])}")
         axes.spines[["top", "right"]].set_visible(False)
     top, bottom = grid[0, 0], grid[-1, 0]
+    drawn = {
+        b for against in panels.values() for found in against.values() for _, b, _ in found
+    }
     for budget, color in zip(budgets, COLORS, strict=False):
-        top.plot([], [], "D", color=color, markersize=5, label=budget)
+        if budget in drawn:
+            top.plot([], [], "D", color=color, markersize=5, label=budget)
     top.errorbar([], [], xerr=[], fmt="o", color=INK, capsize=4, label="all, 95 %")
     top.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     top.set_title(fill(title, 64), loc="left", fontsize=11)
