@@ -61,7 +61,7 @@ class Graph:
             "keep": list(self.keep),
             "least": dict(self.least),
             "align": self.align,
-            "frozen": list(self.frozen),
+            **({"frozen": list(self.frozen)} if self.frozen else {}),
             "operators": [
                 {
                     "name": operator.name,

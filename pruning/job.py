@@ -67,7 +67,7 @@ class Pruning:
     forward pass a group (two for one inside a residual branch) over `probe_samples` samples, or
     an eighth of the training set where that is less.
     race: how long networks without one branch or another run against each other, as a share of
-    the phase's steps; no race, and no branch that vanishes, where that is too short to tell
+    all steps of pruning; no race, and no branch that vanishes, where that is too short to tell
     anything. racers: how many branches are tried, one at a time, to find the first that goes.
     settle: share of the phase at which the annealed budget reaches its target.
     remove_every: steps between two physical removals of channels far below the threshold.

@@ -385,8 +385,6 @@ def _elementwise(kind: str, reverse: bool = False) -> Rule:
     def build(node: Node, a: Arguments) -> Built:
         if a.get("alpha", 1) != 1:
             raise unsupported(node, f"an operand scaled by {a['alpha']}")
-        if a.get("rounding_mode") is not None:
-            raise unsupported(node, "a division that rounds")
         operands = [a["other"], a["self"]] if reverse else [a["self"], a["other"]]
         if all(isinstance(operand, Node) for operand in operands):
             return _pair(node, kind, operands)
