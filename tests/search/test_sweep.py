@@ -185,16 +185,17 @@ def test_a_model_for_another_device_is_judged_by_that_devices_costs(
     }
     assert ported == there
     assert all(latency != own[number] for number, latency in there.items())
-    quickest = min(there, key=there.__getitem__)
-    limit = f"budget.latency={there[quickest] * 1.001}ms"
+    least = min(there.values())
+    limit = f"budget.latency={least * 1.001}ms"
     done = ran(
         folder, "pick", "study=own", "device=rp2040", limit, "out=quick", "register=false"
     )
     assert done.returncode == 0, done.stderr
-    assert f"slot {quickest}: " in done.stdout
-    assert f"{duration(there[quickest])} on rp2040 (estimated)" in done.stdout
+    quickest = [number for number, latency in there.items() if latency == least]
+    assert any(f"slot {number}: " in done.stdout for number in quickest)
+    assert f"{duration(least)} on rp2040 (estimated)" in done.stdout
     assert "for rp2040" in (folder / "quick" / "README.md").read_text()
-    limit = f"budget.latency={there[quickest] * 0.999}ms"
+    limit = f"budget.latency={least * 0.999}ms"
     done = ran(
         folder, "pick", "study=own", "device=rp2040", limit, "out=none", "register=false"
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -129,7 +129,7 @@ def torch_pruning(importance: str) -> Callable[[Run], Found]:
     def prune(run: Run) -> Found:
         module, graph, tensors = run.network()
         warm = run.setting.warm
-        how = run.job([(DENSE, warm)])
+        how = replace(run.job([(DENSE, warm)]), budget=Budget())  # nothing is pruned yet
         _, tensors = run.train(TrainState.begin(graph, tensors, how), how).result()
         module.load_state_dict(dict(tensors), strict=False)
         began = time.monotonic()
