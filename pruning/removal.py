@@ -46,4 +46,5 @@ def _copy_rates(
     known = {name: rates[id(p)] for name, p in network.named_parameters() if id(p) in rates}
     named = {id(p): name for name, p in smaller.named_parameters()}
     for group in after.param_groups:
-        group["lr"] = known[named[id(group["params"][0])]]
+        for parameter in group["params"][:1]:
+            group["lr"] = known[named[id(parameter)]]

@@ -54,8 +54,6 @@ def trace(
         raise UnsupportedOperatorError(
             f"{type(model).__name__} computes nothing that its outputs depend on"
         )
-    learnt = {n for n, p in model.named_parameters() if p.requires_grad}
-    used = [pair for operator in live for pair in operator.parameters.items()]
     return Graph(
         input_shape=tuple(example.shape),
         operators=live,
@@ -67,8 +65,15 @@ def trace(
             if _is_named(o.name, tuple(least))
         },
         align=align,
-        frozen=tuple(sorted({n for role, n in used if role not in BUFFERS} - learnt)),
+        frozen=_frozen(model, live),
     )
+
+
+def _frozen(model: nn.Module, operators: tuple[Operator, ...]) -> tuple[str, ...]:
+    """The tensors in roles that are trained which the model does not want trained."""
+    learnt = {name for name, p in model.named_parameters() if p.requires_grad}
+    used = [pair for operator in operators for pair in operator.parameters.items()]
+    return tuple(sorted({name for role, name in used if role not in BUFFERS} - learnt))
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:

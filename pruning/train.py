@@ -96,7 +96,7 @@ def _require_possible(state: TrainState, job: Job) -> None:
     """A budget is a promise: what exceeds it must have epochs in which to be pruned, and widths
     that meet it.
     """
-    model = job.cost_model(state.result()[0])
+    model = job.cost_model(state.graph)
     if job.budget.holds(model.dense):
         return
     if not job.prune_steps:

@@ -30,10 +30,6 @@ CHECKS = {"aten._assert_tensor_metadata.default"}  # they compute nothing
 TRAP = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 
-def _true(attributes: Mapping[str, Any]) -> set[str]:
-    return {name for name, value in attributes.items() if value}
-
-
 class Walk:
     """The nodes seen so far: which value or moved elements each stands for, in whose memory.
 
@@ -238,7 +234,8 @@ class Walk:
         """The movements, all alike, behind a function of each element instead of before."""
         single = built.kind in ("activation", "dropout", *ELEMENTWISE)
         # What drops whole channels, or spreads one over others, has to know which they are.
-        if not single or built.parameters or {"channels", "spread"} & _true(built.attributes):
+        whole = built.attributes.get("channels") or built.attributes.get("spread")
+        if not single or built.parameters or whole:
             return None
         if in_place(node) and self._is_viewed(node, source):
             return None

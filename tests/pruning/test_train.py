@@ -543,7 +543,10 @@ def test_every_parameter_keeps_its_own_rate_when_a_branch_goes(device):
 
 def test_factored_moments_follow_their_channels(device):
     job = make_job(device)
-    adafactor = lambda named: torch.optim.Adafactor(named.values(), lr=0.01)  # noqa: E731
+
+    def adafactor(named):
+        return torch.optim.Adafactor(named.values(), lr=0.01)
+
     job = replace(job, task=replace(job.task, optimizer=adafactor))
     state = starting(job)
     assert job.budget.holds(list(train(state, job))[-1].cost)
@@ -561,7 +564,10 @@ class Forgetful(torch.optim.SGD):
 
 def test_an_optimizer_whose_memory_would_be_lost_is_refused(device):
     job = make_job(device)
-    forgetful = lambda named: Forgetful(named.values(), lr=0.01)  # noqa: E731
+
+    def forgetful(named):
+        return Forgetful(named.values(), lr=0.01)
+
     job = replace(job, task=replace(job.task, optimizer=forgetful))
     with pytest.raises(PruningError, match="keeps 'seen' of a parameter as int"):
         list(train(starting(job), job))
