@@ -19,7 +19,7 @@ from pruning.network import Network
 from pruning.quantize import QuantizedNetwork
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import tensors_of, trace
-from tests.pruning.networks import NETWORKS, REFUSED, Net, build
+from tests.pruning.networks import NETWORKS, REFUSED, Net, build, randomised
 
 
 @cache
@@ -227,3 +227,60 @@ def test_the_border_of_a_maximum_leaves_a_gradient():
     mask = torch.ones(network.graph.channels.units, requires_grad=True)
     network(inputs_for(network.graph), mask).sum().backward()
     assert mask.grad.isfinite().all()
+
+
+def rows_of(forward):
+    return Net(forward, a=nn.Linear(5, 6), b=nn.Linear(5, 6), g=nn.Parameter(torch.rand(6)))
+
+
+@pytest.mark.parametrize(
+    ("forward", "kind"),
+    [
+        (lambda n, x: functional.relu(n.a(x), inplace=True).transpose(1, 2), "activation"),
+        (lambda n, x: (n.a(x) + n.b(x)).transpose(1, 2), "add"),
+        (lambda n, x: n.a(x).mul_(n.b(x)).transpose(1, 2), "multiply"),
+        (lambda n, x: (n.g * n.a(x)).transpose(1, 2), "multiply"),
+    ],
+)
+def test_work_on_turned_data_needs_no_table(forward, kind):
+    """What is moved again afterwards is not moved in between."""
+    model = randomised(rows_of(forward))
+    graph = trace(model, torch.zeros(7, 5))
+    made = [operator.kind for operator in graph.operators]
+    assert made[-1] == kind
+    assert made.count("move") == made.count("linear")  # each turns its input, nothing else
+    inputs = inputs_for(graph)
+    with torch.no_grad():
+        assert_close(Network(graph, tensors_of(model)).eval()(inputs), model(inputs.clone()))
+
+
+def test_dropped_channels_of_turned_data_are_those_of_the_module():
+    def forward(n, x):
+        return functional.dropout1d(n.a(x) + 100, 0.4, True)
+
+    model = Net(forward, a=nn.Linear(5, 6))
+    network = Network(trace(model, torch.zeros(7, 5)), tensors_of(model)).train()
+    gone = network(torch.randn(3, 7, 5)) == 0
+    assert gone.any()
+    assert gone.all(2).equal(gone.any(2))  # whole moments, as torch takes axis 1 for channels
+
+
+@pytest.mark.parametrize(
+    ("forward", "kinds_"),
+    [
+        (lambda n, x: sum([n.a(x), n.a(x)]), ["linear", "linear", "add"]),
+        (lambda n, x: n.a(x) * 1.0 / 1 - 0, ["linear"]),
+        (lambda n, x: torch.clip(torch.negative(n.a(x)), 0, 1), ["linear", "activation"]),
+        (lambda n, x: torch.concat([n.a(x), torch.absolute(n.a(x))], 1), None),
+        (lambda n, x: torch.true_divide(torch.subtract(n.a(x), torch.multiply(x[:, :1], 2)), 3),
+         None),
+    ],
+)  # fmt: skip
+def test_other_names_and_neutral_numbers(forward, kinds_):
+    model = randomised(Net(forward, a=nn.Linear(5, 6)))
+    graph = trace(model, torch.zeros(5))
+    if kinds_ is not None:
+        assert [o.kind for o in graph.operators][: len(kinds_)] == kinds_
+    inputs = inputs_for(graph)
+    with torch.no_grad():
+        assert_close(Network(graph, tensors_of(model)).eval()(inputs), model(inputs.clone()))

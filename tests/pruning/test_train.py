@@ -23,14 +23,17 @@ from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning
 from pruning.kernels import fuse
 from pruning.network import Network
 from pruning.phases import magnitudes
+from pruning.quantize import QuantizedNetwork, Rounding
 from pruning.removal import remove
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from pruning.tasks import Task, adamw, sgd
-from pruning.trace import trace
+from pruning.trace import tensors_of, trace
 from pruning.train import (
     CALIBRATION,
     Epoch,
     TrainState,
+    _placed,
+    _rounding,
     evaluate,
     int8_codes,
     train,
@@ -580,3 +583,38 @@ def test_a_result_is_a_copy(device):
     before = {name: tensor.clone() for name, tensor in tensors.items()}
     next(train(state, job))
     assert all(before[name].equal(tensor) for name, tensor in tensors.items())
+
+
+def test_int8_aware_epochs_use_the_codes_of_their_score(device):
+    """Where it is simulated, an average has codes of its own."""
+    torch.manual_seed(0)
+    pool = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten())
+    model = nn.Sequential(*pool, nn.Linear(36, 4))
+    job = replace(make_job(device), scoring="int8-simulated", budget=Budget())
+    state = TrainState.begin(trace(model, torch.zeros(1, 8, 8)), tensors_of(model), job)
+    graph, tensors = state.result()
+    scored = QuantizedNetwork(graph, *_placed(tensors, job)).ranges
+    codes = _rounding(state, job).codes
+    assert codes
+    assert all(codes[name] == scored[name] for name in codes)
+    assert codes != Rounding.of(graph, int8_codes(graph, tensors, job)).codes
+
+
+def test_magnitudes_of_channels_without_a_norm_beside_some_with_one():
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            normed, bare = self.conv(x).chunk(2, 1)
+            return torch.cat([self.norm(normed), bare], 1).mean((2, 3))
+
+    model = Half()
+    found = magnitudes(trace(model, torch.zeros(1, 8, 8)), tensors_of(model))
+    assert (found > 0).sum() >= 8
+
+
+def test_seeds_may_be_large(device):
+    job = make_job(device, seed=2**60)
+    assert job.budget.holds(list(train(starting(job), job))[-1].cost)
