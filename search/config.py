@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -337,6 +338,27 @@ def checked_name(name: object, what: str = "study") -> str:
             "beginning with a letter or digit"
         )
     return name
+
+
+def http_address(url: str | None, setting: str) -> str | None:
+    """The address of a web server, or None.
+
+    Raises:
+        ConfigError: it is none. The message does not repeat it: it may hold a secret.
+    """
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        whole = parts.hostname and parts.port != 0 and url.isprintable() and " " not in url
+    except (TypeError, ValueError, AttributeError):
+        whole = False
+    if not whole or parts.scheme not in ("http", "https"):
+        raise ConfigError(
+            f"{setting}: this is no address of a web server; write http://HOST:PORT or "
+            "https://HOST, without spaces"
+        )
+    return url
 
 
 def inside(folder: Path, path: object, what: str) -> Path:

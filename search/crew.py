@@ -6,34 +6,54 @@ All are spawned, log to files, and end with their parent.
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, final
+from typing import final
+
+import psutil
 
 from search.config import StorageConfig
 from search.errors import StudyError
 from search.mirroring import catch_up, mirror_until
 from search.orders import given
 from search.outage import tolerated
+from search.owner import Owner
 from search.study import Study
-from search.worker import work
+from search.worker import reap, work
 
 log = logging.getLogger("paring.crew")
 POLL_S = 0.5
+PATIENCE_S = 5.0  # with processes that were asked to end
+MIRROR_S = 60.0  # for the last pass of a mirror
 RESTARTS = 3  # of workers that died without being asked to, while no slot got finished
 
 
 def threads_for(workers: int, asked: int) -> int:
-    """Torch threads per worker: cores / workers, unless a number was asked for."""
-    return asked or max(1, (os.cpu_count() or 1) // workers)
+    """Torch threads per worker: cores / workers, but no more than OMP_NUM_THREADS allows,
+    unless a number was asked for.
+    """
+    if asked:
+        return asked
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(allowed) if allowed.isdecimal() and int(allowed) else cores()
+    return max(1, min(most, cores() // workers))
 
 
-def run(study: Study, workers: int, threads: int) -> Iterator[None]:
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(study: Study, workers: int, threads: int) -> Generator[None]:
     """Run local workers until every slot is over, yielding now and then for a display.
 
     Closing the iterator stops the workers; their slots go back.
@@ -42,8 +62,9 @@ def run(study: Study, workers: int, threads: int) -> Iterator[None]:
         StudyError: workers die again and again and no slot gets finished.
     """
     with mirroring(study.home.config, study.name) as mirror:
-        crew = _Crew(study, workers, threads)
+        crew = _Crew(study, threads)
         try:
+            crew.start(workers)
             while crew.is_needed():
                 yield
                 time.sleep(POLL_S)
@@ -58,11 +79,16 @@ def run(study: Study, workers: int, threads: int) -> Iterator[None]:
 class _Crew:
     """The local workers of one study."""
 
-    def __init__(self, study: Study, workers: int, threads: int) -> None:
+    def __init__(self, study: Study, threads: int) -> None:
         self._study, self._threads = study, threads
         self._logs = log_folder(study.home.config, study.name)
         self._deaths, self._finished = 0, 0
-        self._workers = [self._start(index) for index in range(workers)]
+        self._workers: list[BaseProcess] = []
+
+    def start(self, workers: int) -> None:
+        """Start so many workers."""
+        for index in range(workers):
+            self._workers.append(self._start(index))
 
     def _start(self, index: int) -> BaseProcess:
         log_file = self._logs / f"worker-{index}.log"
@@ -94,7 +120,7 @@ class _Crew:
                 log.warning(
                     "worker %d died with %s; started anew", index, self._workers[index].exitcode
                 )
-                self._study.reap()
+                reap(self._study)
                 self._workers[index] = self._start(index)
 
     def _count_death(self, worker: BaseProcess) -> None:
@@ -108,14 +134,24 @@ class _Crew:
             )
 
     def stop(self) -> None:
-        """Ask all workers to hand back their slots, and end those that do not."""
-        for worker in self._workers:
+        """Ask all workers to hand back their slots; those that do not in time are killed, and
+        their slots handed back for them, which is no death.
+        """
+        end = time.monotonic() + PATIENCE_S
+        for worker in (alive := [each for each in self._workers if each.is_alive()]):
+            worker.terminate()
+        for worker in alive:
+            worker.join(timeout=max(0.0, end - time.monotonic()))
             if worker.is_alive():
-                worker.terminate()
-        for worker in self._workers:
-            worker.join(timeout=10)
-            if worker.is_alive():
-                worker.kill()
+                self._kill(worker)
+
+    def _kill(self, worker: BaseProcess) -> None:
+        with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+            owner = Owner.of(worker.pid or 0)
+            worker.kill()
+            worker.join()
+            with tolerated("a killed worker's slot was not handed back"):
+                self._study.hand_back(owner)
 
 
 def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path) -> None:
@@ -159,23 +195,29 @@ def mirroring(storage: StorageConfig, name: str) -> Iterator[BaseProcess]:
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have their own
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
+    # A pipe: unlike an event it has no lock that a killed process could keep.
+    reader, writer = context.Pipe(duplex=False)
     process = context.Process(
-        target=local_mirror, args=(storage, name, stop, logs / "mirror.log")
+        target=local_mirror, args=(storage, name, reader, logs / "mirror.log")
     )
     process.start()
+    reader.close()
+    patience = PATIENCE_S / 2  # after an interruption; what it misses the next one writes
     try:
         yield process
+        patience = MIRROR_S
     finally:
-        stop.set()
-        process.join(timeout=60)
+        writer.close()
+        process.join(timeout=patience)
         if process.is_alive():
             process.kill()
             process.join()
 
 
-def local_mirror(storage: StorageConfig, name: str, stop: Any, log_file: Path) -> None:
+def local_mirror(storage: StorageConfig, name: str, stop: Connection, log_file: Path) -> None:
     """A mirror beside the workers; it outlives nobody and disturbs training little."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, say
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when to stop
     follow_parent(log_file)
     if hasattr(os, "nice"):
         os.nice(10)

@@ -1,5 +1,7 @@
 """The dense network that every slot of a study starts from: trained once, shared by digest."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any, final
 
 import optuna
@@ -12,9 +14,12 @@ from search.build import Blueprint
 from search.errors import StoreError
 from search.home import open_storage
 from search.objective import packed
-from search.study import Study
+from search.store import digest_of, lost
+from search.study import BLOBS, Study
 from search.training import train_on
 from search.watch import Watch
+
+log = logging.getLogger("paring.dense")
 
 
 def ensure_dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetwork:
@@ -27,11 +32,11 @@ def ensure_dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetw
         Stopped: there was a reason to leave.
     """
     key = start_key(study, blueprint)
-    if (found := _stored(study, key)) is not None:
-        return found
     with watch.lock(f"dense-{key}"):
-        found = _stored(study, key)
-        return _trained(study, blueprint, key, watch) if found is None else found
+        if (found := _stored(study, key)) is None:
+            return _trained(study, blueprint, key, watch)
+        _DenseBook(study, key).close()  # its trainer may have been killed before that
+        return found
 
 
 def start_key(study: Study, blueprint: Blueprint) -> str:
@@ -53,7 +58,8 @@ def _stored(study: Study, key: str) -> StoredNetwork | None:
         return None
     try:
         network = unpack_network(study.home.store[note["digest"]])
-    except (KeyError, StoreError, CheckpointError):
+    except (KeyError, StoreError, CheckpointError) as error:
+        log.warning("the dense network is lost and will be trained again: %s", lost(error))
         return None
     if study.note("dense") != note:
         study.set_note("dense", note)
@@ -80,6 +86,7 @@ def _stored_result(
 ) -> StoredNetwork:
     content = packed(state, job)
     network = unpack_network(content)
+    book.announce([digest_of(content)])
     note = {
         "key": book.key,
         "digest": study.home.store.put(content),
@@ -87,8 +94,7 @@ def _stored_result(
         "seconds": sum(epoch.seconds for epoch in state.history),
     }
     study.set_note("dense", note)
-    if (last := book.checkpoint()) is not None:
-        study.home.store.remove(last)
+    book.close()
     return network
 
 
@@ -103,11 +109,27 @@ class _DenseBook:
         note = self._study.note("dense_checkpoint")
         return note["digest"] if note is not None and note["key"] == self.key else None
 
+    def announce(self, digests: Sequence[str]) -> None:
+        before = set(self._study.note("dense_pending") or ())
+        with self._study.home.lock(BLOBS):
+            kept = before.union(digests) - {self.checkpoint()}
+            self._study.set_note("dense_pending", sorted(kept))
+
     def note_checkpoint(self, digest: str) -> None:
         self._study.set_note("dense_checkpoint", {"key": self.key, "digest": digest})
 
     def note_progress(self, progress: dict[str, Any]) -> None:
         self._study.set_note("dense_progress", progress)
+
+    def close(self) -> None:
+        """Forget what was kept for going on: the network is stored and noted."""
+        notes, store = self._study.notes(), self._study.home.store
+        kept = {*(notes.get("dense_pending") or ()), self.checkpoint()}
+        for digest in filter(None, kept - {notes["dense"]["digest"]}):
+            store.remove(digest)
+        for key in ("dense_pending", "dense_checkpoint"):
+            if notes.get(key) is not None:
+                self._study.set_note(key, None)
 
     def verdict(self, _epoch: Epoch, _of: int, /) -> str | None:
         return None
@@ -117,6 +139,6 @@ def _begun(study: Study, blueprint: Blueprint, job: Job, book: _DenseBook) -> Tr
     if (digest := book.checkpoint()) is not None:
         try:
             return unpack_state(study.home.store[digest], job)
-        except (KeyError, StoreError, CheckpointError):
-            pass  # lost or damaged: from the beginning
+        except (KeyError, StoreError, CheckpointError) as error:
+            log.warning("the dense training begins anew: %s", lost(error))
     return TrainState.begin(blueprint.start.graph, blueprint.start.tensors, job)

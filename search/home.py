@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 
-from search.config import StorageConfig
+from search.config import StorageConfig, http_address
 from search.errors import ConfigError, StudyError
 from search.lookup import SlotStorage
 from search.store import Folder, Store
@@ -60,10 +60,11 @@ def open_home(config: StorageConfig, create: bool = True) -> Home:
             false. DatabaseError: a database cannot be used.
     """
     if config.url is not None and "://" not in config.url:
-        raise ConfigError(
-            f"storage.url={config.url}: this is no URL; write postgresql://HOST:PORT/DATABASE, "
-            "or leave it out and give storage.folder for SQLite files"
+        raise ConfigError(  # without the value, which may hold a password
+            "storage.url: this is no URL; write postgresql://HOST:PORT/DATABASE, or leave it "
+            "out and give storage.folder for SQLite files"
         )
+    http_address(config.tracking_uri, "storage.tracking_uri")
     if config.heartbeat_s < 1 or config.grace_s <= config.heartbeat_s:
         raise ConfigError(
             f"storage.heartbeat_s={config.heartbeat_s} storage.grace_s={config.grace_s}: a "
@@ -88,7 +89,7 @@ def open_storage(home: Home) -> SlotStorage:
     options: dict[str, Any] = (
         {"connect_args": {"timeout": SQLITE_WAIT_S}}
         if url.startswith("sqlite")
-        else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+        else {"pool_pre_ping": True}
     )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with home.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables

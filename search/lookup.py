@@ -6,16 +6,26 @@ Both classes rely on the tables and the cache of the one release that paring adm
 """
 
 import json
+import re
 from typing import Any, final
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
-from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
+from optuna.storages._rdb.models import (
+    StudyUserAttributeModel,
+    TrialModel,
+    TrialUserAttributeModel,
+)
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, Select, exists, select
+from sqlalchemy import Engine, Select, exists, func, select
 
 ATTEMPT = "attempt"  # an attribute of slots that were claimed, how often
+CHECKPOINT = "checkpoint"  # the blob of a slot's last stored state
+PENDING = "pending"  # blobs that a slot is about to store, named before they are there
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_OVER = tuple(state for state in TrialState if state.is_finished())
+_LONG = 64  # characters of a value that may hold a digest
 
 
 @final
@@ -85,9 +95,29 @@ class Lookup:
         found = self._rows(query)
         return self._study._storage.get_trial(found[0]) if found else None
 
+    def named(self) -> set[str]:
+        """The digests that any study of this database names, whatever for.
+
+        What a slot kept for going on is named until it is over.
+        """
+        study, trial = StudyUserAttributeModel, TrialUserAttributeModel
+        for_going_on = trial.key.in_((CHECKPOINT, PENDING)) & TrialModel.state.in_(_OVER)
+        queries = (
+            select(study.value_json).where(func.length(study.value_json) >= _LONG),
+            select(trial.value_json)
+            .join(TrialModel, TrialModel.trial_id == trial.trial_id)
+            .where(func.length(trial.value_json) >= _LONG, ~for_going_on),
+        )
+        return {digest for query in queries for text in self._texts(query)
+                for digest in _DIGEST.findall(text)}  # fmt: skip
+
     def _query(self, *states: TrialState) -> Select[Any]:
         ours = TrialModel.study_id == self._study._study_id
         return select(TrialModel.trial_id).where(ours, TrialModel.state.in_(states))
+
+    def _texts(self, query: Select[Any]) -> list[str]:
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def _rows(self, query: Select[Any]) -> list[int]:
         with self._engine.connect() as connection:

@@ -6,10 +6,8 @@ the next one, which continues from what MLflow holds.
 """
 
 import logging
-import multiprocessing
-import signal
 from collections.abc import Iterator, Mapping
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 from typing import final
 
 from search.config import StorageConfig
@@ -59,18 +57,17 @@ def mirror_once(study: Study, mirror: Mirror) -> None:
         study.set_note("runs", runs)
 
 
-def mirror_until(storage: StorageConfig, name: str, stop: Event) -> bool:
-    """Mirror a study until asked to stop, then once more. The body of the mirror's process.
+def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
+    """Mirror a study until `stop` is closed at its other end, by whoever holds it or with its
+    process, then once more. The body of the mirror's process.
 
     Returns whether the last pass went well.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     home = open_home(storage)
     study = require_study(home, name)
     mirror = Mirror(home.tracking_uri, home.artifacts)
-    parent = multiprocessing.parent_process()
     while True:
-        last = stop.is_set() or (parent is not None and not parent.is_alive())
+        last = stop.poll()
         try:
             with home.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
                 mirror_once(study, mirror)
@@ -84,7 +81,7 @@ def mirror_until(storage: StorageConfig, name: str, stop: Event) -> bool:
             log.warning("MLflow is behind, nothing is lost: %s", told(error))
         if last:
             return done
-        stop.wait(PAUSE_S)
+        stop.poll(PAUSE_S)
 
 
 def reconcile(study: Study) -> Written:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from math import isfinite
 from typing import Any, final
@@ -25,11 +25,13 @@ from search.build import Blueprint
 from search.errors import StoreError
 from search.formats import integer_network
 from search.lineage import Start, start_of
+from search.lookup import CHECKPOINT, PENDING
 from search.rungs import Arrival
 from search.scale import gain
-from search.study import CANCELLED, Study, slot_budget
+from search.store import Store, digest_of
+from search.study import BLOBS, CANCELLED, Study, slot_budget, unfinished_blobs
 from search.training import train_on
-from search.watch import Watch
+from search.watch import Reason, Stopped, Watch
 
 log = logging.getLogger("paring.slot")
 
@@ -87,14 +89,24 @@ class _SlotBook:
         self._rungs = study.rungs
 
     def checkpoint(self) -> str | None:
-        found: str | None = self._trial.user_attrs.get("checkpoint")
+        found: str | None = self._trial.user_attrs.get(CHECKPOINT)
         return found
 
+    def announce(self, digests: Sequence[str]) -> None:
+        killed = unfinished_blobs(self._trial) - {self.checkpoint()}  # an attempt in between
+        with self._study.home.lock(BLOBS):
+            self._note(PENDING, sorted(killed.union(digests)))
+
     def note_checkpoint(self, digest: str) -> None:
-        self._trial.set_user_attr("checkpoint", digest)
+        with self._study.turn():
+            self._note(CHECKPOINT, digest)
 
     def note_progress(self, progress: dict[str, Any]) -> None:
-        self._trial.set_user_attr("progress", progress)
+        self._note("progress", progress)
+
+    def _note(self, key: str, value: Any) -> None:
+        if not self._study.note_slot(self._trial, key, value):
+            raise Stopped(Reason.LOST)
 
     def verdict(self, epoch: Epoch, of: int, /) -> str | None:
         rung = self._rungs.at(epoch.epoch, of)
@@ -102,7 +114,7 @@ class _SlotBook:
             return None
         facts, key = self._study.facts, f"rung/{rung}"
         own = gain(epoch.score, facts["chance"], facts["best"])
-        self._trial.set_user_attr(key, own)
+        self._note(key, own)
         arrived = [
             Arrival(slot.number, slot_budget(slot), slot.user_attrs[key])
             for slot in self._study.slots()
@@ -127,25 +139,26 @@ def run_slot(
     """Train a claimed slot: from its checkpoint, its parent or the dense network.
 
     Raises:
-        Stopped: there was a reason to leave it; its last epoch is stored.
+        Stopped: there was a reason to leave it; its last epoch is stored if it is still ours.
     """
     params = study.drawn(trial)
     start = start_of(study, trial, dense)
     if (twin := _twin(study, trial, start, params)) is not None:
         return _copied(twin)
     job = blueprint.slot_job(params, slot_budget(trial), trial.user_attrs["slot"]["seed"])
+    book = _SlotBook(study, trial)
     try:
         state = _resumed(study, trial, job)
         if state is None:
             state = TrainState.begin(start.network.graph, start.network.tensors, job)
-        verdict = train_on(state, job, study.home, _SlotBook(study, trial), watch)
+        verdict = train_on(state, job, study.home, book, watch)
     except BudgetError as error:
         return Infeasible(str(error))
     if verdict is not None:
         return Dominated(verdict)
     if not isfinite(score := state.history[-1].score):
         return Failed(f"{job.task.metric.name} is {score}; correct the metric")
-    return watch.outlast(lambda: _finished(study, state, job, dense))
+    return watch.outlast(lambda: _finished(book, study.home.store, state, job, dense))
 
 
 def _twin(
@@ -167,7 +180,7 @@ def _copied(twin: FrozenTrial) -> Finished:
 
 
 def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
-    noted = trial.user_attrs.get("checkpoint")
+    noted = trial.user_attrs.get(CHECKPOINT)
     if noted is None:
         return None
     try:
@@ -179,18 +192,15 @@ def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
 
 
 def _finished(
-    study: Study, state: TrainState, job: Job, dense: StoredNetwork
+    book: _SlotBook, store: Store, state: TrainState, job: Job, dense: StoredNetwork
 ) -> Finished | Failed:
-    """Store the network, and take its cost from what was stored."""
-    store = study.home.store
-    last = state.history[-1]
-    model = store.put(packed(state, job))
-    stored = unpack_network(store[model])
+    """Store the network, and take its cost from what is stored."""
+    last, model = state.history[-1], packed(state, job)
+    stored = unpack_network(model)
     costs = job.cost_model(stored.graph)
     cost, arena = stored_cost(stored, costs)
     if not job.budget.holds(cost):
         return Failed(f"the stored network costs {cost}, over its {job.budget}")
-    files = {"model.safetensors": model}
     notes: dict[str, Any] = {
         "epochs.json": [asdict(epoch) for epoch in state.history],
         "profile.json": {
@@ -200,7 +210,12 @@ def _finished(
     }
     if state.explanation is not None:
         notes["explanation.json"] = asdict(state.explanation)
-    files |= {name: store.put(json.dumps(note).encode()) for name, note in notes.items()}
+    contents = {name: json.dumps(note).encode() for name, note in notes.items()}
+    contents["model.safetensors"] = model
+    files = {name: digest_of(content) for name, content in contents.items()}
+    book.announce(list(files.values()))
+    for content in contents.values():
+        store.put(content)
     return Finished(
         score=last.score,
         cost=cost,
@@ -251,8 +266,15 @@ def packed(state: TrainState, job: Job) -> bytes:
 
 def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:
     """Write a slot's outcome into Optuna, once; False when the slot is no longer ours."""
-    if not study.still_mine(trial):
-        return False
+    with study.turn():
+        if not study.still_mine(trial):
+            return False
+        _write(study, trial, outcome)
+    study.discard(unfinished_blobs(trial))
+    return True
+
+
+def _write(study: Study, trial: optuna.Trial, outcome: Outcome) -> None:
     match outcome:
         case Finished():
             trial.set_user_attr("result", json.loads(json.dumps(asdict(outcome))))
@@ -274,6 +296,3 @@ def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:
         case Cancelled():
             trial.set_user_attr(CANCELLED, True)
             study.optuna.tell(trial, state=TrialState.FAIL)
-    if (checkpoint := trial.user_attrs.get("checkpoint")) is not None:
-        study.home.store.remove(checkpoint)
-    return True

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackErro
 
 from search.errors import UnwritableError
 from tracking.address import mask
-from tracking.errors import LockedError, UnreachableError
+from tracking.errors import BusyError, LockedError, UnreachableError
 
 log = logging.getLogger("paring.outage")
 _KINDS = (
@@ -23,6 +23,7 @@ _KINDS = (
     StorageInternalError,
     UnreachableError,
     LockedError,
+    BusyError,
     UnwritableError,
 )
 

@@ -1,7 +1,7 @@
 """Content-addressed blobs: a blob's name is the SHA-256 of its bytes.
 
 What is read is checked against its name, so a truncated or altered file is noticed and never
-used. The backend is anything with Optuna's artifact store protocol; a folder by default.
+used.
 """
 
 import hashlib
@@ -10,17 +10,30 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, final
 
 from search.errors import StoreError, UnwritableError
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a store: a blob, or what a killed process left of one (then `name` is none of a
+    blob). `written` is in seconds since the epoch.
+    """
+
+    name: str
+    size_bytes: int
+    written: float
+
+
 class Backend(Protocol):
-    """Optuna's artifact store protocol."""
+    """Where blobs are kept: Optuna's artifact store protocol, and a list of what is there."""
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """A readable binary stream of an artifact."""
+        """A readable binary stream; LookupError or OSError where there is none."""
         ...
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
@@ -28,7 +41,11 @@ class Backend(Protocol):
         ...
 
     def remove(self, artifact_id: str) -> None:
-        """Forget an artifact."""
+        """Forget an artifact, if it is there."""
+        ...
+
+    def entries(self) -> Iterator[Entry]:
+        """All that is kept."""
         ...
 
 
@@ -65,6 +82,23 @@ class Folder:
         """Delete a blob's file, if it is there."""
         self._path(artifact_id).unlink(missing_ok=True)
 
+    def entries(self) -> Iterator[Entry]:
+        """Every file two levels down, half-written ones among them."""
+        for path in self.root.glob("??/*"):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                found = path.stat()
+                yield Entry(path.parent.name + path.name, found.st_size, found.st_mtime)
+
+
+def digest_of(content: bytes) -> str:
+    """The name of a blob."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def lost(error: Exception) -> str:
+    """Why a blob cannot be read, for a log."""
+    return f"blob {error.args[0][:12]} is missing" if type(error) is KeyError else str(error)
+
 
 @final
 class Store(Mapping[str, bytes]):
@@ -79,7 +113,7 @@ class Store(Mapping[str, bytes]):
         Raises:
             UnwritableError: the disk is full or fails; nothing is left behind.
         """
-        digest = hashlib.sha256(content).hexdigest()
+        digest = digest_of(content)
         try:
             self._backend.write(digest, io.BytesIO(content))
         except OSError as error:
@@ -100,7 +134,7 @@ class Store(Mapping[str, bytes]):
                 content = stream.read()
         except (OSError, LookupError) as error:
             raise KeyError(digest) from error
-        if hashlib.sha256(content).hexdigest() != digest:
+        if digest_of(content) != digest:
             raise StoreError(
                 f"store: blob {digest[:12]} is damaged ({len(content)} bytes do not match its "
                 "name); it will not be used"
@@ -124,6 +158,10 @@ class Store(Mapping[str, bytes]):
     def remove(self, digest: str) -> None:
         """Forget a blob that nothing refers to any more."""
         self._backend.remove(digest)
+
+    def entries(self) -> Iterator[Entry]:
+        """All that is kept, half-written blobs among them."""
+        return self._backend.entries()
 
     def __iter__(self) -> Iterator[str]:
         raise TypeError("a store cannot be listed")

@@ -7,19 +7,15 @@ before it claims, so that a running slot always names who runs it.
 """
 
 import json
-import os
-import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, final
 
 import optuna
-import psutil
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -27,7 +23,8 @@ from pruning.budget import Budget
 from search.config import Spec, StoppingConfig
 from search.errors import StoreError, StudyError
 from search.home import Home, open_storage
-from search.lookup import ATTEMPT, Lookup, SlotStorage
+from search.lookup import ATTEMPT, CHECKPOINT, PENDING, Lookup, SlotStorage
+from search.owner import Owner
 from search.rungs import Rungs
 from search.sampling import sampler_for
 from search.space import suggest
@@ -35,52 +32,8 @@ from search.space import suggest
 FORMAT = "paring.study/1"
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 CANCELLED = "cancelled"  # an attribute of slots that were given up
+BLOBS = "blobs"  # the lock under which blobs are named, and removed when nobody names them
 DEATHS = 3  # of workers, one after another and without progress, before a slot has failed
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who works on a slot, precisely enough to see on the same host whether it still lives.
-
-    `started` is in seconds since the `boot`, which no change of the clock moves, or since the
-    epoch where the system does not tell which boot it is.
-    """
-
-    host: str
-    pid: int
-    started: float
-    boot: str = ""
-
-    @staticmethod
-    def me() -> "Owner":
-        """This process."""
-        boot, pid = _boot(), os.getpid()
-        return Owner(socket.gethostname(), pid, _started(pid, boot), boot)
-
-    def gone(self) -> bool:
-        """Whether the process is certainly over (never certain on another host)."""
-        if self.host != socket.gethostname():
-            return False
-        if self.boot and self.boot != _boot():
-            return True
-        try:
-            return abs(_started(self.pid, self.boot) - self.started) > 1.0
-        except psutil.NoSuchProcess:
-            return True
-
-
-def _boot() -> str:
-    """Which boot of the machine this is; empty where the system does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _started(pid: int, boot: str) -> float:
-    """When a process began. Linux adds the time of the boot, which follows the clock."""
-    since = psutil.boot_time() if boot else 0.0
-    return float(round(psutil.Process(pid).create_time() - since, 2))
 
 
 @final
@@ -211,23 +164,19 @@ class Study:
     def cancel_waiting(self) -> list[int]:
         """Give up the slots that nobody works on; returns their numbers."""
         numbers = []
-        with self._turn():
+        with self.turn():
             for trial in self.lookup.trials(TrialState.WAITING):
                 self._storage.set_trial_user_attr(trial._trial_id, CANCELLED, True)
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                self._forget_checkpoint(trial)
                 numbers.append(trial.number)
+        self.tidy()
         return numbers
-
-    def _forget_checkpoint(self, trial: FrozenTrial) -> None:
-        if (digest := trial.user_attrs.get("checkpoint")) is not None:
-            self.home.store.remove(digest)
 
     def claim(self) -> optuna.Trial | None:
         """Take the first waiting slot, or None when no slot waits."""
         if not self.lookup.any(TrialState.WAITING):
             return None
-        with self._turn():
+        with self.turn():
             slots = map(self._storage.get_trial, self.lookup.ids(TrialState.WAITING))
             waiting = next((slot for slot in slots if self._took(slot)), None)
         if waiting is None:
@@ -260,7 +209,7 @@ class Study:
     def _took(self, waiting: FrozenTrial) -> bool:
         """Sign a waiting slot and set it running."""
         number, attempt = waiting._trial_id, waiting.user_attrs.get(ATTEMPT, 0) + 1
-        self._storage.set_trial_user_attr(number, "owner", asdict(Owner.me()))
+        self._storage.set_trial_user_attr(number, "owner", Owner.me().note())
         self._storage.set_trial_user_attr(number, ATTEMPT, attempt)
         self._storage.set_trial_user_attr(number, "seen", time.time())
         self._storage.record_heartbeat(number)  # type: ignore[attr-defined]
@@ -271,21 +220,22 @@ class Study:
         self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
         self._storage.set_trial_user_attr(trial._trial_id, "seen", time.time())
 
-    def _turn(self) -> Any:
-        """The lock under which slots are claimed and handed back."""
+    def turn(self) -> Any:
+        """The lock under which slots change hands, and are told."""
         return self.home.lock(f"claim-{self.key}")
 
-    def hand_back(self) -> list[int]:
-        """Make the slots of this process wait again; returns their numbers."""
-        return self._handed_back(
-            lambda trial: trial.user_attrs.get("owner") == asdict(Owner.me())
-        )
+    def hand_back(self, owner: Owner | None = None) -> list[int]:
+        """Make the slots of a process, by default this one, wait again; returns which."""
+        note = (owner or Owner.me()).note()
+        return self._handed_back(lambda trial: trial.user_attrs.get("owner") == note)
 
     def reap(self) -> list[int]:
-        """Hand back the slots of workers that are gone; returns their numbers."""
+        """Hand back the slots of workers that are gone, or let them fail; returns which."""
         if not any(map(self._abandoned, self.lookup.trials(TrialState.RUNNING))):
             return []
-        return self._handed_back(self._abandoned, self._after_death)
+        numbers = self._handed_back(self._abandoned, self._after_death)
+        self.tidy()
+        return numbers
 
     def _handed_back(
         self,
@@ -294,7 +244,7 @@ class Study:
     ) -> list[int]:
         """Make running slots wait again, under their numbers and with all they know."""
         numbers = []
-        with self._turn():
+        with self.turn():
             for trial in filter(due, self.lookup.trials(TrialState.RUNNING)):
                 with suppress(optuna.exceptions.UpdateFinishedTrialError):  # told just now
                     self._storage.set_trial_state_values(trial._trial_id, state(trial))
@@ -302,33 +252,76 @@ class Study:
         return numbers
 
     def _after_death(self, trial: FrozenTrial) -> TrialState:
-        """A slot whose worker dies at one point again and again has failed."""
+        """A slot whose worker dies at one point again and again has failed.
+
+        A worker that is seen to live has not died, however long it was silent; one that nobody
+        sees is taken for dead, until it comes back.
+        """
         known = trial.user_attrs
-        point, before = known.get("checkpoint"), known.get("deaths", {})
-        count = before["count"] + 1 if before and before["at"] == point else 1
+        if _owner_lives(trial):
+            return TrialState.WAITING
+        point = (known.get(CHECKPOINT) or "")[:16]  # a whole digest would name the blob
+        before = known.get("deaths", {})
+        same = "at" in before and before["at"] == point
+        attempts = [*(before.get("attempts", []) if same else []), known.get(ATTEMPT)]
         number = trial._trial_id
-        self._storage.set_trial_user_attr(number, "deaths", {"at": point, "count": count})
-        if count < DEATHS:
+        self._storage.set_trial_user_attr(number, "deaths", {"at": point, "attempts": attempts})
+        if len(attempts) < DEATHS:
             return TrialState.WAITING
         reason = (
-            f"its worker was killed {count} times at the same point, perhaps for want of memory"
+            f"its worker was killed {len(attempts)} times at the same point, perhaps for want "
+            "of memory"
         )
         self._storage.set_trial_user_attr(number, "reason", reason)
-        self._forget_checkpoint(trial)
         return TrialState.FAIL
+
+    def came_back(self, trial: optuna.Trial) -> None:
+        """Take back the death of this process, which was silent and has lost its slot."""
+        with self.turn(), suppress(optuna.exceptions.UpdateFinishedTrialError):
+            deaths = self._storage.get_trial(trial._trial_id).user_attrs.get("deaths")
+            if deaths is not None and (own := trial.user_attrs[ATTEMPT]) in deaths["attempts"]:
+                left = [attempt for attempt in deaths["attempts"] if attempt != own]
+                note = {**deaths, "attempts": left}
+                self._storage.set_trial_user_attr(trial._trial_id, "deaths", note)
 
     def _abandoned(self, trial: FrozenTrial) -> bool:
         """Whether the owner is certainly gone, or has been silent for too long."""
-        owner = trial.user_attrs.get("owner")
-        if owner is not None and Owner(**owner).gone():
+        if _owner_lives(trial) is False:
             return True
         return trial._trial_id in self._storage._get_stale_trial_ids(self.optuna._study_id)  # type: ignore[attr-defined]
 
     def still_mine(self, trial: optuna.Trial) -> bool:
-        """Whether this process still owns the slot."""
+        """Whether this process still owns the slot, by the attempt that it began."""
         current = self._storage.get_trial(trial._trial_id)
-        mine = asdict(Owner.me()) == current.user_attrs.get("owner")
+        signed = (current.user_attrs.get("owner"), current.user_attrs.get(ATTEMPT))
+        mine = signed == (Owner.me().note(), trial.user_attrs[ATTEMPT])
         return mine and current.state is TrialState.RUNNING
+
+    def note_slot(self, trial: optuna.Trial, key: str, value: Any) -> bool:
+        """Keep a value with a slot if it is still this process's; returns whether it is.
+
+        Only within `turn` nobody takes the slot between the question and the note.
+        """
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # by another, just now
+            if self.still_mine(trial):
+                trial.set_user_attr(key, value)
+                return True
+        return False
+
+    # --- blobs
+
+    def discard(self, digests: Iterable[str]) -> None:
+        """Remove those of some blobs that no study names (any more)."""
+        if not (unnamed := set(digests)):
+            return
+        with self.home.lock(BLOBS):
+            for digest in unnamed - self.lookup.named():
+                self.home.store.remove(digest)
+
+    def tidy(self) -> None:
+        """Remove what slots that are over have left in the store, by a kill at their end."""
+        over = (slot for slot in self.slots() if slot.state.is_finished())
+        self.discard(digest for slot in over for digest in unfinished_blobs(slot))
 
 
 def create_study(
@@ -393,6 +386,17 @@ def require_study(home: Home, name: str) -> Study:
         f"study={name}: there is none of this name in {home.databases.optuna}; "
         f"studies: {known}. Create it with: paring sweep study={name} ..."
     )
+
+
+def _owner_lives(trial: FrozenTrial) -> bool | None:
+    owner = trial.user_attrs.get("owner")
+    return None if owner is None else Owner.noted(owner).lives()
+
+
+def unfinished_blobs(trial: FrozenTrial | optuna.Trial) -> set[str]:
+    """What a slot keeps, or is about to keep, in the store until it is over."""
+    known = trial.user_attrs
+    return {*known.get(PENDING, ()), *filter(None, [known.get(CHECKPOINT)])}
 
 
 def slot_budget(trial: FrozenTrial | optuna.Trial) -> Budget:

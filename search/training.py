@@ -5,6 +5,7 @@ the run is left. A run that is killed loses the epochs since then, and no more.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pruning.checkpoint import pack_state
@@ -13,7 +14,8 @@ from pruning.state import Epoch, TrainState
 from pruning.train import steps
 from search.home import Home
 from search.outage import tolerated
-from search.watch import Stopped, Watch
+from search.store import digest_of
+from search.watch import Reason, Stopped, Watch
 
 PROGRESS_EVERY_S = 1.0
 
@@ -23,6 +25,10 @@ class Logbook(Protocol):
 
     def checkpoint(self) -> str | None:
         """The digest of the last stored state."""
+        ...
+
+    def announce(self, digests: Sequence[str]) -> None:
+        """Name what is about to be stored, so that a kill leaves no blob that nobody knows."""
         ...
 
     def note_checkpoint(self, digest: str) -> None:
@@ -44,8 +50,8 @@ def train_on(
     """Train to the end of the recipe, or to a verdict, which is returned.
 
     Raises:
-        Stopped: there was a reason to leave; the last epoch's state is stored. What
-        `pruning.train.train` raises.
+        Stopped: there was a reason to leave; the last epoch's state is stored, unless the run
+        is somebody else's by now. What `pruning.train.train` raises.
     """
     latest: bytes | None = None  # the last epoch's state, while it is not in the store
     stored = shown = time.monotonic()
@@ -69,8 +75,8 @@ def train_on(
                 with tolerated("no checkpoint now"):
                     _store(home, book, latest)
                     latest, stored = None, now
-    except Stopped:
-        if latest is not None:
+    except Stopped as stopped:
+        if latest is not None and stopped.reason is not Reason.LOST:
             with tolerated("the last epochs are lost"):
                 _store(home, book, latest)
         raise
@@ -92,7 +98,9 @@ def progress(epoch: Epoch, job: Job) -> dict[str, Any]:
 
 def _store(home: Home, book: Logbook, content: bytes) -> None:
     """Store a state, and forget the one before it."""
-    before, digest = book.checkpoint(), home.store.put(content)
+    before, digest = book.checkpoint(), digest_of(content)
+    book.announce([digest])
+    home.store.put(content)
     book.note_checkpoint(digest)
     if before is not None and before != digest:
         home.store.remove(before)

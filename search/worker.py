@@ -11,6 +11,7 @@ from pathlib import Path
 
 import optuna
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from pruning.checkpoint import StoredNetwork, unpack_network
@@ -56,6 +57,7 @@ def _work_off(study: Study, watch: Watch) -> None:
         watch.wait(POLL_S)  # paused
     while (trial := _next_slot(study, watch)) is not None:
         _attempt(study, trial, blueprint, dense, watch)
+    watch.outlast(study.tidy)
     if not watch.outlast(lambda: given(study)).ends:
         watch.outlast(lambda: _score_front_on_test(study, blueprint, watch))
 
@@ -93,7 +95,7 @@ def _next_slot(study: Study, watch: Watch) -> optuna.Trial | None:
 def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
     """Whether the worker is done here, and a slot that it has claimed."""
     order = given(study)
-    study.reap()
+    reap(study)
     if order.order is Order.CANCEL:
         study.cancel_waiting()
     if order.ends or study.over():
@@ -125,14 +127,16 @@ def _attempt(
     kept = watch.outlast(lambda: tell(study, trial, outcome))
     log.info("slot %d: %s%s", trial.number, outcome, "" if kept else " (taken by another)")
     if isinstance(outcome, Failed):
-        watch.outlast(lambda: _halt_if_all_fail(study))
+        watch.outlast(lambda: halt_if_all_fail(study))
 
 
 def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
     """Give the slot up or back, whoever asked for it."""
     if reason is Reason.CANCELLED:
         tell(study, trial, Cancelled())
-    elif reason is not Reason.LOST:
+    elif reason is Reason.LOST:
+        study.came_back(trial)
+    else:
         study.hand_back()
 
 
@@ -151,13 +155,22 @@ def _outcome(
     try:
         with tolerated(f"slot {trial.number} is out of reach"):
             outcome = run_slot(study, trial, blueprint, dense, watch)
+    except UpdateFinishedTrialError:
+        raise Stopped(Reason.LOST) from None  # told by another while this process slept
     except Exception as error:
         log.exception("slot %d failed", trial.number)
         return Failed(f"{type(error).__name__}: {error}")
     return outcome
 
 
-def _halt_if_all_fail(study: Study) -> None:
+def reap(study: Study) -> None:
+    """Hand back the slots of workers that are gone; halt if these die again and again."""
+    if numbers := study.reap():
+        log.info("slots handed back, their workers are gone: %s", numbers)
+        halt_if_all_fail(study)
+
+
+def halt_if_all_fail(study: Study) -> None:
     """Stop the sweep when the last slots, since the last order, all failed in the same way."""
     since = given(study).at
     ends = [(t.datetime_complete.timestamp(), t) for t in study.slots() if t.datetime_complete]

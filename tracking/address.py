@@ -10,7 +10,24 @@ from sqlalchemy.exc import ArgumentError
 
 from tracking.errors import AddressError
 
-CONNECT_SECONDS = "5"
+# A connection that is only half there must end, at both of its ends: this one notices by probes
+# and by data that nobody acknowledges; the server closes transactions that nobody goes on with,
+# and sessions whose probes nobody answers. No lock of a row is waited for without end.
+_CLIENT = {
+    "connect_timeout": "5",  # s
+    "keepalives": "1",
+    "keepalives_idle": "10",  # s
+    "keepalives_interval": "5",  # s
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",  # ms
+}
+_SERVER = {
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "20s",
+    "tcp_keepalives_idle": "10",  # s
+    "tcp_keepalives_interval": "5",  # s
+    "tcp_keepalives_count": "3",
+}
 _FILES = ("optuna.db", "mlflow.db", "users.db")
 _SECRETS = frozenset({"password", "sslpassword", "passwd", "pwd"})
 _POSTGRES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
@@ -18,6 +35,9 @@ _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _IN_URL = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):\S*@")
 _TOKEN = re.compile(r"(\bhttps?://)[^\s:/@]+@", re.IGNORECASE)  # as a user
 _IN_WHOLE_URL = re.compile(r"(\w[\w+.-]*://[^:/@]*):.*@", re.DOTALL)
+_BARE = re.compile(
+    r"(\w):(?!/|\d+/)[^\s@]*@"
+)  # a user and a password without `://` before them
 _IN_QUERY = re.compile(
     r"\b(ssl)?(password|passwd|pwd)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.IGNORECASE
 )
@@ -61,7 +81,7 @@ def mask(text: str) -> str:
     """Hide every password or token in a URL, or in a message that contains URLs."""
     text = _TOKEN.sub(r"\1***@", _IN_QUERY.sub(r"\1\2\3***", text))
     whole = re.match(r"\s*\w[\w+.-]*://", text) is not None and "\n" not in text
-    return (_IN_WHOLE_URL if whole else _IN_URL).sub(r"\1:***@", text)
+    return _BARE.sub(r"\1:***@", (_IN_WHOLE_URL if whole else _IN_URL).sub(r"\1:***@", text))
 
 
 def _files(folder: Path, schema: str) -> Databases:
@@ -124,9 +144,10 @@ def _refuse_password(url: URL) -> None:
 
 def _with_schema(url: URL, schema: str) -> str:
     given = url.query.get("options", "")
-    options = given if isinstance(given, str) else " ".join(given)
-    query = {"connect_timeout": CONNECT_SECONDS, **url.query}
-    query["options"] = f"{options} -csearch_path={schema}".strip()
+    own = given if isinstance(given, str) else " ".join(given)
+    defaults = " ".join(f"-c{name}={value}" for name, value in _SERVER.items())
+    query = {**_CLIENT, **url.query}
+    query["options"] = f"{defaults} {f'{own} ' if own else ''}-csearch_path={schema}"
     return (
         url.set(drivername="postgresql+psycopg")
         .update_query_dict(query)

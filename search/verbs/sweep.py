@@ -1,22 +1,32 @@
 """`paring sweep`: create or continue a study, run local workers, show how it goes."""
 
-import signal
 import sys
+from contextlib import closing
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from search import crew, sweep
-from search.config import AcceleratorConfig, Spec, StorageConfig, call_from, cross
+from search.config import (
+    AcceleratorConfig,
+    Spec,
+    StorageConfig,
+    call_from,
+    cross,
+    http_address,
+)
 from search.display import progress
 from search.errors import StudyError
 from search.home import open_home
-from search.notify import checked_url, notify
+from search.interrupts import INTERRUPTED, interruptible
+from search.notify import notify
 from search.orders import Order, given
+from search.report import counts, failures
 from search.situation import situation
 from search.study import Study
 from search.verb import verb
 
+STOP_S = 9.0  # after a signal, all told
 RESUME = "go on with  paring resume study={}"
 NEUTRAL = (
     "study",
@@ -33,43 +43,63 @@ NEUTRAL = (
 @verb("sweep")
 def main(config: DictConfig) -> None:
     """Run the verb."""
+    with interruptible(STOP_S):
+        _sweep(config)
+
+
+def _sweep(config: DictConfig) -> None:
     call = call_from(config)
-    hook = checked_url(config.notify.url)
-    name = call.study
+    hook = http_address(config.notify.url, "notify.url")
     spec = Spec.from_config(config)
     accelerator = cross(config.accelerator, AcceleratorConfig, "accelerator")
     home = open_home(cross(config.storage, StorageConfig, "storage"))
-    study = sweep.prepare(home, name, spec if _asks_for_something() else None, call.trials)
+    asked = spec if _asks_for_something() else None
+    study = sweep.prepare(home, call.study, asked, call.trials)
     threads = crew.threads_for(call.workers, accelerator.threads)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers hand their slots back
-    if (order := given(study)).order is Order.PAUSE:
-        print(f"study {name} is paused: {RESUME.format(name)}", file=sys.stderr)
+    if given(study).order is Order.PAUSE:
+        print(f"study {study.name} is paused: {RESUME.format(study.name)}", file=sys.stderr)
     try:
-        with progress(study) as display:
-            for _ in crew.run(study, call.workers, threads):
+        with progress(study) as display, closing(crew.run(study, call.workers, threads)) as run:
+            for _ in run:
                 display()
     except Exception as error:
         _tell(hook, f"failed: {error}", study)
         raise
-    order = given(study)
-    _tell(
-        hook,
-        {Order.HALT: "was halted", Order.CANCEL: "was cancelled"}.get(
-            order.order, "is complete"
-        ),
-        study,
-    )
+    _say_how_it_ended(study, hook)
+
+
+def _say_how_it_ended(study: Study, hook: str | None) -> None:
+    """Tell the web hook, and the caller by the exit code.
+
+    Raises:
+        StudyError: it was halted, or no slot has a model. SystemExit: it was cancelled.
+    """
+    order, done = given(study), counts(study)
+    models, slots = done["complete"], sum(done.values())
+    others = ", ".join(f"{n} {state}" for state, n in done.items() if n and state != "complete")
     if order.order is Order.HALT:
+        _tell(hook, "was halted", study)
         raise StudyError(
-            f"study={name}: halted, {order.why}. Mend the cause; then continue with the same "
-            "command. Slots that failed stay as they are"
+            f"study={study.name}: halted, {order.why}. Where the cause lies outside the "
+            "settings (data, code, memory), mend it and continue with the same command; other "
+            "settings need another name. Slots that failed stay as they are"
         )
     if order.order is Order.CANCEL:
-        print(f"study {name} was cancelled; what it had finished stays", file=sys.stderr)
-        raise SystemExit(130)
+        _tell(hook, "was cancelled", study)
+        print(f"study {study.name} was cancelled; what it had finished stays", file=sys.stderr)
+        raise SystemExit(INTERRUPTED)
+    if not models:
+        _tell(hook, "ended without a model", study)
+        why = next(iter(failures(study).values()), "")
+        raise StudyError(
+            f"study={study.name}: no slot has a model ({others}){why and f', {why}'}; see  "
+            f"paring status study={study.name}, mend the cause, and take another name"
+        )
+    _tell(hook, "is complete", study)
     print(
-        f"study {name} is complete: see it with  paring front study={name}  and  "
-        f"paring serve study={name}",
+        f"study {study.name} is complete: {models} of {slots} slots have a model"
+        f"{others and f' ({others})'}; see  paring front study={study.name}  and  "
+        f"paring serve study={study.name}",
         file=sys.stderr,
     )
 

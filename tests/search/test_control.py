@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import text
 
 from pruning.budget import Budget
 from pruning.errors import BudgetError, DivergedError, PruningError
@@ -22,12 +23,13 @@ from search.errors import ConfigError, StoreError, StudyError
 from search.home import Home, open_home
 from search.objective import Failed, tell
 from search.orders import Order, give, given
+from search.owner import Owner
 from search.report import counts, study_record
 from search.sampling import sampler_for
 from search.situation import situation
-from search.study import Owner, Study, require_study, slot_budget
+from search.study import Study, require_study, slot_budget
 from search.watch import Reason, Stopped, Watch
-from search.worker import _halt_if_all_fail, work
+from search.worker import halt_if_all_fail, reap, work
 from tracking.records import State
 
 FORK = multiprocessing.get_context("fork")
@@ -283,7 +285,7 @@ def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[st
         trial = study.claim()
         assert trial is not None
         assert tell(study, trial, Failed(reason))
-    _halt_if_all_fail(study)
+    halt_if_all_fail(study)
     assert given(study).order is Order.GO
 
 
@@ -297,7 +299,7 @@ def test_failures_before_the_last_order_do_not_count(
             trial = study.claim()
             assert trial is not None
             assert tell(study, trial, Failed("no such file"))
-        _halt_if_all_fail(study)
+        halt_if_all_fail(study)
         return given(study).order
 
     assert fail(3) is Order.HALT
@@ -318,7 +320,7 @@ def test_a_slot_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec:
         assert trial is not None
         if death == 0:
             trial.set_user_attr("checkpoint", checkpoint)
-        trial.set_user_attr("owner", {"host": here(), "pid": 1 << 30, "started": 0.0})
+        trial.set_user_attr("owner", nobody().note())
         assert study.reap() == [0]
     slot = study.slots()[0]
     assert slot.state is TrialState.FAIL
@@ -333,13 +335,59 @@ def test_one_that_gets_on_between_deaths_has_not(home: Home, tiny_spec: Spec) ->
         trial = study.claim()
         assert trial is not None
         trial.set_user_attr("checkpoint", str(death))
-        trial.set_user_attr("owner", {"host": here(), "pid": 1 << 30, "started": 0.0})
+        trial.set_user_attr("owner", nobody().note())
         assert study.reap() == [0]
     assert state(study) is TrialState.WAITING
 
 
-def here() -> str:
-    return Owner.me().host
+@pytest.mark.parametrize("place", ["", "another boot/1/2"])
+def test_who_comes_back_has_not_died(home: Home, tiny_spec: Spec, place: str) -> None:
+    """A silent worker that nobody sees is taken for dead until it wakes."""
+    study = sweep.prepare(home, "a", tiny_spec, 1)
+    for _ in range(4):
+        trial = study.claim()
+        assert trial is not None
+        trial.set_user_attr("owner", replace(nobody(), place=place).note())
+        silence(study)
+        assert study.reap() == [0]
+        study.came_back(trial)
+    assert state(study) is TrialState.WAITING
+
+
+def test_who_is_seen_to_live_has_not_died(home: Home, tiny_spec: Spec) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, 1)
+    for _ in range(4):
+        assert study.claim() is not None
+        silence(study)
+        assert study.reap() == [0]
+    assert state(study) is TrialState.WAITING
+
+
+def test_slots_that_fail_by_deaths_halt_the_sweep(home: Home, tiny_spec: Spec) -> None:
+    study = sweep.prepare(home, "a", tiny_spec, 5)
+    for _ in range(9):
+        trial = study.claim()
+        assert trial is not None
+        trial.set_user_attr("owner", nobody().note())
+        reap(study)
+    assert given(study).order is Order.HALT
+    assert "killed 3 times" in given(study).why
+    assert [state(study, n) for n in range(5)] == [TrialState.FAIL] * 3 + [
+        TrialState.WAITING
+    ] * 2
+
+
+def nobody() -> Owner:
+    """An owner that is certainly gone."""
+    return replace(Owner.me(), pid=1 << 30)
+
+
+def silence(study: Study) -> None:
+    """Let all hearts have stopped long ago."""
+    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'")
+        )
 
 
 # --- growing

@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -20,7 +22,8 @@ from search.config import Spec
 from search.errors import ConfigError, StudyError
 from search.home import Home, open_home, open_storage
 from search.objective import Failed, Finished, Infeasible, tell
-from search.study import Owner, Study, create_study, find_study, require_study, slot_budget
+from search.owner import Owner
+from search.study import Study, create_study, find_study, require_study, slot_budget
 from search.watch import Watch
 
 DENSE = {"flash_bytes": 5000, "sram_bytes": 700, "latency_ms": 2.0, "macs": 50000}
@@ -178,7 +181,7 @@ def test_the_first_waiting_slot_is_claimed(study: Study) -> None:
     assert trial is not None
     assert trial.number == 0
     assert trial.user_attrs["attempt"] == 1
-    assert trial.user_attrs["owner"] == asdict(Owner.me())
+    assert trial.user_attrs["owner"] == Owner.me().note()
     assert [slot.state.name for slot in study.slots()] == ["RUNNING", "WAITING"]
     assert study.still_mine(trial)
     assert not study.over()
@@ -313,7 +316,7 @@ def test_a_silent_owner_on_another_host_loses_its_slot(study: Study) -> None:
     study.add_slots(1, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
-    trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
+    trial.set_user_attr("owner", replace(Owner.me(), pid=1 << 30, place="elsewhere").note())
     assert study.reap() == []  # its heart beats
     with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
         connection.execute(
@@ -341,21 +344,38 @@ def test_the_heart_beats_while_a_slot_is_worked_on(study: Study) -> None:
 
 def test_a_clock_that_jumps_makes_nobody_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     me, booted, created = Owner.me(), psutil.boot_time(), psutil.Process().create_time()
-    if not me.boot:
+    if not me.place:
         pytest.skip("this system does not tell its boots apart")
     monkeypatch.setattr(psutil, "boot_time", lambda: booted + 2)
     monkeypatch.setattr(psutil.Process, "create_time", lambda _: created + 2)
-    assert not me.gone()
+    assert me.lives() is True
     assert Owner.me() == me
-    assert replace(me, boot="another").gone()
 
 
 def test_a_process_with_a_reused_id_is_not_the_owner() -> None:
     me = Owner.me()
-    assert not me.gone()
-    assert replace(me, started=me.started - 100).gone()
-    assert not replace(me, host="elsewhere", pid=1 << 30).gone()
-    assert replace(me, pid=1 << 30).gone()
+    assert me.lives() is True
+    assert replace(me, started=me.started - 100).lives() is False
+    assert replace(me, pid=1 << 30).lives() is False
+
+
+@pytest.mark.parametrize("place", ["", "another boot/1/2"])
+def test_nobody_is_gone_who_could_not_be_seen(place: str) -> None:
+    """On another boot, in another namespace, or noted by a version that did not tell."""
+    owner = replace(Owner.me(), pid=1 << 30, place=place)
+    assert owner.lives() is None
+    earlier = {"host": owner.host, "pid": owner.pid, "started": owner.started, "boot": place}
+    assert Owner.noted(earlier).lives() is None
+    assert Owner.noted(owner.note()) == owner
+
+
+def test_a_zombie_does_not_live() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "pass"], stdin=subprocess.DEVNULL)
+    owner = Owner.of(child.pid)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is over, and not yet reaped
+    assert owner.lives() is False
+    child.wait()
+    assert owner.lives() is False
 
 
 # --- a slot is told once, by its owner

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost
@@ -698,9 +697,12 @@ def test_the_command_refuses_another_recipe(paring: Paring, here: Path, line: st
     assert here.is_dir()
 
 
-def test_threads_are_set(done: Study) -> None:
-    assert done.over()
-    assert torch.get_num_threads() == 1
-    assert crew.threads_for(1, 0) == (os.cpu_count() or 1)
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert crew.threads_for(1, 0) == crew.cores()
     assert crew.threads_for(1000, 0) == 1
     assert crew.threads_for(4, 3) == 3
+    monkeypatch.setattr(crew, "cores", lambda: 8)
+    for asked, threads in (("3", 3), ("16", 4), ("", 4), ("0", 4), ("many", 4)):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        assert crew.threads_for(2, 0) == threads

@@ -4,6 +4,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from tracking import AddressError, locate, mask
 
@@ -43,14 +44,19 @@ def test_postgresql_gets_schemas(scheme: str) -> None:
         (found.users, "mine_users"),
     ):
         assert url.startswith("postgresql+psycopg://db.lan:5433/lab?")
-        assert f"options=-csearch_path%3D{schema}" in url
+        options = dict(make_url(url).query)["options"]
+        assert options.endswith(f" -csearch_path={schema}")
+        assert "-clock_timeout=10s -cidle_in_transaction_session_timeout=20s" in options
         assert "sslmode=require" in url
         assert "connect_timeout=5" in url
 
 
 def test_given_options_stay() -> None:
     found = locate("postgresql://db/lab?options=-cstatement_timeout%3D9s&connect_timeout=30")
-    assert "options=-cstatement_timeout%3D9s+-csearch_path%3Dparing_optuna" in found.optuna
+    options = dict(make_url(found.optuna).query)["options"]
+    assert options.endswith(
+        " -cstatement_timeout=9s -csearch_path=paring_optuna"
+    )  # the last wins
     assert "connect_timeout=30" in found.optuna
 
 
