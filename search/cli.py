@@ -31,6 +31,7 @@ VERBS = {
     "rerun": "train a finished slot again, and compare every number",
     "serve": "MLflow's dashboard on the sweeps",
     "reconcile": "make MLflow agree with a sweep again",
+    "collect": "remove files from the store that no study names",
     "doctor": "check everything that a sweep needs",
 }
 EXTRAS = {  # what a verb may miss, and its extra

@@ -36,6 +36,11 @@ class SlotStorage(_CachedStorage):
         super().__init__(backend)
         self._read_up_to: dict[int, int] = {}  # the highest trial id, by study
 
+    @property
+    def engine(self) -> Engine:
+        """The database's."""
+        return self._backend.engine
+
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         with self._lock:
             known = self._studies.setdefault(study_id, _StudyInfo())
@@ -60,6 +65,24 @@ class SlotStorage(_CachedStorage):
         )
         with self._backend.engine.connect() as connection:
             return set(connection.execute(query).scalars())
+
+
+def named_digests(engine: Engine) -> set[str]:
+    """The digests that any study of a database names, whatever for.
+
+    What a slot kept for going on is named until it is over.
+    """
+    study, trial = StudyUserAttributeModel, TrialUserAttributeModel
+    for_going_on = trial.key.in_((CHECKPOINT, PENDING)) & TrialModel.state.in_(_OVER)
+    queries = (
+        select(study.value_json).where(func.length(study.value_json) >= _LONG),
+        select(trial.value_json)
+        .join(TrialModel, TrialModel.trial_id == trial.trial_id)
+        .where(func.length(trial.value_json) >= _LONG, ~for_going_on),
+    )
+    with engine.connect() as connection:
+        texts = [text for query in queries for text in connection.execute(query).scalars()]
+    return {digest for text in texts for digest in _DIGEST.findall(text)}
 
 
 @final
@@ -96,28 +119,12 @@ class Lookup:
         return self._study._storage.get_trial(found[0]) if found else None
 
     def named(self) -> set[str]:
-        """The digests that any study of this database names, whatever for.
-
-        What a slot kept for going on is named until it is over.
-        """
-        study, trial = StudyUserAttributeModel, TrialUserAttributeModel
-        for_going_on = trial.key.in_((CHECKPOINT, PENDING)) & TrialModel.state.in_(_OVER)
-        queries = (
-            select(study.value_json).where(func.length(study.value_json) >= _LONG),
-            select(trial.value_json)
-            .join(TrialModel, TrialModel.trial_id == trial.trial_id)
-            .where(func.length(trial.value_json) >= _LONG, ~for_going_on),
-        )
-        return {digest for query in queries for text in self._texts(query)
-                for digest in _DIGEST.findall(text)}  # fmt: skip
+        """The digests that any study of this database names."""
+        return named_digests(self._engine)
 
     def _query(self, *states: TrialState) -> Select[Any]:
         ours = TrialModel.study_id == self._study._study_id
         return select(TrialModel.trial_id).where(ours, TrialModel.state.in_(states))
-
-    def _texts(self, query: Select[Any]) -> list[str]:
-        with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
 
     def _rows(self, query: Select[Any]) -> list[int]:
         with self._engine.connect() as connection:

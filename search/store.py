@@ -14,8 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, final
+from uuid import uuid4
 
 from search.errors import StoreError, UnwritableError
+
+_MARK = "the store of"
+_LONGEST_MARK = 2000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,17 @@ class Folder:
 def digest_of(content: bytes) -> str:
     """The name of a blob."""
     return hashlib.sha256(content).hexdigest()
+
+
+def mark_of(study: str, database: str) -> bytes:
+    """A blob that tells whose store it lies in."""
+    return f"{_MARK} {study}, {uuid4().hex}, in {database}\n".encode()
+
+
+def marked(content: bytes) -> str | None:
+    """What a mark says of its study and database; None of any other blob."""
+    text = content[:_LONGEST_MARK].decode(errors="replace")
+    return text.removeprefix(_MARK).strip() if text.startswith(_MARK) else None
 
 
 def lost(error: Exception) -> str:

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
-from uuid import uuid4
 
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.deploy import calibrate, lower, require_deployable
@@ -26,7 +25,9 @@ from search.orders import Order, give, given
 from search.rungs import Rungs
 from search.sampling import sampler_for
 from search.space import budgets, check_space, corners, require_narrower
+from search.store import mark_of
 from search.study import Study, create_study, find_study
+from tracking.address import mask
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
@@ -53,7 +54,8 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
             raise StudyError(
                 f"study={name}: there is none; add experiment=... or a model and data"
             )
-        study = _created(home, name, spec)
+        blueprint = Blueprint(spec)
+        study = _created(home, name, blueprint)
     else:
         study.require_store()
         blueprint = Blueprint(study.spec)
@@ -64,7 +66,7 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
     if spec is not None:
         _require_same(study, spec)  # somebody may have created it just before us
         _narrow(study, spec["space"])
-        if added := _add_budgets(study, spec):
+        if added := _add_budgets(study, spec, blueprint):
             wanted = max(wanted, len(study.slots()) + added * repeats, total or 0)
             total = None  # it was for the budgets that were there
     study.add_slots(
@@ -83,14 +85,13 @@ def _narrow(study: Study, space: Mapping[str, Any]) -> None:
         study.set_note("space", dict(space))
 
 
-def _add_budgets(study: Study, spec: Spec) -> int:
+def _add_budgets(study: Study, spec: Spec, blueprint: Blueprint) -> int:
     """Add the budgets that the study lacks; returns how many."""
     wanted = budgets(spec.typed().budget, Cost(**study.facts["dense_cost"]))
     refused = [Budget(**limits) for limits in study.facts.get("out_of_reach", ())]
     with study.home.lock(f"budgets-{study.key}"):
         new = [b for b in wanted if b not in (*study.budgets, *refused)]
         if new:
-            blueprint = Blueprint(study.spec)
             new = _reachable(blueprint, new)[0]
             study.set_note("budgets", [asdict(budget) for budget in (*study.budgets, *new)])
     return len(new)
@@ -123,10 +124,9 @@ def _reachable(
     return good, bad
 
 
-def _created(home: Home, name: str, spec: Spec) -> Study:
-    typed = spec.typed()
+def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
+    spec, typed = blueprint.spec, blueprint.spec.typed()
     check_space(typed.space)
-    blueprint = Blueprint(spec)
     require_one_output(blueprint.start.graph)
     _require_form(blueprint, typed.target)
     model = blueprint.cost_model(blueprint.start.graph)
@@ -166,8 +166,12 @@ def _created(home: Home, name: str, spec: Spec) -> Study:
         )
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
     _try_out(blueprint, made[0])
-    facts["store"] = home.store.put(f"the store of {name}, {uuid4().hex}\n".encode())
-    return create_study(home, name, spec, _directions(typed.objectives, task.rises), facts)
+    directions = _directions(typed.objectives, task.rises)
+    mark = home.store.put(mark_of(name, mask(home.databases.optuna)))
+    study = create_study(home, name, spec, directions, facts | {"store": mark})
+    if study.facts["store"] != mark:  # somebody else was quicker
+        home.store.remove(mark)
+    return study
 
 
 def _require_form(blueprint: Blueprint, target: str) -> None:

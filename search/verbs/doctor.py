@@ -7,22 +7,26 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from omegaconf import DictConfig
 from rich.table import Table
 
 from pruning.job import fast_precision
+from search.collect import orphans
 from search.config import StorageConfig, cross
 from search.display import wide_console
+from search.errors import StoreError
 from search.home import Home, open_home
-from search.store import Folder, Store
 from search.verb import verb
 from search.verbs.choices import choose
 from tracking.database import check
 from tracking.errors import TrackingError
+from tracking.tables import size
 
 LEAST_FREE_BYTES = 2 << 30
+A_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ def stores(storage: StorageConfig) -> Iterator[Finding]:
     yield _tried("Optuna's database", lambda: str(check(home.databases.optuna, "Optuna")))
     yield _tried("MLflow's database", lambda: str(check(home.databases.mlflow, "MLflow")))
     yield _tried("store", lambda: _round_trip(home))
+    yield _tried("files of no study", lambda: _orphans(home))
 
 
 def _tried(what: str, attempt: Callable[[], str]) -> Finding:
@@ -105,8 +110,24 @@ def _tried(what: str, attempt: Callable[[], str]) -> Finding:
 
 def _round_trip(home: Home) -> str:
     """Write, read and remove a blob."""
-    store = Store(Folder(home.folder / "store"))
-    digest = store.put(b"paring doctor")
-    assert store[digest] == b"paring doctor"
+    store, content = home.store, f"paring doctor, {uuid4().hex}".encode()
+    digest = store.put(content)
+    store.read(digest)  # checks it against its name
     store.remove(digest)
     return f"writable: {home.folder / 'store'}"
+
+
+def _orphans(home: Home) -> str:
+    """Count the files that no study names.
+
+    Raises:
+        StoreError: there are old ones, which can be removed.
+    """
+    found = orphans(home, A_DAY_S)
+    old = f"{len(found.old)} older than a day, {size(sum(e.size_bytes for e in found.old))}"
+    told = f"{old}, {len(found.young)} younger"
+    if found.others:
+        return f"{told}; the store is another database's, too ({found.others[0]})"
+    if found.old:
+        raise StoreError(f"{told}: remove the old ones with paring collect")
+    return told

@@ -4,17 +4,25 @@ import hashlib
 import io
 import os
 import pickle
+import time
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
 from pruning.checkpoint import unpack_network
 from pruning.errors import CheckpointError
+from search.collect import collect, orphans
+from search.config import StorageConfig
 from search.errors import ConfigError, StoreError
 from search.files import write_whole
-from search.store import Folder, Store
+from search.home import Home, open_home, open_storage
+from search.store import Folder, Store, mark_of
+from tracking.address import mask
 
 
 @pytest.fixture
@@ -134,3 +142,85 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
             write_whole(place, b"x")
     assert files(tmp_path) == [tmp_path / "file"]
     assert (tmp_path / "file").read_text() == "kept"
+
+
+# --- what nobody names
+
+
+@pytest.fixture
+def kept(storage: StorageConfig) -> Home:
+    """A home with a study that names a blob."""
+    home = open_home(storage)
+    study = optuna.create_study(study_name="theirs", storage=open_storage(home))
+    study.set_user_attr("dense", {"digest": home.store.put(b"named by a study")})
+    trial = study.ask()
+    trial.set_user_attr("result", {"files": {"m": home.store.put(b"named by a trial")}})
+    return home
+
+
+def age(home: Home, hours: float) -> None:
+    """Let all files of a store be so old."""
+    for path in files(home.folder / "store"):
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+
+
+def test_old_files_that_no_study_names_are_collected(kept: Home) -> None:
+    half = kept.folder / "store" / "ab" / ".part-x"
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"ha")
+    orphan = kept.store.put(b"nobody names it")
+    assert (len(orphans(kept, 86400).young), len(orphans(kept, 86400).old)) == (2, 0)
+    assert collect(kept, 86400, force=False).old == []
+    age(kept, 25)
+    young = kept.store.put(b"about to be named")
+    found = collect(kept, 86400, force=False)
+    assert {entry.name for entry in found.old} == {orphan, "ab.part-x"}
+    assert [entry.name for entry in found.young] == [young]
+    assert sum(entry.size_bytes for entry in found.old) == len(b"nobody names it") + 2
+    left = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files(half.parent.parent)}
+    assert len(left) == 3
+    assert orphan not in left
+    assert collect(kept, 86400, force=False).old == []
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING])
+@pytest.mark.parametrize("key", ["checkpoint", "pending"])
+def test_what_a_slot_goes_on_from_is_named_until_it_is_over(
+    kept: Home, state: TrialState, key: str
+) -> None:
+    study = optuna.load_study(study_name="theirs", storage=open_storage(kept))
+    trial = study.ask()
+    digest = kept.store.put(b"an epoch")
+    trial.set_user_attr(key, [digest] if key == "pending" else digest)
+    if state is not TrialState.RUNNING:
+        study.tell(trial, 1.0 if state is TrialState.COMPLETE else None, state=state)
+    age(kept, 25)
+    assert bool(collect(kept, 86400, force=False).old) == state.is_finished()
+
+
+def test_a_store_of_two_databases_is_not_collected_for_one(kept: Home) -> None:
+    mark = kept.store.put(mark_of("other", "sqlite:////elsewhere/optuna.db"))
+    kept.store.put(mark_of("half-made", mask(kept.databases.optuna)))
+    age(kept, 25)
+    with pytest.raises(StoreError, match=r"other.*/elsewhere/optuna.*force=true"):
+        collect(kept, 86400, force=False)
+    assert mark in kept.store
+    assert len(collect(kept, 86400, force=True).old) == 2
+    assert mark not in kept.store
+
+
+def test_the_verbs_count_and_collect(kept: Home, paring: Any) -> None:
+    where = [f"storage.folder={kept.config.folder}"]
+    if kept.config.url is not None:
+        where += [f"storage.url={kept.config.url}", f"storage.schema={kept.config.schema}"]
+    kept.store.put(b"nobody names it")
+    assert "0 older than a day, 0 B, 1 younger" in paring("doctor", *where)[1]
+    age(kept, 25)
+    code, out, _ = paring("doctor", *where, "output=json")
+    assert code == 2
+    assert "1 older than a day, 15 B, 0 younger: remove the old ones with paring collect" in out
+    code, _, err = paring("collect", *where, "older_h=-1")
+    assert (code, "older_h=-1" in err) == (2, True)
+    code, out, _ = paring("collect", *where)
+    assert (code, out) == (0, "removed: 1 files, 15 B\n")
+    assert paring("doctor", *where)[0] == 0
