@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,11 @@ class Commands:
         self.storage, self.folder = storage, folder
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, verb: str, *arguments: str, study: str = "s") -> subprocess.Popen[bytes]:
-        command = [PARING, verb, f"study={study}", *arguments, *overrides_for(self.storage)]
+    def start(
+        self, verb: str, *arguments: str, study: str = "s", wrapper: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        own = [f"study={study}", *arguments, *overrides_for(self.storage)]
+        command = [*wrapper, PARING, verb, *own]
         with (self.folder / f"{len(self.started)}.log").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True

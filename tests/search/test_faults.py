@@ -24,13 +24,24 @@ from sqlalchemy import text
 
 from pruning.checkpoint import unpack_network
 from search.build import Blueprint
+from search.collect import orphans
 from search.config import StorageConfig
 from search.home import open_home
 from search.mirroring import reconcile
 from search.orders import Order, given
 from search.report import state_of, study_record
 from search.study import Study, find_study, require_study, slot_budget
-from tests.search.commands import PATIENCE_S, Commands, complete, free_port, running, until
+from tests.search.commands import (
+    PATIENCE_S,
+    Commands,
+    complete,
+    family,
+    free_port,
+    gone,
+    running,
+    until,
+)
+from tests.search.proxy import Proxy
 from tracking import locate
 from tracking.client import Client
 from tracking.database import connected
@@ -78,6 +89,10 @@ class Lab(Commands):
     def sweep(self, *overrides: str) -> subprocess.Popen[bytes]:
         return self.start("sweep", *self.tiny, *overrides)
 
+    def worker(self, *wrapper: str) -> subprocess.Popen[bytes]:
+        """A worker that another program starts."""
+        return self.start("worker", "threads=1", wrapper=wrapper)
+
     def finish(self, process: subprocess.Popen[bytes], code: int = 0) -> Study:
         """Wait for a command; returns the study."""
         assert process.wait(PATIENCE_S) == code, self.said()
@@ -119,6 +134,8 @@ def check_agreement(study: Study, total: int, runs: list[Any]) -> None:
     begun = [slot for slot in slots if slot.datetime_start is not None]
     assert sorted(map(int, by_slot)) == [slot.number for slot in begun]
     assert len(by_slot) == len(runs) - 1  # the study's own
+    left = orphans(study.home, 0.0)
+    assert not [*left.old, *left.young]
     for slot in begun:
         run, state = by_slot[str(slot.number)], state_of(slot)
         assert run.info.status == STATUS[state]
@@ -185,6 +202,100 @@ def test_slots_whose_worker_always_dies_fail_and_the_others_do_not(lab: Lab) -> 
         assert ("perhaps for want of memory" in slot.user_attrs.get("reason", "")) == killed
     assert len({slot.state for slot in study.slots()}) == 2
     lab.check(study, 4)
+
+
+# --- workers that cannot see each other
+
+
+def test_workers_of_one_host_name_in_other_places_leave_each_other_alone(
+    lab: Lab, elsewhere: list[str]
+) -> None:
+    """Containers share a host name, and so do some nodes of a cluster."""
+    sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=6", "workers=1")
+    home = open_home(lab.storage)
+    study = until("the study", sweep, lambda: find_study(home, "s"))
+    until("a running slot", sweep, lambda: running(study))
+    worker = lab.worker(*elsewhere)
+    lab.finish(sweep)
+    assert worker.wait(PATIENCE_S) == 0, lab.said()
+    lab.check(study, 6)
+    assert complete(study) == 6
+    assert {slot.user_attrs["attempt"] for slot in study.slots()} == {1}
+    owners = [slot.user_attrs["owner"] for slot in study.slots()]
+    assert len({owner["host"] for owner in owners}) == 1
+    assert len({owner["place"] for owner in owners}) == 2, lab.said()
+
+
+@pytest.fixture(params=["container", "machine"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """A command that runs another in a PID namespace of its own, or as if on another boot."""
+    if os.geteuid() or subprocess.run(["unshare", "-pfm", "true"]).returncode:
+        pytest.skip("needs root and unshare for other namespaces")
+    if request.param == "container":
+        return ["unshare", "-pf", "--mount-proc"]
+    boot = tmp_path / "boot_id"
+    boot.write_text("00000000-0000-0000-0000-000000000000\n")
+    mount = f"mount --bind {boot} /proc/sys/kernel/random/boot_id"
+    return ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+
+
+def test_a_worker_that_wakes_up_leaves_its_successor_alone(
+    here: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
+) -> None:
+    lab = lab_on(here)
+    patience = ("storage.heartbeat_s=1", "storage.grace_s=3")
+    long = ("method.phases.finetune_epochs=60", "trials=2", *patience)
+    sweep = lab.sweep(*long, "workers=1")
+    home = open_home(here)
+    study = until("the study", sweep, lambda: find_study(home, "s"))
+    first = until("a running slot", sweep, lambda: running(study))
+    sleeper = first.user_attrs["owner"]["pid"]
+    os.kill(sleeper, signal.SIGSTOP)
+    other = lab.start("worker", "threads=1", *patience)
+
+    def taken() -> Any:
+        slot = running(study, other.pid)
+        return slot is not None and slot.number == first.number and slot
+
+    slot = until("its slot with another", other, taken)
+    until("that one's checkpoint", other, lambda: (now := running(study, other.pid)) is not None
+          and now.user_attrs["checkpoint"] != slot.user_attrs["checkpoint"])  # fmt: skip
+    os.kill(sleeper, signal.SIGCONT)
+    lab.finish(sweep)
+    assert other.wait(PATIENCE_S) == 0, lab.said()
+    lab.check(study, 2)
+    assert complete(study) == 2
+    assert "another worker has taken it over" in lab.said()
+    assert "failed" not in lab.said()
+    again = study.slots()[first.number].user_attrs
+    assert again["attempt"] == 2
+    assert again["owner"]["pid"] == other.pid
+    assert again.get("deaths") is None
+
+
+# --- signals to the whole group
+
+
+def test_a_group_that_is_told_to_end_ends_and_goes_on_later(lab: Lab) -> None:
+    """`timeout` signals a process and then its group, systemd the group."""
+    again = ("method.phases.finetune_epochs=30", "trials=12", "workers=2")
+    dice = random.Random(11)
+    for signalled in range(10):
+        sweep = lab.sweep(*again)
+        with suppress(subprocess.TimeoutExpired):
+            sweep.wait(dice.uniform(0.5, 15))
+        children = family(sweep) if sweep.poll() is None else []
+        for _ in range(1 + signalled % 2):
+            with suppress(ProcessLookupError):
+                os.killpg(sweep.pid, signal.SIGTERM)
+        assert sweep.wait(PATIENCE_S) in (0, 130, -signal.SIGTERM), lab.said()
+        end = time.monotonic() + PATIENCE_S
+        while not all(map(gone, children)):
+            assert time.monotonic() < end, lab.said()
+            time.sleep(0.05)
+    study = lab.finish(lab.sweep(*again))
+    lab.check(study, 12)
+    assert complete(study) == 12
 
 
 # --- troubles of one slot
@@ -279,6 +390,15 @@ class Cluster:
     def url(self) -> str:
         return f"postgresql://paring@127.0.0.1:{self.port}/paring"
 
+    def locks(self) -> int:
+        """How many transactions with locks of rows wait for their client."""
+        query = (
+            "SELECT count(DISTINCT a.pid) FROM pg_stat_activity a JOIN pg_locks l USING (pid) "
+            "WHERE a.state LIKE 'idle in transaction%' AND l.mode = 'RowExclusiveLock'"
+        )
+        with connected(locate(self.url).optuna, autocommit=True) as connection:
+            return int(connection.execute(text(query)).scalar() or 0)
+
     def cut_connections(self) -> int:
         """Let the server kill every other connection; returns how many there were."""
         query = (
@@ -331,6 +451,46 @@ def test_the_server_is_restarted_stopped_and_cuts_connections(
     assert complete(study) == 14
     assert "out of reach" in lab.said()
     lab.check(study, 14)
+
+
+def test_connections_that_are_half_open_end_by_themselves(
+    cluster: Cluster, tmp_path: Path, lab_on: Callable[[StorageConfig], Lab]
+) -> None:
+    """Something between resets the clients' ends; the server hears nothing, and keeps locks."""
+    with Proxy(cluster.port) as proxy:
+        url = f"postgresql://paring@127.0.0.1:{proxy.port}/paring"
+        lab = lab_on(StorageConfig(folder=str(tmp_path / ".paring"), url=url))
+        home = open_home(lab.storage)
+        long = ("method.phases.finetune_epochs=30", "trials=6", "workers=2")
+        sweep = lab.sweep(*long)
+        study = until("the study", sweep, lambda: find_study(home, "s"))
+        until("a running slot", sweep, lambda: running(study))
+        held = 0
+        while not held:
+            until("a transaction with locks", sweep, lambda: cluster.locks() > 0)
+            proxy.reset_clients()
+            held = cluster.locks()  # some end between a look and the next
+        lab.finish(sweep)
+    study = require_study(open_home(replace(lab.storage, url=cluster.url)), "s")
+    assert complete(study) == 6
+    assert "out of reach" in lab.said()
+    lab.check(study, 6)
+
+
+def test_rows_that_somebody_locks_are_waited_for_aloud(
+    on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
+) -> None:
+    lab, home = lab_on(on_postgres), open_home(on_postgres)
+    sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=4", "workers=2")
+    study = until("the study", sweep, lambda: find_study(home, "s"))
+    until("a running slot", sweep, lambda: running(study))
+    with connected(home.databases.optuna) as connection:
+        connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
+        connection.execute(text("SELECT trial_id FROM trials FOR UPDATE"))
+        until("a complaint", sweep, lambda: "lock timeout" in lab.said())
+    study = lab.finish(sweep)
+    assert complete(study) == 4
+    lab.check(study, 4)
 
 
 def _reopened(storage: StorageConfig) -> Study | None:

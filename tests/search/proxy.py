@@ -1,0 +1,59 @@
+"""A TCP proxy in front of a server, whose clients can be cut off without the server hearing."""
+
+import socket
+import struct
+import threading
+from contextlib import suppress
+
+_RESET = struct.pack("ii", 1, 0)  # linger for no time: closing sends a reset
+
+
+class Proxy:
+    """Forwards connections to a port of this machine, while the block runs."""
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> "Proxy":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        self.reset_clients()
+        for _, server in self._pairs:
+            server.close()
+
+    def reset_clients(self) -> None:
+        """Reset every client's connection; the server's ends stay open, and are silent."""
+        with self._lock:
+            for client, _ in self._pairs:
+                with suppress(OSError):
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    client.shutdown(socket.SHUT_RD)  # wakes the thread that reads
+                client.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server))
+                with self._lock:
+                    self._pairs.append((client, server))
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Carry bytes over until one end is closed; never tell the other end."""
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
