@@ -2,6 +2,10 @@
 
 #include <stddef.h>
 
+#if PARING_KERNELS != 0x00000000
+#error "kernels.h is of another version than kernels.c: take both from one export"
+#endif
+
 /* All that is needed of a library; compilers call them, too, where there is no <string.h>. */
 void *memcpy(void *to, const void *from, size_t count);
 void *memset(void *to, int byte, size_t count);
