@@ -119,7 +119,7 @@ class _Places:
         return max(offset + self.lives[name].size for name, offset in offsets.items())
 
     def laid(self, order: Iterable[str], step: int) -> dict[str, int]:
-        """Offsets of places that are laid down in this order, the input's a multiple of `step`."""
+        """Offsets of places laid down in this order, the input's a multiple of `step`."""
         offsets: dict[str, int] = {}
         for name in order:
             life = self.lives[name]

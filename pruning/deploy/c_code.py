@@ -131,7 +131,7 @@ class _Writer:
             f"#define {upper}_INPUT_HEIGHT {height}\n#define {upper}_INPUT_WIDTH {width}\n"
             f"#define {upper}_INPUT_CHANNELS {channels}\n"
             f"#define {upper}_INPUT_BYTES {height * width * channels}\n"
-            f"#define {upper}_INPUT_ALIGNMENT {self.alignment()} /* of its address, in bytes */\n"
+            f"#define {upper}_INPUT_ALIGNMENT {self.alignment()} /* bytes, of its address */\n"
             f"#define {upper}_INPUT_SCALE {_real(code.scale)}\n"
             f"#define {upper}_INPUT_ZERO ({code.zero_point})\n\n"
             f"#define {upper}_OUTPUTS {len(network.outputs)}\n"
@@ -165,7 +165,8 @@ class _Writer:
             f"int8_t *{name}_input(void)\n{{\n    return {self.place(INPUT)};\n}}\n\n"
             f"void {name}_run(void)\n{{\n    paring_run({name}_steps, {count});\n}}\n\n"
             f"const int8_t *{name}_output(int index)\n{{\n"
-            f"    return index >= 0 && index < {upper}_OUTPUTS ? {name}_outputs[index] : 0;\n}}\n"
+            f"    return index >= 0 && index < {upper}_OUTPUTS ? {name}_outputs[index] : 0;\n"
+            "}\n"
         )
 
     def about(self, what: str) -> str:

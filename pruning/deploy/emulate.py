@@ -65,8 +65,8 @@ def execute(
     # A last part is the end of paring_run, unless its last call never comes back.
     if len(machine.counts) not in (len(names), len(names) + 1):
         raise EmulatorError(
-            f"the emulated {firmware.core} called {len(machine.counts)} kernels of a network of "
-            f"{len(names)}: the firmware is of another network; build it anew"
+            f"the emulated {firmware.core} called {len(machine.counts)} kernels for a network "
+            f"of {len(names)}: the firmware is of another network; build it anew"
         )
     for name, count in zip([*names, names[-1]], machine.counts, strict=False):
         by_kernel[name] += count

@@ -102,8 +102,8 @@ class Evaluator:
             return torch.float32
         if largest >= DOUBLE:
             raise DeployError(
-                f"{kernel.name}: its sums reach {largest:,}, and only those below {DOUBLE:,} are "
-                "exact: its weights or biases are none of int8 and int32"
+                f"{kernel.name}: its sums reach {largest:,}, and only those below {DOUBLE:,} "
+                "are exact: keep its weights in int8 and its biases in int32"
             )
         return torch.float64
 

@@ -94,8 +94,8 @@ def _read(core: str, content: bytes) -> Firmware:
     symbols = elf.get_section_by_name(".symtab")
     if not isinstance(symbols, SymbolTableSection):
         raise ToolchainError(
-            f"{COMPILER} linked a program without symbols, in which nothing is found: no option "
-            "may strip it (-s)"
+            f"{COMPILER} linked a program without symbols, in which nothing is found: "
+            "no option may strip it (-s)"
         )
     return Firmware(
         core=core,
