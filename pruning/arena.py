@@ -12,6 +12,7 @@ from pruning.gap import Problem
 from pruning.records import INPUT
 
 TRIES = 300  # orders in which buffers are laid down, until nothing is wasted
+WORD = 4  # bytes: devices that fill an input by themselves write whole words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,8 @@ def pack(kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[
     """The smallest arena that is found, for the kernels in their order.
 
     Places are laid down one after the other, each as low as it fits: the largest first, or as
-    they come, then in other orders, the same ones every time.
+    they come, then in other orders, the same ones every time. The input begins with a word
+    where that makes the arena no larger.
     """
     places = _Places(kernels, sizes, outputs)
     lives, shuffled = places.lives, random.Random(0)
@@ -51,8 +53,8 @@ def pack(kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[
     large = sorted(early, key=lambda name: -lives[name].size)
     for attempt in range(TRIES):
         order = early if attempt % 2 else large
-        offsets = places.laid(order)
-        arena = max(offsets[name] + lives[name].size for name in lives)
+        offsets = min((places.laid(order, step) for step in (WORD, 1)), key=places.extent)
+        arena = places.extent(offsets)
         if arena < best.arena_bytes:
             found = {name: offsets[first] for name, first in places.place.items()}
             best = Plan(
@@ -112,8 +114,12 @@ class _Places:
             for index in range(max(life.last for life in lives) + 1)
         )
 
-    def laid(self, order: Iterable[str]) -> dict[str, int]:
-        """Offsets of places that are laid down in this order."""
+    def extent(self, offsets: Mapping[str, int]) -> int:
+        """Bytes from the beginning of the arena to the end of its last place."""
+        return max(offset + self.lives[name].size for name, offset in offsets.items())
+
+    def laid(self, order: Iterable[str], step: int) -> dict[str, int]:
+        """Offsets of places laid down in this order, the input's a multiple of `step`."""
         offsets: dict[str, int] = {}
         for name in order:
             life = self.lives[name]
@@ -123,6 +129,8 @@ class _Places:
                 if self.lives[other].meets(life)
             ]
             ends = sorted({0, *(end for _, end in closed)})
+            if name == INPUT:
+                ends = [-(-end // step) * step for end in ends]
             offsets[name] = next(
                 at for at in ends if not any(start < at < end for start, end in closed)
             )

@@ -1,21 +1,25 @@
 """A finished slot's model as files, with what there is to say about it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pruning.checkpoint import StoredNetwork, unpack_network
+from pruning.deploy.c_name import DEFAULT, checked_c_name
+from pruning.errors import DeployError
 from search.errors import StudyError
 from search.files import write_whole
-from search.formats import FORMATS, MODEL
+from search.formats import FORMATS, MODEL, Source
 from search.report import run_ids
 from search.study import Study
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import duration, front_object, size
 from tracking.why import FILES, PAGE, why_page
 
-TELLING = ("schema", "study", "trial", "score", "graph")  # models apart
+SCHEMA = "paring.model/1"
+TELLING = ("study", "trial", "score", "graph")  # models apart
 
 
 def finished_slot(record: StudyRecord, number: int) -> SlotRecord:
@@ -36,40 +40,58 @@ def finished_slot(record: StudyRecord, number: int) -> SlotRecord:
 
 
 def write_model(
-    study: Study, record: StudyRecord, slot: SlotRecord, out: Path, form: str
+    study: Study, record: StudyRecord, slot: SlotRecord, out: Path, form: str, name: str
 ) -> tuple[Path, ...]:
     """Write a slot's model, its description and a model card into a folder.
 
-    Returns the files, each whole. `form` is one of FORMATS. The network, in whatever form, that
-    an earlier export has left there of another model goes first; other forms of the same one
-    stay.
+    Returns the files, each whole. `form` is one of FORMATS; all names of generated C begin with
+    `name`. The network, in whatever form, that an earlier export has left there of another
+    model, or by another name, goes first; other forms of the same one stay.
     """
     content = study.home.store.read(slot.files[MODEL])
     network = unpack_network(content)
-    described = describe(study, record, slot, network)
+    described, before = describe(study, record, slot, network), _exported(out)
+    same = all(before.get(key) == described[key] for key in TELLING)
+    if same and form != "c":
+        name = before["name"]  # of the C that stays
+    usage = FORMATS[form].usage.format(name=name, NAME=name.upper())
     files = {
-        **FORMATS[form].files(network, content),
-        "model.json": json.dumps(described, indent=1).encode(),
-        "README.md": (model_card(record, slot, network) + FORMATS[form].usage).encode(),
+        **FORMATS[form].files(network, content, Source(name, _origin(record, slot, name))),
+        "model.json": json.dumps({**described, "name": name}, indent=1).encode(),
+        "README.md": (model_card(record, slot, network) + usage).encode(),
     }
-    for name in _of_another(out, described) - set(files):
-        (out / name).unlink()
-    for name, data in files.items():
-        write_whole(out / name, data)
-    return tuple(out / name for name in files)
+    if before and not (same and before["name"] == name):
+        for stale in _own(before["name"]) - set(files):
+            (out / stale).unlink(missing_ok=True)
+    for file, data in files.items():
+        write_whole(out / file, data)
+    return tuple(out / file for file in files)
 
 
-def _of_another(out: Path, described: Mapping[str, Any]) -> set[str]:
-    """The files in a folder that an export wrote of another model than this one."""
+def _origin(record: StudyRecord, slot: SlotRecord, name: str) -> tuple[str, ...]:
+    """What generated C says of where it is from: the same whoever exports it, and where to."""
+    return (
+        "",
+        f"Study {record.name}, trial {slot.number}, by paring {version('paring')}:",
+        f"paring export study={record.name} trial={slot.number} format=c name={name}",
+        f"{MODEL}: {slot.files[MODEL]}",
+    )
+
+
+def _exported(out: Path) -> dict[str, Any]:
+    """What an earlier export said of the model in a folder; nothing if it cannot be told."""
     try:
-        before = json.loads((out / "model.json").read_text("utf-8"))
-        told = [[each[key] for key in TELLING] for each in (before, described)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()  # none was exported here, or nobody can tell what
-    if told[0] == told[1] or before["schema"] != described["schema"]:
-        return set()
-    own = {PAGE, *(name for form in FORMATS.values() for name in form.own)}
-    return {name for name in own if (out / name).is_file()}
+        told = {"name": DEFAULT, **json.loads((out / "model.json").read_text("utf-8"))}
+        checked_c_name(told["name"])
+    except (OSError, ValueError, TypeError, DeployError):
+        return {}
+    known = told.get("schema") == SCHEMA and all(key in told for key in TELLING)
+    return told if known else {}
+
+
+def _own(name: str) -> set[str]:
+    """The files that are a network's own, whatever its form."""
+    return {PAGE, *(f.format(name=name) for form in FORMATS.values() for f in form.own)}
 
 
 def write_why(study: Study, record: StudyRecord, slot: SlotRecord, out: Path) -> Path:
@@ -90,7 +112,7 @@ def describe(
     """Everything about a model but its weights, as JSON values."""
     whole = front_object(record, run_ids(study), (slot,))
     return {
-        "schema": "paring.model/1",
+        "schema": SCHEMA,
         "study": record.name,
         "metric": record.metric,
         "precision": record.precision,

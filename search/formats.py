@@ -12,18 +12,27 @@ import torch
 
 from pruning.checkpoint import StoredNetwork
 from pruning.deploy import IntegerNetwork, c_files, lower, require_deployable
+from pruning.deploy.c_code import OPTIONS
 from pruning.quantize import Range
 from search.errors import ConfigError
 
 MODEL = "model.safetensors"
 
 
+class Source(NamedTuple):
+    """What generated C says of itself: the name that it begins with, and where it is from."""
+
+    name: str
+    origin: tuple[str, ...]
+
+
 class Format(NamedTuple):
     """How a network, and the bytes that it is stored as, become files by name; what a reader
-    does with them; and which of them are a network's own.
+    does with them; and which of them are a network's own. In the latter two, {name} and {NAME}
+    stand for the name of generated C.
     """
 
-    files: Callable[[StoredNetwork, bytes], dict[str, bytes]]
+    files: Callable[[StoredNetwork, bytes, Source], dict[str, bytes]]
     usage: str
     own: tuple[str, ...]
 
@@ -44,21 +53,22 @@ def integer_network(network: StoredNetwork) -> IntegerNetwork:
     return lower(network.graph, network.tensors, codes)
 
 
-def _safetensors(_: StoredNetwork, stored: bytes) -> dict[str, bytes]:
+def _safetensors(_: StoredNetwork, stored: bytes, __: Source) -> dict[str, bytes]:
     return {MODEL: stored}
 
 
-def _c(network: StoredNetwork, _: bytes) -> dict[str, bytes]:
-    return {name: text.encode() for name, text in c_files(integer_network(network)).items()}
+def _c(network: StoredNetwork, _: bytes, source: Source) -> dict[str, bytes]:
+    texts = c_files(integer_network(network), *source)
+    return {name: text.encode() for name, text in texts.items()}
 
 
-def _tflite(network: StoredNetwork, _: bytes) -> dict[str, bytes]:
+def _tflite(network: StoredNetwork, _: bytes, __: Source) -> dict[str, bytes]:
     from pruning.deploy.tflite import tflite_file  # its libraries are an extra
 
     return {"model.tflite": tflite_file(integer_network(network))}
 
 
-def _onnx(network: StoredNetwork, _: bytes) -> dict[str, bytes]:
+def _onnx(network: StoredNetwork, _: bytes, __: Source) -> dict[str, bytes]:
     """The floating-point network, with a free batch size."""
     if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise ConfigError(
@@ -82,6 +92,29 @@ def _onnx(network: StoredNetwork, _: bytes) -> dict[str, bytes]:
         program.save(path, external_data=False)
         return {"model.onnx": path.read_bytes()}
 
+
+C_USAGE = f"""C99 without heap or operating system, for C and C++. Add `{{name}}.c` and
+`kernels.c` to your firmware, fill `{{name}}_input()` with int8 codes, pixel by pixel (height,
+width, channels), call `{{name}}_run()`, and read `{{name}}_output(0)`. A normalised value x has
+the code x / {{NAME}}_INPUT_SCALE + {{NAME}}_INPUT_ZERO, rounded and clipped to -128..127.
+
+- **Options.** Costs are those of `{" ".join(OPTIONS)}`,
+  with which `CMakeLists.txt` and `paring verify` compile. `-Os` takes up to an eighth more
+  instructions, in depthwise layers; `-O0` two to four times as many, and three times the stack.
+- **Library.** `memcpy` and `memset`, which compilers call by themselves as well; no header.
+- **Memory.** Cortex-M4, M7 and M33 read words at any address: arena and weights must not lie in
+  Device memory (as external RAM does until the MPU says otherwise), and CCR.UNALIGN_TRP must
+  be 0. Where that cannot be, compile with `-mno-unaligned-access`: the same results, for 1.4 to
+  1.6 times the instructions. It is so, unasked, on big-endian cores and with compilers that are
+  not like gcc (IAR's) or do not define `__ARM_FEATURE_UNALIGNED` (clang before 19, unless told
+  `-munaligned-access`).
+- **DMA.** The address of `{{name}}_input()` is a multiple of {{NAME}}_INPUT_ALIGNMENT bytes.
+- **Several networks.** Export each with a `name=` of its own and link `kernels.c` once. With
+  CMake: `add_subdirectory` of every folder, and `target_link_libraries(firmware {{name}} ...)`.
+
+`cmake -B build && cmake --build build --target example` builds `main.c`, which runs the network
+on codes from a file.
+"""
 
 FORMATS: Mapping[str, Format] = {
     "safetensors": Format(
@@ -111,14 +144,7 @@ channels). TensorFlow Lite for Microcontrollers gives the very same results.
     ),
     "c": Format(
         _c,
-        """C99 without heap or operating system. Add `model.c` and `kernels.c` to your firmware,
-fill `model_input()` with int8 codes, pixel by pixel (height, width, channels), call
-`model_run()`, and read `model_output(0)`. A normalised value x has the code
-x / MODEL_INPUT_SCALE + MODEL_INPUT_ZERO, rounded and clipped to -128..127.
-
-`cmake -B build && cmake --build build --target example` builds `main.c`, which runs the network
-on codes from a file.
-""",
-        ("model.c", "model.h"),
+        C_USAGE,
+        ("{name}.c", "{name}.h"),
     ),
 }

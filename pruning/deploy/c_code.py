@@ -1,18 +1,22 @@
 """An integer network as C99: a folder that any C compiler builds, on any core.
 
-`model.c` holds the weights, the arena and the steps in their order; `kernels.c` is the same
-for every network. Nothing allocates memory; of a library, memcpy and memset are needed.
+`model.c`, or whatever the network is called, holds the weights, the arena and the steps in
+their order; `kernels.c` is the same for every network. Nothing allocates memory; of a library,
+memcpy and memset are needed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
 from importlib.resources import files
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.arena import Plan
+from pruning.arena import WORD, Plan
+from pruning.deploy.c_name import DEFAULT, checked_c_name
 from pruning.deploy.fixed import Scaling
 from pruning.deploy.integer import (
     ONE_PIXEL,
@@ -35,78 +39,144 @@ from pruning.deploy.plan import plan
 from pruning.movement import HOLE, Tables
 from pruning.records import INPUT
 
-STATIC = ("kernels.h", "kernels.c", "main.c", "CMakeLists.txt")  # the same for every network
+# What budgets hold for: `verify` and the CMakeLists of a folder compile with it.
+OPTIONS = ("-std=c99", "-O2", "-ffunction-sections", "-fdata-sections")
+NO_VERSION = "00000000"  # stands in kernels.h for their digest
 PER_LINE = 16
 SMALL, LARGE = 0xFFFF, 0xFFFFFFFF  # the place of a hole, in 16 and in 32 bits
 
 
-def c_files(network: IntegerNetwork) -> dict[str, str]:
-    """The files of a folder, by name."""
-    written = _Writer(network, plan(network))
-    shared = files("pruning.deploy") / "c"
+def c_files(
+    network: IntegerNetwork, name: str = DEFAULT, origin: Sequence[str] = ()
+) -> dict[str, str]:
+    """The files of a folder, by name.
+
+    All that others can see of the network begins with `name`; `origin` is said in its files,
+    line by line. The kernels are the same whatever the network.
+
+    Raises:
+        DeployError: `name` is none of C's.
+    """
+    written = _Writer(network, plan(network), checked_c_name(name), origin)
+    kernels = kernel_files()
     return {
-        "model.h": written.header(),
-        "model.c": written.source(),
-        **{name: (shared / name).read_text("utf-8") for name in STATIC},
+        f"{name}.h": written.header(),
+        f"{name}.c": written.source(),
+        **kernels,
+        **{file: written.named(_shared(file)) for file in ("main.c", "CMakeLists.txt")},
     }
+
+
+@cache
+def kernel_files() -> Mapping[str, str]:
+    """The kernels, with their digest in them."""
+    texts = {name: _shared(name) for name in ("kernels.h", "kernels.c")}
+    return {name: text.replace(NO_VERSION, kernel_version()) for name, text in texts.items()}
+
+
+@cache
+def kernel_version() -> str:
+    """A digest of the kernels: a network needs those that it was written for."""
+    return sha256((_shared("kernels.h") + _shared("kernels.c")).encode()).hexdigest()[:8]
+
+
+def run_symbol() -> str:
+    """What linkers know `paring_run` as."""
+    return f"paring_run_{kernel_version()}"
+
+
+def _shared(name: str) -> str:
+    return (files("pruning.deploy") / "c" / name).read_text("utf-8")
 
 
 class _Writer:
     """Writes one network. Symbols are numbered in the order of the kernels."""
 
-    def __init__(self, network: IntegerNetwork, planned: Plan) -> None:
+    def __init__(
+        self, network: IntegerNetwork, planned: Plan, name: str, origin: Sequence[str]
+    ) -> None:
         self.network, self.plan = network, planned
+        self.name, self.upper, self.origin = name, name.upper(), origin
         self._data: list[str] = []
         self._stored: dict[str, str] = {}
         self._steps: list[str] = []
 
+    def named(self, text: str) -> str:
+        """A text of the folder with the network's name in it, and what it is compiled with."""
+        for word, own in (
+            ("@OPTIONS@", ";".join(OPTIONS)),
+            (NO_VERSION, kernel_version()),
+            ("MODEL", self.upper),
+            ("model", self.name),
+        ):
+            text = text.replace(word, own)
+        return text
+
     def header(self) -> str:
         """The public face: how to feed the network and read what it gives."""
-        network = self.network
+        network, name, upper = self.network, self.name, self.upper
         code = network.codes[INPUT]
         height, width, channels = _nhwc(network.shapes[INPUT])
-        sizes = [prod(network.shapes[name]) for name in network.outputs]
+        sizes = [prod(network.shapes[output]) for output in network.outputs]
         outputs = [
-            f"#define MODEL_OUTPUT_{n}_SCALE {_real(network.codes[name].scale)}\n"
-            f"#define MODEL_OUTPUT_{n}_ZERO ({network.codes[name].zero_point})\n"
-            for n, name in enumerate(network.outputs)
+            f"#define {upper}_OUTPUT_{n}_SCALE {_real(network.codes[output].scale)}\n"
+            f"#define {upper}_OUTPUT_{n}_ZERO ({network.codes[output].zero_point})\n"
+            for n, output in enumerate(network.outputs)
         ]
         return (
-            "/* A network of int8 codes: real = scale * (code - zero). */\n"
-            "#ifndef MODEL_H\n#define MODEL_H\n\n#include <stdint.h>\n\n"
-            f"#define MODEL_ARENA_BYTES {self.plan.arena_bytes}\n\n"
-            f"#define MODEL_INPUT_HEIGHT {height}\n#define MODEL_INPUT_WIDTH {width}\n"
-            f"#define MODEL_INPUT_CHANNELS {channels}\n"
-            f"#define MODEL_INPUT_BYTES {height * width * channels}\n"
-            f"#define MODEL_INPUT_SCALE {_real(code.scale)}\n"
-            f"#define MODEL_INPUT_ZERO ({code.zero_point})\n\n"
-            f"#define MODEL_OUTPUTS {len(network.outputs)}\n"
-            f"#define MODEL_OUTPUT_BYTES {{{', '.join(map(str, sizes))}}} /* of each */\n"
+            f"{self.about('A network of int8 codes: real = scale * (code - zero).')}"
+            f"#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n\n"
+            '#ifdef __cplusplus\nextern "C" {\n#endif\n\n'
+            f"#define {upper}_ARENA_BYTES {self.plan.arena_bytes}\n\n"
+            f"#define {upper}_INPUT_HEIGHT {height}\n#define {upper}_INPUT_WIDTH {width}\n"
+            f"#define {upper}_INPUT_CHANNELS {channels}\n"
+            f"#define {upper}_INPUT_BYTES {height * width * channels}\n"
+            f"#define {upper}_INPUT_ALIGNMENT {self.alignment()} /* bytes, of its address */\n"
+            f"#define {upper}_INPUT_SCALE {_real(code.scale)}\n"
+            f"#define {upper}_INPUT_ZERO ({code.zero_point})\n\n"
+            f"#define {upper}_OUTPUTS {len(network.outputs)}\n"
+            f"#define {upper}_OUTPUT_BYTES {{{', '.join(map(str, sizes))}}} /* of each */\n"
             f"{''.join(outputs)}\n"
             "/* Fill this before every run: (height, width, channels); a run overwrites. */\n"
-            "int8_t *model_input(void);\n\nvoid model_run(void);\n\n"
+            f"int8_t *{name}_input(void);\n\nvoid {name}_run(void);\n\n"
             "/* Valid from a run until the input is filled again. */\n"
-            "const int8_t *model_output(int index);\n\n#endif\n"
+            f"const int8_t *{name}_output(int index);\n\n"
+            "#ifdef __cplusplus\n}\n#endif\n\n#endif\n"
         )
 
     def source(self) -> str:
         """Weights, arena and steps."""
         for index, kernel in enumerate(self.network.kernels):
             _RULES[type(kernel)](self, kernel, index)
-        outputs = ", ".join(map(self.place, self.network.outputs))
+        name, upper, version = self.name, self.upper, kernel_version()
+        outputs, count = ", ".join(map(self.place, self.network.outputs)), len(self._steps)
         return (
-            '#include "model.h"\n\n#include "kernels.h"\n\n'
+            f"{self.about('The network of ' + name + '.h.')}"
+            f'#include "{name}.h"\n\n#include "kernels.h"\n\n'
+            f"#if PARING_KERNELS != 0x{version}\n"
+            f'#error "{name}.c needs the kernels of its own version: export both again"\n'
+            "#endif\n\n"
             "/* All buffers; what is not needed at once lies in the same place. */\n"
-            "static int8_t arena[MODEL_ARENA_BYTES];\n\n"
+            f"PARING_ALIGNED static int8_t {name}_arena[{upper}_ARENA_BYTES];\n\n"
             f"{''.join(self._data)}"
-            f"static const paring_step steps[{len(self._steps)}] = {{\n"
+            f"static const paring_step {name}_steps[{count}] = {{\n"
             f"{''.join(self._steps)}}};\n\n"
-            f"static const int8_t *const outputs[MODEL_OUTPUTS] = {{{outputs}}};\n\n"
-            f"int8_t *model_input(void)\n{{\n    return {self.place(INPUT)};\n}}\n\n"
-            f"void model_run(void)\n{{\n    paring_run(steps, {len(self._steps)});\n}}\n\n"
-            "const int8_t *model_output(int index)\n{\n"
-            "    return index >= 0 && index < MODEL_OUTPUTS ? outputs[index] : 0;\n}\n"
+            f"static const int8_t *const {name}_outputs[{upper}_OUTPUTS] = {{{outputs}}};\n\n"
+            f"int8_t *{name}_input(void)\n{{\n    return {self.place(INPUT)};\n}}\n\n"
+            f"void {name}_run(void)\n{{\n    paring_run({name}_steps, {count});\n}}\n\n"
+            f"const int8_t *{name}_output(int index)\n{{\n"
+            f"    return index >= 0 && index < {upper}_OUTPUTS ? {name}_outputs[index] : 0;\n"
+            "}\n"
         )
+
+    def about(self, what: str) -> str:
+        """The comment that a file begins with: what it is, and where it is from."""
+        lines = [what, *(line.translate(_NO_COMMENTS) for line in self.origin)]
+        return f"/* {chr(10).join(lines).replace(chr(10), chr(10) + ' * ')}\n */\n"
+
+    def alignment(self) -> int:
+        """Bytes that the input's address is a multiple of, up to a word."""
+        return gcd(self.plan.offsets[INPUT], WORD)
 
     def place(self, buffer: str) -> str:
         """A pointer to a buffer, or to a constant."""
@@ -117,22 +187,26 @@ class _Writer:
                     "int8_t", f"constant{len(self._stored)}", values
                 )
             return self._stored[buffer]
-        return f"arena + {self.plan.offsets[buffer]}"
+        return f"{self.name}_arena + {self.plan.offsets[buffer]}"
 
     def zero(self, buffer: str) -> int:
         """A buffer's zero point."""
         return self.network.codes[buffer].zero_point
 
     def array(self, kind: str, name: str, values: NDArray[Any]) -> str:
-        """Store numbers; returns the name."""
+        """Store numbers; returns their whole name."""
+        name = f"{self.name}_{name}"
         numbers = [str(value) for value in values.ravel().tolist()]
         rows = (numbers[n : n + PER_LINE] for n in range(0, len(numbers), PER_LINE))
         body = "".join(f"    {', '.join(row)},\n" for row in rows)
-        self._data.append(f"static const {kind} {name}[{len(numbers)}] = {{\n{body}}};\n\n")
+        self._data.append(
+            f"PARING_ALIGNED static const {kind} {name}[{len(numbers)}] = {{\n{body}}};\n\n"
+        )
         return name
 
     def record(self, kind: str, name: str, fields: Mapping[str, Any]) -> str:
         """Store settings; returns a pointer to them."""
+        name = f"{self.name}_{name}"
         body = "".join(f"    .{key} = {value},\n" for key, value in fields.items())
         self._data.append(f"static const {kind} {name} = {{\n{body}}};\n\n")
         return f"&{name}"

@@ -10,6 +10,7 @@ import unicorn
 from unicorn import arm_const as arm
 from unicorn.unicorn_py3 import Uc, UcError
 
+from pruning.deploy.c_code import run_symbol
 from pruning.deploy.firmware import Firmware
 from pruning.deploy.integer import Codes, Concat, IntegerNetwork
 from pruning.errors import EmulatorError
@@ -62,7 +63,11 @@ def execute(
     ]
     by_kernel: Counter[str] = Counter()
     # A last part is the end of paring_run, unless its last call never comes back.
-    assert len(machine.counts) in (len(names), len(names) + 1)
+    if len(machine.counts) not in (len(names), len(names) + 1):
+        raise EmulatorError(
+            f"the emulated {firmware.core} called {len(machine.counts)} kernels for a network "
+            f"of {len(names)}: the firmware is of another network; build it anew"
+        )
     for name, count in zip([*names, names[-1]], machine.counts, strict=False):
         by_kernel[name] += count
     return Execution(
@@ -96,7 +101,7 @@ class _Machine:
         """Call a function without arguments; returns what it returns."""
         if not counted:
             return self._go(self._address(name))
-        start, size = self.firmware.symbols["paring_run"]
+        start, size = self.firmware.symbols[run_symbol()]
         blocks: list[Counter[tuple[int, int]]] = [Counter()]
         within = False
 

@@ -35,6 +35,7 @@ from pruning.deploy.integer import (
     Transposed,
     Window,
 )
+from pruning.errors import DeployError
 from pruning.movement import HOLE
 from pruning.records import INPUT
 
@@ -91,11 +92,19 @@ class Evaluator:
     def _tensor(self, values: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
-    def _exact(self, largest: int) -> torch.dtype:
-        """A type in which sums up to so much are exact, whatever algorithm adds them up."""
+    def _exact(self, kernel: IntegerKernel, largest: int) -> torch.dtype:
+        """A type in which sums up to so much are exact, whatever algorithm adds them up.
+
+        Raises:
+            DeployError: there is none.
+        """
         if largest < SINGLE and self.device.type == "cpu":
             return torch.float32
-        assert largest < DOUBLE
+        if largest >= DOUBLE:
+            raise DeployError(
+                f"{kernel.name}: its sums reach {largest:,}, and only those below {DOUBLE:,} "
+                "are exact: keep its weights in int8 and its biases in int32"
+            )
         return torch.float64
 
     def _prepared(self, kernel: IntegerKernel) -> Callable[..., Tensor]:
@@ -133,7 +142,7 @@ def _nearest(
 def _layer(at: Evaluator, kernel: Layer) -> Callable[..., Tensor]:
     weights = np.abs(kernel.weight.astype(np.int64)).reshape(len(kernel.weight), -1)
     largest = int((weights.sum(1) * STEPS + np.abs(kernel.bias.astype(np.int64))).max())
-    kind = at._exact(largest)
+    kind = at._exact(kernel, largest)
     weight, bias = at._tensor(kernel.weight).to(kind), at._tensor(kernel.bias).to(kind)
     rounded = at._rounding(kernel.scaling)
     window, shape = kernel.window, kernel.shape
@@ -241,7 +250,7 @@ def _pool(at: Evaluator, kernel: Pool) -> Callable[..., Tensor]:
 
 def _mean(at: Evaluator, kernel: Mean) -> Callable[..., Tensor]:
     rounded = at._rounding(kernel.scaling)
-    kind = at._exact(STEPS * prod(kernel.reads[0][1:]))
+    kind = at._exact(kernel, STEPS * prod(kernel.reads[0][1:]))
     return lambda steps: rounded(steps.to(kind).sum((2, 3), keepdim=True))
 
 

@@ -12,14 +12,12 @@ from tempfile import TemporaryDirectory
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from pruning.deploy.c_code import c_files
+from pruning.deploy.c_code import OPTIONS, c_files
 from pruning.deploy.integer import IntegerNetwork
 from pruning.errors import ToolchainError
 
 COMPILER = "arm-none-eabi-gcc"
-# As the CMakeLists of an exported folder builds it.
-OPTIONS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-ffunction-sections",
-           "-fdata-sections")  # fmt: skip
+STRICT = ("-Wall", "-Wextra", "-Werror")
 LINKING = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections",
            "-Wl,-u,model_input,-u,model_output")  # fmt: skip
 CORES: Mapping[str, tuple[str, ...]] = {
@@ -68,7 +66,7 @@ def build(network: IntegerNetwork, core: str) -> Firmware:
             (folder / file).write_text(text)
         sources = ("model.c", "kernels.c", "start.c")
         for source in sources:
-            _run(folder, *CORES[core], *OPTIONS, "-c", source)
+            _run(folder, *CORES[core], *OPTIONS, *STRICT, "-c", source)
         objects = [source.replace(".c", ".o") for source in sources]
         _run(folder, *CORES[core], *LINKING, "-T", "memory.ld", *objects, "-o", "linked.elf")
         return _read(core, (folder / "linked.elf").read_bytes())
@@ -94,7 +92,11 @@ def _read(core: str, content: bytes) -> Firmware:
     elf = ELFFile(BytesIO(content))
     sizes = {section.name: section["sh_size"] for section in elf.iter_sections()}
     symbols = elf.get_section_by_name(".symtab")
-    assert isinstance(symbols, SymbolTableSection)
+    if not isinstance(symbols, SymbolTableSection):
+        raise ToolchainError(
+            f"{COMPILER} linked a program without symbols, in which nothing is found: "
+            "no option may strip it (-s)"
+        )
     return Firmware(
         core=core,
         flash_bytes=sizes[".model"] + sizes.get(".data", 0),

@@ -132,7 +132,11 @@ class _Lowering:
         code = self.codes[kernel.output]
         low, high = LOW, HIGH
         for name in kernel.chain[1:]:
-            assert self.graph[name].label in CLAMPS
+            if self.graph[name].label not in CLAMPS:
+                raise DeployError(
+                    f"{name} ({self.graph[name].label}): no integer kernel ends so; those that "
+                    f"do: {', '.join(CLAMPS)}"
+                )
             low = max(low, code.zero_point)
             if self.graph[name].label == "relu6":
                 high = min(high, code.zero_point + round(6.0 / code.scale))

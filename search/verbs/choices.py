@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig
 
+from pruning.deploy.c_name import DEFAULT, checked_c_name
 from search.config import StorageConfig, checked_name, cross
 from search.errors import ConfigError
 from search.home import open_home
@@ -39,6 +40,18 @@ def slot_number(value: object) -> int:
     if type(value) is not int:  # true is an int, too
         raise ConfigError(f"trial={value}: the number of a slot, as shown by paring front")
     return value
+
+
+def c_name(config: DictConfig) -> str:
+    """What all names of generated C begin with.
+
+    Raises:
+        DeployError: no name in C begins so. ConfigError: nothing is generated that it is for.
+    """
+    name = checked_c_name(config.name)
+    if name != DEFAULT and config.format != "c":
+        raise ConfigError(f"name={name}: it is for generated C; add format=c, or leave it out")
+    return name
 
 
 def study_of(config: DictConfig) -> Study:

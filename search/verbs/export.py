@@ -13,7 +13,7 @@ from search.home import open_home
 from search.report import study_record
 from search.study import require_study
 from search.verb import verb
-from search.verbs.choices import choose, slot_number
+from search.verbs.choices import c_name, choose, slot_number
 from tracking.errors import TrackingError
 
 
@@ -22,13 +22,14 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     form = choose(config.format, "format", tuple(FORMATS))
     number = slot_number(config.trial)
+    called = c_name(config)
     out = inside(Path.cwd(), config.out, "out")
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
     record = study_record(study)
     slot = finished_slot(record, number)
-    for file in write_model(study, record, slot, out, form):
+    for file in write_model(study, record, slot, out, form, called):
         print(f"written: {file}")
     try:
         print(f"written: {write_why(study, record, slot, out)}")

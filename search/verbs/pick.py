@@ -29,7 +29,7 @@ from search.ported import record_for
 from search.report import study_record
 from search.study import Study, require_study
 from search.verb import verb
-from search.verbs.choices import choose, flag
+from search.verbs.choices import c_name, choose, flag
 from tracking.errors import TrackingError
 from tracking.records import SlotRecord, StudyRecord
 from tracking.registry import register
@@ -41,6 +41,7 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     form = choose(config.format, "format", tuple(FORMATS))
     wanted = flag(config.register, "register")
+    called = c_name(config)
     out = inside(Path.cwd(), config.out, "out")
     limits, who, device = _wanted(config)
     limits = tightened(limits, margin_from(config.margin))
@@ -51,7 +52,7 @@ def main(config: DictConfig) -> None:
     record = study_record(study) if device is None else record_for(study, device)
     best = best_within(_points(study, record), limits, study.facts["rises"])
     slot = finished_slot(record, best.number)
-    files = write_model(study, record, slot, out, form)
+    files = write_model(study, record, slot, out, form, called)
     print(_said(record, slot))
     for file in files:
         print(f"written: {file}")

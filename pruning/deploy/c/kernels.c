@@ -1,12 +1,22 @@
 #include "kernels.h"
 
-#include <string.h>
+#include <stddef.h>
 
-#if defined(__ARM_ARCH) && defined(__GNUC__)
-#include <arm_acle.h>
+#if PARING_KERNELS != 0x00000000
+#error "kernels.h is of another version than kernels.c: take both from one export"
 #endif
 
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP && defined(__GNUC__)
+/* All that is needed of a library; compilers call them, too, where there is no <string.h>. */
+void *memcpy(void *to, const void *from, size_t count);
+void *memset(void *to, int byte, size_t count);
+
+/* Pairs of 16 bits in a word, and words at any address: only where the compiler uses them itself.
+ * It does not with -mno-unaligned-access, as memory of devices or CCR.UNALIGN_TRP demand it.
+ */
+#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && \
+    !defined(__ARM_BIG_ENDIAN) && defined(__GNUC__) && \
+    (defined(__thumb2__) || !defined(__thumb__))
+#include <arm_acle.h>
 #define DSP 1
 #else
 #define DSP 0
@@ -22,6 +32,25 @@
 #define LIKELY(what) (what)
 #define APART static
 #endif
+
+/* Nothing may come before the first instruction of assembly: no hook of a tracer, no counter. */
+#if defined(__has_attribute)
+#if __has_attribute(no_profile_instrument_function)
+#define NO_COUNTERS , no_profile_instrument_function
+#endif
+#if __has_attribute(no_sanitize_coverage)
+#define NO_COVERAGE , no_sanitize_coverage
+#endif
+#endif
+#ifndef NO_COUNTERS
+#define NO_COUNTERS
+#endif
+#ifndef NO_COVERAGE
+#define NO_COVERAGE
+#endif
+#define ASSEMBLY                                                                                 \
+    __attribute__((naked, noinline, aligned(4), no_instrument_function NO_COUNTERS NO_COVERAGE)) \
+    static
 
 #define FEW_TAPS 25 /* of windows whose codes are spread over four lanes */
 #define FAR ((int64_t)1 << 30) /* beyond all codes */
@@ -47,13 +76,22 @@ INLINE int32_t scaled_down(int32_t value, int32_t mantissa, int32_t shift)
     return (high + ((int32_t)1 << (-shift - 1)) + (high >> 31)) >> -shift;
 }
 
+/* Clipped to 32 bits. gcc 12 for RISC-V with Zbs crashes where both ends are compared. */
+INLINE int64_t word_of(int64_t wide)
+{
+#if defined(__riscv_zbs)
+    return wide == (int32_t)wide ? wide : wide < 0 ? INT32_MIN : INT32_MAX;
+#else
+    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : wide;
+#endif
+}
+
 /* The same for shifts from zero on. What leaves 32 bits is clipped; so is the result where no code
  * can be meant any more, that a zero point may be added to it.
  */
 static int32_t scaled_up(int32_t value, int32_t mantissa, int32_t shift)
 {
-    int64_t wide = (int64_t)value * ((int64_t)1 << shift);
-    wide = wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : wide;
+    int64_t wide = word_of((int64_t)value * ((int64_t)1 << shift));
     wide = (wide * mantissa + ((int64_t)1 << 30)) >> 31;
     return (int32_t)(wide > FAR ? FAR : wide < -FAR ? -FAR : wide);
 }
@@ -106,7 +144,7 @@ INLINE uint32_t four(const int8_t *from)
 /* Codes 0 and 2 of four, and codes 1 and 3, as pairs of 16 bits. */
 INLINE int16x2_t even(uint32_t codes)
 {
-    return __sxtb16(codes);
+    return __sxtb16((int8x4_t)codes);
 }
 
 INLINE int16x2_t odd(uint32_t codes)
@@ -127,34 +165,59 @@ typedef struct {
 } runs;
 
 #if DSP
+#define LIES(member, at) \
+    typedef char member##_lies_where_assembly_reads_it[offsetof(runs, member) == (at) ? 1 : -1]
+LIES(sums, 0);
+LIES(first, 16);
+LIES(second, 20);
+LIES(weights, 24);
+LIES(others, 28);
+LIES(words_end, 32);
+LIES(end, 36);
+
 /* Compilers run short of registers here: all fourteen are needed. r0 to r3 hold the sums, r4 to r7
- * the pointers. A step takes four inputs of each pixel and four weights of each channel.
+ * the pointers. A step takes four inputs of each pixel and four weights of each channel. Loads
+ * that follow each other take a cycle each, others two.
  */
-#define LOAD_FIRST "ldr r9, [r4], #4 \n sxtb16 r8, r9 \n sxtb16 r9, r9, ror #8 \n"
-#define LOAD_SECOND "ldr r11, [r5], #4 \n sxtb16 r10, r11 \n sxtb16 r11, r11, ror #8 \n"
-#define LOAD_WEIGHTS(from) "ldr lr, [" from "], #4 \n sxtb16 r12, lr \n sxtb16 lr, lr, ror #8 \n"
-#define ADD_FIRST(sum) "smlad " sum ", r8, r12, " sum " \n smlad " sum ", r9, lr, " sum " \n"
-#define ADD_SECOND(sum) "smlad " sum ", r10, r12, " sum " \n smlad " sum ", r11, lr, " sum " \n"
+#define LOAD(word, from) "ldr " word ", [" from "], #4 \n"
+#define WIDEN(even, word) "sxtb16 " even ", " word " \n sxtb16 " word ", " word ", ror #8 \n"
+#define ADD(sum, even, odd, weights_even, weights_odd)                                           \
+    "smlad " sum ", " even ", " weights_even ", " sum " \n"                                      \
+    "smlad " sum ", " odd ", " weights_odd ", " sum " \n"
 #define STEP_OF_TWO                                                                              \
-    LOAD_FIRST LOAD_SECOND LOAD_WEIGHTS("r6") ADD_FIRST("r0") ADD_SECOND("r2")                   \
-    LOAD_WEIGHTS("r7") ADD_FIRST("r1") ADD_SECOND("r3")
+    LOAD("r9", "r4") LOAD("r11", "r5") LOAD("lr", "r6")                                          \
+    WIDEN("r8", "r9") WIDEN("r10", "r11") WIDEN("r12", "lr")                                     \
+    ADD("r0", "r8", "r9", "r12", "lr") ADD("r2", "r10", "r11", "r12", "lr")                      \
+    LOAD("lr", "r7") WIDEN("r12", "lr")                                                          \
+    ADD("r1", "r8", "r9", "r12", "lr") ADD("r3", "r10", "r11", "r12", "lr")
 #define STEP_OF_ONE                                                                              \
-    LOAD_FIRST LOAD_WEIGHTS("r6") ADD_FIRST("r0") LOAD_WEIGHTS("r7") ADD_FIRST("r1")
-#define BYTES_OF_ONE                                                                             \
-    "ldrsb r8, [r4], #1 \n ldrsb r10, [r6], #1 \n ldrsb r11, [r7], #1 \n"                        \
-    "mla r0, r8, r10, r0 \n mla r1, r8, r11, r1 \n"
+    LOAD("r9", "r4") LOAD("lr", "r6") LOAD("r11", "r7")                                          \
+    WIDEN("r8", "r9") WIDEN("r12", "lr") WIDEN("r10", "r11")                                     \
+    ADD("r0", "r8", "r9", "r12", "lr") ADD("r1", "r8", "r9", "r10", "r11")
+#define LOAD_BYTES                                                                               \
+    "ldrsb r8, [r4], #1 \n ldrsb r10, [r6], #1 \n ldrsb r11, [r7], #1 \n"
+#define ADD_BYTES "mla r0, r8, r10, r0 \n mla r1, r8, r11, r1 \n"
+#define BYTES_OF_ONE LOAD_BYTES ADD_BYTES
 #define BYTES_OF_TWO                                                                             \
-    BYTES_OF_ONE "ldrsb r9, [r5], #1 \n mla r2, r9, r10, r2 \n mla r3, r9, r11, r3 \n"
+    LOAD_BYTES "ldrsb r9, [r5], #1 \n" ADD_BYTES "mla r2, r9, r10, r2 \n mla r3, r9, r11, r3 \n"
+/* Cores lose cycles on wide instructions that lie across two words: loops begin with a whole one,
+ * without a pad, because the first `ldm` is wide.
+ */
+#if defined(__thumb2__)
+#define WIDE ".w"
+#else
+#define WIDE
+#endif
 #define RUN(step, bytes)                                                                         \
     "push {r0, r4-r11, lr} \n"                                                                   \
     "ldrd r8, r9, [r0, #32] \n"                                                                  \
     "push {r8, r9} \n"                                                                           \
-    "ldm r0, {r0-r7} \n"                                                                         \
+    "ldm" WIDE " r0, {r0-r7} \n"                                                                 \
     "subs r9, r8, r4 \n"                                                                         \
     "beq 3f \n"                                                                                  \
     "tst r9, #4 \n" /* an odd number of steps begins with the second */                          \
     "bne 2f \n"                                                                                  \
-    "1: \n" step "2: \n" step                                                                    \
+    ".balign 4 \n 1: \n" step "2: \n" step                                                      \
     "ldr lr, [sp] \n"                                                                            \
     "cmp r4, lr \n"                                                                              \
     "bne 1b \n"                                                                                  \
@@ -169,12 +232,12 @@ typedef struct {
     "stm r12, {r0-r7} \n"                                                                        \
     "pop {r4-r11, pc} \n"
 
-__attribute__((naked, noinline)) static void add_two_pixels(UNUSED runs *of)
+ASSEMBLY void add_two_pixels(UNUSED runs *of)
 {
     __asm__(RUN(STEP_OF_TWO, BYTES_OF_TWO));
 }
 
-__attribute__((naked, noinline)) static void add_one_pixel(UNUSED runs *of)
+ASSEMBLY void add_one_pixel(UNUSED runs *of)
 {
     __asm__(RUN(STEP_OF_ONE, BYTES_OF_ONE));
 }

@@ -8,6 +8,29 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A digest of these kernels. Networks that it was not written into neither compile nor link with
+ * them.
+ */
+#define PARING_KERNELS 0x00000000
+#define paring_run paring_run_00000000
+
+/* Arrays begin with a whole word, whatever the compiler would do: words of bytes are read fastest
+ * there.
+ */
+#if defined(__GNUC__) || defined(__CC_ARM) || defined(__TI_COMPILER_VERSION__)
+#define PARING_ALIGNED __attribute__((aligned(4)))
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define PARING_ALIGNED _Alignas(4)
+#elif defined(__ICCARM__)
+#define PARING_ALIGNED _Pragma("data_alignment=4")
+#else
+#define PARING_ALIGNED
+#endif
+
 /* A kernel reads codes and writes others, as its settings say. */
 typedef void paring_kernel(const void *settings, const int8_t *in, int8_t *out);
 
@@ -132,5 +155,9 @@ typedef struct {
 } paring_part;
 
 paring_kernel paring_place;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

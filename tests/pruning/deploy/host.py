@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import tempfile
 from functools import cache
-from importlib.resources import files
 from math import prod
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from pruning.deploy import IntegerNetwork, c_files
+from pruning.deploy.c_code import kernel_files
 
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 CHECKED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -35,8 +35,8 @@ def _kernels() -> Path:
     """The kernels as an object file: they are the same for every network."""
     folder = Path(tempfile.mkdtemp(prefix="paring-kernels-"))
     atexit.register(shutil.rmtree, folder)
-    for name in ("kernels.c", "kernels.h"):
-        (folder / name).write_text((files("pruning.deploy") / "c" / name).read_text())
+    for name, text in kernel_files().items():
+        (folder / name).write_text(text)
     _run("cc", *STRICT, *CHECKED, "-c", folder / "kernels.c", "-o", folder / "kernels.o")
     return folder / "kernels.o"
 

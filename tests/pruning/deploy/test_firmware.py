@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pruning.budget import Device
 from pruning.cost import deployed
 from pruning.deploy import IntegerNetwork, firmware, plan, reference
+from pruning.deploy.c_code import run_symbol
 from pruning.deploy.emulate import Execution, execute
 from pruning.deploy.firmware import COMPILER, CORES, Firmware, build
 from pruning.errors import EmulatorError, ToolchainError
@@ -187,7 +188,7 @@ def test_a_missing_compiler_names_its_package(small, monkeypatch):
 
 
 def test_a_compiler_error_is_told(small, monkeypatch):
-    monkeypatch.setattr(firmware, "OPTIONS", (*firmware.OPTIONS, "-include", "nonsense.h"))
+    monkeypatch.setattr(firmware, "STRICT", ("-include", "nonsense.h"))
     with pytest.raises(ToolchainError, match="nonsense"):
         build(small_network(small, "resnet8"), "cortex-m4")
 
@@ -215,7 +216,7 @@ def test_firmware_that_faults_is_told(small):
 
 def broken(linked: Firmware, instruction: bytes) -> Firmware:
     """With another first instruction in paring_run."""
-    place, _ = linked.symbols["paring_run"]
+    place, _ = linked.symbols[run_symbol()]
     segments = dict(linked.segments)
     for start, content in linked.segments.items():
         if start <= place < start + len(content):
