@@ -25,11 +25,11 @@ Rows = tuple[EpochRow, ...]
 @final
 class Histories:
     """Reads epochs, and keeps those of the slots that were asked for last: what a record of
-    them holds anyway, and never more than MOST.
+    them holds anyway, and never more epochs than `most`.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, most: int = MOST) -> None:
+        self._store, self._most = store, most
         self._kept: Mapping[str, Rows] = {}
         self._lost: set[str] = set()  # digests that were told of
 
@@ -45,7 +45,7 @@ class Histories:
             if digest is not None and digest not in read:
                 kept = self._kept.get(digest)
                 read[digest] = self._read(slot, digest) if kept is None else kept
-        self._kept = _bounded(read)
+        self._kept = _bounded(read, self._most)
         return {number: read[digest] for number, digest in digests.items()}
 
     def _read(self, slot: FrozenTrial, digest: str) -> Rows:
@@ -84,10 +84,9 @@ def _digest(slot: FrozenTrial) -> str | None:
     return found
 
 
-def _bounded(read: Mapping[str, Rows]) -> dict[str, Rows]:
-    """As many of the histories as MOST allows; nothing of those that were lost."""
+def _bounded(read: Mapping[str, Rows], room: int) -> dict[str, Rows]:
+    """The first of the histories, as far as there is room; none of those that were lost."""
     kept: dict[str, Rows] = {}
-    room = MOST
     for digest, rows in read.items():
         if rows and len(rows) <= room:
             kept[digest] = rows
