@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, inf, isfinite, isnan, nextafter
 
 from pruning.errors import BudgetError
@@ -64,6 +64,22 @@ class Budget:
         """Whether every limit holds exactly."""
         return all(getattr(cost, name) <= limit for name, limit in self.limits.items())
 
+    def with_margins(self, margins: Mapping[str, float]) -> "Budget":
+        """What estimates must stay within so that measurements stay within this budget.
+
+        A margin is the share of an estimate by which what is measured may be more, by resource;
+        so each limit is divided by 1 + its margin. Bytes are rounded down to whole ones.
+        """
+        limits = {
+            name: limit / (1 + margins.get(name, 0.0)) for name, limit in self.limits.items()
+        }
+        return Budget(
+            **{
+                name: limit if name == "latency_ms" else int(limit)
+                for name, limit in limits.items()
+            }  # type: ignore[arg-type]
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
@@ -72,8 +88,7 @@ class Device:
     `cycles_per_instruction` turns counted instructions into cycles; it is assumed, not
     measured, unless `source` says otherwise. The reserved bytes are for firmware, stack and
     runtime. `loops` holds instructions by kind of kernel, in the order of `pruning.work.Loops`,
-    where they differ from those of the core. The margins tell by which share of an estimate
-    what is measured may be more.
+    where they differ from those of the core. The margins are those of `Budget.with_margins`.
     """
 
     name: str
@@ -98,20 +113,15 @@ class Device:
         )
 
     def guarded(self, budget: Budget) -> Budget:
-        """What estimates must hold so that measurements hold a budget: each limit divided by
-        1 + its margin. Static memory takes whole words.
+        """What estimates must stay within so that measurements stay within a budget: it, with
+        this device's margins. Static memory takes whole words.
         """
         margins = {"flash_bytes": self.flash_margin, "latency_ms": self.latency_margin}
-        limits = {
-            name: limit / (1 + margins.get(name, 0.0)) for name, limit in budget.limits.items()
-        }
-        words = {"sram_bytes": WORD_BYTES}
-        return Budget(
-            **{
-                name: value if name == "latency_ms" else int(value - value % words.get(name, 1))
-                for name, value in limits.items()
-            }  # type: ignore[arg-type]
-        )
+        guarded = budget.with_margins(margins)
+        if guarded.sram_bytes is None:
+            return guarded
+        words = guarded.sram_bytes // WORD_BYTES
+        return replace(guarded, sram_bytes=words * WORD_BYTES)
 
     def needed(self, name: str, estimate: float) -> float:
         """The least limit on a resource whose guarded form an estimate of it holds."""

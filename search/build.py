@@ -97,7 +97,7 @@ class Blueprint:
     @property
     def encoding(self) -> Encoding:
         """How weights are stored on the device: as generated C, for networks that have it."""
-        return Encoding.C if self.precision is Precision.EXACT else Encoding.INT8
+        return encoding_of(self.precision)
 
     @property
     def conventions(self) -> Conventions:
@@ -193,6 +193,13 @@ class Blueprint:
             encoding=self.encoding,
             conventions=self.conventions,
         )
+
+
+def encoding_of(precision: Precision | str) -> Encoding:
+    """How weights are stored of networks that are scored in a precision: as generated C where
+    they have it.
+    """
+    return Encoding.C if precision == Precision.EXACT else Encoding.INT8
 
 
 def _require_device(name: str) -> None:

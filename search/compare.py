@@ -16,9 +16,8 @@ _ALIKE = ("metric", "data_digest", "device_limits", "precision")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One study. `hypervolume` is on the scale of the first one's dense network; `beaten` of
-    its `front` points are no better in anything than a point of another study, and worse in
-    something.
+    """One study. `hypervolume` is on the scale of the first study's dense network; `beaten`
+    counts the points of its `front` that a point of another study's front dominates.
     """
 
     study: str

@@ -309,7 +309,7 @@ def one_budget(config: BudgetConfig) -> Budget:
 
 
 def margin_from(value: Any) -> float:
-    """A share of a limit to leave free: "10%" or 0.1.
+    """The share of an estimate by which more may be measured: "10%" or 0.1.
 
     Raises:
         ConfigError: not from 0 up to, and without, 1.
@@ -320,7 +320,7 @@ def margin_from(value: Any) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share < 1:
-        raise ConfigError(f"margin={value}: a share of every limit, such as 10% or 0.1")
+        raise ConfigError(f"margin={value}: a share of every estimate, such as 10% or 0.1")
     return share
 
 

@@ -14,6 +14,7 @@ from search.files import write_whole
 from search.formats import FORMATS, MODEL, Source
 from search.report import run_ids
 from search.study import Study
+from tracking.markdown import plain
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import duration, front_object, size
 from tracking.why import FILES, PAGE, why_page
@@ -144,13 +145,13 @@ def model_card(record: StudyRecord, slot: SlotRecord, network: StoredNetwork) ->
     table = "\n".join(f"| {n} | {v} | {b} |" for (n, v), b in zip(rows, before, strict=True))
     test = "not measured" if slot.test_score is None else f"{slot.test_score:.4f}"
     shape = "x".join(map(str, network.graph.input_shape))
-    return f"""# {record.name}, slot {slot.number}
+    return f"""# {plain(record.name)}, slot {slot.number}
 
-A network pruned while it trained. Costs are those for {device}.
+A network pruned while it trained. Costs are those for {plain(device)}.
 
-- {record.metric}: {slot.score:.4f} on the validation split, {test} on the test split
-  ({record.precision})
-- data: {network.notes["data"]["name"]}, targets: {_named(network.notes["classes"])}
+- {plain(record.metric)}: {slot.score:.4f} on the validation split, {test} on the test split
+  ({plain(record.precision)})
+- data: {plain(network.notes["data"]["name"])}, targets: {_named(network.notes["classes"])}
 - input: {shape}, normalised as (x - mean) / std with mean {network.notes["mean"]} and
   std {network.notes["std"]} per channel
 
@@ -162,6 +163,6 @@ A network pruned while it trained. Costs are those for {device}.
 
 
 def _named(names: Sequence[str]) -> str:
-    """The first few of some names."""
-    shown = ", ".join(names[:12])
+    """The first few of some names, in Markdown."""
+    shown = ", ".join(plain(name) for name in names[:12])
     return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown

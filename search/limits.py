@@ -24,14 +24,5 @@ def both(first: Budget, second: Budget) -> Budget:
     return Budget(**{name: height for name, height in heights.items() if height < inf})  # type: ignore[arg-type]
 
 
-def tightened(budget: Budget, margin: float) -> Budget:
-    """A budget that leaves a share of every limit free."""
-    left = {
-        name: limit * (1 - margin) if name == "latency_ms" else int(limit * (1 - margin))
-        for name, limit in budget.limits.items()
-    }
-    return Budget(**left)  # type: ignore[arg-type]
-
-
 def _height(limit: float | None) -> float:
     return inf if limit is None else limit

@@ -12,6 +12,7 @@ from typing import final
 
 from search.config import StorageConfig
 from search.errors import StoreError
+from search.histories import Histories
 from search.home import open_home
 from search.outage import is_outage, told
 from search.report import run_ids, study_record
@@ -44,15 +45,16 @@ class _Readable(Mapping[str, bytes]):
         return len(self._store)
 
 
-def mirror_once(study: Study, mirror: Mirror) -> None:
+def mirror_once(study: Study, mirror: Mirror, histories: Histories | None = None) -> None:
     """One pass: MLflow agrees with the study afterwards; run ids are kept with the study.
 
-    Mirrors take turns, and what one remembers of MLflow is true until another has had one.
+    Mirrors take turns, and what one remembers of MLflow is true until another has had one; what
+    `histories` remember of the store is true for ever.
     """
     if study.note("mirror") != mirror.name:
         mirror.forget(study.key)
         study.set_note("mirror", mirror.name)
-    runs = mirror.sync(study_record(study), _Readable(study.home.store))
+    runs = mirror.sync(study_record(study, histories), _Readable(study.home.store))
     if run_ids(study) != runs:
         study.set_note("runs", runs)
 
@@ -65,12 +67,12 @@ def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
     """
     home = open_home(storage)
     study = require_study(home, name)
-    mirror = Mirror(home.tracking_uri, home.artifacts)
+    mirror, histories = Mirror(home.tracking_uri, home.artifacts), Histories(home.store)
     while True:
         last = stop.poll()
         try:
             with home.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
-                mirror_once(study, mirror)
+                mirror_once(study, mirror, histories)
             done = True
         except BusyError:
             done = False  # another mirror is at it

@@ -9,6 +9,7 @@ from pruning.graph import Graph
 from search.build import Blueprint
 from search.formats import MODEL
 from search.limits import limits_of
+from search.objective import stored_cost
 from search.report import study_record
 from search.study import Study
 from tracking.records import Costs, DeviceRecord, Limits, SlotRecord, StudyRecord
@@ -22,19 +23,20 @@ def record_for(study: Study, device: Device) -> StudyRecord:
     if is_own(study, device):
         return record
 
-    def costs(graph: Graph) -> Costs:
-        model = CostModel(graph, device, blueprint.encoding, blueprint.conventions)
-        return Costs(**asdict(model.dense))
+    def model(graph: Graph) -> CostModel:
+        return CostModel(graph, device, blueprint.encoding, blueprint.conventions)
 
     def ported(slot: SlotRecord) -> SlotRecord:
         if slot.costs is None or MODEL not in slot.files:
             return slot
         network = unpack_network(study.home.store.read(slot.files[MODEL]))
-        return replace(slot, costs=costs(network.graph), measured=None)
+        cost, _ = stored_cost(network, model(network.graph))
+        return replace(slot, costs=Costs(**asdict(cost)), measured=None)
 
     dense = record.dense
     if dense is not None:
-        dense = replace(dense, costs=costs(blueprint.start.graph))
+        whole = model(blueprint.start.graph).dense
+        dense = replace(dense, costs=Costs(**asdict(whole)))
     limits = Limits(**limits_of(device.budget))
     return replace(
         record,

@@ -1,23 +1,20 @@
 """A study as plain records: what Optuna and the store know, put together for people."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pruning.budget import Budget, Cost
-from pruning.checkpoint import epoch_from_json, read_history
-from pruning.errors import CheckpointError
+from pruning.budget import Budget, Cost, Device
 from pruning.job import Precision
-from pruning.state import Epoch
-from search.build import Blueprint
-from search.devices import known_devices
-from search.errors import StoreError, StudyError
+from search.build import Blueprint, encoding_of
+from search.errors import StudyError
 from search.front import Point, hypervolumes, planes, points_of
+from search.histories import Histories
 from search.importance import importances
 from search.limits import limits_of
+from search.picks import picks
 from search.study import CANCELLED, Study, slot_budget
 from tracking.records import (
     Costs,
@@ -60,31 +57,31 @@ def counts(study: Study) -> dict[str, int]:
     return {state.value: states.count(state) for state in State}
 
 
-def study_record(study: Study) -> StudyRecord:
-    """Everything there is to tell of a study."""
-    facts = study.facts
-    finished, notes = points_of(study), study.notes()
+def study_record(study: Study, histories: Histories | None = None) -> StudyRecord:
+    """Everything there is to tell of a study; `histories` remembers what it has read."""
+    histories = histories or Histories(study.home.store)
+    facts, trials, device = study.facts, study.slots(), Blueprint(study.spec).device
+    finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
     on = planes(finished, facts["rises"])
+    precision = facts.get("precision", Precision.SIMULATED)  # older studies have none
     return StudyRecord(
         name=study.name,
         key=study.key,
         metric=facts["metric"],
         scores_rise=facts["rises"],
-        precision=facts.get("precision", Precision.SIMULATED),  # older studies have none
+        precision=precision,
         config=study.spec.yaml(),
         tags=facts["tags"],
         slots=tuple(
-            _slot(study, trial, on.get(trial.number, ()), notes) for trial in study.slots()
+            _slot(trial, on.get(trial.number, ()), notes, epochs.get(trial.number, ()), device)
+            for trial in trials
         ),
         dense=_dense(study),
         device=DeviceRecord(
             name=study.spec["device"]["name"], limits=Limits(**facts["device_limits"])
         ),
-        importances=importances(study.slots(), study.objectives, facts["rises"]),
-        known_devices=tuple(
-            DeviceRecord(name=device.name, limits=Limits(**limits_of(device.budget)))
-            for device in known_devices()
-        ),
+        importances=importances(trials, study.objectives, facts["rises"]),
+        picks=picks(finished, device, encoding_of(precision), facts["rises"]),
         hypervolumes=tuple(
             hypervolumes(finished, Cost(**facts["dense_cost"]), facts["chance"], facts["best"])
         ),
@@ -132,7 +129,11 @@ def _dense(study: Study) -> DenseRecord | None:
 
 
 def _slot(
-    study: Study, trial: FrozenTrial, on: tuple[str, ...], notes: Mapping[str, Any]
+    trial: FrozenTrial,
+    on: tuple[str, ...],
+    notes: Mapping[str, Any],
+    epochs: tuple[EpochRow, ...],
+    device: Device,
 ) -> SlotRecord:
     known = trial.user_attrs
     # Not of a slot that was given up between what it found and the end of it.
@@ -146,12 +147,12 @@ def _slot(
         budget=Limits(**limits_of(slot_budget(trial))),
         seed=known["slot"]["seed"],
         params=trial.params,
-        epochs=tuple(_row(epoch) for epoch in _history(study, known, result)),
+        epochs=epochs,
         score=result.get("score"),
         test_score=notes.get(f"test/{trial.number}"),
         costs=costs,
         planned_sram_bytes=result.get("planned_sram_bytes"),
-        measured=_measured(study, costs, notes.get(measured_note(trial.number))),
+        measured=_measured(device, costs, notes.get(measured_note(trial.number))),
         widths=result.get("widths", {}),
         planes=on,
         parent=known.get("parent"),
@@ -165,7 +166,7 @@ def _slot(
 
 
 def _measured(
-    study: Study, estimated: Costs | None, note: Mapping[str, Any] | None
+    device: Device, estimated: Costs | None, note: Mapping[str, Any] | None
 ) -> MeasuredRecord | None:
     """What a slot took on an emulated core of the study's device."""
     if estimated is None or note is None:
@@ -174,35 +175,10 @@ def _measured(
         estimated,
         flash_bytes=note["flash_bytes"],
         sram_bytes=note["sram_bytes"],
-        latency_ms=Blueprint(study.spec).device.milliseconds(note["instructions"]),
+        latency_ms=device.milliseconds(note["instructions"]),
     )
     names = ("core", "stack_bytes", "instructions", "results", "mismatches")
     return MeasuredRecord(costs=costs, **{name: note[name] for name in names})
-
-
-def _history(study: Study, known: Mapping[str, Any], result: Mapping[str, Any]) -> list[Epoch]:
-    """The epochs of a slot: of its result, or of its last checkpoint."""
-    try:
-        if result:
-            content = study.home.store[result["files"]["epochs.json"]]
-            return [epoch_from_json(entry) for entry in json.loads(content)]
-        if "checkpoint" in known:
-            return read_history(study.home.store[known["checkpoint"]])
-    except (KeyError, StoreError, CheckpointError):
-        pass  # removed meanwhile, or damaged: the record is shorter, not wrong
-    return []
-
-
-def _row(epoch: Epoch) -> EpochRow:
-    return EpochRow(
-        epoch=epoch.epoch,
-        phase=epoch.phase,
-        loss=epoch.loss,
-        score=epoch.score,
-        costs=Costs(**asdict(epoch.cost)),
-        bottleneck=epoch.bottleneck,
-        seconds=epoch.seconds,
-    )
 
 
 def run_ids(study: Study) -> dict[int, str]:

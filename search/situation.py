@@ -10,9 +10,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost
 from search.front import hypervolume, points_of
+from search.limits import limits_of
 from search.orders import Order, given
 from search.report import counts, failures
 from search.study import Study, slot_budget
+from tracking.records import Costs, Limits
+from tracking.tables import shares_of
 
 FEWEST = 3  # finished slots before a rate means anything
 
@@ -20,7 +23,7 @@ FEWEST = 3  # finished slots before a rate means anything
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerView:
     """A worker and its slot. `silent_s`: since its last sign of life; `shares`: each cost as a
-    share of its limit. What is not known yet is None.
+    share of the slot's budget, as in MLflow. What is not known yet is None.
     """
 
     host: str
@@ -85,13 +88,21 @@ def _worker(slot: FrozenTrial) -> WorkerView:
     known = slot.user_attrs
     owner: Mapping[str, Any] = known.get("owner", {"host": "?", "pid": 0})
     now: Mapping[str, Any] = known.get("progress", {})
-    seen = known.get("seen")
+    seen, budget = known.get("seen"), slot_budget(slot)
     return WorkerView(
         host=owner["host"],
         pid=owner["pid"],
         slot=slot.number,
         attempt=known.get("attempt", 1),
-        budget=slot_budget(slot),
+        budget=budget,
+        shares=_shares(now, budget),
         silent_s=None if seen is None else max(0.0, time.time() - seen),
-        **{key: now.get(key) for key in ("epoch", "of", "phase", "score", "shares")},
+        **{key: now.get(key) for key in ("epoch", "of", "phase", "score")},
     )
+
+
+def _shares(now: Mapping[str, Any], budget: Budget) -> dict[str, float] | None:
+    """What a run that told its cost takes of a budget."""
+    if "cost" not in now:
+        return None
+    return shares_of(Costs(**now["cost"]), Limits(**limits_of(budget)))

@@ -6,6 +6,7 @@ the run is left. A run that is killed loses the epochs since then, and no more.
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from pruning.checkpoint import pack_state
@@ -84,15 +85,13 @@ def train_on(
 
 
 def progress(epoch: Epoch, job: Job) -> dict[str, Any]:
-    """Where a run is: its epoch, phase, score and costs as shares of their limits."""
+    """Where a run is: its epoch, phase, score and cost."""
     return {
         "epoch": epoch.epoch,
         "of": job.epochs,
         "phase": epoch.phase,
         "score": epoch.score,
-        "shares": {
-            name: getattr(epoch.cost, name) / limit for name, limit in job.budget.limits.items()
-        },
+        "cost": asdict(epoch.cost),
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pruning.budget import Device
 from pruning.checkpoint import unpack_network
+from pruning.data import Dataset
 from pruning.deploy import IntegerNetwork
 from pruning.deploy.integer import HIGH, LOW, Codes
 from pruning.deploy.measure import Measured, measure
@@ -36,15 +37,15 @@ def verify(
     Raises:
         DeployError: a model cannot be built or run. ConfigError: it has no integers.
     """
-    networks = [_network(study, slot) for slot in slots]
-    inputs = [_inputs(study, network) for network in networks]
+    networks, data = [_network(study, slot) for slot in slots], Blueprint(study.spec).data
+    inputs, own = [_inputs(data, network) for network in networks], is_own(study, device)
     cores = [device.core] * len(slots)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(slots)), mp_context=context) as pool:
         for slot, measured in zip(
             slots, pool.map(measure, networks, cores, inputs), strict=True
         ):
-            if is_own(study, device):
+            if own:
                 study.set_note(measured_note(slot.number), asdict(measured))
             yield slot, measured
 
@@ -59,9 +60,10 @@ def interpreted(
     """
     if find_spec("tflite_micro") is None:
         raise ConfigError("tflite-micro is not installed: pip install 'paring[tflm]'")
+    data = Blueprint(study.spec).data
     for slot in slots:
         network = _network(study, slot)
-        yield slot, interpret(network, _inputs(study, network))
+        yield slot, interpret(network, _inputs(data, network))
 
 
 def workers_for(asked: int) -> int:
@@ -73,9 +75,8 @@ def _network(study: Study, slot: SlotRecord) -> IntegerNetwork:
     return integer_network(unpack_network(study.home.store.read(slot.files[MODEL])))
 
 
-def _inputs(study: Study, network: IntegerNetwork) -> Codes:
+def _inputs(data: Dataset, network: IntegerNetwork) -> Codes:
     """Samples of the validation set, and codes from all over their range."""
-    data = Blueprint(study.spec).data
     shape = network.shapes["input"]
     real = network.quantised(data.normalise(data.validation.inputs[:SAMPLES]).numpy())
     drawn = np.random.default_rng(0).integers(LOW, HIGH + 1, (SAMPLES, *shape))

@@ -43,7 +43,6 @@ BARS_STYLE = """
 @media (max-width: 960px) {
   .groups td, .groups th { padding: 3px 5px; }
 }
-@media (max-width: 600px) { .groups { overflow-x: auto; } }
 """ + "".join(f".{reason} {{ --reason: {color}; }}\n" for reason, color in _COLORS.items())
 
 _NUMBERS = (
@@ -69,7 +68,7 @@ def groups_card(why: Explanation) -> str:
     )
     return (
         "<div class='card'><h2>Channels of each group, in network order: outline before, "
-        f"filled after</h2>{_legend(why.groups)}<div class='groups'><table><thead><tr>"
+        f"filled after</h2>{_legend(why.groups)}<div class='groups wide'><table><thead><tr>"
         f"<th class='text'>group</th><th class='bars'>{_scale(most)}</th>{_NUMBERS}"
         f"</tr></thead><tbody>\n{rows}\n</tbody></table></div></div>\n"
     )

@@ -236,7 +236,12 @@ def quoted(value: str) -> str:
 
 def shortened(texts: Mapping[str, str]) -> dict[str, str]:
     """Return the texts, cut where MLflow would refuse them."""
-    return {key: value[:_TEXT_LIMIT] for key, value in texts.items()}
+    return {key: cut(value) for key, value in texts.items()}
+
+
+def cut(text: str) -> str:
+    """Return as much of a text as MLflow takes."""
+    return text[:_TEXT_LIMIT]
 
 
 def _chunks(items: list[_T], size: int) -> Iterator[list[_T]]:

@@ -7,8 +7,8 @@ from itertools import groupby
 from math import floor, isfinite, log10
 
 from tracking.axes import FRONT, LIMIT
-from tracking.records import RESOURCES, EpochRow, Limits, SlotRecord
-from tracking.tables import NAMES, cost_of, limit_of, short
+from tracking.records import EpochRow, Limits, SlotRecord
+from tracking.tables import NAMES, shares_of, short
 
 _WIDTH, _HEIGHT = 420, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 22, 24
@@ -94,11 +94,9 @@ def curves_card(slot: SlotRecord, metric: str) -> str:
 
 
 def _shares(rows: Sequence[EpochRow], budget: Limits) -> list[Line]:
-    limits = {name: limit_of(budget, name) for name in RESOURCES}
+    shares = [shares_of(row.costs, budget) for row in rows]
     return [
-        (NAMES[name], _COLORS[name], [cost_of(row.costs, name) / limit for row in rows])
-        for name, limit in limits.items()
-        if limit
+        (NAMES[name], _COLORS[name], [share[name] for share in shares]) for name in shares[0]
     ]
 
 

@@ -23,7 +23,7 @@ from tracking.tables import (
     cost_of,
     errors_of,
     finished_slots,
-    limit_of,
+    shares_of,
 )
 
 STATUS = {
@@ -220,11 +220,10 @@ def _costs(costs: Costs) -> dict[str, float]:
 
 
 def _shares(costs: Costs, budget: Limits) -> dict[str, float]:
-    """Return each bounded cost as a share of its budget: `flash_budget_share` and so on."""
+    """Return the metrics `flash_budget_share` and so on."""
     return {
-        f"{name.partition('_')[0]}_budget_share": cost_of(costs, name) / limit
-        for name in RESOURCES
-        if (limit := limit_of(budget, name))
+        f"{name.partition('_')[0]}_budget_share": share
+        for name, share in shares_of(costs, budget).items()
     }
 
 

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 
 from tracking.axes import PANELS, literal
 from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
-from tracking.tables import NAMES, cost_of, count, duration, limit_of, score_text, size, work
+from tracking.tables import (
+    NAMES,
+    cost_of,
+    count,
+    duration,
+    limit_of,
+    score_text,
+    shares_of,
+    size,
+    work,
+)
 
 _WIDTHS_SHOWN = 24
 
@@ -32,13 +42,12 @@ def score_line(study: StudyRecord, score: float | None) -> str:
 
 def cost_lines(costs: Costs, slot: SlotRecord | None = None) -> list[str]:
     """Return one line per cost, with the share of the slot's budget if one is given."""
-    lines = []
+    lines, shares = [], {} if slot is None else shares_of(costs, slot.budget)
     for resource, panel in zip(RESOURCES, PANELS, strict=True):
         shown = duration if panel.unit == "ms" else size
         line = f"{panel.title} {shown(cost_of(costs, resource))}"
-        limit = limit_of(slot.budget, resource) if slot else None
-        if limit:
-            line += f" of {shown(limit)} ({cost_of(costs, resource) / limit:.0%})"
+        if slot is not None and resource in shares:
+            line += f" of {shown(limit_of(slot.budget, resource))} ({shares[resource]:.0%})"
         lines.append(line)
     return [*lines, f"{work(costs.macs)} MACs"]
 

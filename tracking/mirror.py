@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import final
 from uuid import uuid4
 
-from tracking.client import OVER, Client, Point, Run, quoted, shortened
+from tracking.client import OVER, Client, Point, Run, cut, quoted, shortened
 from tracking.desired import DesiredRun, Step, slot_run, study_run
 from tracking.errors import DamagedError, GoneError, ServerError
-from tracking.notes import experiment_note, front_path, run_path
+from tracking.notes import experiment_note
 from tracking.plots import front_page
 from tracking.records import SlotRecord, State, StudyRecord
 from tracking.tables import front_csv, front_object
@@ -141,9 +141,8 @@ def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
         _write_artifacts(client, run, wanted, _study_texts(study, runs), {}, {})
         seen.page_written = time.monotonic()
     _settle(client, run, wanted)
-    link = front_path(seen.experiment_id, run.run_id)
-    paths = {number: run_path(seen.experiment_id, run_id) for number, run_id in runs.items()}
-    if seen.note != (note := experiment_note(study, link, paths)):
+    note = cut(experiment_note(study, seen.experiment_id, runs, run.run_id))
+    if seen.note != note:
         with client.answering():
             client.api.set_experiment_tag(seen.experiment_id, "mlflow.note.content", note)
         seen.note = note

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
-from math import isfinite, log10
+from math import ceil, floor, isfinite, log10
 
 from tracking.axes import COLORS, FRONT, PANELS, Figure, layout, literal
 from tracking.names import shortened
@@ -10,6 +10,7 @@ from tracking.records import Scalar, StudyRecord
 from tracking.tables import NAMES, finished_slots, limit_of
 
 _HEADING = 18  # characters that have room beside the next heading
+_SCALE = ((0.0, "#c2410c"), (0.5, "#7048e8"), (1.0, "#0b7285"))  # all readable on white
 
 
 def hypervolume_figure(study: StudyRecord) -> Figure:
@@ -56,9 +57,13 @@ def parallel_figure(study: StudyRecord) -> Figure:
         "type": "parcoords",
         "dimensions": [
             *(_dimension(headings[name], values) for name, values in columns),
-            {"label": study.metric, "values": scores},
+            _dimension(study.metric, scores),
         ],
-        "line": {"color": scores, "colorscale": "Viridis", "reversescale": study.scores_rise},
+        "line": {
+            "color": scores,
+            "colorscale": [list(stop) for stop in _SCALE],
+            "reversescale": not study.scores_rise,
+        },
         "labelfont": {"size": 12},
         "unselected": {"line": {"opacity": 0.06}},
     }
@@ -82,15 +87,29 @@ def _dimension(label: str, values: Sequence[Scalar]) -> Figure:
         return {"label": label, "values": places, "tickvals": marks, "ticktext": words}
     low, high = min(numbers), max(numbers)
     if low <= 0 or high < 8 * low:
-        return {"label": label, "values": numbers}
+        return {"label": label, "values": numbers, "range": _round_ends(low, high),
+                "tickformat": ".4~g"}  # fmt: skip
     ticks = [d * 10.0**power for power in range(-12, 13) for d in (1, 2, 5)]
-    inside = [tick for tick in ticks if low <= tick <= high]
+    first = max((tick for tick in ticks if tick <= low), default=low)
+    last = min((tick for tick in ticks if tick >= high), default=high)
+    inside = [tick for tick in ticks if first <= tick <= last]
     return {
         "label": label,
         "values": [log10(number) for number in numbers],
+        "range": [log10(first), log10(last)],
         "tickvals": [log10(tick) for tick in inside],
         "ticktext": [f"{tick:g}" for tick in inside],
     }
+
+
+def _round_ends(low: float, high: float) -> list[float]:
+    """Return ends around values that a reader can read: multiples of a power of ten that is at
+    most a tenth of their span.
+    """
+    span = high - low or abs(high) or 1.0
+    step = 10.0 ** floor(log10(span / 10) + 1e-9)
+    ends = (floor(low / step + 1e-9), ceil(high / step - 1e-9))
+    return [round(end * step, 12) for end in ends]
 
 
 def importance_figure(study: StudyRecord) -> Figure:

@@ -29,6 +29,14 @@ th { position: sticky; top: 0; background: white; text-align: right; color: #526
 th, td { padding: 4px 10px; }
 td { text-align: right; border-bottom: 1px solid #eef2f5; }
 td.text, th.text { text-align: left; }
+.wide { overflow-x: auto; scrollbar-width: thin; background:
+  linear-gradient(90deg, white 40%, transparent) 0 0 / 36px 100% no-repeat local,
+  linear-gradient(270deg, white 40%, transparent) 100% 0 / 36px 100% no-repeat local,
+  linear-gradient(90deg, #8795a180, transparent) 0 0 / 14px 100% no-repeat scroll,
+  linear-gradient(270deg, #8795a180, transparent) 100% 0 / 14px 100% no-repeat scroll;
+}  /* a shadow at each edge beyond which there is more */
+a { color: #0b7285; }
+code { font: 12px ui-monospace, monospace; user-select: all; }
 footer { margin-top: 14px; color: #7b8794; font-size: 12px; }
 svg { flex: none; }
 """

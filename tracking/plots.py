@@ -1,13 +1,14 @@
 """The study's page: one HTML file with everything in it, so that it opens offline."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from tracking.axes import DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Figure, looks
 from tracking.figures import comparison_figure, front_figure
 from tracking.overview import hypervolume_figure, importance_figure, parallel_figure
 from tracking.page import drawn, html_page
+from tracking.picked import linked, page_folder, picks_card
 from tracking.records import Limits, SlotRecord, State, StudyRecord
 from tracking.seeds import Repeats, repeats, repeats_of
 from tracking.tables import (
@@ -32,13 +33,15 @@ _STYLE = """
 .plot { height: 380px; }
 .lower .plot { height: 320px; }
 .whole { grid-column: 1 / -1; }
-.scroll { overflow: auto; max-height: 340px; }
+.tall { max-height: 340px; }
+.note { margin: 2px 0 8px; color: #52606d; font-size: 13px; }
 td.widths { color: #7b8794; font-size: 12px; min-width: 30ch; }
 td.widths div { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
   overflow: hidden; white-space: normal; }
 .empty { padding: 60px 20px; text-align: center; color: #52606d; }
 """
 
+_AXIS_WIDTH = 125  # pixels, so that headings do not lie on one another
 _SEEDS = "over seeds"
 _MEASURED = "measured"
 _HEADER = (
@@ -57,14 +60,15 @@ _HEADER = (
 _LEFT = frozenset({_MEASURED, "budget", "fronts", "widths"})
 
 
-def front_page(study: StudyRecord) -> str:
+def front_page(study: StudyRecord, pages: Mapping[int, str] | None = None) -> str:
     """Return a whole HTML page on the study's front, Plotly included (4.7 MB).
 
     Score against each resource with the staircase of the front, dominated slots faint, every
-    slot's budget, the dense network and the device's limits; the hypervolume after each slot;
-    the front as a table.
+    slot's budget, the dense network and the device's limits; the best slot for each device; the
+    hypervolume after each slot; the front as a table. `pages` tells where the pages on the
+    networks of slots are, from this one, by number.
     """
-    body = _plots(study) if finished_slots(study) else _nothing(study)
+    body = _plots(study, pages or {}) if finished_slots(study) else _nothing(study)
     title = escape(study.name)
     return html_page(
         f"{title} · Pareto front", title, _facts(study), body, _source(study), _STYLE
@@ -92,7 +96,7 @@ def comparison_page(studies: Sequence[StudyRecord]) -> str:
     return html_page(f"{names} · fronts", names, facts, body, source, _STYLE)
 
 
-def _plots(study: StudyRecord) -> str:
+def _plots(study: StudyRecord, pages: Mapping[int, str]) -> str:
     figures: dict[str, Figure] = {
         panel.resource: front_figure(study, panel) for panel in PANELS
     }
@@ -104,14 +108,16 @@ def _plots(study: StudyRecord) -> str:
     if len(finished_slots(study)) > 1:
         figures["parallel"] = parallel_figure(study)
         title = "Every finished slot as a line: drag along an axis to choose"
-        lower.append(_card(title, "parallel", "broad"))
+        width = _AXIS_WIDTH * len(figures["parallel"]["data"][0]["dimensions"])
+        lower.append(_card(title, "parallel", "broad", width))
     if study.importances:
         figures["importance"] = importance_figure(study)
         lower.append(_card("Which hyperparameters matter", "importance", "whole"))
     return (
         f"{_legend(study)}\n<div class='grid'>{''.join(cards)}</div>\n"
-        f"<div class='grid lower'>{''.join(lower)}</div>\n"
-        f"<div class='card lower'><h2>The front</h2>{_table(study)}</div>\n{drawn(figures)}"
+        f"{picks_card(study, pages)}<div class='grid lower'>{''.join(lower)}</div>\n"
+        f"<div class='card lower'><h2>The front</h2>{_why_note(study)}{_table(study, pages)}"
+        f"</div>\n{drawn(figures)}"
     )
 
 
@@ -124,8 +130,11 @@ def _front_cards() -> list[str]:
     return [_card(f"Score against {NAMES[panel.resource]}", panel.resource) for panel in PANELS]
 
 
-def _card(title: str, name: str, kind: str = "") -> str:
-    plot = f"<div class='plot' id='{name}'></div>"
+def _card(title: str, name: str, kind: str = "", width: int = 0) -> str:
+    """Return a card for a figure, which scrolls where there is no room for its `width`."""
+    plot = f"<div class='plot' id='{name}' style='min-width:{width}px'></div>"
+    if width:
+        plot = f"<div class='wide'>{plot}</div>"
     return f"<div class='card {kind}'><h2>{title}</h2>{plot}</div>"
 
 
@@ -185,7 +194,17 @@ def _legend(study: StudyRecord) -> str:
     return f"<div class='legend'>{''.join(spans)}</div>"
 
 
-def _table(study: StudyRecord) -> str:
+def _why_note(study: StudyRecord) -> str:
+    """Return where the pages are that tell why networks look as they do."""
+    words = f"paring export study={study.name} trial=K out={page_folder('K')}"
+    return (
+        "<p class='note'>Why a network looks as it does: <code>why.html</code>, which "
+        f"<code>{escape(words)}</code> writes (links lead there once this page is made anew), "
+        "and which is an artifact of the slot's run in MLflow.</p>"
+    )
+
+
+def _table(study: StudyRecord, pages: Mapping[int, str]) -> str:
     slots, repeated = front_slots(study), repeats_of(study)
     if not slots:
         return "<div class='empty'>No slot is on a front.</div>"
@@ -194,25 +213,30 @@ def _table(study: StudyRecord) -> str:
     shown = [name for name in _HEADER if wanted.get(name, True)]
     head = "".join(f"<th{_class(name)}>{name}</th>" for name in (*shown, "widths"))
     rows = "".join(
-        f"<tr>{_cells(_values(slot, repeated.get(slot.number)), shown)}{_widths(slot)}</tr>"
+        f"<tr>{_number(slot, pages)}"
+        f"{_cells(_values(slot, repeated.get(slot.number)), shown)}{_widths(slot)}</tr>"
         for slot in slots
     )
     return (
-        f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
+        f"<div class='wide tall'><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _number(slot: SlotRecord, pages: Mapping[int, str]) -> str:
+    return f"<td>{linked(slot.number, pages)}</td>"
 
 
 def _cells(values: Sequence[str], shown: Sequence[str]) -> str:
     return "".join(
         f"<td{_class(name)}>{escape(value)}</td>"
-        for name, value in zip(_HEADER, values, strict=True)
+        for name, value in zip(_HEADER[1:], values, strict=True)
         if name in shown
     )
 
 
 def _values(slot: SlotRecord, repeated: Repeats | None) -> tuple[str, ...]:
-    """Return what stands under each name of the header."""
+    """Return what stands under each name of the header but the first."""
     used = (DASH,) * 4
     if (costs := slot.costs) is not None:
         used = (
@@ -222,7 +246,6 @@ def _values(slot: SlotRecord, repeated: Repeats | None) -> tuple[str, ...]:
             work(costs.macs),
         )
     return (
-        str(slot.number),
         score_text(slot.score),
         repeats_text(repeated),
         score_text(slot.test_score),

@@ -139,6 +139,17 @@ class DeviceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PickRecord:
+    """The slot that `paring pick` gives for a device, None where nothing fits; `words` are what
+    tells `pick` of the device.
+    """
+
+    device: DeviceRecord
+    slot: int | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecord:
     """One sweep, as far as it has come.
 
@@ -147,9 +158,9 @@ class StudyRecord:
     `config` is the resolved configuration as YAML, without secrets; `tags` the git commit,
     versions, digests.
     `scores_rise` tells whether a larger score is better. `importances` gives, for each
-    objective, the share of every hyperparameter that was searched; `known_devices` are those
-    that a model may be picked for. `source` says what the slots' costs are: estimated, or
-    measured; then slots that were not measured have none.
+    objective, the share of every hyperparameter that was searched; `picks` say which slot is
+    the best for each device, by estimates and the smallest device first. `source` says what the
+    slots' costs are: estimated, or measured; then slots that were not measured have none.
     """
 
     name: str
@@ -164,5 +175,5 @@ class StudyRecord:
     device: DeviceRecord | None = None
     hypervolumes: tuple[float, ...] = ()
     importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    known_devices: tuple[DeviceRecord, ...] = ()
+    picks: tuple[PickRecord, ...] = ()
     source: str = "estimated"

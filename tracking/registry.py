@@ -8,6 +8,7 @@ from typing import Any
 from tracking.client import Client, Run, quoted
 from tracking.desired import slot_identity
 from tracking.errors import RegistryError
+from tracking.markdown import plain
 from tracking.records import RESOURCES, SlotRecord, StudyRecord
 from tracking.tables import amounts, bounds, score_text
 
@@ -107,7 +108,7 @@ def _create(
 ) -> str:
     if not client.api.search_registered_models(f"name = {quoted(name)}"):
         client.api.create_registered_model(
-            name, description=f"Networks pruned by study {study.name}."
+            name, description=f"Networks pruned by study {plain(study.name)}."
         )
     version: Any = client.api.create_model_version(
         name,
@@ -134,9 +135,10 @@ def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
 
 
 def _description(study: StudyRecord, slot: SlotRecord) -> str:
-    where = f" on {study.device.name}" if study.device else ""
+    where = f" on {plain(study.device.name)}" if study.device else ""
     costs = f" Costs{where}: {amounts(slot.costs)} (estimated)." if slot.costs else ""
     return (
-        f"Slot {slot.number} of study {study.name}, {study.metric} {score_text(slot.score)} "
-        f"({study.precision}).{costs} The sweep's budget: {bounds(slot.budget)}."
+        f"Slot {slot.number} of study {plain(study.name)}, {plain(study.metric)} "
+        f"{score_text(slot.score)} ({plain(study.precision)}).{costs} "
+        f"The sweep's budget: {bounds(slot.budget)}."
     )

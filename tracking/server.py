@@ -29,6 +29,7 @@ from tracking.notes import runs_path
 _READY_SECONDS = 90
 _STOP_SECONDS = 10
 _STDERR = 2
+_WATCHED = (sys.executable, "-I", str(Path(__file__).with_name("watchdog.py")))
 _SHORTEST = 12  # characters of a password; MLflow asks for as many
 
 
@@ -111,8 +112,9 @@ def serving(
         variables = {**os.environ, **environment(mlflow_url, artifact_root), **more}
         # A session of its own: Ctrl-C reaches us alone, and its children end with it.
         child = subprocess.Popen(
-            command(host, port, login=users_url is not None),
+            [*_WATCHED, *command(host, port, login=users_url is not None)],
             env=variables,
+            stdin=subprocess.PIPE,
             stdout=_STDERR,
             start_new_session=True,
         )

@@ -237,6 +237,16 @@ def limit_of(limits: Limits, resource: str) -> float | None:
     return None if value is None else float(value)
 
 
+def shares_of(costs: Costs, limits: Limits) -> dict[str, float]:
+    """Return each bounded cost as a share of its limit, by resource: up to 1 the limit holds.
+
+    A slot's limits are those that were asked for. A device's margins are none of them: they
+    make its estimates end below 1, so that what is measured ends at 1 at most.
+    """
+    bounds = {name: limit_of(limits, name) for name in RESOURCES}
+    return {name: cost_of(costs, name) / limit for name, limit in bounds.items() if limit}
+
+
 def _flash(slot: SlotRecord) -> int:
     return 0 if slot.costs is None else slot.costs.flash_bytes
 

@@ -14,7 +14,6 @@ _BY = "\u00d7"  # between the extents of a shape
 _DASHED = "stroke-width='1.6' stroke-dasharray='3 2'"
 
 USAGE_STYLE = f"""
-.usage {{ overflow-x: auto; }}
 .usage td, .usage th {{ padding: 3px 8px; }}
 .usage th {{ vertical-align: bottom; }}
 .usage tbody tr:hover td {{ background: #f4f6f8; }}
@@ -57,7 +56,7 @@ def usage_card(profile: Profile, limits: Limits) -> str:
     rows += [_gone(line, names[line.name]) for line in gone]
     return (
         "<div class='card'><h2>Where memory, flash and time go, kernel by kernel in execution "
-        f"order</h2>{_legend(limits.sram_bytes)}<div class='usage'><table><thead><tr>"
+        f"order</h2>{_legend(limits.sram_bytes)}<div class='usage wide'><table><thead><tr>"
         "<th class='text'>kernel</th><th class='text'>what</th><th class='text'>output</th>"
         "<th class='text bar'>memory while it runs</th><th></th>"
         "<th class='text bar less'>flash</th><th></th>"

@@ -36,7 +36,6 @@ _STYLE = """
 .card { margin-top: 14px; padding: 14px 16px 10px; }
 .card h2 { margin-bottom: 8px; }
 .card p { margin: 10px 0 4px; color: #3e4c59; max-width: 110ch; }
-.limits { overflow-x: auto; }
 .limits th { vertical-align: bottom; }
 .limits .kernels { white-space: normal; }
 .kernels div { display: inline-block; white-space: nowrap; margin-right: 6px; }
@@ -138,7 +137,7 @@ def _limits_card(slot: SlotRecord, before: Costs | None, why: Explanation) -> st
         for name in PRICED
     )
     return (
-        "<div class='card'><h2>What the limits cost</h2><div class='limits'><table>"
+        "<div class='card'><h2>What the limits cost</h2><div class='limits wide'><table>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         f"<p>{_verdict(why, most)} {_MEANING}</p></div>\n"
     )

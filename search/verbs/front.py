@@ -15,6 +15,7 @@ from search.report import MEASURED, measured_record, run_ids, study_record
 from search.study import require_study
 from search.verb import verb
 from search.verbs.choices import choose
+from tracking.picked import page_folder
 from tracking.plots import front_page
 from tracking.records import Costs, StudyRecord
 from tracking.seeds import repeats_of
@@ -28,6 +29,7 @@ from tracking.tables import (
     score_text,
     size,
 )
+from tracking.why import PAGE
 
 OUTPUTS = ("table", "json", "csv", "html")
 SOURCES = ("estimated", MEASURED)
@@ -49,18 +51,39 @@ def main(config: DictConfig) -> None:
     if output == "table":
         print_table(record)
         return
+    out = config.out or ("front.html" if output == "html" else None)
+    path = None if out is None else inside(Path.cwd(), out, "out")
     text = {
         "json": lambda: json.dumps(front_object(record, run_ids(study)), indent=1),
         "csv": lambda: front_csv(record),
-        "html": lambda: front_page(record),
+        "html": lambda: front_page(record, _pages(record, path)),
     }[output]()
-    out = config.out or ("front.html" if output == "html" else None)
-    if out is None:
+    if path is None:
         print(text.rstrip("\n"))
         return
-    path = inside(Path.cwd(), out, "out")
     write_whole(path, text.encode())
     print(f"written: {path}")
+
+
+def _pages(record: StudyRecord, front: Path | None) -> dict[int, str]:
+    """Where the pages of slots are that were exported beside the front, by number."""
+    if front is None:
+        return {}
+    numbers = (slot.number for slot in record.slots)
+    return {
+        number: f"{page_folder(number)}/{PAGE}"
+        for number in numbers
+        if _is_of(record.name, number, front.parent / page_folder(number))
+    }
+
+
+def _is_of(study: str, number: int, folder: Path) -> bool:
+    """Whether a folder holds an export of a slot, with its page."""
+    try:
+        told = json.loads((folder / "model.json").read_text("utf-8"))
+        return (told["study"], told["trial"]) == (study, number) and (folder / PAGE).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 CAPTIONS = {

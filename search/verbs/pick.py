@@ -23,7 +23,7 @@ from search.export import finished_slot, write_model
 from search.formats import FORMATS
 from search.front import Point, best_within, points_of
 from search.home import open_home
-from search.limits import both, tightened
+from search.limits import both
 from search.mirroring import catch_up
 from search.ported import record_for
 from search.report import study_record
@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
     called = c_name(config)
     out = inside(Path.cwd(), config.out, "out")
     limits, who, device = _wanted(config)
-    limits = tightened(limits, margin_from(config.margin))
+    limits = limits.with_margins(dict.fromkeys(limits.limits, margin_from(config.margin)))
     alias = checked_name(config.alias or who, "alias").replace(".", "_")
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)

@@ -87,9 +87,9 @@ def main(config: DictConfig) -> None:
     if runtime == "tflm":
         _interpreted(study, slots, output)
         return
-    lines = []
+    lines, own = [], is_own(study, device)
     for slot, measured in verify(study, slots, device, workers_for(config.workers)):
-        lines.append(_line(slot, measured, device, study))
+        lines.append(_line(slot, measured, device, own, study))
         print(f"[{len(lines)}/{len(slots)}] slot {slot.number} measured", file=sys.stderr)
     if output == "json":
         print(json.dumps(_object(study, device, lines), indent=1))
@@ -143,10 +143,11 @@ def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
     return [finished_slot(record, slot_number(trial))]
 
 
-def _line(slot: SlotRecord, measured: Measured, device: Device, study: Study) -> Line:
+def _line(
+    slot: SlotRecord, measured: Measured, device: Device, own: bool, study: Study
+) -> Line:
     assert slot.costs is not None
     estimated = {name: cost_of(slot.costs, name) for name in RESOURCES}
-    own = is_own(study, device)
     if not own:
         graph = unpack_network(study.home.store.read(slot.files[MODEL])).graph
         estimated["latency_ms"] = deployed(graph, device).dense.latency_ms

@@ -256,8 +256,8 @@ def test_the_experiments_note_leads_to_the_front(
     note = experiment.tags["mlflow.note.content"]
     assert f"runs/{study_run(sqlite_store, study).run_id}/artifacts/front.html" in note
     run = slot_runs(sqlite_store, study)[0]
-    path = f"/#/experiments/{experiment.experiment_id}/runs/{run.run_id}?"
-    assert f"| [slot 0]({path}" in note
+    path = f"/#/experiments/{experiment.experiment_id}/runs/{run.run_id}/artifacts/why.html?"
+    assert f"| [why]({path}" in note
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 

@@ -3,53 +3,98 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tracking import DeviceRecord, Limits, State, StudyRecord
-from tracking.notes import experiment_note
+from markdown_it import MarkdownIt
+
+from tests.tracking.outline import EVIL
+from tracking import DeviceRecord, Limits, PickRecord, SlotRecord, State, StudyRecord
+from tracking.notes import experiment_note, slot_note
 
 MakeStudy = Callable[..., StudyRecord]
 
-DEVICES = (
-    DeviceRecord(
-        name="large", limits=Limits(flash_bytes=1 << 20, sram_bytes=1 << 18, latency_ms=1)
-    ),
-    DeviceRecord(name="small", limits=Limits(flash_bytes=16_000, sram_bytes=5_000)),
-    DeviceRecord(name="tiny", limits=Limits(flash_bytes=100, sram_bytes=5_000)),
-)
+
+def pick(name: str, flash: int, slot: int | None) -> PickRecord:
+    limits = Limits(flash_bytes=flash, sram_bytes=5_000, latency_ms=1)
+    device = DeviceRecord(name=name, limits=limits)
+    return PickRecord(device=device, slot=slot, words=f"device={name}")
+
+
+PICKS = (pick("tiny", 100, None), pick("small", 16_000, 1), pick("large", 1 << 20, 0))
+
+
+def rendered(text: str) -> tuple[set[str], str]:
+    """What Markdown makes of a text: its kinds of elements, and the words in them."""
+    markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
+    markdown.validateLink = bool  # type: ignore[method-assign]
+    tokens = [t for block in markdown.parse(text) for t in (block, *(block.children or []))]
+    return {t.type for t in tokens}, "".join(t.content for t in tokens if t.type == "text")
 
 
 def test_the_note_names_the_best_model_for_every_device(make_study: MakeStudy) -> None:
-    study = make_study(*[State.COMPLETE] * 3, State.FAILED, known_devices=DEVICES)
-    lines = experiment_note(study, paths={0: "/zero", 1: "/one"}).splitlines()
-    found = [line for line in lines if line.startswith("- ")]
-    assert found == [
+    study = make_study(*[State.COMPLETE] * 3, State.FAILED, picks=PICKS)
+    lines = experiment_note(study, "7", {0: "zero", 1: "one"}).splitlines()
+    end = "?workflowType=machine_learning)"
+    assert [line for line in lines if line.startswith("- ")] == [
         "- **tiny** (100 B flash, 4.88 KiB SRAM): no model fits",
-        "- **small** (15.6 KiB flash, 4.88 KiB SRAM): accuracy 0.9600, [slot 1](/one)",
-        "- **large** (1 MiB flash, 256 KiB SRAM): accuracy 0.9800, [slot 0](/zero)",
+        "- **small** (15.6 KiB flash, 4.88 KiB SRAM): accuracy 0.9600, "
+        f"[slot 1](/#/experiments/7/runs/one{end}",
+        "- **large** (1 MiB flash, 4.88 KiB SRAM): accuracy 0.9800, "
+        f"[slot 0](/#/experiments/7/runs/zero{end}",
     ]
 
 
-def test_of_scores_that_fall_the_least_is_best(make_study: MakeStudy) -> None:
-    study = make_study(*[State.COMPLETE] * 3, known_devices=DEVICES[:1], scores_rise=False)
-    assert "accuracy 0.9400, slot 2" in experiment_note(study)
+def test_devices_with_one_best_model_share_a_line(make_study: MakeStudy) -> None:
+    picks = (*PICKS, pick("larger", 1 << 21, 0))
+    note = experiment_note(make_study(*[State.COMPLETE] * 3, picks=picks))
+    assert "**large** (1 MiB flash, 4.88 KiB SRAM), **larger** (2 MiB" in note
+    assert note.count("\n- ") == 3
 
 
 def test_the_front_is_a_table_of_links_that_stays_short(make_study: MakeStudy) -> None:
     study = make_study(*[State.COMPLETE] * 20)
-    note = experiment_note(study, paths=dict.fromkeys(range(20), "/run"))
-    rows = [line for line in note.splitlines() if line.startswith("| [slot")]
-    assert len(rows) == 12
-    assert rows[0] == "| [slot 19](/run) | 0.6000 | 1.46 KiB | 450 B | 0.6 ms |"
-    assert "and 8 mores" not in note
-    assert "and 8 more" in note
+    note = experiment_note(study, "7", dict.fromkeys(range(20), "run"))
+    rows = [line for line in note.splitlines() if "[why](" in line]
+    assert len(rows) == 8
+    assert rows[0].startswith("| 19 | 0.6000 | 1.46 KiB | 450 B | 0.6 ms | [why](/#/")
+    assert "/runs/run/artifacts/why.html?" in rows[0]
+    assert "and 12 more\n" in note
+
+
+def test_the_longest_note_is_one_that_mlflow_takes(make_study: MakeStudy) -> None:
+    picks = tuple(pick(f"stm32f{400 + n}", 1000 << n, n) for n in range(16))
+    study = make_study(*[State.COMPLETE] * 20, picks=picks)
+    ids = {number: f"{number:032}" for number in range(20)}
+    assert len(experiment_note(study, "123456789", ids, "0" * 32)) < 5000
 
 
 def test_nothing_finished_has_no_table(make_study: MakeStudy) -> None:
-    note = experiment_note(make_study(State.RUNNING, known_devices=DEVICES))
+    note = experiment_note(make_study(State.RUNNING, picks=PICKS))
     assert "|" not in note
     assert "- **" not in note
 
 
-def test_a_dominated_slot_may_still_be_the_best_that_fits(make_study: MakeStudy) -> None:
-    study = make_study(State.COMPLETE, State.COMPLETE, known_devices=DEVICES[1:2])
-    hidden = replace(study, slots=(study.slots[0], replace(study.slots[1], planes=())))
-    assert "slot 1" in experiment_note(hidden)
+def test_a_note_begins_with_a_sentence_without_marks(make_study: MakeStudy) -> None:
+    """MLflow's list of experiments shows the source of a note, but only its beginning."""
+    study = make_study(*[State.COMPLETE] * 3, picks=PICKS, name="har_2-a.b")
+    first = experiment_note(study, "7", {0: "zero"}, "study").split("\n\n")[0]
+    assert first == (
+        "Sweep har_2-a.b: one network pruned under 3 budgets, in 3 runs, for stm32f446."
+    )
+
+
+def test_hostile_names_stay_words(make_study: MakeStudy) -> None:
+    evil = f"{EVIL}\n# a\n[x](javascript:alert(1))|"
+    seen = " ".join(evil.split())
+    device = DeviceRecord(name=evil, limits=Limits(flash_bytes=1, sram_bytes=1))
+    study = make_study(State.COMPLETE, State.FAILED, metric=evil, precision=evil, device=device,
+                       picks=(replace(PICKS[1], device=device, slot=0),))  # fmt: skip
+    kinds, words = rendered(experiment_note(study))
+    assert not {"html_inline", "html_block", "link_open", "image", "heading_open"} & kinds
+    assert words.count(seen) == 6  # three times the metric, twice the device, the precision
+
+
+def test_the_reason_of_a_failure_stays_words(make_study: MakeStudy) -> None:
+    study = make_study(State.FAILED)
+    slot: SlotRecord = replace(study.slots[0], reason=f"# oops\n{EVIL} *b* [x](y)")
+    kinds, words = rendered(slot_note(study, slot))
+    assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text"}
+    assert words.endswith(f"# oops {EVIL} *b* [x](y)")

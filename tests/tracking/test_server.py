@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.search.commands import free_port
+from tests.search.commands import PATIENCE_S, free_port
 from tracking import Mirror, ServerError, State, StudyRecord, register, serving
 from tracking.axes import DENSE, FRONT
 from tracking.client import Client
@@ -184,3 +184,26 @@ def test_the_server_ends_with_its_parent(
     assert children
     assert not [child for child in children if child.is_running()]
     assert f"http://127.0.0.1:{port}" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_a_server_whose_parent_was_killed(
+    sqlite_store: Any, tmp_path: Path
+) -> None:
+    arguments = [
+        *(sys.executable, "-c", _SERVE),
+        *(sqlite_store.mlflow, str(sqlite_store.artifacts), str(free_port())),
+    ]
+    with (tmp_path / "log").open("w+") as log:
+        parent = subprocess.Popen(arguments, stderr=log, env=os.environ)
+        while "Ctrl-C" not in (tmp_path / "log").read_text():
+            assert parent.poll() is None
+            time.sleep(0.1)
+        children = psutil.Process(parent.pid).children(recursive=True)
+        parent.kill()
+        parent.wait()
+    assert len(children) > 1
+    _, left = psutil.wait_procs(children, PATIENCE_S)
+    for child in left:
+        child.kill()
+    assert left == []
