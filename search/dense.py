@@ -12,9 +12,10 @@ from pruning.job import Job
 from pruning.state import Epoch, TrainState
 from search.build import Blueprint
 from search.errors import StoreError
+from search.files import digest_of
 from search.home import open_storage
 from search.objective import packed
-from search.store import digest_of, lost
+from search.store import lost
 from search.study import BLOBS, Study
 from search.training import train_on
 from search.watch import Watch

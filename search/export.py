@@ -10,7 +10,7 @@ from pruning.checkpoint import StoredNetwork, unpack_network
 from pruning.deploy.c_name import DEFAULT, checked_c_name
 from pruning.errors import DeployError
 from search.errors import StudyError
-from search.files import write_whole
+from search.files import digest_at, write_all
 from search.formats import FORMATS, MODEL, Source
 from search.report import run_ids
 from search.study import Study
@@ -20,6 +20,11 @@ from tracking.tables import duration, front_object, size
 from tracking.why import FILES, PAGE, why_page
 
 SCHEMA = "paring.model/1"
+ABOUT = "model.json"
+EARLIER = (  # what versions wrote that did not note it
+    ABOUT, MODEL, "README.md", "model.c", "model.h", "kernels.c", "kernels.h", "main.c",
+    "CMakeLists.txt", "model.tflite", "model.onnx", PAGE,
+)  # fmt: skip
 TELLING = ("study", "trial", "score", "graph")  # models apart
 
 
@@ -47,7 +52,10 @@ def write_model(
 
     Returns the files, each whole. `form` is one of FORMATS; all names of generated C begin with
     `name`. The network, in whatever form, that an earlier export has left there of another
-    model, or by another name, goes first; other forms of the same one stay.
+    model, or by another name, goes; other forms of the same one stay. Nothing else is touched.
+
+    Raises:
+        ConfigError: a file of somebody else is in the way.
     """
     content = study.home.store.read(slot.files[MODEL])
     network = unpack_network(content)
@@ -58,14 +66,13 @@ def write_model(
     usage = FORMATS[form].usage.format(name=name, NAME=name.upper())
     files = {
         **FORMATS[form].files(network, content, Source(name, _origin(record, slot, name))),
-        "model.json": json.dumps({**described, "name": name}, indent=1).encode(),
+        ABOUT: json.dumps({**described, "name": name}, indent=1).encode(),
         "README.md": (model_card(record, slot, network) + usage).encode(),
     }
-    if before and not (same and before["name"] == name):
-        for stale in _own(before["name"]) - set(files):
-            (out / stale).unlink(missing_ok=True)
-    for file, data in files.items():
-        write_whole(out / file, data)
+    another = before and not (same and before["name"] == name)
+    stale = _own(before["name"]) - set(files) if another else set[str]()
+    earlier = {f: digest for f in EARLIER if before and (digest := digest_at(out / f))}
+    write_all(out, files, stale, earlier)
     return tuple(out / file for file in files)
 
 
@@ -82,7 +89,7 @@ def _origin(record: StudyRecord, slot: SlotRecord, name: str) -> tuple[str, ...]
 def _exported(out: Path) -> dict[str, Any]:
     """What an earlier export said of the model in a folder; nothing if it cannot be told."""
     try:
-        told = {"name": DEFAULT, **json.loads((out / "model.json").read_text("utf-8"))}
+        told = {"name": DEFAULT, **json.loads((out / ABOUT).read_text("utf-8"))}
         checked_c_name(told["name"])
     except (OSError, ValueError, TypeError, DeployError):
         return {}
@@ -100,10 +107,11 @@ def write_why(study: Study, record: StudyRecord, slot: SlotRecord, out: Path) ->
 
     Raises:
         DamagedError: what is stored does not explain it. StoreError: it is damaged or missing.
+        ConfigError: another page of that name is there.
     """
     store = study.home.store
     contents = {name: store.read(slot.files[name]) for name in FILES if name in slot.files}
-    write_whole(out / PAGE, why_page(record, slot, contents).encode())
+    write_all(out, {PAGE: why_page(record, slot, contents).encode()})
     return out / PAGE
 
 

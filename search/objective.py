@@ -23,12 +23,13 @@ from pruning.state import Epoch, TrainState, widths_of
 from pruning.train import int8_codes
 from search.build import Blueprint
 from search.errors import StoreError
+from search.files import digest_of
 from search.formats import integer_network
 from search.lineage import Start, start_of
 from search.lookup import CHECKPOINT, PENDING
 from search.rungs import Arrival
 from search.scale import gain
-from search.store import Store, digest_of
+from search.store import Store
 from search.study import BLOBS, CANCELLED, Study, slot_budget, unfinished_blobs
 from search.training import train_on
 from search.watch import Reason, Stopped, Watch

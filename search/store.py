@@ -4,7 +4,6 @@ What is read is checked against its name, so a truncated or altered file is noti
 used.
 """
 
-import hashlib
 import io
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import BinaryIO, Protocol, final
 from uuid import uuid4
 
 from search.errors import StoreError, UnwritableError
+from search.files import digest_of
 
 _MARK = "the store of"
 _LONGEST_MARK = 2000  # bytes
@@ -92,11 +92,6 @@ class Folder:
             with suppress(FileNotFoundError):  # removed meanwhile
                 found = path.stat()
                 yield Entry(path.parent.name + path.name, found.st_size, found.st_mtime)
-
-
-def digest_of(content: bytes) -> str:
-    """The name of a blob."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def mark_of(study: str, database: str) -> bytes:

@@ -13,9 +13,9 @@ from pruning.checkpoint import pack_state
 from pruning.job import Job
 from pruning.state import Epoch, TrainState
 from pruning.train import steps
+from search.files import digest_of
 from search.home import Home
 from search.outage import tolerated
-from search.store import digest_of
 from search.watch import Reason, Stopped, Watch
 
 PROGRESS_EVERY_S = 1.0

@@ -189,11 +189,12 @@ class Client:
         run.status = status
         self.changed.add(run.run_id)
 
-    def upload(self, run: Run, folder: Path, path: str | None = None) -> None:
-        """Copy a folder's files to a run's artifacts."""
+    def upload(self, run: Run, files: Iterable[Path], path: str | None = None) -> None:
+        """Copy files, and folders with all that is in them, to a run's artifacts."""
         try:
             with self.answering():
-                self.api.log_artifacts(run.run_id, str(folder), path)
+                for file in files:
+                    self.api.log_artifact(run.run_id, str(file), path)
         except OSError as error:  # requests' errors are OSErrors too
             raise ServerError(
                 f"the artifacts of run {run.run_id} cannot be stored ({mask(str(error))}): its "

@@ -352,7 +352,7 @@ def _write_artifacts(
         with TemporaryDirectory(prefix="paring-") as folder:
             for name, content in contents.items():
                 _place(Path(folder), name).write_bytes(content)
-            client.upload(run, Path(folder))
+            client.upload(run, sorted(Path(folder).iterdir()))
     except OSError as error:
         raise ServerError(
             f"artifacts cannot be gathered in {gettempdir()} ({error}): free some space, or "

@@ -7,6 +7,7 @@ from plotly.offline import get_plotlyjs
 
 from tracking.axes import Figure
 
+BEGINNING = '<!DOCTYPE html>\n<html lang="en"><head><meta name="generator" content="paring">'
 _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -55,8 +56,7 @@ def html_page(title: str, heading: str, facts: str, body: str, source: str, styl
     `source` says at the foot of the page where its numbers come from.
     """
     return (
-        "<!DOCTYPE html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f'{BEGINNING}<meta charset="utf-8"><title>{title}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{_STYLE}{style}</style></head>\n<body>\n"
         f"<h1>{heading}</h1>\n<p class='facts'>{facts}</p>\n"

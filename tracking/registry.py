@@ -1,6 +1,7 @@
 """Picked models in MLflow's registry: a version per model, an alias per use."""
 
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,29 @@ _LINEAGE = ("git.commit", "git.dirty", "data", "data.digest")  # of the study's 
 
 
 def register(
-    tracking_uri: str, study: StudyRecord, slot: SlotRecord, folder: Path, alias: str, name: str
+    tracking_uri: str,
+    study: StudyRecord,
+    slot: SlotRecord,
+    files: Sequence[Path],
+    alias: str,
+    name: str,
 ) -> str:
-    """Register the model in `folder` as `name`, point `alias` at it, and return the version.
+    """Register a model's files as `name`, point `alias` at them, and return the version.
 
     The files go to the slot's run under `picked/<digest>`, so the study must have been
     mirrored. A model that is registered already (the same files, model cards aside) keeps its
     version and its files: only the alias moves. Raises RegistryError for a name or an alias
     that cannot be, and ServerError.
     """
-    _check_names(alias, name)
-    digest = _digest(folder)
+    check_names(alias, name)
+    digest = _digest(files)
     client = Client(tracking_uri)
     run = _run_of(client, study, slot)
     with client.answering():
         version = _version_of(client, name, digest)
     if version is None:
         place = f"picked/{digest[:16]}"
-        client.upload(run, folder, place)
+        client.upload(run, files, place)
         with client.answering():
             version = _create(client, run, study, slot, place, name, digest)
     with client.answering():
@@ -44,7 +50,8 @@ def register(
     return version
 
 
-def _check_names(alias: str, name: str) -> None:
+def check_names(alias: str, name: str) -> None:
+    """Refuse what MLflow's registry would: RegistryError."""
     if not _ALIAS.fullmatch(alias) or _VERSION_LIKE.fullmatch(alias) or alias in _TOOLS_OWN:
         raise RegistryError(
             f"{alias!r} cannot be an alias in MLflow's registry: use 1 to 200 letters, digits, "
@@ -56,17 +63,14 @@ def _check_names(alias: str, name: str) -> None:
         )
 
 
-def _digest(folder: Path) -> str:
+def _digest(files: Sequence[Path]) -> str:
     """Return a digest of a model's files; its card may tell of the day without changing it."""
-    files = sorted(
-        path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() != ".md"
-    )
-    if not files:
-        raise RegistryError(f"{folder} holds no model: pick one into it first")
+    telling = sorted(path for path in files if path.suffix.lower() != ".md")
+    if not telling:
+        raise RegistryError("no file of a model: pick one first")
     total = sha256()
-    for path in files:
-        name = path.relative_to(folder).as_posix()
-        total.update(f"{name}\0{sha256(path.read_bytes()).hexdigest()}\0".encode())
+    for path in telling:
+        total.update(f"{path.name}\0{sha256(path.read_bytes()).hexdigest()}\0".encode())
     return total.hexdigest()[:32]
 
 

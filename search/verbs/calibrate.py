@@ -24,18 +24,19 @@ from search.calibrate import (
     read_times,
     subjects,
 )
-from search.config import DeviceConfig, cross, inside
+from search.config import DeviceConfig, cross
 from search.devices import device_from
 from search.display import wide_console
 from search.errors import ConfigError
-from search.files import write_whole
+from search.files import write_own
 from search.formats import MODEL
 from search.report import study_record
 from search.study import Study
 from search.verb import verb
-from search.verbs.choices import choose, study_of
+from search.verbs.choices import choose, place, study_of
 from search.verify import workers_for
 
+BEGINNING = "# Latency: "
 BOARD, EMULATED = "measured on a board", "instructions counted, cycles assumed"
 
 
@@ -43,7 +44,7 @@ BOARD, EMULATED = "measured on a board", "instructions counted, cycles assumed"
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    out = inside(Path.cwd(), config.out, "out")
+    out = place(config.out, config)
     settings = cross(config.device, DeviceConfig, "device")
     if config.name is not None:
         settings.name = str(config.name)
@@ -54,7 +55,7 @@ def main(config: DictConfig) -> None:
         path = Path(str(config.csv))
         seen, source = read_times(path, _graphs(study_of(config)), device), BOARD
     found, judged = calibrated(device, seen, board=source == BOARD)
-    write_whole(out, _text(settings, found, judged, source).encode())
+    write_own(out, _text(settings, found, judged, source), BEGINNING)
     if output == "json":
         print(json.dumps(_object(found, judged, seen), indent=1))
     else:
@@ -101,7 +102,7 @@ def _text(settings: DeviceConfig, device: Device, judged: Quality, source: str) 
     }  # fmt: skip
     which = "held-out" if judged.held_out else "fitted"
     return (
-        f"# Latency: {source}. On {judged.networks} {which} networks {judged.mean:.1%} off in\n"
+        f"{BEGINNING}{source}. On {judged.networks} {which} networks {judged.mean:.1%} off in\n"
         f"# the mean and {judged.worst:.1%} at worst, rank correlation {judged.kendall:.3f}.\n"
         f"{yaml.safe_dump(values, sort_keys=False, default_flow_style=None)}"
     )

@@ -1,9 +1,11 @@
 """What many verbs ask for: one of a few words, or a study that exists."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from pruning.deploy.c_name import DEFAULT, checked_c_name
-from search.config import StorageConfig, checked_name, cross
+from search.config import StorageConfig, checked_name, cross, inside
 from search.errors import ConfigError
 from search.home import open_home
 from search.study import Study, require_study
@@ -52,6 +54,19 @@ def c_name(config: DictConfig) -> str:
     if name != DEFAULT and config.format != "c":
         raise ConfigError(f"name={name}: it is for generated C; add format=c, or leave it out")
     return name
+
+
+def place(out: object, config: DictConfig) -> Path:
+    """Where to write: below the working folder, and not where studies are kept.
+
+    Raises:
+        ConfigError: it is another place.
+    """
+    path = inside(Path.cwd(), out, "out")
+    kept = Path(str(config.storage.folder)).expanduser().resolve()
+    if path.is_relative_to(kept):
+        raise ConfigError(f"out={out}: studies are kept below {kept}; choose a place beside it")
+    return path
 
 
 def study_of(config: DictConfig) -> Study:

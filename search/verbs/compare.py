@@ -2,21 +2,21 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 from rich.table import Table
 
 from search.compare import Side, compare
-from search.config import StorageConfig, checked_name, cross, inside
+from search.config import StorageConfig, checked_name, cross
 from search.display import wide_console
 from search.errors import ConfigError, StudyError
-from search.files import write_whole
+from search.files import write_own
 from search.home import open_home
 from search.report import study_record
 from search.study import require_study
 from search.verb import verb
-from search.verbs.choices import choose
+from search.verbs.choices import choose, place
+from tracking.page import BEGINNING
 from tracking.plots import comparison_page
 
 
@@ -43,8 +43,8 @@ def main(config: DictConfig) -> None:
     if out is None:
         print(text)
         return
-    path = inside(Path.cwd(), out, "out")
-    write_whole(path, text.encode())
+    path = place(out, config)
+    write_own(path, text, BEGINNING if output == "html" else '[\n {\n  "study": ')
     print(f"written: {path}")
 
 

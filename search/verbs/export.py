@@ -1,19 +1,18 @@
 """`paring export`: one finished slot's model as files."""
 
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig
 
-from search.config import StorageConfig, checked_name, cross, inside
-from search.errors import StoreError
+from search.config import StorageConfig, checked_name, cross
+from search.errors import ConfigError, StoreError
 from search.export import finished_slot, write_model, write_why
 from search.formats import FORMATS
 from search.home import open_home
 from search.report import study_record
 from search.study import require_study
 from search.verb import verb
-from search.verbs.choices import c_name, choose, slot_number
+from search.verbs.choices import c_name, choose, place, slot_number
 from tracking.errors import TrackingError
 
 
@@ -23,7 +22,7 @@ def main(config: DictConfig) -> None:
     form = choose(config.format, "format", tuple(FORMATS))
     number = slot_number(config.trial)
     called = c_name(config)
-    out = inside(Path.cwd(), config.out, "out")
+    out = place(config.out, config)
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
@@ -33,5 +32,5 @@ def main(config: DictConfig) -> None:
         print(f"written: {file}")
     try:
         print(f"written: {write_why(study, record, slot, out)}")
-    except (StoreError, TrackingError) as error:  # the model is good without it
+    except (StoreError, ConfigError, TrackingError) as error:  # the model is good without it
         print(f"paring: no page on why it looks as it does: {error}", file=sys.stderr)

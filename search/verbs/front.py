@@ -6,15 +6,16 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.table import Table
 
-from search.config import StorageConfig, checked_name, cross, inside
+from search.config import StorageConfig, checked_name, cross
 from search.display import wide_console
 from search.errors import ConfigError
-from search.files import write_whole
+from search.files import write_own
 from search.home import open_home
 from search.report import MEASURED, measured_record, run_ids, study_record
 from search.study import require_study
 from search.verb import verb
-from search.verbs.choices import choose
+from search.verbs.choices import choose, place
+from tracking.page import BEGINNING
 from tracking.picked import page_folder
 from tracking.plots import front_page
 from tracking.records import Costs, StudyRecord
@@ -32,6 +33,7 @@ from tracking.tables import (
 from tracking.why import PAGE
 
 OUTPUTS = ("table", "json", "csv", "html")
+BEGINNINGS = {"html": BEGINNING, "json": '{\n "schema": "paring.front/', "csv": "trial,score,"}
 SOURCES = ("estimated", MEASURED)
 
 
@@ -52,7 +54,7 @@ def main(config: DictConfig) -> None:
         print_table(record)
         return
     out = config.out or ("front.html" if output == "html" else None)
-    path = None if out is None else inside(Path.cwd(), out, "out")
+    path = None if out is None else place(out, config)
     text = {
         "json": lambda: json.dumps(front_object(record, run_ids(study)), indent=1),
         "csv": lambda: front_csv(record),
@@ -61,7 +63,7 @@ def main(config: DictConfig) -> None:
     if path is None:
         print(text.rstrip("\n"))
         return
-    write_whole(path, text.encode())
+    write_own(path, text, BEGINNINGS[output])
     print(f"written: {path}")
 
 

@@ -1,6 +1,7 @@
 """`paring pick`: the best model for a device or a budget, as files and in MLflow's registry."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from search.config import (
     StorageConfig,
     checked_name,
     cross,
-    inside,
     margin_from,
     one_budget,
 )
@@ -29,10 +29,10 @@ from search.ported import record_for
 from search.report import study_record
 from search.study import Study, require_study
 from search.verb import verb
-from search.verbs.choices import c_name, choose, flag
+from search.verbs.choices import c_name, choose, flag, place
 from tracking.errors import TrackingError
 from tracking.records import SlotRecord, StudyRecord
-from tracking.registry import register
+from tracking.registry import check_names, register
 from tracking.tables import duration, size
 
 
@@ -42,11 +42,13 @@ def main(config: DictConfig) -> None:
     form = choose(config.format, "format", tuple(FORMATS))
     wanted = flag(config.register, "register")
     called = c_name(config)
-    out = inside(Path.cwd(), config.out, "out")
+    out = place(config.out, config)
     limits, who, device = _wanted(config)
     limits = limits.with_margins(dict.fromkeys(limits.limits, margin_from(config.margin)))
     alias = checked_name(config.alias or who, "alias").replace(".", "_")
     name = checked_name(config.study)
+    if wanted:
+        check_names(alias, name)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
     record = study_record(study) if device is None else record_for(study, device)
@@ -57,7 +59,7 @@ def main(config: DictConfig) -> None:
     for file in files:
         print(f"written: {file}")
     if wanted:
-        _register(study, record, slot, out, alias)
+        _register(study, record, slot, files, alias)
 
 
 def _points(study: Study, record: StudyRecord) -> list[Point]:
@@ -95,15 +97,13 @@ def _said(record: StudyRecord, slot: SlotRecord) -> str:
 
 
 def _register(
-    study: Study, record: StudyRecord, slot: SlotRecord, folder: Path, alias: str
+    study: Study, record: StudyRecord, slot: SlotRecord, files: Sequence[Path], alias: str
 ) -> None:
     """Into MLflow's registry; files stay when MLflow is out of reach."""
     obstacle = catch_up(study)
     if obstacle is None:
         try:
-            version = register(
-                study.home.tracking_uri, record, slot, folder, alias, record.name
-            )
+            version = register(study.home.tracking_uri, record, slot, files, alias, record.name)
         except TrackingError as error:
             obstacle = str(error)
         else:

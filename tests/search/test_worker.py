@@ -512,7 +512,7 @@ def test_exported_c_scores_what_the_slot_scored(
     folder = here / "models" / "c"
     names = {"model.c", "model.h", "kernels.c", "kernels.h", "main.c", "CMakeLists.txt"}
     assert {p.name for p in folder.iterdir()} == {
-        *names, "model.json", "README.md", "why.html"
+        *names, "model.json", "README.md", "why.html", ".paring-files.json"
     }  # fmt: skip
     model = json.loads((folder / "model.json").read_text())
     planned, estimated = (model["costs"][source] for source in ("planned", "estimated"))
@@ -547,10 +547,103 @@ def test_an_export_of_another_model_takes_the_folder(
         assert own & {path.name for path in folder.iterdir()} == left
         assert json.loads((folder / "model.json").read_text())["trial"] == number
     assert (folder / "mine.txt").read_text() == "of the user"
-    (folder / "model.json").write_text('{"study": "of somebody else"}')
     (folder / "model.tflite").write_text("of the user, too")
     assert paring("export", "study=done", "trial=1", "format=c", "out=models/shared")[0] == 0
     assert (folder / "model.tflite").exists()
+
+
+@pytest.mark.parametrize("edited", ["model.c", "main.c", "README.md", "why.html"])
+def test_no_file_of_the_users_is_replaced(
+    paring: Paring, here: Path, done: Study, edited: str
+) -> None:
+    """Neither one that was there, nor one of ours that has been edited since."""
+    folder = here / "models" / f"with-{edited}"
+    folder.mkdir(parents=True)
+    for export in (0, 1):
+        (folder / edited).write_text("of the user")
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        line = f"export study=done trial={export} format=c out=models/{folder.name}"
+        code, _, err = paring(*line.split())
+        assert (folder / edited).read_text() == "of the user"
+        if edited == "why.html":  # the model is good without it
+            assert (code, "why.html in" in err) == (0, True)
+            return
+        assert code == 2
+        assert f"out: {edited} in {folder}: not written by paring" in err
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        (folder / edited).unlink()
+        assert paring(*line.split())[0] == 0
+
+
+def test_a_folder_that_an_earlier_version_wrote_is_taken(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    """It noted nothing, but its model.json tells."""
+    folder = here / "models" / "earlier"
+    line = "export study=done format=c out=models/earlier"
+    assert paring(*line.split(), "trial=0")[0] == 0
+    (folder / ".paring-files.json").unlink()
+    assert paring(*line.split(), "trial=1")[0] == 0
+    assert json.loads((folder / "model.json").read_text())["trial"] == 1
+    (folder / ".paring-files.json").unlink()
+    (folder / "model.json").unlink()
+    assert paring(*line.split(), "trial=0")[0] == 2
+
+
+@pytest.mark.parametrize("output", ["html", "json", "csv"])
+def test_a_page_replaces_pages_alone(
+    paring: Paring, here: Path, done: Study, output: str
+) -> None:
+    line = f"front study=done output={output} out=a.page"
+    for text in (
+        "print('mine')\n",
+        "",
+        "trial,latency_ms\n0,1\n",
+        '{\n "schema": "mine"',
+        "<!DOCTYPE html>\n",
+    ):
+        (here / "a.page").write_text(text)
+        code, _, err = paring(*line.split())
+        assert (code, "no such file of paring's" in err) == (2, True)
+        assert (here / "a.page").read_text() == text
+    (here / "a.page").unlink()
+    for _ in range(2):
+        assert paring(*line.split())[0] == 0
+    (here / "a.page").unlink()
+
+
+def test_nothing_is_written_where_studies_are_kept(paring: Paring, done: Study) -> None:
+    for line in (
+        "front study=done output=html out=.paring/optuna.db",
+        "compare study=[done,done] output=html out=.paring/store/x",
+        "export study=done trial=0 out=.paring/store",
+        "pick study=done device=rp2040 out=.paring",
+    ):
+        code, out, err = paring(*line.split())
+        assert (code, out) == (2, "")
+        assert "studies are kept below" in err
+
+
+def test_pick_registers_its_own_files_alone(paring: Paring, here: Path, done: Study) -> None:
+    folder = here / "mine"
+    folder.mkdir()
+    (folder / ".env").write_text("TOKEN=x")
+    code, out, err = paring("pick", "study=done", "device=stm32f446", "out=mine")
+    assert (code, err) == (0, "")
+    assert "registered: " in out
+    kept = {path.name for path in (here / ".paring" / "artifacts").rglob("picked/*/*")}
+    assert kept == {"model.safetensors", "model.json", "README.md"}
+
+
+def test_an_alias_that_cannot_be_is_refused_before_anything_is_written(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    for alias in ("latest", "v1"):
+        line = f"pick study=done device=stm32f446 alias={alias} out=refused"
+        code, out, err = paring(*line.split())
+        assert (code, out) == (2, "")
+        assert "cannot be an alias" in err
+    assert not (here / "refused").exists()
 
 
 def test_pick_writes_c_too(paring: Paring, here: Path, done: Study) -> None:
@@ -591,7 +684,7 @@ def test_export_with_a_damaged_explanation_writes_the_model(
     assert code == 0
     assert "no page on why" in err
     assert {path.name for path in (here / "models" / "two").iterdir()} == {
-        "model.safetensors", "model.json", "README.md"
+        "model.safetensors", "model.json", "README.md", ".paring-files.json"
     }  # fmt: skip
 
 
