@@ -480,6 +480,7 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
         "model.safetensors",
         "model.json",
         "README.md",
+        ".paring-files.json",
         "why.html",
     }
     assert "why this network looks as it does" in (folder / "why.html").read_text()
@@ -595,13 +596,8 @@ def test_a_page_replaces_pages_alone(
     paring: Paring, here: Path, done: Study, output: str
 ) -> None:
     line = f"front study=done output={output} out=a.page"
-    for text in (
-        "print('mine')\n",
-        "",
-        "trial,latency_ms\n0,1\n",
-        '{\n "schema": "mine"',
-        "<!DOCTYPE html>\n",
-    ):
+    times = "trial,latency_ms\n0,1\n"
+    for text in ("print('mine')\n", "", times, '{\n "schema": "mine"', "<!DOCTYPE html>\n"):
         (here / "a.page").write_text(text)
         code, _, err = paring(*line.split())
         assert (code, "no such file of paring's" in err) == (2, True)
@@ -612,7 +608,9 @@ def test_a_page_replaces_pages_alone(
     (here / "a.page").unlink()
 
 
-def test_nothing_is_written_where_studies_are_kept(paring: Paring, done: Study) -> None:
+def test_nothing_is_written_where_studies_are_kept(
+    paring: Paring, here: Path, done: Study
+) -> None:
     for line in (
         "front study=done output=html out=.paring/optuna.db",
         "compare study=[done,done] output=html out=.paring/store/x",
