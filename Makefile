@@ -5,8 +5,13 @@ BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 APT := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
 export OMP_NUM_THREADS ?= 1
+# On Linux the default index has torch with gigabytes of CUDA libraries. The CPU build's own index
+# is asked for torch alone, and only if it answers within seconds: pip would try for long.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ANSWERS := [ "$$(uname)" = Linux ] && timeout 6 $(PYTHON) -c \
+  'import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null
 
-.PHONY: help install demo verify-demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
+.PHONY: help install torch demo verify-demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,8 +19,14 @@ help: ## this list
 $(BIN)/paring: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade "pip>=25"
+	@$(MAKE) --no-print-directory torch
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
+
+torch:
+	@if $(ANSWERS) && $(PIP) install --no-deps --index-url $(TORCH_INDEX) -c constraints.txt torch; \
+	then echo "torch: the CPU build, from $(TORCH_INDEX)"; \
+	else echo "torch: from the default index, as $(TORCH_INDEX) does not answer"; fi
 
 install: $(BIN)/paring ## create .venv with paring and its development tools
 

@@ -1,9 +1,14 @@
 """What an installation holds."""
 
+import http.server
+import re
+import socket
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +48,60 @@ def test_the_wheel_holds_three_packages_and_every_config(tmp_path):
     }
     assert len(static) > 5
     assert static <= set(names)
+
+
+def make_torch(index: str, venv: Path) -> str:
+    """What `make torch` says."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "torch", f"TORCH_INDEX={index}", f"VENV={venv}"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    (line,) = done.stdout.splitlines()
+    return line
+
+
+@pytest.mark.slow
+def test_an_index_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+    """One that accepts connections and is silent keeps pip for many minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for index in (f"http://127.0.0.1:{silent.getsockname()[1]}", "http://127.0.0.1:9"):
+            said = make_torch(index, tmp_path / "none")
+            assert said == f"torch: from the default index, as {index} does not answer"
+
+
+@pytest.mark.slow
+def test_an_index_that_answers_is_asked_for_torch_alone(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("elsewhere the default index has the CPU build")
+    pages = tmp_path / "pages"
+    (pages / "torch").mkdir(parents=True)
+    (pin,) = re.findall(r"^torch==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    wheel = f"torch-{pin}+cpu-py3-none-any.whl"
+    with zipfile.ZipFile(pages / "torch" / wheel, "w") as file:
+        info = f"torch-{pin}+cpu.dist-info"
+        file.writestr("torch/__init__.py", "")
+        file.writestr(
+            f"{info}/METADATA",
+            f"Metadata-Version: 2.1\nName: torch\nVersion: {pin}+cpu\nRequires-Dist: nosuch\n",
+        )
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+    (pages / "torch" / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    asked: list[str] = []
+
+    class Pages(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(pages))
+
+        def log_request(self, *_: object) -> None:
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_port}"
+        said = make_torch(index, tmp_path / "venv")
+        server.shutdown()
+    assert said == f"torch: the CPU build, from {index}"
+    assert list((tmp_path / "venv").glob("lib/*/site-packages/torch/__init__.py"))
+    assert {path.split("/")[1] for path in asked} == {"torch"}
