@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -27,6 +26,7 @@ from search.outage import tolerated
 from search.owner import Owner
 from search.study import Study
 from search.worker import reap, work
+from search.worker_logs import Troubles, log_folder, log_to
 
 log = logging.getLogger("paring.crew")
 POLL_S = 0.5
@@ -61,14 +61,17 @@ def run(study: Study, workers: int, threads: int) -> Generator[None]:
     Raises:
         StudyError: workers die again and again and no slot gets finished.
     """
-    with mirroring(study.home.config, study.name) as mirror:
-        crew = _Crew(study, threads)
+    home = study.home
+    with mirroring(home.config, study.name) as mirror:
+        crew, troubles = _Crew(study, threads), Troubles(log_folder(home.config, study.name))
         try:
             crew.start(workers)
             while crew.is_needed():
                 yield
                 time.sleep(POLL_S)
                 crew.look_after()
+                for trouble in troubles.news():
+                    log.warning("%s", trouble)
         finally:
             crew.stop()
     if mirror.exitcode != 0 and (obstacle := catch_up(study)) is not None:
@@ -162,12 +165,7 @@ def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path
 
 def follow_parent(log_file: Path) -> None:
     """Send this process's output to a file and end it when its parent is gone."""
-    stream = log_file.open("a", buffering=1)
-    os.dup2(stream.fileno(), sys.stderr.fileno())
-    os.dup2(stream.fileno(), sys.stdout.fileno())
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s"
-    )
+    log_to(log_file)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -176,13 +174,6 @@ def follow_parent(log_file: Path) -> None:
             os._exit(1)  # killed at any instruction is what workers are made for
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def log_folder(storage: StorageConfig, name: str) -> Path:
-    """Where the workers and the mirror of a study write their logs."""
-    folder = Path(storage.folder).expanduser().resolve() / "logs" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @contextmanager

@@ -422,6 +422,48 @@ def test_nobody_tells_for_another(study: Study) -> None:
     assert slot.constraints == {}
 
 
+def test_who_has_lost_a_slot_changes_nothing_of_it(study: Study, home: Home) -> None:
+    """Even if it was the same process that took it anew."""
+    study.add_slots(1, BUDGETS, 0)
+    lost = study.claim()
+    assert lost is not None
+    assert study.note_slot(lost, "checkpoint", "first")
+    study.hand_back()
+    assert not study.note_slot(lost, "checkpoint", "while it waits")
+    trial = study.claim()
+    assert trial is not None
+    assert not study.still_mine(lost)
+    assert not study.note_slot(lost, "checkpoint", "of the one that lost it")
+    assert not tell(study, lost, finished())
+    assert study.slots()[0].user_attrs["checkpoint"] == "first"
+    assert tell(study, trial, finished())
+    assert not study.note_slot(lost, "checkpoint", "after the end")
+    assert study.slots()[0].user_attrs["checkpoint"] == "first"
+
+
+def test_what_a_kill_leaves_is_removed_when_the_slot_is_over(study: Study, home: Home) -> None:
+    study.add_slots(3, BUDGETS, 0)
+    shared = home.store.put(b"the model of a twin")
+    twin = study.claim()
+    assert twin is not None
+    assert tell(study, twin, replace(finished(), files={"model.safetensors": shared}))
+    trial = study.claim()
+    assert trial is not None
+    half = [home.store.put(b"epochs of an attempt that was killed"), shared]
+    trial.set_user_attr("pending", half)
+    study.discard(half)
+    assert all(digest in home.store for digest in half)  # they are named
+    assert tell(study, trial, Failed("no"))
+    assert half[0] not in home.store
+    assert shared in home.store
+    killed = study.claim()
+    assert killed is not None
+    killed.set_user_attr("pending", [home.store.put(b"before the end")])
+    study.optuna.tell(killed, state=TrialState.FAIL)  # and killed before it could clear up
+    study.tidy()
+    assert sum(1 for _ in home.store.entries()) == 1
+
+
 def test_a_slot_handed_back_cannot_be_told(study: Study) -> None:
     study.add_slots(1, BUDGETS, 0)
     trial = study.claim()

@@ -285,6 +285,27 @@ def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     assert told(study.slots()[0]) == told(done.slots()[0])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_a_lost_dense_network_is_trained_again_and_said(
+    home: Home, done: Study, spec: Spec, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    digest = done.note("dense")["digest"]
+    file = home.folder / "store" / digest[:2] / digest[2:]
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1])
+    study = sweep.prepare(home, f"dense-{damage}", spec, 1)
+    study.set_note("dense_checkpoint", {"key": done.note("dense")["key"], "digest": "0" * 64})
+    work(home.config, study.name, threads=1)
+    assert f"will be trained again: {'blob' if damage == 'missing' else 'store'}" in caplog.text
+    assert "the dense training begins anew: blob 000000000000 is missing" in caplog.text
+    assert study.note("dense")["digest"] == digest
+    assert told(study.slots()[0]) == told(done.slots()[0])
+    assert study.note("dense_checkpoint") is None
+
+
 # --- continuing
 
 
