@@ -60,9 +60,9 @@ def write_model(
         "model.json": json.dumps({**described, "name": name}, indent=1).encode(),
         "README.md": (model_card(record, slot, network) + usage).encode(),
     }
-    if before and not (same and before["name"] == name):
-        for stale in _own(before["name"]) - set(files):
-            (out / stale).unlink(missing_ok=True)
+    old = _own(before["name"]) if before else set()
+    for stale in old - set(files) - (_own(name) if same else set()):
+        (out / stale).unlink(missing_ok=True)
     for file, data in files.items():
         write_whole(out / file, data)
     return tuple(out / file for file in files)
