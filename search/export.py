@@ -69,8 +69,8 @@ def write_model(
         ABOUT: json.dumps({**described, "name": name}, indent=1).encode(),
         "README.md": (model_card(record, slot, network) + usage).encode(),
     }
-    another = before and not (same and before["name"] == name)
-    stale = _own(before["name"]) - set(files) if another else set[str]()
+    old = _own(before["name"]) if before else set[str]()
+    stale = old - set(files) - (_own(name) if same else set())
     earlier = {f: digest for f in EARLIER if before and (digest := digest_at(out / f))}
     write_all(out, files, stale, earlier)
     return tuple(out / file for file in files)

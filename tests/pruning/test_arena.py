@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning.allocate import Allocation
-from pruning.arena import Plan, pack
+from pruning.arena import WORD, Plan, pack
 from pruning.budget import Budget
 from pruning.cost import CostModel, Encoding, deployed
 from pruning.errors import BudgetError
@@ -128,6 +128,16 @@ def test_pruned_zoo_models_fill_their_arena(zoo, device, random_mask, name, seed
     graph = shrink_graph(zoo(name), random_mask(zoo(name), seed))
     model = deployed(graph, device)
     assert model.arena(graph.channels.widths).arena_bytes == model.dense.sram_bytes
+
+
+@pytest.mark.parametrize("name", ["resnet8", "ds_cnn"])
+def test_the_input_begins_with_a_word_for_nothing(zoo, device, name):
+    """As low as it may lie beside what is written over it, it would not."""
+    model = deployed(zoo(name), device)
+    plan = model.arena(zoo(name).channels.widths)
+    assert plan.offsets[INPUT] > 0
+    assert plan.offsets[INPUT] % WORD == 0
+    assert plan.arena_bytes == model.dense.sram_bytes
 
 
 def test_a_chain_of_equal_layers_goes_to_and_fro(device):

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import importlib.metadata
 import io
 import json
 import multiprocessing
@@ -549,6 +550,40 @@ def test_exported_c_scores_what_the_slot_scored(
     assert right.mean() == model["score"]
 
 
+def test_generated_c_says_its_name_and_where_it_is_from(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    """Twice the same text, whoever writes it; by another name it takes the folder."""
+    digest = done.slots()[1].user_attrs["result"]["files"]["model.safetensors"]
+    command = ["export", "study=done", "trial=1", "format=c"]
+    for folder in ("models/first", "models/second"):
+        assert paring(*command, "name=kws", f"out={folder}")[::2] == (0, "")
+    first, second = here / "models" / "first", here / "models" / "second"
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == {
+        path.name: path.read_bytes() for path in second.iterdir()
+    }
+    for path in (first / "kws.c", first / "kws.h"):
+        beginning = path.read_text().split("*/")[0]
+        version = importlib.metadata.version("paring")
+        assert f"Study done, trial 1, by paring {version}:" in beginning
+        assert "paring export study=done trial=1 format=c name=kws\n" in beginning
+        assert digest in beginning
+    assert "`kws_input()`" in (first / "README.md").read_text()
+    assert "KWS_INPUT_SCALE" in (first / "README.md").read_text()
+    assert json.loads((first / "model.json").read_text())["name"] == "kws"
+    paring("export", "study=done", "trial=1", "out=models/first")
+    assert (first / "kws.c").exists()  # another form of the same
+    paring(*command, "name=digits", "out=models/first")
+    assert not (first / "kws.c").exists()
+    assert not (first / "kws.h").exists()
+    assert {"digits.c", "digits.h", "model.safetensors"} <= {p.name for p in first.iterdir()}
+    told = json.loads((first / "model.json").read_text())
+    (here / "outside.c").write_text("of the user")
+    (first / "model.json").write_text(json.dumps({**told, "name": "../../outside"}))
+    paring(*command, "out=models/first")
+    assert (here / "outside.c").exists()
+
+
 def test_an_export_of_another_model_takes_the_folder(
     paring: Paring, here: Path, done: Study
 ) -> None:
@@ -667,11 +702,12 @@ def test_an_alias_that_cannot_be_is_refused_before_anything_is_written(
 
 def test_pick_writes_c_too(paring: Paring, here: Path, done: Study) -> None:
     code, out, err = paring(
-        "pick", "study=done", "device=rp2040", "format=c", "out=models/picked", "register=false"
-    )
+        "pick", "study=done", "device=rp2040", "format=c", "name=wake", "out=models/picked",
+        "register=false",
+    )  # fmt: skip
     assert (code, err) == (0, "")
-    assert "model_run" in (here / "models" / "picked" / "model.h").read_text()
-    assert "model.c" in out
+    assert "wake_run" in (here / "models" / "picked" / "wake.h").read_text()
+    assert "wake.c" in out
 
 
 def test_a_model_that_was_scored_without_integers_has_no_c(done: Study) -> None:

@@ -214,6 +214,20 @@ def test_firmware_that_faults_is_told(small):
         execute(faults, network, np.zeros((1, *network.shapes["input"]), np.int8))
 
 
+def test_firmware_of_another_network_is_told(small):
+    wanted, other = small_network(small, "resnet8"), small_network(small, "resnet20")
+    linked = build(other, "cortex-m4")
+    shape = wanted.shapes["input"]
+    with pytest.raises(EmulatorError, match=r"kernels for a network of .*build it anew"):
+        execute(linked, wanted, np.zeros((1, *shape), np.int8))
+
+
+def test_a_program_without_symbols_is_told(small, monkeypatch):
+    monkeypatch.setattr(firmware, "LINKING", (*firmware.LINKING, "-s"))
+    with pytest.raises(ToolchainError, match=r"without symbols.*\(-s\)"):
+        build(small_network(small, "resnet8"), "cortex-m4")
+
+
 def broken(linked: Firmware, instruction: bytes) -> Firmware:
     """With another first instruction in paring_run."""
     place, _ = linked.symbols[run_symbol()]

@@ -1,6 +1,7 @@
 """Networks of integers: near the network they are from, and the same wherever computed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import inf
 
@@ -370,3 +371,17 @@ def test_a_window_that_generated_c_cannot_store_is_refused():
     assert "a setting of 300" in found
     whole = nn.Sequential(nn.Conv1d(1, 2, 3), nn.AdaptiveAvgPool1d(1))
     assert obstacles(trace(whole, torch.zeros(1, 602))) == []
+
+
+def test_sums_that_no_number_holds_exactly_are_refused():
+    graph, tensors = traced("narrow")
+    network = lowered(graph, tensors, drawn(graph, 2))
+    (index, layer) = next(
+        (n, kernel) for n, kernel in enumerate(network.kernels) if isinstance(kernel, Layer)
+    )
+    kernels = list(network.kernels)
+    kernels[index] = replace(layer, bias=layer.bias.astype(np.int64) + (1 << 53))
+    with pytest.raises(
+        DeployError, match=f"{layer.name}: its sums reach .*9,007,199,254,740,992"
+    ):
+        Evaluator(replace(network, kernels=tuple(kernels)))
