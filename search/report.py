@@ -7,6 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost, Device
+from pruning.cost import Encoding
 from pruning.job import Precision
 from search.build import Blueprint, encoding_of
 from search.errors import StudyError
@@ -20,7 +21,6 @@ from tracking.records import (
     Costs,
     DenseRecord,
     DeviceRecord,
-    EpochRow,
     Limits,
     MeasuredRecord,
     SlotRecord,
@@ -64,6 +64,8 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
     finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
     on = planes(finished, facts["rises"])
     precision = facts.get("precision", Precision.SIMULATED)  # older studies have none
+    encoding = encoding_of(precision)
+    guard = device if encoding is Encoding.C else None
     return StudyRecord(
         name=study.name,
         key=study.key,
@@ -73,7 +75,11 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
         config=study.spec.yaml(),
         tags=facts["tags"],
         slots=tuple(
-            _slot(trial, on.get(trial.number, ()), notes, epochs.get(trial.number, ()), device)
+            replace(
+                _slot(trial, on.get(trial.number, ()), notes, device),
+                epochs=epochs.get(trial.number, ()),
+                held=_held(slot_budget(trial), guard),
+            )
             for trial in trials
         ),
         dense=_dense(study),
@@ -81,7 +87,7 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
             name=study.spec["device"]["name"], limits=Limits(**facts["device_limits"])
         ),
         importances=importances(trials, study.objectives, facts["rises"]),
-        picks=picks(finished, device, encoding_of(precision), facts["rises"]),
+        picks=picks(finished, device, encoding, facts["rises"]),
         hypervolumes=tuple(
             hypervolumes(finished, Cost(**facts["dense_cost"]), facts["chance"], facts["best"])
         ),
@@ -132,7 +138,6 @@ def _slot(
     trial: FrozenTrial,
     on: tuple[str, ...],
     notes: Mapping[str, Any],
-    epochs: tuple[EpochRow, ...],
     device: Device,
 ) -> SlotRecord:
     known = trial.user_attrs
@@ -147,7 +152,6 @@ def _slot(
         budget=Limits(**limits_of(slot_budget(trial))),
         seed=known["slot"]["seed"],
         params=trial.params,
-        epochs=epochs,
         score=result.get("score"),
         test_score=notes.get(f"test/{trial.number}"),
         costs=costs,
@@ -163,6 +167,12 @@ def _slot(
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
         finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
     )
+
+
+def _held(budget: Budget, guard: Device | None) -> Limits | None:
+    """What estimates must stay within, where margins make that less than a budget."""
+    held = budget if guard is None else guard.guarded(budget)
+    return None if held == budget else Limits(**limits_of(held))
 
 
 def _measured(

@@ -35,7 +35,7 @@ STATUS = {
     State.FAILED: "FAILED",
     State.CANCELLED: "KILLED",
 }
-_LAYOUT = "3"  # raise it when the artifacts change, and all of them are written anew
+_LAYOUT = "4"  # raise it when the artifacts change, and all of them are written anew
 _UNFIT = re.compile(r"[^\w .:/-]")
 _KEY_LIMIT = 250
 _NO_COMMIT = "none"  # where a sweep is not started in a git repository
@@ -113,7 +113,7 @@ def study_run(study: StudyRecord, runs: Mapping[int, str]) -> DesiredRun:
         curves=_study_curves(study, started or 0),
         curve_tag="paring.hypervolumes",
         artifacts=_digest(study.config, *map(_shown, study.slots), study.dense, study.device,
-                          study.hypervolumes, study.importances, runs),
+                          study.hypervolumes, study.importances, study.picks, runs),
     )  # fmt: skip
 
 
@@ -281,8 +281,8 @@ def _explained(study: StudyRecord, slot: SlotRecord) -> tuple[object, ...]:
     """Return what a slot's page shows besides its files."""
     if slot.state is not State.COMPLETE:
         return ()
-    return (study.metric, study.precision, study.dense, study.device, slot.budget, slot.score,
-            slot.costs)  # fmt: skip
+    return (study.metric, study.precision, study.dense, study.device, slot.budget, slot.held,
+            slot.score, slot.costs)  # fmt: skip
 
 
 def _digest(*parts: object) -> str:

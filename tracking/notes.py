@@ -19,14 +19,13 @@ from tracking.tables import (
 from tracking.why import PAGE
 
 _WORKFLOW = "workflowType=machine_learning"
+# Without the workflow MLflow opens its pages for language models, which show none of this.
+EXPERIMENTS = f"/#/experiments?{_WORKFLOW}"
 _ROWS = 8  # of the front's table: MLflow takes 5,000 characters
 
 
 def runs_path(experiment_id: str) -> str:
-    """Return where an experiment's runs are in MLflow's pages, relative to the server.
-
-    Without the workflow MLflow opens its pages for language models, which show none of them.
-    """
+    """Return where an experiment's runs are in MLflow's pages, relative to the server."""
     return f"/#/experiments/{experiment_id}/runs?{_WORKFLOW}"
 
 

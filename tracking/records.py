@@ -83,8 +83,10 @@ class MeasuredRecord:
 class SlotRecord:
     """One budget and one set of hyperparameters: one Optuna trial, one MLflow run.
 
-    `files` maps artifact names to digests of blobs in the store. `planes` names the fronts the
-    slot is on: "overall" and any of RESOURCES (its front of score against that resource).
+    `held` is what its estimates had to stay within, where a device's margins make that less
+    than the budget. `files` maps artifact names to digests of blobs in the store. `planes`
+    names the fronts the slot is on: "overall" and any of RESOURCES (its front of score against
+    that resource).
     `copy_of` is the slot that was the same run, whose result this one shares; slots of one
     budget and one `draw` differ in their seeds alone.
     Times are seconds since the epoch.
@@ -95,6 +97,7 @@ class SlotRecord:
     attempt: int
     budget: Limits
     seed: int
+    held: Limits | None = None
     params: Mapping[str, Scalar] = field(default_factory=dict)
     epochs: tuple[EpochRow, ...] = ()
     score: float | None = None

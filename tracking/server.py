@@ -24,7 +24,7 @@ from tracking.birth import ensure_tables
 from tracking.client import ENVIRONMENT, Client
 from tracking.database import prepare_users
 from tracking.errors import ServerError
-from tracking.notes import runs_path
+from tracking.notes import EXPERIMENTS, runs_path
 
 _READY_SECONDS = 90
 _STOP_SECONDS = 10
@@ -70,10 +70,10 @@ def serve(
 ) -> None:
     """Run MLflow's server until Ctrl-C, SIGTERM or SIGHUP; print the address to open to stderr.
 
-    With a study's key that is the address of the study's own page. Raises ServerError, for
-    instance when the port is taken.
+    With a study's key that is the address of the study's own page, else that of all. Raises
+    ServerError, for instance when the port is taken.
     """
-    path = "" if study_key is None else study_path(mlflow_url, study_key)
+    path = EXPERIMENTS if study_key is None else study_path(mlflow_url, study_key)
     server = serving(mlflow_url, artifact_root, host, port, users_url)
     with _ending_on_signals(), server as (url, child):
         print(f"{url}{path}\nCtrl-C ends the server.", file=sys.stderr, flush=True)
@@ -86,9 +86,9 @@ def serve(
 
 
 def study_path(mlflow_url: str, study_key: str) -> str:
-    """Return where a study's experiment is in MLflow's pages; empty if there is none yet."""
+    """Return where a study's experiment is in MLflow's pages, or where all are."""
     found = [one for one in Client(mlflow_url).experiments(study_key) if one.active]
-    return runs_path(found[0].experiment_id) if found else ""
+    return runs_path(found[0].experiment_id) if found else EXPERIMENTS
 
 
 @contextmanager

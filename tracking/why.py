@@ -139,14 +139,14 @@ def _limits_card(slot: SlotRecord, before: Costs | None, why: Explanation) -> st
     return (
         "<div class='card'><h2>What the limits cost</h2><div class='limits wide'><table>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"<p>{_verdict(why, most)} {_MEANING}</p></div>\n"
+        f"<p>{_verdict(why, most)} {_MEANING}{_margin_line(slot)}</p></div>\n"
     )
 
 
 def _limits(slot: SlotRecord) -> dict[str, float]:
-    """Return each limit; for one that the record lacks, what the network takes of it."""
+    """Return what each estimate was held to; without a limit, what the network takes."""
     taken = {name: 0.0 if slot.costs is None else cost_of(slot.costs, name) for name in PRICED}
-    known = {name: limit_of(slot.budget, name) for name in RESOURCES}
+    known = {name: _held(name, slot) for name in RESOURCES}
     return taken | {name: limit for name, limit in known.items() if limit is not None}
 
 
@@ -168,6 +168,24 @@ def _limit(name: str, slot: SlotRecord) -> float | None:
     return limit_of(slot.budget, name) if name in RESOURCES else None
 
 
+def _held(name: str, slot: SlotRecord) -> float | None:
+    """Return what an estimate was held to: the limit, or less by a margin for measurements."""
+    return limit_of(slot.held or slot.budget, name) if name in RESOURCES else None
+
+
+def _margin_line(slot: SlotRecord) -> str:
+    """Return what margins do, where they can be seen in the numbers."""
+    pairs = {name: (_held(name, slot), _limit(name, slot)) for name in RESOURCES}
+    texts = {name: [_shown(name, value) for value in pair] for name, pair in pairs.items()}
+    held = [f"{NAMES[name]} to {one}" for name, (one, limit) in texts.items() if one != limit]
+    if not held:
+        return ""
+    return (
+        f" Estimates are held to less than the limits ({', '.join(held)}), so that what is "
+        "measured stays within them."
+    )
+
+
 def _shown(name: str, value: float | None) -> str:
     if name == "latency_ms":
         return duration(value)
@@ -182,7 +200,7 @@ def _price_cells(
     if name not in why.prices:
         return f"<td class='dim'>no limit</td><td class='dim'>{DASH}</td>"
     if pressures[name] == 0:
-        taken, limit = _taken(name, slot.costs), _limit(name, slot)
+        taken, limit = _taken(name, slot.costs), _held(name, slot)
         full = taken is not None and limit is not None and taken > _FULL * limit
         words = f"<span title='{_ROUNDED}'>0, filled by rounding</span>" if full else _SLACK
         return f"<td class='dim'>{words}</td><td class='dim'>0</td>"

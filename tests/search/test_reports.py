@@ -351,3 +351,12 @@ def test_a_margin_is_the_share_by_which_measurements_may_exceed_estimates() -> N
     limits = Budget(flash_bytes=1251, sram_bytes=1000, latency_ms=12.5, macs=7)
     held = limits.with_margins({"flash_bytes": 0.25, "latency_ms": 0.25})
     assert held == Budget(flash_bytes=1000, sram_bytes=1000, latency_ms=10.0, macs=7)
+
+
+def test_a_slot_tells_what_its_estimates_were_held_to(odd: Study) -> None:
+    for slot in study_record(odd).slots:
+        assert slot.held is not None
+        assert slot.budget.flash_bytes is not None
+        assert slot.budget.latency_ms is not None
+        assert slot.held.flash_bytes == int(slot.budget.flash_bytes / 1.1)
+        assert slot.held.latency_ms == slot.budget.latency_ms / 1.25

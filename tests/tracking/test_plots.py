@@ -1,7 +1,8 @@
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import plotly.graph_objects
@@ -9,12 +10,29 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.tracking.outline import EVIL, Outline
-from tracking import Costs, DeviceRecord, Limits, SlotRecord, State, StudyRecord, front_page
+from tracking import (
+    Costs,
+    DeviceRecord,
+    Limits,
+    PickRecord,
+    SlotRecord,
+    State,
+    StudyRecord,
+    front_page,
+)
 from tracking.axes import PANELS, Figure, Panel
 from tracking.figures import comparison_figure, front_figure
 from tracking.overview import hypervolume_figure, importance_figure, parallel_figure
 from tracking.plots import comparison_page
 
+PICKS = tuple(
+    PickRecord(
+        device=DeviceRecord(name=name, limits=Limits(flash_bytes=flash, sram_bytes=5_000)),
+        slot=slot,
+        words=f"device={name}",
+    )
+    for name, flash, slot in (("tiny", 100, None), ("small", 16_000, 1))
+)
 MakeStudy = Callable[..., StudyRecord]
 
 
@@ -177,18 +195,96 @@ def test_nothing_from_outside_becomes_an_element(study: StudyRecord) -> None:
         study,
         name=EVIL, metric=EVIL, precision=EVIL, config=EVIL,
         device=DeviceRecord(name=EVIL, limits=Limits(flash_bytes=50000)),
+        picks=tuple(replace(one, device=replace(one.device, name=EVIL), words=EVIL)
+                    for one in PICKS),
         slots=tuple(
             replace(slot, params={EVIL: EVIL}, widths={EVIL: 3}, planes=(*slot.planes, EVIL))
             for slot in study.slots
         ),
     )  # fmt: skip
-    clean, dirty = Outline(front_page(study)), Outline(front_page(evil))
+    clean = Outline(front_page(replace(study, picks=PICKS), {1: "slot-1"}))
+    dirty = Outline(front_page(evil, {1: EVIL}))
     kinds = {tag for tag, _ in dirty.elements}
     assert kinds == {tag for tag, _ in clean.elements}
     assert sum(tag == "script" for tag, _ in dirty.elements) == 3
     drawn = json.loads(dirty.figures)
     for name in ("flash_bytes", "sram_bytes", "latency_ms"):
         assert not re.search(r"<(script|img)", json.dumps(drawn[name]))
+    beside = [Outline(comparison_page([one, one])).elements for one in (study, evil)]
+    assert [tag for tag, _ in beside[0]] == [tag for tag, _ in beside[1]]
+
+
+def test_each_chip_has_its_best_slot_and_the_line_that_gets_it(study: StudyRecord) -> None:
+    page = front_page(replace(study, name="har", picks=PICKS), {1: "slot-1/why.html"})
+    card = page[page.index("Which one for my chip?") :]
+    rows = re.findall(r"<tr>(.*?)</tr>", card[: card.index("</table>")])[1:]
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    assert cells[0] == ["tiny", "100 B", "4.88 KiB", "none fits", "", "", "", ""]
+    assert cells[1][:3] == ["small", "15.6 KiB", "4.88 KiB"]
+    assert ">1</a>" in cells[1][3]
+    assert "href='slot-1/why.html'" in cells[1][3]
+    assert cells[1][4:] == [
+        "0.9600", "14.6 KiB", "4.39 KiB",
+        "<code>paring pick study=har device=small</code>",
+    ]  # fmt: skip
+    assert "Which one for my chip?" not in front_page(study)
+
+
+def test_where_pages_are_that_explain_a_network(study: StudyRecord) -> None:
+    page = front_page(replace(study, name="har"), {2: "slot-2/why.html"})
+    assert "<code>paring export study=har trial=K out=slot-K</code>" in page
+    assert page.count("<a href='slot-2/why.html'") == 1
+
+
+def test_all_lines_of_the_parallel_plot_can_be_seen_on_white(study: StudyRecord) -> None:
+    scale = parallel_figure(study)["data"][0]["line"]["colorscale"]
+    stops = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for _, color in scale]
+    assert len(stops) > 1
+    for one, other in pairwise(stops):
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+            mixed = [a + share * (b - a) for a, b in zip(one, other, strict=True)]
+            assert contrast_on_white(mixed) > 4  # more than large text needs
+
+
+def contrast_on_white(color: Sequence[float]) -> float:
+    """The contrast ratio of WCAG 2."""
+    parts = [value / 255 for value in color]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 1.05 / (
+        0.05 + sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        ([6.6035, 9.123], (6.6, 9.2)),
+        ([0.2284, 0.9916], (0.22, 1.0)),
+        ([1234.5, 5678.9], (1200, 5700)),
+        ([-0.31, 0.29], (-0.31, 0.29)),
+        ([3.0, 3.0], (3.0, 3.0)),
+    ],
+)
+def test_the_ends_of_a_parallel_axis_are_round(
+    study: StudyRecord, values: list[float], ends: tuple[float, float]
+) -> None:
+    slots = [
+        replace(slot, params={"rate": value})
+        for slot, value in zip(study.slots, values, strict=False)
+    ]
+    figure = parallel_figure(replace(study, slots=tuple(slots)))
+    (axis,) = [one for one in figure["data"][0]["dimensions"] if one["label"] == "rate"]
+    assert axis["range"] == pytest.approx(ends)
+    assert axis["tickformat"] == ".4~g"
+
+
+def test_a_logarithmic_parallel_axis_ends_at_ticks(study: StudyRecord) -> None:
+    slots = [replace(slot, params={"rate": 0.0066035 * 9**n}) for n, slot in
+             enumerate(study.slots[:3])]  # fmt: skip
+    figure = parallel_figure(replace(study, slots=tuple(slots)))
+    (axis,) = [one for one in figure["data"][0]["dimensions"] if one["label"] == "rate"]
+    assert [axis["ticktext"][0], axis["ticktext"][-1]] == ["0.005", "1"]
+    assert axis["range"] == [axis["tickvals"][0], axis["tickvals"][-1]]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +300,23 @@ def test_without_a_finished_slot_the_page_says_so(
     page = front_page(make_study(state))
     assert words in page
     assert "Plotly" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_telephone_shows_all_of_the_front(
+    study: StudyRecord, tmp_path: Path, browser: Page
+) -> None:
+    (tmp_path / "front.html").write_text(front_page(replace(study, picks=PICKS)))
+    browser.set_viewport_size({"width": 400, "height": 800})
+    browser.goto((tmp_path / "front.html").as_uri())
+    browser.locator("#parallel .axis-heading, #parallel .axis").first.wait_for(state="attached")
+    wide = "element => element.scrollWidth > element.clientWidth"
+    cards = browser.locator(".wide").all()
+    assert len(cards) == 3  # the chips, the parallel axes and the front
+    assert all(card.evaluate(wide) for card in cards)
+    over = "() => document.documentElement.scrollWidth - innerWidth"
+    assert browser.evaluate(over) <= 0  # and nothing else is
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,19 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from tests.search.commands import PATIENCE_S, free_port
-from tracking import Mirror, ServerError, State, StudyRecord, register, serving
+from tracking import (
+    DeviceRecord,
+    Limits,
+    Mirror,
+    ServerError,
+    State,
+    StudyRecord,
+    register,
+    serving,
+)
 from tracking.axes import DENSE, FRONT
 from tracking.client import Client
-from tracking.notes import front_path
+from tracking.notes import EXPERIMENTS, front_path, run_path
 from tracking.server import PASSWORD, command, environment, study_path
 
 MakeStudy = Callable[..., StudyRecord]
@@ -89,8 +99,9 @@ def test_a_login_needs_a_password(
         pytest.fail("there is no password")
 
 
-def test_a_study_never_mirrored_has_no_page(sqlite_store: Any) -> None:
-    assert study_path(sqlite_store.mlflow, "unknown") == ""
+def test_a_study_never_mirrored_has_no_page_but_that_of_all(sqlite_store: Any) -> None:
+    path = study_path(sqlite_store.mlflow, "unknown")
+    assert path == EXPERIMENTS == "/#/experiments?workflowType=machine_learning"
 
 
 @pytest.mark.slow
@@ -126,6 +137,63 @@ def test_a_browser_sees_the_study_its_front_and_what_was_picked(
             browser.get_by_text(words).first.wait_for()
     for color in (FRONT, DENSE):  # the plot itself is there, not just its frame
         assert pixels(picture, color) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_mlflow_shows_names_from_outside_as_they_are(
+    sqlite_store: Any, make_study: MakeStudy, blobs: dict[str, bytes], browser: Page
+) -> None:
+    name = "a\n# head [x](javascript:alert(1)) <img src=nowhere onerror=alert(2)> *em* :+1: @me"
+    device = DeviceRecord(name=name, limits=Limits(flash_bytes=9, sram_bytes=9))
+    study = make_study(State.FAILED, device=device, metric=name, precision=name)
+    study = replace(study, slots=(replace(study.slots[0], reason=name),))
+    ids = Mirror(sqlite_store.mlflow, sqlite_store.artifacts).sync(study, blobs)
+    path = study_path(sqlite_store.mlflow, study.key)
+    where = path.split("/")[3]
+    with serving(sqlite_store.mlflow, sqlite_store.artifacts, port=free_port()) as (url, _):
+        for page in (path, run_path(where, ids[0])):
+            browser.goto("about:blank")
+            browser.goto(url + page)
+            browser.get_by_text(" ".join(name.split())).first.wait_for()
+            for made in (
+                "a[href^='javascript']",
+                "img[src*='nowhere']",
+                "a[href*='github.com/me']",
+            ):
+                assert browser.locator(made).count() == 0
+            assert browser.locator("h1,h2,h3", has_text="head [x]").count() == 0
+            assert browser.locator("em", has_text="em").count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_list_of_experiments_shows_no_marks(
+    sqlite_store: Any, make_study: MakeStudy, blobs: dict[str, bytes], browser: Page
+) -> None:
+    study = make_study(State.COMPLETE)
+    Mirror(sqlite_store.mlflow, sqlite_store.artifacts).sync(study, blobs)
+    with serving(sqlite_store.mlflow, sqlite_store.artifacts, port=free_port()) as (url, _):
+        browser.goto(url + EXPERIMENTS)
+        cell = browser.get_by_text(f"Sweep {study.name}: one network").first
+        cell.wait_for()
+        shown = cell.evaluate(SEEN)
+    assert shown.startswith("Sweep study-")
+    assert not set("*`[]()") & set(shown)
+
+
+# The characters of an element that lie within what can be seen of it.
+SEEN = """element => {
+const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT), range = new Range();
+const edge = element.getBoundingClientRect().right;
+let seen = "";
+for (let node = walker.nextNode(); node; node = walker.nextNode())
+  for (let at = 0; at < node.length; at++) {
+    range.setStart(node, at); range.setEnd(node, at + 1);
+    if (range.getBoundingClientRect().right > edge) return seen;
+    seen += node.data[at];
+  }
+return seen; }"""
 
 
 @pytest.mark.slow
@@ -183,7 +251,7 @@ def test_the_server_ends_with_its_parent(
         assert parent.wait(60) == 0
     assert children
     assert not [child for child in children if child.is_running()]
-    assert f"http://127.0.0.1:{port}" in (tmp_path / "log").read_text()
+    assert f"http://127.0.0.1:{port}{EXPERIMENTS}\n" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow

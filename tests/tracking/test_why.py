@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page
 
 from tests.tracking.outline import EVIL, Outline
@@ -392,6 +393,27 @@ def test_a_slot_without_a_dense_network_or_device(make_study: MakeStudy) -> None
     )
 
 
+def test_a_limit_is_full_where_its_margin_begins(make_study: MakeStudy) -> None:
+    study = make_study(State.COMPLETE)  # takes 30,000 bytes of flash
+    slot = replace(
+        study.slots[0],
+        budget=Limits(flash_bytes=33_000, sram_bytes=20_000),
+        held=Limits(flash_bytes=30_100, sram_bytes=20_000),
+    )
+    shown = why_page(study, slot, {EXPLANATION: json.dumps(stored()).encode()})
+    assert "0, filled by rounding" in shown
+    assert "<td>32.2 KiB</td>" in shown  # the limit is still the one that was asked for
+    assert (
+        "Estimates are held to less than the limits (flash to 29.4 KiB), so that what is "
+        "measured stays within them."
+    ) in shown
+    plainly = why_page(
+        study, replace(slot, held=None), {EXPLANATION: json.dumps(stored()).encode()}
+    )
+    assert "0, does not bind" in plainly
+    assert "Estimates are held" not in plainly
+
+
 MEASURE = """() => {
 const look = element => element && {
   width: element.getBoundingClientRect().width, inner: element.clientWidth,
@@ -426,3 +448,31 @@ def test_a_browser_draws_a_bar_for_each_group(
         assert after["color"] == before["edge"]
     edges = {row["before"]["edge"] for row in drawn["rows"]}
     assert len(edges) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_table_that_is_too_wide_has_a_shadow_where_it_goes_on(
+    make_study: MakeStudy, tmp_path: Path, browser: Page
+) -> None:
+    """At an edge beyond which there is more, and only there."""
+    (tmp_path / "why.html").write_text(page(make_study(State.COMPLETE), stored()))
+    browser.goto((tmp_path / "why.html").as_uri())
+    assert shadows(browser, tmp_path) == (False, False)
+    browser.set_viewport_size({"width": 400, "height": 800})
+    assert shadows(browser, tmp_path) == (False, True)
+    browser.locator(".limits").evaluate("element => { element.scrollLeft = 60 }")
+    assert shadows(browser, tmp_path) == (True, True)
+    browser.locator(".limits").evaluate("element => { element.scrollLeft = 9999 }")
+    assert shadows(browser, tmp_path) == (True, False)
+
+
+def shadows(browser: Page, folder: Path) -> tuple[bool, bool]:
+    """Whether the first table is shaded at its left and right edge, in the last row."""
+    browser.locator(".limits").screenshot(path=folder / "limits.png")
+    with Image.open(folder / "limits.png") as image:
+        pixels = image.convert("L")
+        y = pixels.height - 8
+        edges = [[pixels.getpixel((x, y)) for x in reach] for reach in
+                 (range(1, 4), range(pixels.width - 4, pixels.width - 1))]  # fmt: skip
+    return tuple(max(edge) < 235 for edge in edges)  # type: ignore[return-value]
