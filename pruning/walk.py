@@ -119,8 +119,6 @@ class Walk:
             self.values[node] = self.values[source]
 
     def _move(self, node: Node, source: Node) -> None:
-        if in_place(node) and functional_name(node) != "aten.detach.default":
-            raise unsupported(node, "an in-place change of shape")
         stacks = functional_name(node) == STACK
         movement = self._stacked(node) if stacks else self._movement(node, source)
         if clash(node, movement):

@@ -468,7 +468,6 @@ REFUSED = {
     "local-norm": (nn.LocalResponseNorm(3), "unknown operator"),
     "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), "unknown operator"),
     "matmul": (lambda x: x @ x, "unknown operator"),
-    "view-in-place": (lambda x: x.unsqueeze_(-1), "in-place change of shape"),
     "indices": (lambda x: functional.max_pool2d(x, 3, return_indices=True)[1], "constant op"),
     "volume": (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Conv3d(2, 1, 1)), "unknown operator"),
 }  # fmt: skip
