@@ -5,6 +5,7 @@ shift of a batch norm, on the weights of a layer without one, and behind operato
 zero to something else. A masked network therefore computes what the shrunk one does.
 """
 
+import re
 from math import isfinite
 from typing import final
 
@@ -28,8 +29,9 @@ SCALED = ("conv", "linear", "batch_norm")  # masked on their weights: less work 
 class Network(nn.Module):
     """A graph with its tensors, as a module: (batch, *graph.input_shape) -> outputs.
 
-    One output is returned as it is, several as a tuple. Tensor names are those of the graph
-    with "/" for "." (`tensors()` gives them back).
+    One output is returned as it is, several as a tuple. A tensor's name in the graph may hold
+    any character, or be that of an attribute: it is registered under a number, and `tensors()`
+    knows it by its name.
     """
 
     def __init__(self, graph: Graph, tensors: Tensors) -> None:
@@ -38,12 +40,19 @@ class Network(nn.Module):
         buffers = set(graph.frozen) | {
             o.parameters[r] for o in graph.operators for r in BUFFERS if r in o.parameters
         }
-        for name in dict.fromkeys(n for o in graph.operators for n in o.parameters.values()):
+        names = dict.fromkeys(n for o in graph.operators for n in o.parameters.values())
+        # The number makes it one of a kind; the letters behind it are for who reads an export,
+        # no others, since torch writes them into code as they are.
+        self._registered = {
+            name: f"{number}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+            for number, name in enumerate(names)
+        }
+        for name, key in self._registered.items():
+            value = tensors[name].detach().clone()
             if name in buffers:
-                self.register_buffer(name.replace(".", "/"), tensors[name].detach().clone())
+                self.register_buffer(key, value)
             else:
-                value = nn.Parameter(tensors[name].detach().clone())
-                self.register_parameter(name.replace(".", "/"), value)
+                self.register_parameter(key, nn.Parameter(value))
         self._release = _last_uses(graph)
         self._masked = {
             name: torch.from_numpy(graph.channels.layout[name]) for name in mask_points(graph)
@@ -51,8 +60,12 @@ class Network(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and running statistics by their names in the graph (not copied)."""
-        named = [*self.named_parameters(), *self.named_buffers()]
-        return {name.replace("/", "."): tensor for name, tensor in named}
+        return {name: getattr(self, key) for name, key in self._registered.items()}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters by their names in the graph."""
+        named = self.tensors().items()
+        return {name: tensor for name, tensor in named if isinstance(tensor, nn.Parameter)}
 
     def forward(
         self, batch: Tensor, mask: Tensor | None = None, rounding: Rounding | None = None

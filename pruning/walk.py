@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from math import prod
 from operator import getitem
 from typing import Any
@@ -50,6 +51,7 @@ class Walk:
         stored = {**program.state_dict, **program.constants}
         self.tensors: dict[str, Any] = {first.get(n, n): t for n, t in stored.items()}
         self.operators: list[Operator] = []
+        self.paths: dict[str, str] = {}  # of operators: their names without numbers
         self.shapes: dict[str, Shape] = {INPUT: shape}
         self.values: dict[Node, str] = {}
         self.moves: dict[Node, list[Movement]] = {}
@@ -350,8 +352,10 @@ class Walk:
         place, does = place_of(node), kind or functional_name(node).split(".")[1]
         return self._free(f"{place}.{does}" if place else does)
 
-    def _free(self, name: str) -> str:
+    def _free(self, path: str) -> str:
+        """A path as a name, with a number behind it from its second call on."""
         taken = {operator.name for operator in self.operators} | {INPUT}
-        if name not in taken:
-            return name
-        return next(f"{name}:{n}" for n in range(2, 1 << 16) if f"{name}:{n}" not in taken)
+        names = (path if n == 1 else f"{path}:{n}" for n in count(1))
+        name = next(name for name in names if name not in taken)
+        self.paths[name] = path
+        return name

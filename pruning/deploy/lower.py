@@ -157,7 +157,7 @@ class _Lowering:
 
     def constant(self, kernel: Kernel, values: Reals) -> str:
         """Store a constant operand, (channels, height, width); returns its name."""
-        name = f"{kernel.name}.operand"
+        name = f"{kernel.name}..operand"  # no value is named so: no module's name is empty
         code = self.codes[name] = range_between(float(values.min()), float(values.max()))
         self.shapes[name] = plane(values.shape)
         self.constants[name] = _coded(values, code)
