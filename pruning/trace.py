@@ -129,13 +129,12 @@ def _refuse_unknown(what: str, entries: tuple[str, ...], walk: Walk) -> None:
 
 def _refuse_unwritable(operators: list[Operator]) -> None:
     """Refuse the few names that a file of tensors cannot hold."""
-    for operator in operators:
-        for name in (operator.name, *operator.parameters.values()):
-            if name == "__metadata__" or any("\ud800" <= letter <= "\udfff" for letter in name):
-                raise UnsupportedOperatorError(
-                    f"name {ascii(name)}: no safetensors file can hold it; rename the module or "
-                    "parameter"
-                )
+    names = {name for o in operators for name in (o.name, *o.parameters.values())}
+    for name in names:
+        if name == "__metadata__" or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise UnsupportedOperatorError(
+                f"name {name!a}: no safetensors file can hold it; rename the module or tensor"
+            )
 
 
 def _refuse_below_one(numbers: Mapping[str, int]) -> None:

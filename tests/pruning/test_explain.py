@@ -174,5 +174,7 @@ def test_groups_that_begin_in_one_value_are_reported_apart(device):
     gates, how, budget = gates_of(model.graph), Allocation(), share(model, 0.6)
     widths = project(gates, model, budget, how)
     found = explain(Start.of(model), gates, model, budget, how, widths)
-    sizes = {group.name: group.size for group in model.graph.channels.groups}
-    assert {report.name: report.before for report in found.groups} == sizes
+    groups = zip(model.graph.channels.groups, widths, strict=True)
+    assert [(report.name, report.before, report.after) for report in found.groups] == [
+        (group.name, group.size, width) for group, width in groups
+    ]
