@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
 from pruning.graph import Graph
+from pruning.kinds import WITHOUT_KERNEL
 from pruning.network import BUFFERS
 from pruning.nodes import BATCH, listed
 from pruning.records import Operator
@@ -51,7 +52,7 @@ def trace(
     _refuse_unknown("least", tuple(least), walk)
     _refuse_below_one({**least, "align": align})
     live, paths = _alive(walk.operators, outputs), walk.paths
-    if all(operator.kind in ("flatten", "dropout") for operator in live):
+    if all(operator.kind in WITHOUT_KERNEL for operator in live):
         raise UnsupportedOperatorError(
             f"{type(model).__name__} computes nothing that its outputs depend on"
         )

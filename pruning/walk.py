@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from pruning.kernels import ELEMENTWISE
+from pruning.kinds import ELEMENTWISE, OPERATORS, either
 from pruning.movement import MOVES, STACK, VIEWS, Movement, attributes_of, clash, run
 from pruning.nodes import (
     Arguments,
@@ -28,6 +28,15 @@ from pruning.operators import TABLE, Built, is_broadcast, is_neutral, is_same_ty
 from pruning.records import INPUT, Operator, Shape
 
 CHECKS = {"aten._assert_tensor_metadata.default"}  # they compute nothing
+ALONE = either(
+    "whether it computes each element alone",
+    OPERATORS,
+    yes=("activation", "dropout", *ELEMENTWISE),
+    no=(
+        "conv", "transposed", "linear", "batch_norm", "group_norm", "pool", "prelu", "move",
+        "concat", "reduce", "resize", "softmax", "flatten",
+    ),
+)  # fmt: skip
 TRAP = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 
@@ -232,7 +241,7 @@ class Walk:
 
     def _passed(self, node: Node, source: Node, built: Built) -> list[Movement] | None:
         """The movements, all alike, behind a function of each element instead of before."""
-        single = built.kind in ("activation", "dropout", *ELEMENTWISE)
+        single = ALONE.at(built.kind, node.name)
         # What drops whole channels, or spreads one over others, has to know which they are.
         whole = built.attributes.get("channels") or built.attributes.get("spread")
         if not single or built.parameters or whole:

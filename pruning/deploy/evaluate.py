@@ -20,6 +20,7 @@ from pruning.deploy.fixed import WORD, Scaling, scaled
 from pruning.deploy.integer import (
     ADD_SHIFT,
     HIGH,
+    INTEGER_KERNELS,
     LOW,
     Concat,
     IntegerKernel,
@@ -35,6 +36,7 @@ from pruning.deploy.integer import (
     Transposed,
     Window,
 )
+from pruning.kinds import ByKind
 from pruning.movement import HOLE
 from pruning.records import INPUT
 
@@ -99,7 +101,7 @@ class Evaluator:
         return torch.float64
 
     def _prepared(self, kernel: IntegerKernel) -> Callable[..., Tensor]:
-        return _PREPARE[type(kernel)](self, kernel)
+        return PREPARED.at(type(kernel), kernel.name)(self, kernel)
 
     def _rounding(self, scaling: Scaling) -> Callable[[Tensor], Tensor]:
         """From exact sums to scaled steps. One factor for all channels, or one for each."""
@@ -285,3 +287,4 @@ _PREPARE: Mapping[type, Callable[[Evaluator, Any], Callable[..., Tensor]]] = {
     Move: _move,
     Concat: _concat,
 }
+PREPARED = ByKind("how it is evaluated", INTEGER_KERNELS, _PREPARE)
