@@ -203,7 +203,8 @@ def test_records(device):
     assert state.history == epochs
     assert [e.epoch for e in epochs] == [1, 2, 3, 4, 5]
     assert epochs[0].cost == dense
-    assert epochs[0].budget == epochs[-1].budget == job.budget
+    limits = job.limits(job.cost_model(state.graph))
+    assert epochs[0].budget == epochs[-1].budget == limits
     flash = [e.budget.flash_bytes for e in epochs[1:]]
     assert flash == sorted(flash, reverse=True)
     assert flash[0] < dense.flash_bytes
