@@ -6,7 +6,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --
 APT := apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo verify-demo test test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
+.PHONY: help install demo verify-demo test test-optimised test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: install ## all tests, two at a time
 
 quick: install ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 -m "not slow and not bench and not faults"
+
+test-optimised: install ## the engine's quick tests without Python's assert statements
+	$(BIN)/python -O -m pytest -n 2 tests/pruning -m "not slow and not bench and not faults"
 
 test-faults: install ## kills, outages and damage, injected into real sweeps
 	$(BIN)/python -m pytest -n 2 -m faults
