@@ -113,12 +113,12 @@ def test_budgets_take_turns_loosest_first(done: Study) -> None:
 
 
 def test_no_checkpoint_is_left(done: Study) -> None:
-    """Of a finished study the store holds the dense network, and two files a slot."""
-    kept = {done.note("dense")["digest"]}
+    """A finished study's store holds its mark, the dense network, and each slot's files."""
+    kept = {done.note("dense")["digest"], done.facts["store"]}
     for slot in done.slots():
         kept |= set(slot.user_attrs["result"]["files"].values())
     root = done.home.folder / "store"
-    assert {p.parent.name + p.name for p in root.rglob("*") if p.is_file()} >= kept
+    assert {p.parent.name + p.name for p in root.rglob("*") if p.is_file()} == kept
     for slot in done.slots():
         assert slot.user_attrs["checkpoint"] not in done.home.store
 
@@ -698,9 +698,14 @@ def test_the_command_refuses_another_recipe(paring: Paring, here: Path, line: st
     assert here.is_dir()
 
 
-def test_threads_are_set(done: Study) -> None:
+def test_threads_are_set(done: Study, quiet_process: None) -> None:
     assert done.over()
-    assert torch.get_num_threads() == 1
+    before = torch.get_num_threads()
+    try:
+        work(done.home.config, "done", threads=before + 2)
+        assert torch.get_num_threads() == before + 2
+    finally:
+        torch.set_num_threads(before)
     assert crew.threads_for(1, 0) == (os.cpu_count() or 1)
     assert crew.threads_for(1000, 0) == 1
     assert crew.threads_for(4, 3) == 3
