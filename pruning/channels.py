@@ -19,7 +19,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.errors import UnsupportedOperatorError
+from pruning.kinds import ELEMENTWISE, OPERATORS, ByKind
 from pruning.movement import HOLE, sources
 from pruning.records import INPUT, Operator, Shape
 
@@ -179,7 +179,7 @@ def _reduced(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     return atoms.fresh(1)
 
 
-RULES: Mapping[str, Rule] = {
+_TIES: Mapping[str, Rule] = {
     "conv": _layer,
     "transposed": _layer,
     "linear": _layer,
@@ -192,16 +192,12 @@ RULES: Mapping[str, Rule] = {
     "resize": _same,
     "softmax": _same,
     "dropout": _same,
-    "add": _elementwise,
-    "subtract": _elementwise,
-    "multiply": _elementwise,
-    "divide": _elementwise,
-    "maximum": _elementwise,
-    "minimum": _elementwise,
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
     "concat": _concat,
     "flatten": _flatten,
     "move": _move,
 }
+TIES = ByKind("which channels it ties", OPERATORS, _TIES)
 
 
 def parameter_axes(operator: Operator, inputs: Sequence[Ids], out: Ids) -> dict[str, Axes]:
@@ -209,17 +205,43 @@ def parameter_axes(operator: Operator, inputs: Sequence[Ids], out: Ids) -> dict[
 
     Where that is channels of the network, `inputs` and `out` give their ids; else it is None.
     """
-    own = operator.attributes
-    if operator.kind not in ("conv", "transposed", "linear"):
-        axis = own.get("axis", 0)
-        axes: Axes = () if axis is None else (*[None] * axis, out)
-        return dict.fromkeys(operator.parameters, axes)
-    groups, depthwise = own.get("groups", 1), own.get("depthwise")
-    if operator.kind == "transposed":
-        weight: Axes = (inputs[0], None if depthwise else out.reshape(groups, -1)[0])
-    else:
-        weight = (out, None if depthwise else inputs[0].reshape(groups, -1)[0])
-    return {role: weight if role == "weight" else (out,) for role in operator.parameters}
+    runs = AXES.of(operator)
+    return {role: runs(operator, role, inputs, out) for role in operator.parameters}
+
+
+def _of_filters(operator: Operator, role: str, inputs: Sequence[Ids], out: Ids) -> Axes:
+    groups, depthwise = (
+        operator.attributes.get("groups", 1),
+        operator.attributes.get("depthwise"),
+    )
+    read = None if depthwise else inputs[0].reshape(groups, -1)[0]
+    return (out, read) if role == "weight" else (out,)
+
+
+def _of_transposed(operator: Operator, role: str, inputs: Sequence[Ids], out: Ids) -> Axes:
+    groups, depthwise = operator.attributes["groups"], operator.attributes.get("depthwise")
+    made = None if depthwise else out.reshape(groups, -1)[0]
+    return (inputs[0], made) if role == "weight" else (out,)
+
+
+def _of_channels(operator: Operator, role: str, inputs: Sequence[Ids], out: Ids) -> Axes:
+    axis = operator.attributes.get("axis", 0)
+    return () if axis is None else (*[None] * axis, out)
+
+
+AXES = ByKind(
+    "what its parameters run over",
+    OPERATORS,
+    {
+        "conv": _of_filters,
+        "linear": _of_filters,
+        "transposed": _of_transposed,
+        **dict.fromkeys(("batch_norm", "group_norm", "prelu", *ELEMENTWISE), _of_channels),
+        # These have none.
+        **dict.fromkeys(("activation", "pool", "reduce", "resize", "softmax"), _of_channels),
+        **dict.fromkeys(("dropout", "concat", "flatten", "move"), _of_channels),
+    },
+)
 
 
 def find_channels(
@@ -238,12 +260,9 @@ def find_channels(
     layout: dict[str, Ids] = {INPUT: atoms.fresh(input_shape[0])}
     sharing: dict[str, Axes] = {}
     for operator in operators:
-        if operator.kind not in RULES:
-            raise UnsupportedOperatorError(
-                f"operator {operator.name}: no rule for {operator.kind}"
-            )
+        ties = TIES.of(operator)
         inputs = [layout[name] for name in operator.inputs]
-        layout[operator.name] = RULES[operator.kind](operator, inputs, atoms)
+        layout[operator.name] = ties(operator, inputs, atoms)
         axes = parameter_axes(operator, inputs, layout[operator.name])
         for role, name in operator.parameters.items():  # who shares weights shares channels
             for ours, theirs in zip(
@@ -254,24 +273,49 @@ def find_channels(
     roots = np.array([atoms.root(atom) for atom in range(len(atoms.parent))])
     layout = {name: roots[ids] for name, ids in layout.items()}
     fixed = np.zeros(len(roots), dtype=bool)
-    for name in (INPUT, *outputs, *keep, *_indispensable(operators)):
+    whole = (name for operator in operators for name in WHOLE.of(operator)(operator))
+    for name in (INPUT, *outputs, *keep, *whole):
         fixed[layout[name]] = True
     return _grouped(layout, fixed, least, align)
 
 
-def _indispensable(operators: Sequence[Operator]) -> list[str]:
-    """Values of which no channel may be zero, or gone, because others would change."""
-    values: list[str] = []
-    for operator in operators:
-        own = operator.attributes
-        steep = own.get("function") == "log" or own.get("exponent", 1.0) < 1  # slope at zero
-        if operator.kind == "softmax" or steep:
-            values.append(operator.name)
-        elif operator.kind == "divide" and operator.inputs[1:]:
-            values.append(operator.inputs[1])
-        elif operator.kind == "reduce" and own["mode"] == "max":
-            values.append(operator.inputs[0])
-    return values
+def _nothing(operator: Operator) -> tuple[str, ...]:
+    return ()
+
+
+def _result(operator: Operator) -> tuple[str, ...]:
+    return (operator.name,)
+
+
+def _steep(operator: Operator) -> tuple[str, ...]:
+    """The result of a function that has no slope at zero."""
+    own = operator.attributes
+    return _result(operator) if own["function"] == "log" or own.get("exponent", 1) < 1 else ()
+
+
+def _divisor(operator: Operator) -> tuple[str, ...]:
+    return operator.inputs[1:]
+
+
+def _compared(operator: Operator) -> tuple[str, ...]:
+    return operator.inputs if operator.attributes["mode"] == "max" else ()
+
+
+# Values of which no channel may be zero, or gone, because others would change.
+WHOLE: ByKind[str, Callable[[Operator], tuple[str, ...]]] = ByKind(
+    "which of its values must stay whole",
+    OPERATORS,
+    {
+        "softmax": _result,
+        "activation": _steep,
+        "divide": _divisor,
+        "reduce": _compared,
+        **dict.fromkeys(("conv", "transposed", "linear", "batch_norm", "group_norm"), _nothing),
+        **dict.fromkeys(("add", "subtract", "multiply", "maximum", "minimum"), _nothing),
+        **dict.fromkeys(("pool", "prelu", "resize", "move", "concat"), _nothing),
+        **dict.fromkeys(("flatten", "dropout"), _nothing),
+    },
+)
 
 
 def _grouped(

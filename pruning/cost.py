@@ -112,6 +112,13 @@ class CostModel:
         ordered = [self.kernels[step.kernel] for step in self.schedule(widths)]
         return pack(accesses(ordered, self.conventions), self._sizes(n), self._outputs)
 
+    def laid(self, widths: Sequence[int]) -> Cost:
+        """The cost at integer widths with the gaps between the buffers of generated C."""
+        cost = self.cost(widths)
+        if self.conventions != DEPLOYED:
+            return cost
+        return replace(cost, sram_bytes=max(cost.sram_bytes, self.arena(widths).arena_bytes))
+
     @cached_property
     def dense(self) -> Cost:
         """The cost when nothing is pruned."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruning.batch_norm import batch_norm
+from pruning.kinds import OPERATORS, ByKind
 from pruning.movement import move
 from pruning.records import Operator
 
@@ -20,7 +21,7 @@ Execute = Callable[[Operator, list[Tensor], Tensors, bool], Tensor]
 
 def execute(operator: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
     """One operator on batched inputs; `own` maps parameter roles to tensors."""
-    return EXECUTE[operator.kind](operator, inputs, own, training)
+    return EXECUTE.of(operator)(operator, inputs, own, training)
 
 
 def filters(operator: Operator, weight: Tensor) -> Tensor:
@@ -201,7 +202,7 @@ BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "maximum": torch.maximum,
     "minimum": torch.minimum,
 }
-EXECUTE: Mapping[str, Execute] = {
+_EXECUTE: Mapping[str, Execute] = {
     **dict.fromkeys(BINARY, _elementwise),
     "conv": _convolution,
     "transposed": _transposed,
@@ -219,3 +220,4 @@ EXECUTE: Mapping[str, Execute] = {
     "softmax": _softmax,
     "dropout": _dropout,
 }
+EXECUTE = ByKind("what it computes", OPERATORS, _EXECUTE)

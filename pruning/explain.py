@@ -103,7 +103,10 @@ def explain(
     prices = {name: price / budget.limits[name] for name, price in best.prices.items()}
     worth = loss_model(gates, model, how).pull(best.widths) / best.widths
     cost = best.charges / best.widths
-    names = [start.owner.get(group.name, group.name) for group in groups]
+    names = [
+        group.name if group.name in start.widths else start.owner.get(group.name, group.name)
+        for group in groups
+    ]
     numbers = (each.tolist() for each in (best.widths, worth, cost))
     reports = [
         _report(name, start.widths.get(name, group.size), group, *found)

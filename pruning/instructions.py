@@ -5,7 +5,7 @@ two channels of a convolution are computed at once, and four codes are read at o
 pass takes stands in `pruning.loops`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.optimize import nnls
 
 from pruning.access import along_two
 from pruning.kernels import Kernel
+from pruning.kinds import ELEMENTWISE, ROUTINES, ByKind
 from pruning.loops import Loops
 from pruning.movement import tables
 from pruning.work import Work, macs
@@ -28,9 +29,9 @@ Counter = Callable[[Counts, Counts], Counts]  # from channels read and written t
 Passes = Callable[[Counts, Counts], Loops]
 
 
-def instructions(kernel: Kernel, loops: Mapping[str, Loops]) -> Counter:
+def instructions(kernel: Kernel, loops: ByKind[str, Loops]) -> Counter:
     """Executed instructions, given those of each loop by kind of kernel."""
-    rates, passed = loops[kernel.routine], passes(kernel)
+    rates, passed = loops.at(kernel.routine, kernel.name), passes(kernel)
 
     def count(c_in: Counts, c_out: Counts) -> Counts:
         times = passed(c_in, c_out)
@@ -58,17 +59,7 @@ def posynomial(count: Counter, least: Sequence[float], most: Sequence[float]) ->
 
 def passes(kernel: Kernel) -> Passes:
     """How often each loop is passed."""
-    match kernel.routine:
-        case "conv" | "grouped" | "linear":
-            return _convolution(kernel)
-        case "depthwise" | "batch_norm":  # a batch norm of its own has a window of one pixel
-            return _depthwise(kernel)
-        case "transposed":
-            return _transposed(kernel)
-        case "move":
-            return _move(kernel)
-        case _:
-            return _plain(kernel)
+    return PASSES.at(kernel.routine, kernel.name)(kernel)
 
 
 def _convolution(kernel: Kernel) -> Passes:
@@ -180,6 +171,23 @@ def _plain(kernel: Kernel) -> Passes:
         )
 
     return count
+
+
+PASSES: ByKind[str, Callable[[Kernel], Passes]] = ByKind(
+    "how often its loops are passed",
+    ROUTINES,
+    {
+        **dict.fromkeys(("conv", "grouped", "linear"), _convolution),
+        # A batch norm of its own has a window of one pixel.
+        **dict.fromkeys(("depthwise", "batch_norm"), _depthwise),
+        "transposed": _transposed,
+        "move": _move,
+        **dict.fromkeys(
+            ("multiplied", "pool", "mean", "activation", "prelu", "concat"), _plain
+        ),
+        **dict.fromkeys((*ELEMENTWISE, "group_norm", "reduce", "resize", "softmax"), _plain),
+    },
+)
 
 
 def _window(kernel: Kernel) -> tuple[int, int]:

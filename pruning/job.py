@@ -12,9 +12,10 @@ from pruning.allocate import Allocation
 from pruning.budget import Budget, Cost, Device
 from pruning.cost import CostModel, Encoding
 from pruning.data import Dataset, batch_count
+from pruning.deploy.deployable import obstacles
 from pruning.errors import PruningError, require
 from pruning.graph import Graph
-from pruning.memory import Conventions
+from pruning.memory import DEPLOYED, Conventions
 from pruning.tasks import Task
 
 Member = TypeVar("Member", bound=StrEnum)
@@ -157,18 +158,36 @@ class Accelerator:
 
 class Precision(StrEnum):
     """How the int8 network is scored: by the very integers that a microcontroller computes, or
-    simulated in floating point.
+    simulated in floating point. What is scored is what is counted: the costs of generated C, or
+    those of a network that an interpreter runs.
     """
 
     EXACT = "int8-exact"
     SIMULATED = "int8-simulated"
+
+    @property
+    def encoding(self) -> Encoding:
+        """How weights are stored."""
+        return Encoding.C if self is Precision.EXACT else Encoding.INT8
+
+    @property
+    def conventions(self) -> Conventions:
+        """What counts as memory: buffers overlap in generated C, not in interpreters."""
+        return DEPLOYED if self is Precision.EXACT else Conventions()
+
+
+def precision_of(graph: Graph) -> Precision:
+    """How a network is scored where nobody says: exactly, if it can be deployed."""
+    return Precision.SIMULATED if obstacles(graph) else Precision.EXACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Everything that decides the result of a training run, besides the starting weights.
 
-    `scoring` None: exact for networks that can be deployed, simulated for others.
+    `scoring` None: exact for networks that can be deployed, simulated for others. `encoding`
+    and `conventions` None: those of what is scored. The deployed network holds the `budget`;
+    `limits` are what estimates must hold for that.
 
     Raises:
         PruningError: there is no such scoring.
@@ -181,8 +200,8 @@ class Job:
     device: Device
     budget: Budget = field(default_factory=Budget)
     pruning: Pruning = field(default_factory=Pruning)
-    encoding: Encoding = Encoding.INT8
-    conventions: Conventions = field(default_factory=Conventions)
+    encoding: Encoding | None = None
+    conventions: Conventions | None = None
     accelerator: Accelerator = field(default_factory=Accelerator)
     scoring: Precision | None = None
 
@@ -209,9 +228,30 @@ class Job:
         epochs = sum(phase.epochs for phase in self.recipe if phase.kind is PhaseKind.PRUNE)
         return epochs * batch_count(len(self.data.train), self.task.batch_size)
 
+    def precision(self, graph: Graph) -> Precision:
+        """How a graph is scored."""
+        return self.scoring or precision_of(graph)
+
+    def settled(self, graph: Graph) -> "Job":
+        """The same job with nothing left to depend on the graph: pruning may take away what
+        keeps it from being deployed, and the costs must not change with it.
+        """
+        model, scoring = self.cost_model(graph), self.precision(graph)
+        return replace(
+            self, scoring=scoring, encoding=model.encoding, conventions=model.conventions
+        )
+
     def cost_model(self, graph: Graph) -> CostModel:
         """The cost of a graph under this job's device and conventions."""
-        return CostModel(graph, self.device, self.encoding, self.conventions)
+        scoring = self.precision(graph)
+        encoding = self.encoding or scoring.encoding
+        return CostModel(graph, self.device, encoding, self.conventions or scoring.conventions)
+
+    def limits(self, model: CostModel) -> Budget:
+        """What the estimates of a cost model must hold so that the deployed network holds the
+        budget: the margins of a device are those of generated C.
+        """
+        return self.device.guarded(self.budget) if model.encoding is Encoding.C else self.budget
 
 
 def _member(kind: type[Member], what: str, value: str) -> Member:

@@ -10,12 +10,25 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from pruning.graph import Graph
+from pruning.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, either
 from pruning.records import INPUT, Operator
 
 CLAMPS = ("relu", "relu6")
 FOLDING = ("conv", "transposed", "linear")
-ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
-CLAMPED = (*FOLDING, *ELEMENTWISE, "pool", "resize", "batch_norm", "group_norm")
+_PLAIN = ("activation", "prelu", "move", "concat", "reduce", "softmax", *WITHOUT_KERNEL)
+_NORMS = ("batch_norm", "group_norm")
+FOLDS = either(
+    "whether it takes in a batch norm",
+    OPERATORS,
+    yes=FOLDING,
+    no=(*_NORMS, *ELEMENTWISE, "pool", "resize", *_PLAIN),
+)
+CLAMPS_ITS_RESULTS = either(
+    "whether it clamps its results",
+    OPERATORS,
+    yes=(*FOLDING, *_NORMS, *ELEMENTWISE, "pool", "resize"),
+    no=_PLAIN,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +116,7 @@ def fuse(graph: Graph, norms: bool = True) -> tuple[Kernel, ...]:
     buffer = {INPUT: INPUT}
     for operator in graph.operators:
         source = operator.inputs[0]
-        if operator.kind in ("flatten", "dropout"):
+        if operator.kind in WITHOUT_KERNEL:
             buffer[operator.name] = buffer[source]
             continue
         alone = len(consumers[source]) == 1 and source not in graph.outputs
@@ -141,6 +154,6 @@ def buffers(graph: Graph, kernels: Sequence[Kernel]) -> dict[str, str]:
 
 def _fuses(host: Kernel, operator: Operator) -> bool:
     if operator.kind == "batch_norm":
-        return host.main.kind in FOLDING and len(host.chain) == 1
+        return FOLDS.of(host.main) and len(host.chain) == 1
     clamp = operator.attributes.get("function") in CLAMPS
-    return clamp and host.main.kind in CLAMPED
+    return clamp and CLAMPS_ITS_RESULTS.of(host.main)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pruning.errors import PruningError
+from pruning.kinds import ROUTINES, ByKind
 
 
 class Loops(NamedTuple):
@@ -110,23 +111,29 @@ M0 = {kind: Loops(*(1.5 * value for value in loops)) for kind, loops in M3.items
     "move": Loops(8.5, element=5.56, pixel=39.4, call=80.0),
     "concat": Loops(element=5.57, pixel=43.0, call=110.0),
 }
-LOOPS: Mapping[str, Mapping[str, Loops]] = {
-    "cortex-m0+": M0,
-    "cortex-m3": M3,
-    "cortex-m4": M4,
-    "cortex-m7": M7,
-    "cortex-m33": M4,  # within 1 % of the M4's counts
+WHAT = "what its loops take"
+LOOPS: Mapping[str, ByKind[str, Loops]] = {
+    "cortex-m0+": ByKind(WHAT, ROUTINES, M0),
+    "cortex-m3": ByKind(WHAT, ROUTINES, M3),
+    "cortex-m4": ByKind(WHAT, ROUTINES, M4),
+    "cortex-m7": ByKind(WHAT, ROUTINES, M7),
+    "cortex-m33": ByKind(WHAT, ROUTINES, M4),  # within 1 % of the M4's counts
 }
 
 
-def loops_of(core: str, own: Mapping[str, Sequence[float]]) -> Mapping[str, Loops]:
+def loops_of(core: str, own: Mapping[str, Sequence[float]]) -> ByKind[str, Loops]:
     """Instructions of each loop by kind of kernel: a core's, or a device's own if it has any.
 
     Raises:
-        PruningError: the core is unknown.
+        PruningError: the core is unknown, or a kind of kernel.
     """
     if core not in LOOPS:
         raise PruningError(
             f"no instruction counts for core {core!r}; known: {', '.join(LOOPS)}"
         )
-    return {**LOOPS[core], **{kind: Loops(*rates) for kind, rates in own.items()}}
+    if odd := sorted(own.keys() - LOOPS[core].keys()):
+        raise PruningError(
+            f"loops of unknown kinds {', '.join(odd)}; known: {', '.join(LOOPS[core])}"
+        )
+    rates = {kind: Loops(*rates) for kind, rates in own.items()}
+    return ByKind(WHAT, ROUTINES, {**LOOPS[core], **rates})

@@ -11,11 +11,27 @@ from typing import NamedTuple
 from pruning.access import Access, Moment, Windows, along_two, moments
 from pruning.errors import PeakMemoryWarning
 from pruning.gap import Problem
-from pruning.kernels import ELEMENTWISE, Kernel
+from pruning.kernels import Kernel
+from pruning.kinds import ELEMENTWISE, KERNELS, ByKind, either
 from pruning.order import best_order
 from pruning.records import INPUT
 
-WINDOWS = ("conv", "transposed", "pool", "linear", "batch_norm")  # row by row
+_WITHOUT = ("move", "concat", "group_norm", "reduce", "resize", "softmax")
+WINDOWED = either(
+    "whether it works row by row",
+    KERNELS,
+    yes=("conv", "depthwise", "transposed", "pool", "linear", "batch_norm"),
+    no=(*ELEMENTWISE, "activation", "prelu", *_WITHOUT),
+)
+IN_PLACE = ByKind(  # by the convention that lets it; an empty one never does
+    "whether it writes over what it reads",
+    KERNELS,
+    {
+        **dict.fromkeys((*ELEMENTWISE, "activation", "prelu"), "in_place_add"),
+        "depthwise": "in_place_depthwise",
+        **dict.fromkeys(("conv", "transposed", "pool", "linear", "batch_norm", *_WITHOUT), ""),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +89,13 @@ def schedule(
 
 def accesses(kernels: Sequence[Kernel], conventions: Conventions) -> list[Access]:
     """How kernels go about their buffers."""
-    in_place = dict.fromkeys((*ELEMENTWISE, "activation", "prelu"), conventions.in_place_add)
-    in_place["depthwise"] = conventions.in_place_depthwise
     return [
         Access(
             inputs=kernel.inputs,
             output=kernel.output,
-            in_place=in_place.get(kernel.kind, False),
+            in_place=bool(
+                (convention := IN_PLACE.of(kernel)) and getattr(conventions, convention)
+            ),
             windows=_windows(kernel) if conventions.overlap else None,
         )
         for kernel in kernels
@@ -89,7 +105,7 @@ def accesses(kernels: Sequence[Kernel], conventions: Conventions) -> list[Access
 def _windows(kernel: Kernel) -> Windows | None:
     """The windows of a kernel, if it has any: those of one pixel among them."""
     a, made, plane = kernel.main.attributes, kernel.main.shape[1:], kernel.plane
-    if kernel.main.kind not in WINDOWS or len(plane) not in (1, 2):
+    if not WINDOWED.of(kernel) or len(plane) not in (1, 2):
         return None
     if a.get("squeeze"):  # an axis that has become one pixel is not in the shape any more
         made = tuple(size // each for size, each in zip(plane, a["kernel"], strict=True))

@@ -17,7 +17,9 @@ Direction = Literal["maximize", "minimize"]
 class Metric(Protocol):
     """What a network is judged by, over a whole split at once.
 
-    `name` is what reports call it, `direction` says which way is better.
+    `name` is what reports call it, `direction` says which way is better, and `best` how far:
+    no score lies beyond it. Scores are compared on the scale from chance to the best, so a
+    metric that never ends, as a signal-to-noise ratio, has to say what counts as perfect.
     """
 
     @property
@@ -28,6 +30,11 @@ class Metric(Protocol):
     @property
     def direction(self) -> Direction:
         """Which way is better."""
+        ...
+
+    @property
+    def best(self) -> float:
+        """The score of a perfect network, a finite number."""
         ...
 
     def __call__(self, outputs: Tensor, targets: Tensor, /) -> float:
@@ -46,6 +53,7 @@ class Accuracy:
 
     name: ClassVar[str] = "accuracy"
     direction: ClassVar[Direction] = "maximize"
+    best: ClassVar[float] = 1.0
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
         """Logits [N, classes] and targets [N] to 0..1."""
@@ -63,6 +71,7 @@ class BalancedAccuracy:
 
     name: ClassVar[str] = "balanced_accuracy"
     direction: ClassVar[Direction] = "maximize"
+    best: ClassVar[float] = 1.0
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
         """Logits [N, classes] and targets [N] to 0..1."""
@@ -85,6 +94,7 @@ class MacroF1:
 
     name: ClassVar[str] = "macro_f1"
     direction: ClassVar[Direction] = "maximize"
+    best: ClassVar[float] = 1.0
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
         """Logits [N, classes] and targets [N] to 0..1."""
@@ -107,6 +117,7 @@ class RootMeanSquare:
 
     name: ClassVar[str] = "rmse"
     direction: ClassVar[Direction] = "minimize"
+    best: ClassVar[float] = 0.0
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
         """Outputs and as many numbers [N, ...] to 0 or above."""
@@ -126,6 +137,7 @@ class MeanAbsolute:
 
     name: ClassVar[str] = "mae"
     direction: ClassVar[Direction] = "minimize"
+    best: ClassVar[float] = 0.0
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
         """Outputs and as many numbers [N, ...] to 0 or above."""
@@ -148,6 +160,7 @@ class Determination:
 
     name: ClassVar[str] = "r2"
     direction: ClassVar[Direction] = "maximize"
+    best: ClassVar[float] = 1.0
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
         """Outputs and as many numbers [N, ...] to 1 or below."""
@@ -176,6 +189,7 @@ class RocAuc:
 
     name: ClassVar[str] = "roc_auc"
     direction: ClassVar[Direction] = "maximize"
+    best: ClassVar[float] = 1.0
 
     def __call__(self, errors: Tensor, targets: Tensor) -> float:
         """Errors [N] and targets [N], 0 normal and 1 anomalous, to 0..1."""
@@ -201,6 +215,7 @@ class MeanError:
 
     name: ClassVar[str] = "error"
     direction: ClassVar[Direction] = "minimize"
+    best: ClassVar[float] = 0.0
 
     def __call__(self, errors: Tensor, targets: Tensor) -> float:
         """Errors [N] and targets [N], 0 normal, to 0 or above."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.nn import functional
 
-from pruning.nodes import BATCH, arguments_of, functional_name, listed
+from pruning.nodes import BATCH, arguments_of, functional_form, functional_name, listed
 from pruning.records import Shape
 
 Integers = NDArray[np.int64]
@@ -124,9 +124,10 @@ def run(node: Node, movement: Movement, others: Sequence[Any]) -> list[Movement]
         a = arguments_of(node)
         results: Any = functional.pad(numbers, a["pad"], a.get("mode", "constant"))
     elif name == STACK:  # the source is what it stacks, channels behind channels
-        results = node.target(numbers.chunk(len(node.args[0]), 1), *others, **node.kwargs)  # type: ignore[arg-type, operator]
+        parts = numbers.chunk(len(listed(node.args[0])), 1)
+        results = functional_form(node)(parts, *others, **node.kwargs)
     else:
-        results = node.target(numbers, *others, **node.kwargs)  # type: ignore[operator]
+        results = functional_form(node)(numbers, *others, **node.kwargs)
     return [replace(movement, numbers=part, fill=fill) for part in listed(results)]
 
 

@@ -18,8 +18,9 @@ def narrow(state: TrainState, job: Job, progress: float) -> None:
     """
     if state.gates is None or state.start is None:
         return
-    budget = annealed(job.budget, state.start.cost, progress)
-    allocate(state.gates, job.cost_model(state.graph), budget, job.pruning.allocation)
+    model = job.cost_model(state.graph)
+    budget = annealed(job.limits(model), state.start.cost, progress)
+    allocate(state.gates, model, budget, job.pruning.allocation)
     gone = [index for index, width in enumerate(state.gates.widths.tolist()) if not width]
     if gone:
         remove(state, job, without(state.graph, gone))

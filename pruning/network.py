@@ -5,6 +5,10 @@ shift of a batch norm, on the weights of a layer without one, and behind operato
 zero to something else. A masked network therefore computes what the shrunk one does.
 """
 
+# ruff: noqa: ARG001 - the rules of a table all take the same arguments
+
+import re
+from collections.abc import Callable
 from math import isfinite
 from typing import final
 
@@ -13,7 +17,8 @@ from torch import Tensor, nn
 
 from pruning.execute import Tensors, execute
 from pruning.graph import Graph
-from pruning.kernels import FOLDING
+from pruning.kernels import FOLDS
+from pruning.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, ByKind, either
 from pruning.quantize import Rounding
 from pruning.records import INPUT, Operator
 
@@ -21,15 +26,25 @@ __all__ = ["Network", "Tensors", "first", "mask_points"]
 
 BUFFERS = ("mean", "variance", "constant")  # parameter roles that are not trained
 
-SCALED = ("conv", "linear", "batch_norm")  # masked on their weights: less work than on results
+# Masked on their weights, which is less work than on results.
+SCALED = either(
+    "whether its weights are masked",
+    OPERATORS,
+    yes=("conv", "linear", "batch_norm"),
+    no=(
+        "transposed", "group_norm", *ELEMENTWISE, "pool", "activation", "prelu", "move",
+        "concat", "reduce", "resize", "softmax", *WITHOUT_KERNEL,
+    ),
+)  # fmt: skip
 
 
 @final
 class Network(nn.Module):
     """A graph with its tensors, as a module: (batch, *graph.input_shape) -> outputs.
 
-    One output is returned as it is, several as a tuple. Tensor names are those of the graph
-    with "/" for "." (`tensors()` gives them back).
+    One output is returned as it is, several as a tuple. A tensor's name in the graph may hold
+    any character, or be that of an attribute: it is registered under a number, and `tensors()`
+    knows it by its name.
     """
 
     def __init__(self, graph: Graph, tensors: Tensors) -> None:
@@ -38,12 +53,19 @@ class Network(nn.Module):
         buffers = set(graph.frozen) | {
             o.parameters[r] for o in graph.operators for r in BUFFERS if r in o.parameters
         }
-        for name in dict.fromkeys(n for o in graph.operators for n in o.parameters.values()):
+        names = dict.fromkeys(n for o in graph.operators for n in o.parameters.values())
+        # The number makes it one of a kind; the letters behind it are for who reads an export,
+        # no others, since torch writes them into code as they are.
+        self._registered = {
+            name: f"{number}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+            for number, name in enumerate(names)
+        }
+        for name, key in self._registered.items():
+            value = tensors[name].detach().clone()
             if name in buffers:
-                self.register_buffer(name.replace(".", "/"), tensors[name].detach().clone())
+                self.register_buffer(key, value)
             else:
-                value = nn.Parameter(tensors[name].detach().clone())
-                self.register_parameter(name.replace(".", "/"), value)
+                self.register_parameter(key, nn.Parameter(value))
         self._release = _last_uses(graph)
         self._masked = {
             name: torch.from_numpy(graph.channels.layout[name]) for name in mask_points(graph)
@@ -51,8 +73,12 @@ class Network(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and running statistics by their names in the graph (not copied)."""
-        named = [*self.named_parameters(), *self.named_buffers()]
-        return {name.replace("/", "."): tensor for name, tensor in named}
+        return {name: getattr(self, key) for name, key in self._registered.items()}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters by their names in the graph."""
+        named = self.tensors().items()
+        return {name: tensor for name, tensor in named if isinstance(tensor, nn.Parameter)}
 
     def forward(
         self, batch: Tensor, mask: Tensor | None = None, rounding: Rounding | None = None
@@ -91,7 +117,7 @@ def _step(
 ) -> Tensor:
     if mask is None:
         return execute(operator, inputs, own, training)
-    if operator.kind in SCALED:
+    if SCALED.of(operator):
         scaled = {
             role: t * mask.reshape(-1, *[1] * (t.dim() - 1))
             if role in ("weight", "bias")
@@ -110,32 +136,52 @@ def mask_points(graph: Graph) -> tuple[str, ...]:
     for operator in graph.operators:
         readers = consumers[operator.name]
         normalised = len(readers) == 1 and readers[0].kind == "batch_norm"
-        makes = operator.kind == "batch_norm" or (
-            operator.kind in FOLDING and not (normalised and _private(graph, operator))
-        )
-        if makes or _wakes(operator):
+        masked_next = normalised and operator.name not in graph.outputs
+        if WAKES.of(operator)(operator) and not (FOLDS.of(operator) and masked_next):
             points.append(operator.name)
     return tuple(points)
 
 
-def _wakes(operator: Operator) -> bool:
-    """Whether a channel of zeros comes out as something else."""
-    a = operator.attributes
-    match operator.kind:
-        case "activation":
-            return bool(execute(operator, [torch.zeros(1, 1, device="cpu")], {}, False) != 0)
-        case "add" | "subtract" | "maximum" | "minimum":
-            return bool(a.get("spread") or operator.parameters)
-        case "group_norm":
-            return bool(operator.parameters)
-        case "move":
-            # A border of infinity stays one; the rest of a removed channel is zero before.
-            return isfinite(fill := a.get("fill", 0.0)) and fill != 0
+def _always(operator: Operator) -> bool:
+    return True
+
+
+def _never(operator: Operator) -> bool:
     return False
 
 
-def _private(graph: Graph, operator: Operator) -> bool:
-    return operator.name not in graph.outputs
+def _by_value(operator: Operator) -> bool:
+    return bool(execute(operator, [torch.zeros(1, 1, device="cpu")], {}, False) != 0)
+
+
+def _by_operand(operator: Operator) -> bool:
+    return bool(operator.attributes.get("spread") or operator.parameters)
+
+
+def _by_parameters(operator: Operator) -> bool:
+    return bool(operator.parameters)
+
+
+def _by_filling(operator: Operator) -> bool:
+    """A border of infinity stays one; the rest of a removed channel is zero before."""
+    fill = operator.attributes.get("fill", 0.0)
+    return isfinite(fill) and fill != 0
+
+
+# Whether a channel of zeros, or one whose filter is to go, comes out as something else.
+WAKES: ByKind[str, Callable[[Operator], bool]] = ByKind(
+    "whether zeros become something else",
+    OPERATORS,
+    {
+        **dict.fromkeys(("conv", "transposed", "linear", "batch_norm"), _always),
+        "activation": _by_value,
+        **dict.fromkeys(("add", "subtract", "maximum", "minimum"), _by_operand),
+        "group_norm": _by_parameters,
+        "move": _by_filling,
+        **dict.fromkeys(("multiply", "divide", "pool", "prelu", "concat"), _never),
+        **dict.fromkeys(("reduce", "resize", "softmax", "flatten", "dropout"), _never),
+    },
+)
 
 
 def _last_uses(graph: Graph) -> dict[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import Node
 
@@ -29,10 +30,8 @@ def listed(argument: Any) -> list[Any]:
 
 
 def arguments_of(node: Node) -> Arguments:
-    """The call's arguments by name, defaults filled in."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        raise unsupported(node, "not a tensor operator")
+    """The call's arguments as its functional form names them, defaults filled in."""
+    schema = functional_form(node)._schema
     named = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
     named.update(zip((a.name for a in schema.arguments), node.args, strict=False))
     return {**named, **node.kwargs}
@@ -40,27 +39,47 @@ def arguments_of(node: Node) -> Arguments:
 
 ALIASES = {  # torch has several names for some operators
     "aten.absolute.default": "aten.abs.default",
+    "aten.add.Scalar": "aten.add.Tensor",
     "aten.clip.default": "aten.clamp.default",
     "aten.concat.default": "aten.cat.default",
     "aten.concatenate.default": "aten.cat.default",
+    "aten.div.Scalar": "aten.div.Tensor",
+    "aten.divide.Scalar": "aten.div.Tensor",
     "aten.divide.Tensor": "aten.div.Tensor",
     "aten.moveaxis.int": "aten.movedim.int",
     "aten.moveaxis.intlist": "aten.movedim.intlist",
+    "aten.mul.Scalar": "aten.mul.Tensor",
+    "aten.multiply.Scalar": "aten.mul.Tensor",
     "aten.multiply.Tensor": "aten.mul.Tensor",
     "aten.negative.default": "aten.neg.default",
+    "aten.pow_.Scalar": "aten.pow.Tensor_Scalar",
+    "aten.sub.Scalar": "aten.sub.Tensor",
+    "aten.subtract.Scalar": "aten.sub.Tensor",
     "aten.subtract.Tensor": "aten.sub.Tensor",
     "aten.swapaxes.default": "aten.transpose.int",
     "aten.swapdims.default": "aten.transpose.int",
+    "aten.transpose_.default": "aten.transpose.int",
+    "aten.true_divide.Scalar": "aten.div.Tensor",
     "aten.true_divide.Tensor": "aten.div.Tensor",
 }
 
 
 def functional_name(node: Node) -> str:
     """The operator's first name, without the underscore of its in-place form."""
-    library, _, rest = str(node.target).partition(".")
+    called = str(node.target)
+    library, _, rest = called.partition(".")
     name, *overload = rest.split(".")
     full = ".".join([library, name.removesuffix("_"), *overload]) if rest else node.name
-    return ALIASES.get(full, full)
+    return ALIASES.get(called) or ALIASES.get(full, full)
+
+
+def functional_form(node: Node) -> Any:
+    """The operator that computes what a node does and overwrites nothing.
+
+    An in-place form may call its arguments otherwise (`dropout_`: self instead of input).
+    """
+    _, name, overload = functional_name(node).split(".")
+    return getattr(getattr(torch.ops.aten, name), overload)
 
 
 def in_place(node: Node) -> bool:

@@ -225,6 +225,8 @@ def _prelu(node: Node, a: Arguments) -> Built:
 def _activation(function: str, *settings: str) -> Rule:
     def build(node: Node, a: Arguments) -> Built:
         numbers = {setting: float(a[setting]) for setting in settings}
+        if others := {n: v for n, v in a.items() if n not in ("self", *settings) and v != 1}:
+            raise unsupported(node, f"a function with {others}; both must be 1")
         return Built("activation", {"function": function, **numbers}, (a["self"],))
 
     return build

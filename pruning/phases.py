@@ -87,7 +87,8 @@ def finish_pruning(state: TrainState, job: Job) -> None:
         return
     _rank(state, job)
     model = job.cost_model(state.graph)
-    widths = project(gates, model, job.budget, how)
+    limits = job.limits(model)
+    widths = project(gates, model, limits, how)
     if how.method is Method.DIFFERENTIABLE:  # the others have no model to explain by
-        state.explanation = explain(state.start, gates, model, job.budget, how, widths)
+        state.explanation = explain(state.start, gates, model, limits, how, widths)
     close_gates(state, job, widths)

@@ -7,7 +7,6 @@ from pruning.budget import Budget
 from pruning.cost import CostModel
 from pruning.errors import BudgetError
 from pruning.gates import Gates
-from pruning.memory import DEPLOYED
 from pruning.moves import drop, fill
 from pruning.reach import require_reachable, scaled_widths, uniform_ratio
 
@@ -26,7 +25,7 @@ def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     require_reachable(model, budget, vanish=how.vanishing)
     held = budget
     while held.holds(model.cost(widths := _integers(gates, model, held, how))):
-        if not _wasteful(model, budget, widths):
+        if budget.sram_bytes is None or budget.holds(model.laid(widths)):
             return widths
         held = replace(held, sram_bytes=model.peak(widths) - 1)
     cure = "Raise the limits" + ("" if how.vanishing else ", or let branches vanish")
@@ -35,14 +34,6 @@ def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
         f"method {how.method} finds no widths within {budget.limits}; its smallest network "
         f"costs {model.cost(widths)}{gaps}. {cure}."
     )
-
-
-def _wasteful(model: CostModel, budget: Budget, widths: list[int]) -> bool:
-    """Whether the arena of generated C is over its limit, as its buffers leave gaps."""
-    limit = budget.sram_bytes
-    if limit is None or model.conventions != DEPLOYED:
-        return False
-    return model.arena(widths).arena_bytes > limit
 
 
 def _integers(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> list[int]:

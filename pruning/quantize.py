@@ -5,7 +5,7 @@ Weights are symmetric per output channel in [-127, 127], activations asymmetric 
 one buffer keep its values, so every buffer is rounded exactly once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import isinf, isnan
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from pruning.errors import DivergedError
 from pruning.execute import execute, filters
 from pruning.graph import Graph
-from pruning.kernels import FOLDING, fuse
+from pruning.kernels import FOLDS, fuse
+from pruning.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, ByKind
 from pruning.records import INPUT, Operator
 
 LEVELS = 255
@@ -52,11 +53,7 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
 
 
 def _norm_follows(graph: Graph, chain: tuple[str, ...]) -> bool:
-    return (
-        graph[chain[0]].kind in FOLDING
-        and len(chain) > 1
-        and graph[chain[1]].kind == "batch_norm"
-    )
+    return FOLDS.of(graph[chain[0]]) and len(chain) > 1 and graph[chain[1]].kind == "batch_norm"
 
 
 def _folded(
@@ -108,7 +105,7 @@ class Rounding:
 
     def parameters(self, operator: Operator, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """An operator's parameters as they are stored."""
-        if operator.kind not in FOLDING:
+        if not FOLDS.of(operator):
             return own
         weight = own["weight"]
         stored = _rounded(operator, "weight", weight.detach())
@@ -169,8 +166,24 @@ def _rounded_values(graph: Graph) -> list[str]:
 
 def copies(main: Operator) -> bool:
     """Whether all results are among the operands, or zero."""
-    moves = main.kind == "move" and not main.attributes.get("fill")
-    return moves or (main.kind == "pool" and main.attributes["mode"] == "max")
+    return COPIES.of(main)(main)
+
+
+COPIES: ByKind[str, Callable[[Operator], bool]] = ByKind(
+    "whether it copies what it reads",
+    OPERATORS,
+    {
+        "move": lambda main: not main.attributes.get("fill"),
+        "pool": lambda main: bool(main.attributes["mode"] == "max"),
+        **dict.fromkeys(
+            (
+                "conv", "transposed", "linear", "batch_norm", "group_norm", *ELEMENTWISE,
+                "activation", "prelu", "concat", "reduce", "resize", "softmax", *WITHOUT_KERNEL,
+            ),
+            lambda _: False,
+        ),
+    },
+)  # fmt: skip
 
 
 def _coded(value: Tensor, code: Range) -> Tensor:
@@ -215,7 +228,7 @@ def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:
         if operator.kind == "divide":  # a reciprocal is stored
             return 1 / _coded(1 / values, _range(1 / values))
         return _coded(values, _range(values))
-    if role != "weight" or operator.kind not in FOLDING:
+    if role != "weight" or not FOLDS.of(operator):
         return tensor
     weight = filters(operator, tensor)
     axes = tuple(range(1, weight.dim()))

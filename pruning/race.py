@@ -44,7 +44,8 @@ def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
     short = _steps(job) < LEAST
     if short or not job.pruning.allocation.vanishing:
         return
-    if job.budget.holds(job.cost_model(state.graph).dense):
+    model = job.cost_model(state.graph)
+    if job.limits(model).holds(model.dense):
         return
     rises = yield from branch_rises(state, job)
     if not rises:
@@ -91,7 +92,8 @@ def _modelled(state: TrainState, job: Job, model: CostModel, gone: Groups) -> fl
     if gates is None or not model.stands(widths):
         return inf
     smaller, share = model.left(widths)
-    return optimum(gates.without(share), smaller, job.budget, job.pruning.allocation).loss
+    limits = job.limits(smaller)
+    return optimum(gates.without(share), smaller, limits, job.pruning.allocation).loss
 
 
 def _without(model: CostModel, gone: Groups) -> list[int]:
@@ -138,7 +140,7 @@ def _run(runner: TrainState, job: Job) -> Batchwise[None]:
             discard(runner, job)
         elif runner.gates is not None and step >= last:
             model, how = job.cost_model(runner.graph), job.pruning.allocation
-            close_gates(runner, job, project(runner.gates, model, job.budget, how))
+            close_gates(runner, job, project(runner.gates, model, job.limits(model), how))
         # The rate falls to zero: at a high one, losses of the moment are mostly noise.
         for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - step / steps)

@@ -43,8 +43,8 @@ def _copy_rates(
 ) -> None:
     """Of any of its parameters: a task's optimizer may have a group for each."""
     rates = {id(p): group["lr"] for group in before.param_groups for p in group["params"]}
-    known = {name: rates[id(p)] for name, p in network.named_parameters() if id(p) in rates}
-    named = {id(p): name for name, p in smaller.named_parameters()}
+    known = {name: rates[id(p)] for name, p in network.trained().items() if id(p) in rates}
+    named = {id(p): name for name, p in smaller.trained().items()}
     for group in after.param_groups:
         for parameter in group["params"][:1]:
             group["lr"] = known[named[id(parameter)]]

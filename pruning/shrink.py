@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 
 import numpy as np
 import torch
@@ -11,10 +12,33 @@ from torch import Tensor
 from pruning import movement
 from pruning.channels import Channels, Ids, parameter_axes
 from pruning.graph import Graph
+from pruning.kinds import OPERATORS, WITHOUT_KERNEL, ByKind
 from pruning.records import INPUT, Operator
 
 Kept = NDArray[np.bool_]  # one entry per unit
 Indices = tuple[Ids | None, ...]  # kept along the leading axes of a tensor; None: all of them
+
+
+class Left(Enum):
+    """What is left of an operator of which an operand is lost."""
+
+    NOTHING = "nothing"
+    ALIKE = "another operand of the same shape"
+    OTHERS = "the other operands"
+
+
+LEFT = ByKind(
+    "what is left of it without an operand",
+    OPERATORS,
+    {
+        "concat": Left.OTHERS,
+        "add": Left.ALIKE,
+        **dict.fromkeys(("subtract", "multiply", "divide", "maximum", "minimum"), Left.NOTHING),
+        **dict.fromkeys(("conv", "transposed", "linear", "batch_norm"), Left.NOTHING),
+        **dict.fromkeys(("group_norm", "pool", "activation", "prelu", "move"), Left.NOTHING),
+        **dict.fromkeys(("reduce", "resize", "softmax", *WITHOUT_KERNEL), Left.NOTHING),
+    },
+)
 
 
 def shrink_graph(graph: Graph, kept: Kept) -> Graph:
@@ -123,19 +147,20 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
         return [n for n in sum_.inputs if n in names and shapes[n] == sum_.shape]
 
     for operator in graph.operators:
+        left = LEFT.of(operator)
         inputs = tuple(names[name] for name in operator.inputs if name in names)
         whole = len(inputs) == len(operator.inputs)
         if not kept[layout[operator.name]].any() or not inputs:
             continue
         lost = [layout[name] for name in operator.inputs if name not in names]
-        if operator.kind == "concat" and any(kept[ids].any() for ids in lost):
+        if left is Left.OTHERS and any(kept[ids].any() for ids in lost):
             return None
-        if whole or (operator.kind == "concat" and len(inputs) > 1):
+        if whole or (left is Left.OTHERS and len(inputs) > 1):
             operators.append(replace(operator, inputs=inputs))
             names[operator.name] = operator.name
-        elif operator.kind == "concat":
+        elif left is Left.OTHERS:
             names[operator.name] = inputs[0]
-        elif operator.kind == "add" and alike(operator):
+        elif left is Left.ALIKE and alike(operator):
             names[operator.name] = names[alike(operator)[0]]
     if not names.keys() >= set(graph.outputs):
         return None

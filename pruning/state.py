@@ -69,8 +69,7 @@ class TrainState:
 
 def make_optimizer(network: Network, job: Job) -> torch.optim.Optimizer:
     """The task's optimizer over the network's parameters, by their names in the graph."""
-    named = {name.replace("/", "."): p for name, p in network.named_parameters()}
-    optimizer = job.task.optimizer(named)
+    optimizer = job.task.optimizer(network.trained())
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     return optimizer
@@ -85,12 +84,12 @@ def optimizer_tensors(
         PruningError: something that is no tensor, and would be lost when channels go.
     """
     return {
-        name.replace("/", "."): {
+        name: {
             key: _remembered(optimizer, key, value)
             for key, value in optimizer.state.get(parameter, {}).items()
             if value is not None
         }
-        for name, parameter in network.named_parameters()
+        for name, parameter in network.trained().items()
     }
 
 
@@ -108,8 +107,8 @@ def load_optimizer(
     optimizer: torch.optim.Optimizer, network: Network, entries: dict[str, dict[str, Tensor]]
 ) -> None:
     """Give a fresh optimizer what an earlier one remembered."""
-    for name, parameter in network.named_parameters():
-        if known := entries.get(name.replace("/", ".")):
+    for name, parameter in network.trained().items():
+        if known := entries.get(name):
             optimizer.state[parameter] = {key: value.clone() for key, value in known.items()}
 
 

@@ -5,6 +5,7 @@ Each part is a value and can be replaced by any object that can be called in the
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any, Literal, final
 
 from torch import Generator, Tensor
@@ -50,6 +51,7 @@ __all__ = [
     "sgd",
 ]
 
+ROUNDING = 1e-6  # by which a score may be better than the best
 Augmentation = Callable[[Tensor, Generator], Tensor]
 MakeOptimizer = Callable[[Mapping[str, Tensor]], Optimizer]
 """Named parameters to an optimizer over them."""
@@ -146,6 +148,38 @@ class Task:
     def rises(self) -> bool:
         """Whether a larger score is a better one."""
         return self.metric.direction == "maximize"
+
+    @property
+    def best(self) -> float:
+        """The best possible score.
+
+        Raises:
+            PruningError: the metric does not say it.
+        """
+        best = getattr(self.metric, "best", None)
+        if not isinstance(best, int | float) or not isfinite(best):
+            raise PruningError(
+                f"metric {self.metric.name} says that its best possible score is {best}; give "
+                "it an attribute `best`, a finite number that no score goes beyond"
+            )
+        return float(best)
+
+    def score(self, answers: Tensor, targets: Tensor) -> float:
+        """The metric's score of answers [N, ...] to targets [N, ...].
+
+        Raises:
+            PruningError: it is beyond the best possible one.
+        """
+        score = self.metric(answers, targets)
+        if getattr(self.metric, "best", None) is None:
+            return score  # studies of earlier versions have such metrics
+        best, sign = self.best, 1 if self.rises else -1
+        if sign * (score - best) > ROUNDING * max(1.0, abs(best)):
+            raise PruningError(
+                f"metric {self.metric.name} gives {score}, beyond the best possible {best}; "
+                "correct the metric or its `best`"
+            )
+        return best if sign * (score - best) > 0 else score
 
     def require_shape(self, outputs: Sequence[int], classes: int) -> None:
         """Refuse a network whose outputs, of this shape a sample, are no logits of the classes.

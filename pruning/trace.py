@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
 from pruning.graph import Graph
+from pruning.kinds import WITHOUT_KERNEL
 from pruning.network import BUFFERS
 from pruning.nodes import BATCH, listed
 from pruning.records import Operator
@@ -45,12 +46,13 @@ def trace(
             outputs = tuple(walk.value(node, out) for out in made)
         else:
             walk.visit(node)
+    _refuse_unwritable(walk.operators)
     least = least or {}
-    _refuse_unknown("keep", keep, walk.operators)
-    _refuse_unknown("least", tuple(least), walk.operators)
+    _refuse_unknown("keep", keep, walk)
+    _refuse_unknown("least", tuple(least), walk)
     _refuse_below_one({**least, "align": align})
-    live = _alive(walk.operators, outputs)
-    if all(operator.kind in ("flatten", "dropout") for operator in live):
+    live, paths = _alive(walk.operators, outputs), walk.paths
+    if all(operator.kind in WITHOUT_KERNEL for operator in live):
         raise UnsupportedOperatorError(
             f"{type(model).__name__} computes nothing that its outputs depend on"
         )
@@ -58,11 +60,11 @@ def trace(
         input_shape=tuple(example.shape),
         operators=live,
         outputs=outputs,
-        keep=tuple(o.name for o in live if _is_named(o.name, keep)),
+        keep=tuple(o.name for o in live if _is_named(paths[o.name], keep)),
         least={
-            o.name: max(n for entry, n in least.items() if _is_named(o.name, (entry,)))
+            o.name: max(n for entry, n in least.items() if _is_named(paths[o.name], (entry,)))
             for o in live
-            if _is_named(o.name, tuple(least))
+            if _is_named(paths[o.name], tuple(least))
         },
         align=align,
         frozen=_frozen(model, live),
@@ -112,18 +114,27 @@ def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
             module.training = training
 
 
-def _is_named(name: str, entries: tuple[str, ...]) -> bool:
-    """Whether an operator, the second call of a layer say, belongs to one of these modules."""
-    layer, _, _ = name.partition(":")
-    return any(layer == entry or layer.startswith(f"{entry}.") for entry in entries)
+def _is_named(path: str, entries: tuple[str, ...]) -> bool:
+    """Whether a path is that of one of these modules, or below it."""
+    return any(path == entry or path.startswith(f"{entry}.") for entry in entries)
 
 
-def _refuse_unknown(what: str, entries: tuple[str, ...], operators: list[Operator]) -> None:
+def _refuse_unknown(what: str, entries: tuple[str, ...], walk: Walk) -> None:
     for entry in entries:
-        if not any(_is_named(operator.name, (entry,)) for operator in operators):
-            known = ", ".join(o.name for o in operators if o.parameters)
+        if not any(_is_named(path, (entry,)) for path in walk.paths.values()):
+            known = ", ".join(o.name for o in walk.operators if o.parameters)
             raise UnsupportedOperatorError(
                 f"{what}: no layer is named {entry!r}; layers: {known}"
+            )
+
+
+def _refuse_unwritable(operators: list[Operator]) -> None:
+    """Refuse the few names that a file of tensors cannot hold."""
+    names = {name for o in operators for name in (o.name, *o.parameters.values())}
+    for name in names:
+        if name == "__metadata__" or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise UnsupportedOperatorError(
+                f"name {name!a}: no safetensors file can hold it; rename the module or tensor"
             )
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from pruning.batchwise import Batchwise, finished
 from pruning.cost import CostModel
 from pruning.data import Split, batch_count, batches, permutation
-from pruning.deploy import Evaluator, calibrate, lower, obstacles
+from pruning.deploy import Evaluator, calibrate, lower
 from pruning.errors import PruningError
 from pruning.graph import Graph
-from pruning.job import Job, Phase, PhaseKind, Precision, annealed
+from pruning.job import Job, Phase, PhaseKind, Precision, annealed, precision_of
 from pruning.learn import learn, set_rate
 from pruning.network import Tensors, first
 from pruning.phases import finish_pruning, open_gates, prune
@@ -61,6 +61,7 @@ def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
     The global random state belongs to the run until its next record.
     """
     require_one_output(state.graph)
+    job = job.settled(state.graph)
     _require_possible(state, job)
     job.task.require_shape(state.graph.shape(state.graph.outputs[0]), len(job.data.classes))
     task = job.task.fitted(job.data.train.targets, len(job.data.classes))
@@ -97,14 +98,15 @@ def _require_possible(state: TrainState, job: Job) -> None:
     that meet it.
     """
     model = job.cost_model(state.graph)
-    if job.budget.holds(model.dense):
+    limits = job.limits(model)
+    if limits.holds(cost := model.laid(state.graph.channels.widths)):
         return
     if not job.prune_steps:
         raise PruningError(
-            f"the network costs {model.dense}, more than the budget {job.budget.limits}, and "
+            f"the network costs {cost}, more than the budget {limits.limits}, and "
             "the recipe has no epoch of pruning. Add a prune phase, or raise the limits"
         )
-    require_reachable(model, job.budget, vanish=job.pruning.allocation.vanishing)
+    require_reachable(model, limits, vanish=job.pruning.allocation.vanishing)
 
 
 def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
@@ -120,18 +122,14 @@ def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise
         clean = place(normalise(inputs))
         answers.append(job.task.answers(first(network(clean)).float(), clean).cpu())
         yield
-    return job.task.metric(torch.cat(answers), split.targets.cpu())
+    return job.task.score(torch.cat(answers), split.targets.cpu())
 
 
 def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetwork:
-    if _is_exact(graph, job):
+    if job.precision(graph) is Precision.EXACT:
         codes = int8_codes(graph, tensors, job)
         return Evaluator(lower(graph, tensors, codes), job.accelerator.device)
     return QuantizedNetwork(graph, *_placed(tensors, job))
-
-
-def _is_exact(graph: Graph, job: Job) -> bool:
-    return (job.scoring or precision_of(graph)) is Precision.EXACT
 
 
 def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, Range]:
@@ -148,11 +146,6 @@ def _placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
     chosen = permutation(len(inputs))[:CALIBRATION].to(inputs.device)
     samples = job.data.normalise(inputs[chosen])
     return on_device, job.accelerator.place(samples)
-
-
-def precision_of(graph: Graph) -> Precision:
-    """How a network is scored where nobody says: exactly, if it can be deployed."""
-    return Precision.SIMULATED if obstacles(graph) else Precision.EXACT
 
 
 def _seeded(job: Job, epoch: int) -> torch.Generator:
@@ -189,7 +182,7 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
 def _rounding(state: TrainState, job: Job) -> Rounding:
     """The codes that the network would be scored with now."""
     graph, tensors = state.result()
-    if _is_exact(graph, job):
+    if job.precision(graph) is Precision.EXACT:
         return Rounding.of(graph, int8_codes(graph, tensors, job))
     return Rounding.of(graph, QuantizedNetwork(graph, *_placed(tensors, job)).ranges)
 
@@ -199,6 +192,7 @@ def _record(
 ) -> Batchwise[Epoch]:
     graph, tensors = state.result()
     model: CostModel = job.cost_model(graph)
+    limits = job.limits(model)
     score = yield from _scored(graph, tensors, job, job.data.validation)
     done = (position + 1) / phase.epochs / job.pruning.settle
     moving = phase.kind is PhaseKind.PRUNE and state.start is not None
@@ -208,9 +202,7 @@ def _record(
         loss=loss,
         score=score,
         cost=model.dense,
-        budget=annealed(job.budget, state.start.cost, done)
-        if moving and state.start
-        else job.budget,
+        budget=annealed(limits, state.start.cost, done) if moving and state.start else limits,
         bottleneck=model.bottlenecks(graph.channels.widths)["sram_bytes"],
         widths=widths_of(graph),
         seconds=seconds,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from math import prod
 from operator import getitem
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from pruning.kernels import ELEMENTWISE
+from pruning.kinds import ELEMENTWISE, OPERATORS, either
 from pruning.movement import MOVES, STACK, VIEWS, Movement, attributes_of, clash, run
 from pruning.nodes import (
     Arguments,
@@ -27,6 +28,15 @@ from pruning.operators import TABLE, Built, is_broadcast, is_neutral, is_same_ty
 from pruning.records import INPUT, Operator, Shape
 
 CHECKS = {"aten._assert_tensor_metadata.default"}  # they compute nothing
+ALONE = either(
+    "whether it computes each element alone",
+    OPERATORS,
+    yes=("activation", "dropout", *ELEMENTWISE),
+    no=(
+        "conv", "transposed", "linear", "batch_norm", "group_norm", "pool", "prelu", "move",
+        "concat", "reduce", "resize", "softmax", "flatten",
+    ),
+)  # fmt: skip
 TRAP = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 
@@ -50,6 +60,7 @@ class Walk:
         stored = {**program.state_dict, **program.constants}
         self.tensors: dict[str, Any] = {first.get(n, n): t for n, t in stored.items()}
         self.operators: list[Operator] = []
+        self.paths: dict[str, str] = {}  # of operators: their names without numbers
         self.shapes: dict[str, Shape] = {INPUT: shape}
         self.values: dict[Node, str] = {}
         self.moves: dict[Node, list[Movement]] = {}
@@ -119,8 +130,6 @@ class Walk:
             self.values[node] = self.values[source]
 
     def _move(self, node: Node, source: Node) -> None:
-        if in_place(node) and functional_name(node) != "aten.detach.default":
-            raise unsupported(node, "an in-place change of shape")
         stacks = functional_name(node) == STACK
         movement = self._stacked(node) if stacks else self._movement(node, source)
         if clash(node, movement):
@@ -232,7 +241,7 @@ class Walk:
 
     def _passed(self, node: Node, source: Node, built: Built) -> list[Movement] | None:
         """The movements, all alike, behind a function of each element instead of before."""
-        single = built.kind in ("activation", "dropout", *ELEMENTWISE)
+        single = ALONE.at(built.kind, node.name)
         # What drops whole channels, or spreads one over others, has to know which they are.
         whole = built.attributes.get("channels") or built.attributes.get("spread")
         if not single or built.parameters or whole:
@@ -352,8 +361,10 @@ class Walk:
         place, does = place_of(node), kind or functional_name(node).split(".")[1]
         return self._free(f"{place}.{does}" if place else does)
 
-    def _free(self, name: str) -> str:
+    def _free(self, path: str) -> str:
+        """A path as a name, with a number behind it from its second call on."""
         taken = {operator.name for operator in self.operators} | {INPUT}
-        if name not in taken:
-            return name
-        return next(f"{name}:{n}" for n in range(2, 1 << 16) if f"{name}:{n}" not in taken)
+        names = (path if n == 1 else f"{path}:{n}" for n in count(1))
+        name = next(name for name in names if name not in taken)
+        self.paths[name] = path
+        return name

@@ -4,11 +4,15 @@ Pure functions from a kernel to its `Work`, a form that is bilinear in the chann
 and writes. A kind that no function knows raises: nothing counts as zero by accident.
 """
 
+# ruff: noqa: ARG001 - the rules of a table all take the same arguments
+
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pruning.errors import PruningError
-from pruning.kernels import ELEMENTWISE, Kernel
+from pruning.kernels import Kernel
+from pruning.kinds import ELEMENTWISE, KERNELS, ROUTINES, WITHOUT_C, ByKind
 from pruning.movement import tables
 
 
@@ -50,17 +54,22 @@ class Encoding(StrEnum):
 BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.C: 4 + 4 + 1, Encoding.PUBLISHED: 1}
 # What generated C stores of a kernel besides its numbers: a record of settings, as kernels.h
 # declares it, and a step that names it.
-RECORD_BYTES = {
-    **dict.fromkeys(("conv", "grouped", "depthwise", "multiplied", "linear"), 56),
-    **dict.fromkeys(("batch_norm", "transposed"), 56),
-    **dict.fromkeys(("add", "subtract", "multiply", "divide"), 76),
-    "pool": 36,
-    "mean": 20,
-    "prelu": 32,
-    "activation": 8,
-    "move": 12,
-    "concat": 12,
-}
+RECORD_BYTES: ByKind[str, int | None] = ByKind(
+    "how long its record is",
+    ROUTINES,
+    {
+        **dict.fromkeys(("conv", "grouped", "depthwise", "multiplied", "linear"), 56),
+        **dict.fromkeys(("batch_norm", "transposed"), 56),
+        **dict.fromkeys(("add", "subtract", "multiply", "divide"), 76),
+        "pool": 36,
+        "mean": 20,
+        "prelu": 32,
+        "activation": 8,
+        "move": 12,
+        "concat": 12,
+        **dict.fromkeys(WITHOUT_C, None),
+    },
+)
 STEP_BYTES = 16
 GATHER_BYTES = 24  # of a move by rows, columns and channels: how much longer its record is
 TABLE_BYTES = 256  # of an activation: a result for every code
@@ -74,9 +83,9 @@ OUTPUT_BYTES = 4
 
 def flash(kernel: Kernel, encoding: Encoding) -> Work:
     """Bytes that are stored of a kernel, but for `rounded_up`."""
-    scaled = _scaled(kernel).times(BYTES_PER_CHANNEL[encoding])
+    scaled = SCALED.of(kernel)(kernel).times(BYTES_PER_CHANNEL[encoding])
     if encoding is not Encoding.C:
-        return _numbers(kernel).plus(scaled)
+        return NUMBERS.of(kernel)(kernel).plus(scaled)
     work = _stored(kernel).plus(scaled).plus(Work(constant=_settings(kernel)))
     for table in _places(kernel):
         work = work.plus(table)
@@ -89,22 +98,31 @@ def rounded_up(kernel: Kernel, encoding: Encoding) -> tuple[Work, ...]:
     """
     if encoding is not Encoding.C:
         return ()
-    return (_stored(kernel), _scaled(kernel), *_places(kernel))
+    return (_stored(kernel), SCALED.of(kernel)(kernel), *_places(kernel))
 
 
 def overhead(encoding: Encoding, core: str, outputs: int) -> int:
-    """Bytes that are stored of a network besides its kernels."""
+    """Bytes that are stored of a network besides its kernels.
+
+    Raises:
+        PruningError: the core is unknown.
+    """
     if encoding is not Encoding.C:
         return 0
+    if core not in NETWORK_BYTES:
+        raise PruningError(
+            f"nothing known of C for core {core!r}; known: {', '.join(NETWORK_BYTES)}"
+        )
     table = OUTPUT_BYTES * (1 + outputs) if outputs > 1 else 0
     return NETWORK_BYTES[core] + table
 
 
 def _settings(kernel: Kernel) -> int:
     """Bytes of records, steps and tables of results; nothing of kernels that have no C."""
-    if kernel.routine not in RECORD_BYTES:
+    record = RECORD_BYTES.at(kernel.routine, kernel.name)
+    if record is None:
         return 0
-    own = RECORD_BYTES[kernel.routine] + STEP_BYTES
+    own = record + STEP_BYTES
     match kernel.kind:
         case "activation":
             return own + TABLE_BYTES
@@ -130,56 +148,91 @@ def _places(kernel: Kernel) -> tuple[Work, ...]:
     )
 
 
-def _numbers(kernel: Kernel) -> Work:
-    """Weights and constants that are stored, one byte each."""
-    match kernel.kind:
-        case "conv" | "transposed":
-            return Work(product=kernel.taps / kernel.groups)
-        case "linear":
-            return Work(product=1)
-        case "depthwise":
-            return Work(output=kernel.taps)
-        case "batch_norm":  # a scale and a shift of its own
-            return Work(output=1)
-        case "group_norm":
-            return Work(output=kernel.main.attributes["scales"])
-        case _:  # an operand or slopes, by channel or altogether
-            elements = kernel.main.attributes.get("elements", 0)
-            by_channel = kernel.main.attributes.get("axis") is not None
-            return Work(output=elements) if by_channel else Work(constant=elements)
+def _constants(kernel: Kernel) -> Work:
+    """An operand or slopes, by channel or altogether."""
+    elements = kernel.main.attributes.get("elements", 0)  # none where both operands are values
+    by_channel = kernel.main.attributes.get("axis") is not None
+    return Work(output=elements) if by_channel else Work(constant=elements)
+
+
+def _filters(kernel: Kernel) -> Work:
+    return Work(product=kernel.taps / kernel.groups)
+
+
+def _each(kernel: Kernel) -> Work:
+    return Work(output=1)
+
+
+def _scales(kernel: Kernel) -> Work:
+    return Work(output=kernel.main.attributes["scales"])
+
+
+def _nothing(kernel: Kernel) -> Work:
+    return Work()
+
+
+_Table = ByKind[str, Callable[[Kernel], Work]]
+_COPYING = ("activation", "concat", "move", "softmax")
+# Weights and constants that are stored, one byte each.
+NUMBERS: _Table = ByKind(
+    "how many numbers it stores",
+    KERNELS,
+    {
+        **dict.fromkeys(("conv", "transposed"), _filters),
+        "linear": lambda _: Work(product=1),
+        "depthwise": lambda kernel: Work(output=kernel.taps),
+        "batch_norm": _each,  # a scale and a shift of its own
+        "group_norm": _scales,
+        **dict.fromkeys((*ELEMENTWISE, "prelu"), _constants),
+        **dict.fromkeys(("pool", "reduce", "resize", *_COPYING), _nothing),
+    },
+)
+# Channels that have a bias and a scale.
+SCALED: _Table = ByKind(
+    "how many scales it stores",
+    KERNELS,
+    {
+        **dict.fromkeys(("conv", "transposed", "linear", "depthwise", "batch_norm"), _each),
+        "group_norm": _scales,
+        **dict.fromkeys((*ELEMENTWISE, "prelu"), _nothing),
+        **dict.fromkeys(("pool", "reduce", "resize", *_COPYING), _nothing),
+    },
+)
 
 
 def _stored(kernel: Kernel) -> Work:
     """The numbers as generated C stores them: slopes by channel, even where all are alike."""
-    return Work(output=1) if kernel.kind == "prelu" else _numbers(kernel)
+    return Work(output=1) if kernel.kind == "prelu" else NUMBERS.of(kernel)(kernel)
 
 
-def _scaled(kernel: Kernel) -> Work:
-    """Channels that have a bias and a scale."""
-    if kernel.kind == "group_norm":
-        return Work(output=kernel.main.attributes["scales"])
-    own = kernel.kind in ("conv", "transposed", "linear", "depthwise", "batch_norm")
-    return Work(output=float(own))
+def _windows(kernel: Kernel) -> Work:
+    return Work(product=kernel.taps * kernel.windows / kernel.groups)
+
+
+def _own_windows(kernel: Kernel) -> Work:
+    return Work(output=kernel.taps * kernel.windows)
+
+
+def _pixels(kernel: Kernel) -> Work:
+    return Work(output=kernel.pixels)
+
+
+MACS: _Table = ByKind(
+    "how much it multiplies",
+    KERNELS,
+    {
+        **dict.fromkeys(("conv", "transposed"), _windows),
+        "linear": lambda kernel: Work(product=kernel.pixels),
+        "reduce": lambda kernel: Work(input=kernel.pixels),
+        **dict.fromkeys(("depthwise", "pool", "resize"), _own_windows),
+        **dict.fromkeys(("batch_norm", "prelu", *ELEMENTWISE), _pixels),
+        # The mean, the variance, and with both the result.
+        "group_norm": lambda kernel: Work(output=3 * kernel.pixels),
+        **dict.fromkeys(_COPYING, _nothing),
+    },
+)
 
 
 def macs(kernel: Kernel) -> Work:
     """Multiply-accumulates; a pooled or added element counts as one (as uNAS counts)."""
-    pixels = kernel.pixels
-    match kernel.kind:
-        case "conv" | "transposed":
-            return Work(product=kernel.taps * kernel.windows / kernel.groups)
-        case "linear":
-            return Work(product=pixels)
-        case "reduce":
-            return Work(input=pixels)
-        case "depthwise" | "pool" | "resize":
-            return Work(output=kernel.taps * kernel.windows)
-        case "batch_norm" | "prelu":
-            return Work(output=pixels)
-        case kind if kind in ELEMENTWISE:
-            return Work(output=pixels)
-        case "group_norm":  # the mean, the variance, and with both the result
-            return Work(output=3 * pixels)
-        case "concat" | "move" | "activation" | "softmax":
-            return Work()
-    raise PruningError(f"kernel {kernel.name}: no MACs known for kind {kernel.kind}")
+    return MACS.of(kernel)(kernel)

@@ -17,12 +17,20 @@ from pruning.cost import CostModel, Encoding
 from pruning.data import Dataset
 from pruning.deploy import require_deployable
 from pruning.graph import Graph
-from pruning.job import Accelerator, Job, Phase, PhaseKind, Precision, Pruning, Recipe
-from pruning.memory import DEPLOYED, Conventions
+from pruning.job import (
+    Accelerator,
+    Job,
+    Phase,
+    PhaseKind,
+    Precision,
+    Pruning,
+    Recipe,
+    precision_of,
+)
+from pruning.memory import Conventions
 from pruning.models import load_weights, weights_digest
 from pruning.tasks import Task
 from pruning.trace import tensors_of, trace
-from pruning.train import precision_of
 from search.config import MethodConfig, PhasesConfig, Spec
 from search.devices import device_from
 from search.errors import ConfigError
@@ -97,13 +105,13 @@ class Blueprint:
     @property
     def encoding(self) -> Encoding:
         """How weights are stored on the device: as generated C, for networks that have it."""
-        return encoding_of(self.precision)
+        return self.precision.encoding
 
     @property
     def conventions(self) -> Conventions:
-        """What counts as memory there: buffers overlap in generated C, not in interpreters."""
-        c = self.precision is Precision.EXACT and self._typed.target != "tflite"
-        return DEPLOYED if c else Conventions()
+        """What counts as memory there, where an interpreter may run what has C."""
+        interpreted = self._typed.target == "tflite"
+        return Conventions() if interpreted else self.precision.conventions
 
     @cached_property
     def precision(self) -> Precision:
@@ -174,8 +182,7 @@ class Blueprint:
         own = Blueprint(self.spec.replaced(params)) if params else self
         # Neither the data set nor how scores are found is ever a hyperparameter.
         own.__dict__.update(data=self.data, precision=self.precision)
-        guarded = self.margins.guarded(budget) if self.margins else budget
-        return own._job(slot_recipe(own._typed.method.phases), guarded, seed)
+        return own._job(slot_recipe(own._typed.method.phases), budget, seed)
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
         accelerator = self._typed.accelerator
@@ -193,13 +200,6 @@ class Blueprint:
             encoding=self.encoding,
             conventions=self.conventions,
         )
-
-
-def encoding_of(precision: Precision | str) -> Encoding:
-    """How weights are stored of networks that are scored in a precision: as generated C where
-    they have it.
-    """
-    return Encoding.C if precision == Precision.EXACT else Encoding.INT8
 
 
 def _require_device(name: str) -> None:

@@ -195,7 +195,8 @@ def cross(config: Any, shape: type[Shape], what: str) -> Shape:
         result = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{what}: {_told(error)}") from error
-    assert isinstance(result, shape)
+    if not isinstance(result, shape):
+        raise ConfigError(f"{what}: {result!r} is no group of settings; write KEY=VALUE pairs")
     return result
 
 
@@ -208,13 +209,24 @@ def _told(error: OmegaConfBaseException) -> str:
 def part(config: DictConfig, shape: type[Shape]) -> Shape:
     """The fields of `shape` out of a larger config, interpolations resolved."""
     try:
-        values = OmegaConf.to_container(config, resolve=True)
+        values = _resolved(config)
     except OmegaConfBaseException as error:
         raise ConfigError(f"config: {_told(error)}") from error
-    assert isinstance(values, dict)
     fields = shape.__dataclass_fields__  # type: ignore[attr-defined]
     chosen = {name: value for name, value in values.items() if name in fields}
     return cross(OmegaConf.create(chosen), shape, "config")
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    """All values below a config, interpolations resolved.
+
+    Raises:
+        ConfigError: it is a list.
+    """
+    values = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(values, dict):
+        raise ConfigError(f"config: {values!r} is no group of settings; write KEY: VALUE lines")
+    return {str(key): value for key, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +269,7 @@ class Spec:
                     "such as task.optimizer.lr"
                 )
             OmegaConf.update(tree, path, value)
-        values = OmegaConf.to_container(tree, resolve=True)
-        assert isinstance(values, dict)
-        return Spec({str(key): value for key, value in values.items()})
+        return Spec(_resolved(tree))
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -140,8 +140,7 @@ def describe(
 
 def model_card(record: StudyRecord, slot: SlotRecord, network: StoredNetwork) -> str:
     """A page about one model, in Markdown."""
-    costs, dense = slot.costs, record.dense
-    assert costs is not None
+    costs, dense = slot.known_costs, record.dense
     rows = [("flash", size(costs.flash_bytes)), ("SRAM", size(costs.sram_bytes)),
             ("latency", duration(costs.latency_ms)), ("MACs", f"{costs.macs:,}")]  # fmt: skip
     if dense is not None:

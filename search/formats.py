@@ -88,7 +88,8 @@ def _onnx(network: StoredNetwork, _: bytes, __: Source) -> dict[str, bytes]:
             output_names=["output"],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65535)},),
         )
-        assert program is not None
+        if program is None:
+            raise ConfigError("format=onnx: torch exported nothing; choose another format")
         program.save(path, external_data=False)
         return {"model.onnx": path.read_bytes()}
 

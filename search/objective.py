@@ -200,8 +200,8 @@ def _finished(
     stored = unpack_network(model)
     costs = job.cost_model(stored.graph)
     cost, arena = stored_cost(stored, costs)
-    if not job.budget.holds(cost):
-        return Failed(f"the stored network costs {cost}, over its {job.budget}")
+    if not (limits := job.limits(costs)).holds(cost):
+        return Failed(f"the stored network costs {cost}, over its {limits}")
     notes: dict[str, Any] = {
         "epochs.json": [asdict(epoch) for epoch in state.history],
         "profile.json": {

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.budget import Budget, Cost, Device
 from pruning.cost import Encoding
 from pruning.job import Precision
-from search.build import Blueprint, encoding_of
+from search.build import Blueprint
 from search.errors import StudyError
 from search.front import Point, hypervolumes, planes, points_of
 from search.histories import Histories
@@ -63,9 +63,10 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
     facts, trials, device = study.facts, study.slots(), Blueprint(study.spec).device
     finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
     on = planes(finished, facts["rises"])
-    precision = facts.get("precision", Precision.SIMULATED)  # older studies have none
-    encoding = encoding_of(precision)
-    guard = device if encoding is Encoding.C else None
+    precision = Precision(
+        facts.get("precision", Precision.SIMULATED)
+    )  # older studies have none
+    guard = device if precision.encoding is Encoding.C else None
     return StudyRecord(
         name=study.name,
         key=study.key,

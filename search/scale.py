@@ -2,5 +2,8 @@
 
 
 def gain(score: float, chance: float, best: float) -> float:
-    """A score between that of chance (0) and the best possible (1), whichever way it counts."""
+    """A score between that of chance (0) and the best possible (1), whichever way it counts.
+
+    Both are those that the metric states; `Task.score` sees to it that no score is beyond.
+    """
     return (score - chance) / (best - chance)

@@ -138,10 +138,11 @@ def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
     made, beyond = _reachable(blueprint, budgets(typed.budget, model.dense))
     task, classes = blueprint.task(), len(blueprint.data.classes)
     chance = task.metric.chance(blueprint.data.validation.targets, classes)
-    if chance == (best := 1.0 if task.rises else 0.0):
+    best = task.best
+    if not (chance < best if task.rises else chance > best):
         raise ConfigError(
-            f"data: on the validation split one and the same answer has the best possible "
-            f"{task.metric.name} of {best}; bring samples that differ"
+            f"data: on the validation split one and the same answer has a {task.metric.name} "
+            f"of {chance:g}, and the best possible one is {best:g}; bring samples that differ"
         )
     facts = {
         "metric": task.metric.name,

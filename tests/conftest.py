@@ -11,6 +11,8 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
+# Shared modules check as tests do: also under python -O, which drops plain asserts.
+pytest.register_assert_rewrite("tests.pruning", "tests.search", "tests.tracking")
 torch.set_num_threads(1)  # results are equal bit for bit on one thread
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")

@@ -105,8 +105,7 @@ def _extents(study: StudyRecord, slots: Iterable[SlotRecord], panel: Panel) -> l
 
 
 def _x(slot: SlotRecord, panel: Panel) -> float:
-    assert slot.costs is not None  # only finished slots are drawn
-    return cost_of(slot.costs, panel.resource) * panel.scale
+    return cost_of(slot.known_costs, panel.resource) * panel.scale
 
 
 def _limit(study: StudyRecord, panel: Panel) -> float | None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tracking.errors import TrackingError
+
 Scalar = str | int | float | bool | None
 
 RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
@@ -114,6 +116,20 @@ class SlotRecord:
     files: Mapping[str, str] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
+
+    @property
+    def known_costs(self) -> Costs:
+        """The costs of a slot that has some.
+
+        Raises:
+            TrackingError: it has none.
+        """
+        if self.costs is None:
+            raise TrackingError(
+                f"slot {self.number} is {self.state.value} and has no costs; choose one that "
+                "is finished, and measured where costs are those measured"
+            )
+        return self.costs
 
     @property
     def train_seconds(self) -> float:

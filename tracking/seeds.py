@@ -23,10 +23,9 @@ def repeats(study: StudyRecord) -> tuple[Repeats, ...]:
     """Return the slots that repeat one another, by budget and draw; copies count once."""
     groups: dict[tuple[Limits, int], list[SlotRecord]] = {}
     for slot in study.slots:
-        own = slot.copy_of is None and slot.draw is not None
+        own = slot.copy_of is None and slot.state is State.COMPLETE
         known = slot.score is not None and slot.costs is not None  # not all are measured
-        if own and known and slot.state is State.COMPLETE:
-            assert slot.draw is not None
+        if own and known and slot.draw is not None:
             groups.setdefault((slot.budget, slot.draw), []).append(slot)
     return tuple(_summed(group) for group in groups.values() if len(group) > 1)
 

@@ -1,17 +1,16 @@
 """Which networks can be deployed, told from their graph alone."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from math import prod
 
 from pruning.deploy.integer import Shape3
 from pruning.errors import DeployError
 from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
+from pruning.kinds import KERNELS, WITHOUT_C, WITHOUT_KERNEL, ByKind
 from pruning.records import INPUT, Shape
 
 LARGEST = 255  # setting of a window, as generated C stores it
-ANYTHING = ("conv", "depthwise", "linear", "transposed", "batch_norm", "add", "subtract",
-            "multiply", "activation", "prelu", "move", "concat")  # fmt: skip
 
 
 def plane(shape: Shape) -> Shape3:
@@ -53,11 +52,8 @@ def _unknown(graph: Graph, kernels: tuple[Kernel, ...]) -> Iterator[tuple[Kernel
                 kernel,
                 f"has a window with a setting of {most}; none may be above {LARGEST}",
             )
-        elif kernel.kind in _CONDITIONS:
-            if reason := _CONDITIONS[kernel.kind](kernel):
-                yield kernel, reason
-        elif kernel.kind not in ANYTHING:
-            yield kernel, "has no integer kernel"
+        elif reason := OBSTACLES.of(kernel)(kernel):
+            yield kernel, reason
 
 
 def _largest_setting(kernel: Kernel) -> int:
@@ -84,10 +80,22 @@ def _pooling(kernel: Kernel) -> str:
     return "averages windows that hang over (ceil_mode)" if windows["ceil"] and odd else ""
 
 
-_CONDITIONS: Mapping[str, Callable[[Kernel], str]] = {
-    "divide": _division,
-    "pool": _pooling,
-}
+OBSTACLES: ByKind[str, Callable[[Kernel], str]] = ByKind(
+    "what keeps it from having an integer kernel",
+    KERNELS,
+    {
+        "divide": _division,
+        "pool": _pooling,
+        **dict.fromkeys(
+            (
+                "conv", "depthwise", "linear", "transposed", "batch_norm", "add", "subtract",
+                "multiply", "activation", "prelu", "move", "concat",
+            ),
+            lambda _: "",
+        ),
+        **dict.fromkeys(WITHOUT_C, lambda _: "has no integer kernel"),
+    },
+)  # fmt: skip
 
 
 def _misread(graph: Graph) -> list[str]:
@@ -100,7 +108,7 @@ def _misread(graph: Graph) -> list[str]:
     found = []
     for operator in graph.operators:
         source = operator.inputs[0]
-        if operator.kind in ("flatten", "dropout"):
+        if operator.kind in WITHOUT_KERNEL:
             lies[operator.name] = lies[source]
             continue
         lies[operator.name] = operator.shape

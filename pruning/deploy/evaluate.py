@@ -20,6 +20,7 @@ from pruning.deploy.fixed import WORD, Scaling, scaled
 from pruning.deploy.integer import (
     ADD_SHIFT,
     HIGH,
+    INTEGER_KERNELS,
     LOW,
     Concat,
     IntegerKernel,
@@ -36,6 +37,7 @@ from pruning.deploy.integer import (
     Window,
 )
 from pruning.errors import DeployError
+from pruning.kinds import ByKind
 from pruning.movement import HOLE
 from pruning.records import INPUT
 
@@ -108,7 +110,7 @@ class Evaluator:
         return torch.float64
 
     def _prepared(self, kernel: IntegerKernel) -> Callable[..., Tensor]:
-        return _PREPARE[type(kernel)](self, kernel)
+        return PREPARED.at(type(kernel), kernel.name)(self, kernel)
 
     def _rounding(self, scaling: Scaling) -> Callable[[Tensor], Tensor]:
         """From exact sums to scaled steps. One factor for all channels, or one for each."""
@@ -294,3 +296,4 @@ _PREPARE: Mapping[type, Callable[[Evaluator, Any], Callable[..., Tensor]]] = {
     Move: _move,
     Concat: _concat,
 }
+PREPARED = ByKind("how it is evaluated", INTEGER_KERNELS, _PREPARE)

@@ -6,7 +6,7 @@ A code q of a value stands for the real number scale * (q - zero_point).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +171,7 @@ class Concat(Kernel):
 
 
 IntegerKernel = Layer | Sum | Product | Pool | Mean | Table | Prelu | Move | Concat
+INTEGER_KERNELS = (Transposed, *get_args(IntegerKernel))  # a transposed layer is one by itself
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -42,7 +42,8 @@ from pruning.deploy.integer import (
 from pruning.errors import DeployError
 from pruning.execute import execute, filters
 from pruning.graph import Graph
-from pruning.kernels import CLAMPS, Kernel, buffers, fuse
+from pruning.kernels import Kernel, buffers, fuse
+from pruning.kinds import WITH_C, ByKind
 from pruning.memory import DEPLOYED, schedule
 from pruning.movement import HOLE, sources, tables
 from pruning.quantize import Range, fold, range_between
@@ -125,21 +126,21 @@ class _Lowering:
         if main.kind == "pool" and main.attributes.get("squeeze"):
             self.shapes[kernel.output] = self._squeezed(kernel)
         own = {role: self.tensors[name] for role, name in main.parameters.items()}
-        return _RULES[main.kind](self, kernel, own)
+        return LOWERED.of(main)(self, kernel, own)
 
     def base(self, kernel: Kernel) -> dict[str, Any]:
         """The fields that all kernels have."""
         code = self.codes[kernel.output]
         low, high = LOW, HIGH
         for name in kernel.chain[1:]:
-            if self.graph[name].label not in CLAMPS:
-                raise DeployError(
-                    f"{name} ({self.graph[name].label}): no integer kernel ends so; those that "
-                    f"do: {', '.join(CLAMPS)}"
-                )
             low = max(low, code.zero_point)
-            if self.graph[name].label == "relu6":
-                high = min(high, code.zero_point + round(6.0 / code.scale))
+            match self.graph[name].label:
+                case "relu6":
+                    high = min(high, code.zero_point + round(6.0 / code.scale))
+                case "relu":
+                    pass
+                case other:
+                    raise DeployError(f"{name}: no clamp of integers is known for {other}")
         return {
             "name": kernel.name,
             "inputs": kernel.inputs,
@@ -161,7 +162,7 @@ class _Lowering:
 
     def constant(self, kernel: Kernel, values: Reals) -> str:
         """Store a constant operand, (channels, height, width); returns its name."""
-        name = f"{kernel.name}.operand"
+        name = f"{kernel.name}..operand"  # no value is named so: no module's name is empty
         code = self.codes[name] = range_between(float(values.min()), float(values.max()))
         self.shapes[name] = plane(values.shape)
         self.constants[name] = _coded(values, code)
@@ -380,3 +381,4 @@ _RULES: Mapping[str, Rule] = {
     "move": _move,
     "concat": _concat,
 }
+LOWERED = ByKind("its integer kernel", WITH_C, _RULES)

@@ -1,6 +1,6 @@
 """The code of every buffer, from the range of its values over calibration inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from pruning.execute import execute
 from pruning.graph import Graph
 from pruning.kernels import Kernel, fuse
+from pruning.kinds import ELEMENTWISE, KERNELS, ByKind
 from pruning.quantize import Range, copies, extent, fold, range_between
 from pruning.records import INPUT
 
@@ -46,7 +47,7 @@ def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str
     leader = {INPUT: INPUT}
     for kernel in fuse(graph, norms=False):
         leader[kernel.output] = kernel.output
-        if _carries(kernel):
+        if CARRIES.of(kernel)(kernel):
             own = {leader[name] for name in kernel.inputs}
             leader = {n: kernel.output if one in own else one for n, one in leader.items()}
     codes = {}
@@ -56,9 +57,25 @@ def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str
     return {name: codes[one] for name, one in leader.items()}
 
 
-def _carries(kernel: Kernel) -> bool:
-    """Whether a kernel's results are in the code of what it reads."""
-    main = kernel.main
-    windows = main.kind == "pool" and main.attributes["mode"] == "average"
-    moved = kernel.kind in ("concat", "move") or copies(main)  # what fills gaps is in the code
-    return moved or (windows and not kernel.averages_planes)
+def _pooled(kernel: Kernel) -> bool:
+    """A sum, or a mean of whole planes, has a code of its own."""
+    average = kernel.main.attributes["mode"] == "average" and not kernel.averages_planes
+    return average or copies(kernel.main)
+
+
+# Whether a kernel's results are in the code of what it reads.
+CARRIES: ByKind[str, Callable[[Kernel], bool]] = ByKind(
+    "whether it carries codes along",
+    KERNELS,
+    {
+        "pool": _pooled,
+        **dict.fromkeys(("concat", "move"), lambda _: True),  # what fills gaps is in the code
+        **dict.fromkeys(
+            (
+                "conv", "depthwise", "transposed", "linear", "batch_norm", "group_norm",
+                *ELEMENTWISE, "activation", "prelu", "reduce", "resize", "softmax",
+            ),
+            lambda _: False,
+        ),
+    },
+)  # fmt: skip

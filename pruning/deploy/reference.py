@@ -11,6 +11,7 @@ import numpy as np
 from pruning.deploy.fixed import Integers, Scaling, scaled
 from pruning.deploy.integer import (
     ADD_SHIFT,
+    INTEGER_KERNELS,
     LOW,
     Codes,
     Concat,
@@ -26,6 +27,7 @@ from pruning.deploy.integer import (
     Transposed,
     Window,
 )
+from pruning.kinds import ByKind
 from pruning.movement import HOLE
 from pruning.records import INPUT
 
@@ -59,7 +61,7 @@ def reference(network: IntegerNetwork, inputs: Codes) -> dict[str, Codes]:
             [network.codes[name].zero_point for name in kernel.inputs],
             network.codes[kernel.output].zero_point,
         )
-        codes = _RULES[type(kernel)](kernel, operands)
+        codes = CODES.at(type(kernel), kernel.name)(kernel, operands)
         values[kernel.output] = codes.clip(kernel.low, kernel.high).astype(np.int8)
     return values
 
@@ -195,3 +197,4 @@ _RULES: Mapping[type, Callable[[Any, Operands], Integers]] = {
     Move: _move,
     Concat: _concat,
 }
+CODES = ByKind("what it computes", INTEGER_KERNELS, _RULES)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pruning.deploy.flatbuffer import Call, Tensor, packed
 from pruning.deploy.integer import (
     HIGH,
+    INTEGER_KERNELS,
     LOW,
     Codes,
     Concat,
@@ -31,6 +32,7 @@ from pruning.deploy.integer import (
     Window,
 )
 from pruning.errors import DeployError
+from pruning.kinds import ByKind
 from pruning.movement import HOLE
 from pruning.records import INPUT
 
@@ -63,7 +65,7 @@ class _Writer:
 
     def add(self, kernel: IntegerKernel) -> None:
         """Write a kernel."""
-        _RULES[type(kernel)](self, kernel)
+        WRITTEN.at(type(kernel), kernel.name)(self, kernel)
 
     def tensor(self, tensor: Tensor) -> int:
         """A tensor's number."""
@@ -446,3 +448,4 @@ _RULES: Mapping[type, Callable[[_Writer, Any], None]] = {
     Move: _move,
     Concat: _concat,
 }
+WRITTEN = ByKind("how it is written", INTEGER_KERNELS, _RULES)

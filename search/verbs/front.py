@@ -110,13 +110,12 @@ def print_table(record: StudyRecord) -> None:
         score = f"{record.dense.score:.4f}"
         table.add_row("dense", score, *("" for _ in seeds), "", *_used(costs), style="dim")
     for slot in reversed(slots):
-        assert slot.costs is not None
         table.add_row(
             str(slot.number),
             score_text(slot.score),
             *(repeats_text(repeated.get(slot.number)) for _ in seeds),
             "" if slot.test_score is None else score_text(slot.test_score),
-            *_used(slot.costs),
+            *_used(slot.known_costs),
             *(measured_text(slot) for _ in measured),
             size(slot.budget.flash_bytes),
             ", ".join(plane.partition("_")[0] for plane in slot.planes),

@@ -86,8 +86,7 @@ def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
 
 
 def _said(record: StudyRecord, slot: SlotRecord) -> str:
-    costs = slot.costs
-    assert costs is not None
+    costs = slot.known_costs
     return (
         f"slot {slot.number}: {record.metric} {slot.score:.4f}, "
         f"flash {size(costs.flash_bytes)}, SRAM {size(costs.sram_bytes)}, "

@@ -146,8 +146,7 @@ def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
 def _line(
     slot: SlotRecord, measured: Measured, device: Device, own: bool, study: Study
 ) -> Line:
-    assert slot.costs is not None
-    estimated = {name: cost_of(slot.costs, name) for name in RESOURCES}
+    estimated = {name: cost_of(slot.known_costs, name) for name in RESOURCES}
     if not own:
         graph = unpack_network(study.home.store.read(slot.files[MODEL])).graph
         estimated["latency_ms"] = deployed(graph, device).dense.latency_ms

@@ -18,7 +18,7 @@ from pruning.project import project
 from pruning.reach import least_cost
 from pruning.shrink import shrink_graph, units_left, without
 from pruning.trace import trace
-from tests.pruning.networks import Net, block
+from tests.pruning.networks import NETWORKS, Net, block
 
 
 def gates_of(graph, seed=0) -> Gates:
@@ -165,3 +165,16 @@ def test_a_limit_has_its_price_where_a_branch_had_to_go(small, device):
     found = explain(Start.of(model), gates, model, budget, how, widths)
     assert found.prices["flash_bytes"] > 0
     assert [report.after for report in found.groups] == widths
+
+
+def test_groups_that_begin_in_one_value_are_reported_apart(device):
+    """The second of them is not known by the value that it is named after."""
+    make, shape = NETWORKS["padded-shortcut"]
+    model = CostModel(trace(make(), torch.zeros(shape)), device)
+    gates, how, budget = gates_of(model.graph), Allocation(), share(model, 0.6)
+    widths = project(gates, model, budget, how)
+    found = explain(Start.of(model), gates, model, budget, how, widths)
+    groups = zip(model.graph.channels.groups, widths, strict=True)
+    assert [(report.name, report.before, report.after) for report in found.groups] == [
+        (group.name, group.size, width) for group, width in groups
+    ]

@@ -1,13 +1,18 @@
 """Folding keeps outputs; int8 codes are int8; scores survive."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pruning.data import digits
 from pruning.kernels import fuse
 from pruning.network import Network
-from pruning.quantize import QuantizedNetwork, fold
+from pruning.quantize import QuantizedNetwork, extent, fold, range_between
+from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
@@ -89,13 +94,22 @@ def check_codes(graph, model):
         assert len(torch.unique(value)) <= 256
 
 
-def test_zero_is_a_code(small, odd):
-    """Padding writes zeros: they must be exact."""
-    for graph, model in each(small, odd):
-        network = QuantizedNetwork(graph, model.state_dict(), inputs_for(graph))
-        for code in network.ranges.values():
-            assert float(code.zero_point).is_integer()
-            assert code.scale > 0
+reals = st.floats(-1e4, 1e4, width=32)
+
+
+@given(reals, reals)
+@example(2.0, 5.0)
+@example(-5.0, -2.0)
+@example(0.0, 0.0)
+def test_zero_is_a_code(one, other):
+    """Padding writes zeros: they must be exact, also where all values lie beside zero."""
+    low, high = sorted((one, other))
+    code = range_between(low, high)
+    values = np.array([0.0, low, high])
+    codes = np.clip(np.rint(values / code.scale) + code.zero_point, -128, 127)
+    decoded = code.scale * (codes - code.zero_point)
+    assert decoded[0] == 0
+    assert np.abs(decoded - values).max() <= 0.51 * code.scale
 
 
 def test_ranges_by_hand():
@@ -175,14 +189,35 @@ def test_score_of_a_trained_net_is_near_the_floating_one():
 
 def test_masked_out_channels_do_not_move_ranges(small, network_of, random_mask):
     """The shrunk network has the ranges of the masked one, so scores need no mask."""
-    from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-
     graph, model = small("resnet8")
     kept = random_mask(graph, 1)
-    tensors = shrink_tensors(network_of(graph, model).tensors(), kept_axes(graph, kept))
-    network = QuantizedNetwork(shrink_graph(graph, kept), tensors, inputs_for(graph))
-    assert np.isfinite([code.scale for code in network.ranges.values()]).all()
-    assert network(inputs_for(graph)).shape == (8, 10)
+    masked, inputs = network_of(graph, model), inputs_for(graph)
+    tensors = shrink_tensors(masked.tensors(), kept_axes(graph, kept))
+    smaller = shrink_graph(graph, kept)
+    ranges = QuantizedNetwork(smaller, tensors, inputs).ranges
+    values = values_of(graph, masked.tensors(), inputs, kept)
+    compared = 0
+    for kernel in fuse(smaller):
+        ends_in_norm = smaller[kernel.output].kind == "batch_norm"
+        code = ranges[kernel.name if ends_in_norm else kernel.output]
+        wanted = range_between(*extent(values[kernel.output]))
+        assert code.scale == pytest.approx(wanted.scale, rel=1e-4)
+        assert abs(code.zero_point - wanted.zero_point) <= 1
+        compared += 1
+    assert compared == len(ranges) - 1  # the input is not computed
+
+
+def values_of(graph, tensors, inputs, kept):
+    """Every value of a masked network, by name: a network whose outputs they are."""
+    names = [operator.name for operator in graph.operators]
+    network = Network(replace(graph, outputs=tuple(names)), tensors).eval()
+    mask = torch.ones(network.graph.channels.units)
+    for name in names:
+        mask[network.graph.channels.layout[name]] = torch.from_numpy(
+            kept[graph.channels.layout[name]]
+        ).float()
+    with torch.no_grad():
+        return dict(zip(names, network(inputs, mask), strict=True))
 
 
 class Scaled(torch.nn.Module):

@@ -362,6 +362,58 @@ def test_any_part_can_be_replaced():
     assert isinstance(task.optimizer({"w": torch.ones(1)}), torch.optim.Adagrad)
 
 
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """A metric that gives the one output there is."""
+
+    direction: str
+    best: object
+    name: str = "told"
+
+    def __call__(self, outputs, targets):  # noqa: ARG002
+        return outputs.item()
+
+
+@pytest.mark.parametrize(
+    ("direction", "best", "score", "beyond"),
+    [
+        ("maximize", 60.0, 59.0, False), ("maximize", 60.0, 61.0, True),
+        ("maximize", 60, float("inf"), True), ("maximize", 60.0, -5.0, False),
+        ("minimize", 2.0, 2.5, False), ("minimize", 2.0, 1.0, True),
+        ("minimize", 2.0, float("-inf"), True), ("minimize", 0.0, -0.5, True),
+    ],
+)  # fmt: skip
+def test_a_score_beyond_the_best_possible_is_an_error(direction, best, score, beyond):
+    task, answers = tasks.Task(metric=Told(direction, best)), torch.tensor(score).double()
+    assert task.best == best
+    if beyond:
+        with pytest.raises(PruningError, match=rf"metric told gives {score}, beyond .* {best}"):
+            task.score(answers, answers)
+    else:
+        assert task.score(answers, answers) == score
+
+
+def test_a_score_that_is_better_by_rounding_is_the_best():
+    task = tasks.Task(metric=Told("maximize", 1.0))
+    assert task.score(torch.tensor(1 + 1e-9, dtype=torch.float64), torch.zeros(1)) == 1.0
+
+
+def test_a_metric_of_an_earlier_version_is_not_bounded():
+    task = tasks.Task(metric=Perplexity())
+    assert task.score(torch.zeros(2, 4), torch.tensor([0, 1])) == pytest.approx(4)
+    with pytest.raises(PruningError, match=r"perplexity .* is None; give it an attribute"):
+        assert task.best
+
+
+@pytest.mark.parametrize("metric", [*METRICS.values(), *REGRESSION.values()])
+def test_no_built_in_metric_goes_beyond_its_best(metric):
+    judge = metric[0]
+    targets = torch.tensor([0, 1, 2, 1])
+    perfect = logits([0, 1, 2, 1]) if judge.name in METRICS else targets.float()
+    score = judge(perfect, targets if judge.name in METRICS else targets.float())
+    assert score == pytest.approx(judge.best)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

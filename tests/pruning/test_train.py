@@ -203,7 +203,8 @@ def test_records(device):
     assert state.history == epochs
     assert [e.epoch for e in epochs] == [1, 2, 3, 4, 5]
     assert epochs[0].cost == dense
-    assert epochs[0].budget == epochs[-1].budget == job.budget
+    limits = job.limits(job.cost_model(state.graph))
+    assert epochs[0].budget == epochs[-1].budget == limits
     flash = [e.budget.flash_bytes for e in epochs[1:]]
     assert flash == sorted(flash, reverse=True)
     assert flash[0] < dense.flash_bytes
@@ -250,7 +251,7 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
     next(train(state, job))
     before = {
         n: state.optimizer.state[p]["momentum_buffer"].clone()
-        for n, p in state.network.named_parameters()
+        for n, p in state.network.trained().items()
     }
     from pruning.gates import Gates
     from pruning.removal import remove
@@ -263,13 +264,13 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
     rows = [0, 1, 3, 4, 5, 6, 7]
     after = {
         n: state.optimizer.state[p]["momentum_buffer"]
-        for n, p in state.network.named_parameters()
+        for n, p in state.network.trained().items()
     }
-    assert torch.equal(after["inner/0/weight"], before["inner/0/weight"][rows])
-    assert torch.equal(after["inner/3/weight"], before["inner/3/weight"][rows])
-    assert torch.equal(after["inner/6/weight"], before["inner/6/weight"][:, rows])
-    assert torch.equal(after["inner/1/bias"], before["inner/1/bias"][rows])
-    assert torch.equal(after["last/weight"], before["last/weight"])
+    assert torch.equal(after["inner.0.weight"], before["inner.0.weight"][rows])
+    assert torch.equal(after["inner.3.weight"], before["inner.3.weight"][rows])
+    assert torch.equal(after["inner.6.weight"], before["inner.6.weight"][:, rows])
+    assert torch.equal(after["inner.1.bias"], before["inner.1.bias"][rows])
+    assert torch.equal(after["last.weight"], before["last.weight"])
     assert len(state.gates.kept) == state.graph.channels.units == len(kept) - 1
 
 
@@ -532,12 +533,12 @@ def test_every_parameter_keeps_its_own_rate_when_a_branch_goes(device):
     state = starting(job)
     gone = without(state.graph, [i for i, may in enumerate(inner_groups(state.graph)) if may])
     remove(state, job, gone)
-    left = [name for name, _ in state.network.named_parameters()]
+    left = [name for name, _ in state.network.trained().items()]
     first = starting(job)
     named = {
         name: group["lr"]
         for (name, _), group in zip(
-            first.network.named_parameters(), first.optimizer.param_groups, strict=True
+            first.network.trained().items(), first.optimizer.param_groups, strict=True
         )
     }
     assert len(left) < len(named)

@@ -273,10 +273,12 @@ def test_margins_narrow_what_a_slot_may_cost(
 
     spec = compose_spec(*tiny, "++device.latency_margin=20%", "++device.flash_margin=0.01")
     budget = Budget(flash_bytes=1_000, latency_ms=1.2)
-    limits = Blueprint(spec).slot_job({}, budget, 0).budget.limits
+    job = Blueprint(spec).slot_job({}, budget, 0)
+    limits = job.limits(job.cost_model(Blueprint(spec).start.graph)).limits
     assert limits == {"flash_bytes": 990, "latency_ms": pytest.approx(1.0)}
     simulated = compose_spec(*tiny, "device.latency_margin=20%", "precision=int8-simulated")
-    assert Blueprint(simulated).slot_job({}, budget, 0).budget == budget
+    job = Blueprint(simulated).slot_job({}, budget, 0)
+    assert job.limits(job.cost_model(Blueprint(simulated).start.graph)) == budget
 
 
 def test_random_weights_leave_torchs_generator_alone() -> None:

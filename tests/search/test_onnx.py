@@ -11,8 +11,23 @@ from pruning.trace import trace
 from search.formats import FORMATS
 
 
+class Quoted(torch.nn.Module):
+    """A layer whose name is code to whoever writes it into code as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_module('"), exit(1), ("', torch.nn.Conv2d(3, 4, 3))
+        self.add_module("0/Gemm", torch.nn.Linear(4, 5))
+        self.classifier = torch.nn.Linear(5, 3)
+
+    def forward(self, x):
+        layer, hidden = (getattr(self, name) for name in ('"), exit(1), ("', "0/Gemm"))
+        return self.classifier(hidden(layer(x).mean((2, 3))))
+
+
 @pytest.mark.parametrize(
-    ("make", "shape"), [(models.resnet8, (3, 16, 16)), (models.ds_cnn, (1, 49, 10))]
+    ("make", "shape"),
+    [(models.resnet8, (3, 16, 16)), (models.ds_cnn, (1, 49, 10)), (Quoted, (3, 6, 6))],
 )
 def test_onnx_gives_the_same_outputs(make, shape):
     torch.manual_seed(0)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost
@@ -113,12 +114,12 @@ def test_budgets_take_turns_loosest_first(done: Study) -> None:
 
 
 def test_no_checkpoint_is_left(done: Study) -> None:
-    """Of a finished study the store holds the dense network, and two files a slot."""
-    kept = {done.note("dense")["digest"]}
+    """A finished study's store holds its mark, the dense network, and each slot's files."""
+    kept = {done.note("dense")["digest"], done.facts["store"]}
     for slot in done.slots():
         kept |= set(slot.user_attrs["result"]["files"].values())
     root = done.home.folder / "store"
-    assert {p.parent.name + p.name for p in root.rglob("*") if p.is_file()} >= kept
+    assert {p.parent.name + p.name for p in root.rglob("*") if p.is_file()} == kept
     for slot in done.slots():
         assert slot.user_attrs["checkpoint"] not in done.home.store
 
@@ -843,6 +844,16 @@ def test_the_command_refuses_another_recipe(paring: Paring, here: Path, line: st
     assert "created with other settings" in err
     assert "or choose another name" in err
     assert here.is_dir()
+
+
+def test_threads_are_set(done: Study, quiet_process: None) -> None:
+    assert done.over()
+    before = torch.get_num_threads()
+    try:
+        work(done.home.config, "done", threads=before + 2)
+        assert torch.get_num_threads() == before + 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,144 @@
+"""A budget is a promise: the linked firmware holds it, whichever way a network was pruned."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from pruning.budget import Budget
+from pruning.cost import Encoding, deployed
+from pruning.deploy import lower
+from pruning.errors import BudgetError
+from pruning.job import Job, PhaseKind, Precision
+from pruning.memory import DEPLOYED, Conventions
+from pruning.state import TrainState
+from pruning.train import int8_codes, train
+from search.build import Blueprint
+from search.config import Spec
+
+COMPILER = "arm-none-eabi-gcc"
+NETWORKS = {
+    "resnet8": ["model=resnet8", "model.filters=6"],
+    "ds_cnn": ["model=ds_cnn", "model.filters=10", "+data.shape=[1,20,10]"],
+    "mobilenet_v2": ["model=mobilenet_v2", "model.width=0.1"],
+    "vgg16": ["model=vgg16", "model.width=0.05"],
+}
+Made = Callable[[str], Blueprint]
+
+
+@pytest.fixture(scope="module")
+def blueprint_of(compose_spec: Callable[..., Spec], tiny: list[str]) -> Made:
+    """A sweep of a network, before any training."""
+    shared = [word for word in tiny if not word.startswith("model.")]
+    return cache(lambda name: Blueprint(compose_spec(*shared, *NETWORKS[name])))
+
+
+def script(blueprint: Blueprint, budget: Budget) -> Job:
+    """As whoever writes ten lines says it."""
+    job = searched(blueprint, budget)
+    return Job(
+        data=job.data,
+        task=job.task,
+        recipe=job.recipe,
+        seed=0,
+        device=replace(blueprint.device, flash_margin=0.0, latency_margin=0.0),
+        budget=budget,
+    )
+
+
+def explicit(blueprint: Blueprint, budget: Budget) -> Job:
+    """With all that a job could find out by itself."""
+    return replace(
+        script(blueprint, budget),
+        scoring=Precision.EXACT,
+        encoding=Encoding.C,
+        conventions=DEPLOYED,
+    )
+
+
+def unpruned(blueprint: Blueprint, budget: Budget) -> Job:
+    """Without an epoch of pruning, for a budget that the network holds as it is."""
+    job = script(blueprint, budget)
+    recipe = tuple(replace(phase, kind=PhaseKind.FINETUNE) for phase in job.recipe)
+    model = job.cost_model(blueprint.start.graph)
+    widths = blueprint.start.graph.channels.widths
+    assume(job.limits(model).holds(model.laid(widths)))
+    return replace(job, recipe=recipe)
+
+
+def searched(blueprint: Blueprint, budget: Budget) -> Job:
+    """As a sweep makes it of a slot."""
+    return blueprint.slot_job({}, budget, 0)
+
+
+DOORS = {each.__name__: each for each in (script, explicit, unpruned, searched)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed (make arm-gcc)"
+)
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    door=st.sampled_from(sorted(DOORS)),
+    name=st.sampled_from(sorted(NETWORKS)),
+    flash=st.floats(0.3, 1.1),
+    sram=st.floats(0.4, 1.05),
+)
+def test_linked_firmware_holds_the_budget_by_every_door(
+    blueprint_of: Made, door: str, name: str, flash: float, sram: float
+) -> None:
+    blueprint = blueprint_of(name)
+    start = blueprint.start
+    dense = deployed(start.graph, blueprint.device).dense
+    budget = Budget(
+        flash_bytes=int(flash * dense.flash_bytes), sram_bytes=int(sram * dense.sram_bytes)
+    )
+    job = DOORS[door](blueprint, budget)
+    state = TrainState.begin(start.graph, start.tensors, job)
+    try:
+        *_, last = train(state, job)
+    except BudgetError:
+        assume(False)
+    assert job.scoring in (None, Precision.EXACT)
+    measured = linked(state, job)
+    assert budget.holds(replace(last.cost, **measured)), (measured, budget)
+
+
+def linked(state: TrainState, job: Job) -> Mapping[str, Any]:
+    """What the network takes in firmware of its core."""
+    from pruning.deploy.firmware import build  # its libraries are an extra
+
+    graph, tensors = state.result()
+    network = lower(graph, tensors, int8_codes(graph, tensors, job))
+    firmware = build(network, job.device.core)
+    return {"flash_bytes": firmware.flash_bytes, "sram_bytes": firmware.sram_bytes}
+
+
+def test_a_job_counts_what_it_scores(blueprint_of: Made) -> None:
+    """The costs of generated C for what has C, unless somebody says otherwise."""
+    blueprint = blueprint_of("resnet8")
+    graph, job = blueprint.start.graph, script(blueprint, Budget(sram_bytes=4_003))
+    model = job.cost_model(graph)
+    assert (model.encoding, model.conventions) == (Encoding.C, DEPLOYED)
+    assert (blueprint.encoding, blueprint.conventions) == (Encoding.C, DEPLOYED)
+    assert model == job.settled(graph).cost_model(graph)
+    assert job.limits(model).sram_bytes == 4_000  # static memory takes whole words
+    simulated = replace(job, scoring=Precision.SIMULATED)
+    model = simulated.cost_model(graph)
+    assert (model.encoding, model.conventions) == (Encoding.INT8, Conventions())
+    assert simulated.limits(model) == job.budget
+    interpreted = replace(job, conventions=Conventions()).cost_model(graph)
+    assert (interpreted.encoding, interpreted.conventions) == (Encoding.C, Conventions())
