@@ -10,8 +10,7 @@ def nearest(word: str, names: Iterable[str]) -> list[str]:
     return get_close_matches(word, known, n=len(known) or 1, cutoff=0.0)
 
 
-def meant(word: str, names: Iterable[str]) -> str | None:
-    """The name that a word is probably a misspelling of, or a longer form; None without one."""
-    lower = word.lower()
-    first = next(iter(get_close_matches(lower, sorted(set(names)), n=1)), None)
-    return first or next((name for name in names if lower.startswith(name)), None)
+def meant(word: str, names: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The name that a word is probably a misspelling of, if there is one."""
+    found = get_close_matches(word.lower(), sorted(set(names)), n=1, cutoff=likeness)
+    return found[0] if found else None

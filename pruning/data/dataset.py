@@ -108,8 +108,8 @@ def assemble(
         )
         _require(
             split.targets.dtype == train.targets.dtype,
-            f"targets of the {part} split of {name} are {_meaning(split.targets)}, but those of "
-            f"the train split are {_meaning(train.targets)}. Store all in the same type.",
+            f"targets of the {part} split of {name} are {_meaning(split.targets)}, but those "
+            f"of the train split are {_meaning(train.targets)}. Store all in the same type.",
         )
     check = _check_numbers if train.targets.is_floating_point() else _check_classes
     for part, split in splits.items():
@@ -135,8 +135,8 @@ def numbered(name: str, train: Split) -> list[str]:
     low, high = int(targets.min()), int(targets.max())
     _require(
         low >= 0 and high < len(targets),
-        f"the {len(targets)} training targets of {name} run from {low} to {high}, which would be "
-        f"{high + 1} classes. Number the classes from 0 without gaps.",
+        f"the {len(targets)} training targets of {name} run from {low} to {high}, which would "
+        f"be {high + 1} classes. Number the classes from 0 without gaps.",
     )
     return [str(number) for number in range(high + 1)]
 
@@ -232,9 +232,9 @@ def _tell_unlearnt(splits: Mapping[str, Split], name: str, classes: Sequence[str
     from_one = not any(tally[0] for tally in tallies.values())
     hint = " Labels that begin with 1 need 1 subtracted." if from_one else ""
     warn_of_data(
-        f"{name}: no training sample of {len(unseen)} of {len(classes)} classes: {found}{more}. "
-        f"The network gets outputs that it never learns. Number the classes from 0 without "
-        f"gaps, or bring samples.{hint}"
+        f"{name}: no training sample of {len(unseen)} of {len(classes)} classes: {found}"
+        f"{more}. The network gets outputs that it never learns. Number the classes from 0 "
+        f"without gaps, or bring samples.{hint}"
     )
 
 

@@ -13,6 +13,8 @@ from pruning.spelling import meant
 
 Array = NDArray[np.generic]
 
+LIKE = 0.55  # x_validation is x_val; what is less like it may be meant for somebody else
+
 # What numpy and zipfile raise for archives that are damaged, encrypted or too large.
 _UNREADABLE = (
     ValueError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
@@ -69,11 +71,15 @@ def read_npz(
         with np.load(path, allow_pickle=False) as archive:
             held = [name for name in archive.files if name not in beside]
             _require_keys(path, held, required, optional)
-            return {name: archive[name] for name in (*required, *optional) if name in held}
+            arrays = {name: archive[name] for name in (*required, *optional) if name in held}
     except _UNREADABLE as error:
         objects = "allow_pickle" in str(error)  # numpy's advice is to load it all the same
         reason = "it holds Python objects" if objects else str(error) or type(error).__name__
         raise DataError(_unreadable(path, reason)) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy gives the bytes of any other file
+            raise DataError(_unreadable(path, f"{name} is no array"))
+    return arrays
 
 
 def require_whole(what: str, array: Array) -> None:
@@ -84,8 +90,8 @@ def require_whole(what: str, array: Array) -> None:
     """
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise DataError(
-            f"{what} is {array.dtype} of shape {list(array.shape)}; expected whole numbers, one "
-            "a sample. Get the file again."
+            f"{what} is {array.dtype} of shape {list(array.shape)}; expected a list of whole "
+            "numbers. Get the file again."
         )
 
 
@@ -107,7 +113,7 @@ def _require_keys(
             f"must hold {', '.join(required)}."
         )
     unread = [name for name in present if name not in read]
-    if misspelt := [f"{each} ({m}?)" for each in unread if (m := meant(each, lacking))]:
+    if misspelt := [f"{each} ({m}?)" for each in unread if (m := meant(each, lacking, LIKE))]:
         raise DataError(
             f"{path} holds arrays that nobody reads: {', '.join(misspelt)}. Rename or remove "
             f"them; what is read is {', '.join(read)}."

@@ -26,6 +26,8 @@ def main(config: DictConfig) -> None:
         study = require_study(home, checked_name(config.study))
         catch_up(study)
         key = study.key
+    if type(config.port) is not int:  # true is an int, too
+        raise ConfigError(f"port={config.port}: write a number from 1 to 65535, such as 5000")
     users = home.databases.users if flag(config.login, "login") else None
     serve(
         home.databases.mlflow, home.folder / "artifacts", config.host, config.port, key, users

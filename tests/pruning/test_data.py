@@ -89,7 +89,7 @@ def test_digest_sees_values_not_memory_layout():
         ({"train": Split(torch.zeros(4, 2, 4, 5).double(), torch.zeros(4).long())}, "float64"),
         (
             {"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4, 3))},
-            r"test split of made are numbers \(float32\), but .* train split are classes \(int64",
+            r"test split of made are numbers \(float32\), but .* train split are classes",
         ),
         (
             {"train": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4))},

@@ -239,7 +239,7 @@ def test_labels_that_begin_with_1_are_told_of(tmp_path: Path):
 def test_a_class_of_which_all_samples_are_held_out_keeps_its_name(tmp_path: Path):
     highest = np.zeros(20, int)
     highest[:10] = 1
-    rest, held = data.hold_out("", Split(torch.zeros(20, 1), torch.arange(20)), 10)
+    _, held = data.hold_out("", Split(torch.zeros(20, 1), torch.arange(20)), 10)
     highest[held.targets[0]] = 2
     path = write_npz(tmp_path, y_train=highest, x_val=None, y_val=None, y_test=np.arange(5) % 3)
     with pytest.warns(DataWarning, match="class 2, but 1 validation and 1 test samples"):
