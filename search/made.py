@@ -145,8 +145,10 @@ def _fits(value: object, hint: Any, strict: bool) -> bool:
         return isinstance(value, (list, tuple)) and all(
             _fits(each, inner[0], strict) for each in (value if alike else ())
         )
+    if hint is type(None):
+        return value is None
     plain = value is None or isinstance(value, (str, int, float, list))
-    return hint is Any or not (strict and plain) or (hint is type(None) and value is None)
+    return hint is Any or not (strict and plain)
 
 
 WORDS = {
