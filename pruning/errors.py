@@ -14,6 +14,8 @@ PruningError                  anything below
 Every message says what, the value, the limit and the cure.
 """
 
+import sys
+import warnings
 from math import inf, isfinite
 
 
@@ -76,6 +78,18 @@ class DivergedError(PruningError):
 
 class CheckpointError(PruningError):
     """A stored network or training state is damaged, foreign or of another version."""
+
+
+class DataWarning(UserWarning):
+    """A data set that can be used, but hardly as it is meant."""
+
+
+def warn_of_data(text: str) -> None:
+    """Give a `DataWarning` at the line, outside of this package, that asked for the data."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, DataWarning, stacklevel=level)
 
 
 class PeakMemoryWarning(UserWarning):

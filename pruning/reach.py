@@ -74,7 +74,8 @@ def require_reachable(
     needed = margins.needed if margins else lambda _, estimate: estimate
     missed = [
         f"{name} {_digits(budget.limits[name], floor)} is below the least reachable "
-        f"{_digits(needed(name, getattr(least, name)), ceil)} (most of it in {blame[name]})"
+        f"{_digits(needed(name, getattr(least, name)), ceil)} "
+        f"{'ms' if name == 'latency_ms' else 'bytes'} (most of it in {blame[name]})"
         for name, limit in held.limits.items()
         if getattr(least, name) > limit
     ]

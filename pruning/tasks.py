@@ -6,7 +6,7 @@ Each part is a value and can be replaced by any object that can be called in the
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 from torch import Generator, Tensor
 from torch.optim import SGD, AdamW, Optimizer
@@ -52,6 +52,18 @@ __all__ = [
 ]
 
 ROUNDING = 1e-6  # by which a score may be better than the best
+# What configs may name as pruning.tasks.NAME, by what it is of a task.
+OFFERED: Final[Mapping[str, frozenset[str]]] = {
+    "metric": frozenset(
+        {
+            "Accuracy", "BalancedAccuracy", "Determination", "MacroF1", "MeanAbsolute",
+            "MeanError", "RocAuc", "RootMeanSquare",
+        }
+    ),
+    "loss": frozenset({"Absolute", "CrossEntropy", "Huber", "Squared"}),
+    "optimizer": frozenset({"adamw", "sgd"}),
+}  # fmt: skip
+
 Augmentation = Callable[[Tensor, Generator], Tensor]
 MakeOptimizer = Callable[[Mapping[str, Tensor]], Optimizer]
 """Named parameters to an optimizer over them."""
@@ -135,6 +147,11 @@ class Task:
             raise PruningError(
                 f"batch_size is {self.batch_size}; batch norm needs a whole number of at least "
                 "2. Use 128."
+            )
+        if not all(hasattr(self.metric, name) for name in ("name", "direction")):
+            raise PruningError(
+                f"the metric is {self.metric!r:.60}, which has no name and no direction. Use "
+                f"one of {', '.join(sorted(OFFERED['metric']))}, or an object like them."
             )
         if self.metric.direction not in ("maximize", "minimize"):
             raise PruningError(

@@ -4,8 +4,11 @@ An operator outside the table is refused with its name, type and place: nothing 
 costed as zero because it was not understood.
 """
 
+import contextlib
+import logging
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -96,14 +99,26 @@ def _first_names(model: nn.Module) -> dict[str, str]:
     return {name: first.setdefault(id(tensor), name) for name, tensor in pairs}
 
 
+@contextlib.contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Without the lines of a logger: torch prints tracebacks of what it raises all the same."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
     modes = {module: module.training for module in model.modules()}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _silenced("torch._subclasses.fake_tensor"):
             warnings.simplefilter("ignore")
             return torch.export.export(model.eval(), (batch,), strict=False)
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        _refuse_other_channels(tuple(batch.shape), reason)
         raise UnsupportedOperatorError(
             f"{type(model).__name__} cannot be traced for inputs shaped {tuple(batch.shape)}: "
             f"{reason}. A model must be one static graph of tensor operators for one input "
@@ -112,6 +127,19 @@ def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def _refuse_other_channels(shape: tuple[int, ...], reason: str) -> None:
+    """Refuse samples that the first layer of a network does not take, by what torch says of
+    its input: images of one channel for a network of three, say.
+    """
+    said = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels", reason)
+    if said and said[1] == str(list(shape)):
+        raise UnsupportedOperatorError(
+            f"the data has {shape[1]} channel{'s' * (shape[1] != 1)} (a sample is shaped "
+            f"{list(shape[1:])}), and the network wants {said[2]}. Give it as many inputs "
+            "(model.in_channels=auto, if it takes that), or other data."
+        )
 
 
 def _is_named(path: str, entries: tuple[str, ...]) -> bool:

@@ -47,8 +47,8 @@ USER_ERRORS = (
     "TrackingError",
     "HydraException",
     "OmegaConfBaseException",
+    "YAMLError",  # a config file of the user's
 )
-MULTIRUN = ("-m", "--multirun")
 SECRET = "PARING_NOTIFY_URL"  # what conf/ reads of the environment and nobody else should
 RUNNING = ("-m", "--m", "-r", "--ru", "-cd", "-cp", "-cn", "--config")  # print nothing
 
@@ -91,9 +91,7 @@ def run(verb: str, overrides: Sequence[str]) -> int:
     debug = "debug=true" in [override.lower() for override in overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
     sys.path.append(str(Path.cwd()))  # the user's own model and data
-    # Hydra's parser takes all overrides in one run: none before -m and others behind it.
-    flags = [word for word in overrides if word in MULTIRUN]
-    sys.argv = [f"paring {verb}", *flags, *(word for word in overrides if word not in flags)]
+    sys.argv = [f"paring {verb}", *_options_first(overrides)]
     try:
         _refuse_passwords(overrides)
         with _masked_if_shown(overrides):
@@ -108,6 +106,16 @@ def run(verb: str, overrides: Sequence[str]) -> int:
             return _explained(raised, debug)
         raise
     return 0
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """Options with their values, then the overrides, which Hydra's parser takes in one run."""
+    options: list[str] = []
+    overrides: list[str] = []
+    for before, word in zip(("", *words), words, strict=False):
+        of_option = before.startswith("-") and "=" not in word and word[:1] not in "+~"
+        (options if word.startswith("-") or of_option else overrides).append(word)
+    return [*options, *overrides]
 
 
 def _explained(error: Exception, debug: bool) -> int:
@@ -140,16 +148,52 @@ def _sentences(error: Exception) -> str:
         key = text.splitlines()[0].rpartition(" ")[2]
         return f"no value for {key}; give {key}=... on the command line"
     if type(error).__name__ == "OverrideParseException":
-        hint = "a value with spaces or ~ needs quotes of its own: 'out=\"my folder\"'"
-        return f"{text.partition('See https')[0]} ({hint})"
+        return _unread(str(getattr(error, "override", "")))
+    if type(error).__name__.endswith(("CompositionException", "MissingConfigException")):
+        from search.settings import unknown_setting  # not needed for --help
+
+        if (said := unknown_setting(error)) is not None:
+            return said
     return text.partition("Config search path")[0].partition("full_key:")[0]
+
+
+def _unread(override: str) -> str:
+    """What to say of an argument that Hydra's grammar does not take."""
+    key, _, value = override.partition("=")
+    if key == "study" and not value.startswith(("'", '"', "[", "$")):
+        from search.config import checked_name
+        from search.errors import ConfigError
+
+        try:
+            checked_name(value)
+        except ConfigError as refused:
+            return str(refused)
+    if not value:
+        return f"{override}: write KEY=VALUE, such as study=NAME"
+    plain = value.isprintable() and not set(value) & set("[]{}()'\"\\")
+    return (
+        f"{key}: cannot read {value!r}: every bracket needs its other half, and text with "
+        f"spaces, ~ or letters beyond a to z needs quotes of its own: "
+        + (f"'{key}=\"{value}\"'" if plain else "'out=\"my folder\"'")
+    )
 
 
 def _told(error: Exception) -> Exception:
     """The cause that explains a composition error best: Hydra wraps what OmegaConf says."""
+    if "Config group override must be a string" in str(error):
+        from search.errors import ConfigError
+
+        return ConfigError("null is no choice of a group that needs one; write GROUP=NAME")
+    if type(error).__name__ in ("ConfigAttributeError", "ConfigKeyError"):
+        from search.errors import ConfigError
+
+        return ConfigError(
+            f"{getattr(error, 'key', 'a setting')} is needed; do not leave it out"
+        )
     cause = error.__cause__
     plain = type(error).__name__ in ("ConfigCompositionException", "InstantiationException")
-    if plain and isinstance(cause, Exception) and str(cause) not in str(error):
+    unknown = "Could not override" in str(error)  # told of by `search.settings`
+    if plain and isinstance(cause, Exception) and not unknown and str(cause) not in str(error):
         return type(error)(f"{error} {str(cause).splitlines()[0]}")
     return error
 

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from pruning.budget import Budget, parse_limit
+from pruning.spelling import nearest
 from search.errors import ConfigError
 
 Values = dict[str, Any]
@@ -202,7 +203,16 @@ def cross(config: Any, shape: type[Shape], what: str) -> Shape:
 
 def _told(error: OmegaConfBaseException) -> str:
     """The first line of an error, with the path of the value."""
-    line, path = str(error).splitlines()[0], error.full_key
+    line, path, parent = str(error).splitlines()[0], error.full_key, error.parent_node
+    if isinstance(error, ConfigKeyError) and isinstance(parent, DictConfig):
+        known = ", ".join(nearest(str(error.key), map(str, parent)))
+        return f"there is no setting '{path or error.key}'; there are {known}"
+    if "is not a ListConfig" in line or "is not a list" in line:
+        line = "write a list, such as [a,b]"
+    if line.startswith("Cannot assign") and "Dict[" in line:
+        line = "write a mapping, such as {stem: 8}"
+    if whole := re.match(r"Value (\S+) \(int\) is incompatible with type hint 'float'", line):
+        line = f"write {whole[1]}.0 for {whole[1]}"
     return f"{path}: {line}" if path and path not in line else line
 
 
@@ -344,7 +354,7 @@ def checked_name(name: object, what: str = "study") -> str:
         name = str(name)  # study=2026
     if not isinstance(name, str) or not NAME.fullmatch(name) or ".." in name:
         raise ConfigError(
-            f"{what}={name!r}: use 1 to 100 letters, digits, '_', '-' or '.', "
+            f"{what}={name!r}: use 1 to 100 letters a to z or A to Z, digits, '_', '-' or '.', "
             "beginning with a letter or digit"
         )
     return name

@@ -63,9 +63,7 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
     facts, trials, device = study.facts, study.slots(), Blueprint(study.spec).device
     finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
     on = planes(finished, facts["rises"])
-    precision = Precision(
-        facts.get("precision", Precision.SIMULATED)
-    )  # older studies have none
+    precision = Precision(facts.get("precision", Precision.SIMULATED))  # else older
     guard = device if precision.encoding is Encoding.C else None
     return StudyRecord(
         name=study.name,
@@ -88,7 +86,7 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
             name=study.spec["device"]["name"], limits=Limits(**facts["device_limits"])
         ),
         importances=importances(trials, study.objectives, facts["rises"]),
-        picks=picks(finished, device, encoding, facts["rises"]),
+        picks=picks(finished, device, precision.encoding, facts["rises"]),
         hypervolumes=tuple(
             hypervolumes(finished, Cost(**facts["dense_cost"]), facts["chance"], facts["best"])
         ),

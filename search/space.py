@@ -11,6 +11,11 @@ from pruning.budget import RESOURCES, Budget, Cost, parse_limit
 from search.config import BudgetConfig
 from search.errors import ConfigError
 
+KINDS = {  # of lists of budgets, and the settings that each uses
+    "ladder": ("scale", "power"),
+    "grid": ("flash", "sram", "latency"),
+    "range": ("flash", "sram", "latency", "count"),
+}
 FIELDS = {"flash_bytes": "flash", "sram_bytes": "sram", "latency_ms": "latency"}
 Scalar = str | int | float | bool
 
@@ -67,7 +72,8 @@ def check_space(space: Mapping[str, Any]) -> None:
         if not path.startswith(SEARCHED) or path in SHARED:
             raise ConfigError(
                 f"space: {path!r} is no setting that slots may differ in; search paths below "
-                f"{' and '.join(SEARCHED)}, such as task.optimizer.lr"
+                f"{' and '.join(SEARCHED)}, as one key each: '+space={{task.optimizer.lr: "
+                "[0.05, 0.1]}'"
             )
         choices = isinstance(how, list) and len(how) > 0
         bounds = isinstance(how, Mapping) and {"low", "high"} <= set(how) <= ALLOWED
@@ -123,6 +129,14 @@ def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
     makers = {"ladder": _ladder, "grid": _grid, "range": _range}
     if config.kind not in makers:
         raise ConfigError(f"budget.kind={config.kind!r}: write one of {', '.join(makers)}")
+    default = BudgetConfig()
+    for name in {name for used in KINDS.values() for name in used} - {*KINDS[config.kind]}:
+        if getattr(config, name) != getattr(default, name):
+            others = [f"budget={kind}" for kind, used in KINDS.items() if name in used]
+            raise ConfigError(
+                f"budget.{name} is not used by budget={config.kind}; leave it out, or choose "
+                f"{' or '.join(others)}"
+            )
     made = tuple(dict.fromkeys(makers[config.kind](config, dense)))
     return tuple(sorted(made, key=lambda budget: _looseness(budget, dense), reverse=True))
 

@@ -24,7 +24,7 @@ from search.home import Home
 from search.orders import Order, give, given
 from search.rungs import Rungs
 from search.sampling import sampler_for
-from search.space import budgets, check_space, corners, require_narrower
+from search.space import FIELDS, budgets, check_space, corners, require_narrower
 from search.store import mark_of
 from search.study import Study, create_study, find_study
 from tracking.address import mask
@@ -92,13 +92,13 @@ def _add_budgets(study: Study, spec: Spec, blueprint: Blueprint) -> int:
     with study.home.lock(f"budgets-{study.key}"):
         new = [b for b in wanted if b not in (*study.budgets, *refused)]
         if new:
-            new = _reachable(blueprint, new)[0]
+            new = _reachable(blueprint, new, spec["budget"]["kind"])[0]
             study.set_note("budgets", [asdict(budget) for budget in (*study.budgets, *new)])
     return len(new)
 
 
 def _reachable(
-    blueprint: Blueprint, wanted: Sequence[Budget]
+    blueprint: Blueprint, wanted: Sequence[Budget], kind: str
 ) -> tuple[list[Budget], list[Budget]]:
     """The budgets that some widths meet, and the others, which are told of.
 
@@ -116,12 +116,18 @@ def _reachable(
             good.append(budget)
         except BudgetError as error:
             bad.append(budget)
-            reasons.append(str(error))
+            reasons.append(f"{error}{_cure(kind, str(error))}")
     if not good:
         raise BudgetError(reasons[0])
     for budget, reason in zip(bad, reasons, strict=True):
         log.warning("left out: %s: %s", budget.limits, reason)
     return good, bad
+
+
+def _cure(kind: str, reason: str) -> str:
+    """What else helps where a rung of a ladder is out of reach."""
+    powers = [f"budget.power.{short}" for name, short in FIELDS.items() if f"{name} " in reason]
+    return f" Or lower {', '.join(powers)}, or drop that scale." if kind == "ladder" else ""
 
 
 def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
@@ -135,7 +141,7 @@ def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
         raise ConfigError(f"seed={typed.seed}: a whole number from 0 to {MOST_SEEDS - 1}")
     if typed.seeds is not None and typed.seeds < 1:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
-    made, beyond = _reachable(blueprint, budgets(typed.budget, model.dense))
+    made, beyond = _reachable(blueprint, budgets(typed.budget, model.dense), typed.budget.kind)
     task, classes = blueprint.task(), len(blueprint.data.classes)
     chance = task.metric.chance(blueprint.data.validation.targets, classes)
     best = task.best

@@ -1,6 +1,6 @@
 """Data sets in an `.npz` archive, the plainest way to bring one of your own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pruning.data.dataset import Dataset, Split, assemble, hold_out, share_of
+from pruning.data.dataset import Dataset, Split, assemble, hold_out, numbered, share_of
 from pruning.data.files import Array, existing_file, read_npz
 from pruning.errors import DataError
 
@@ -37,7 +37,7 @@ def npz(
     Inputs are uint8 or floats in the given layout (N samples, C channels, H height, W width,
     L length). Targets are integers from 0, shaped [N] or [N, 1], or for a regression floats,
     shaped [N] or [N, K]. Without x_val, `validation_share` of the training samples is set
-    aside. Classes (or the K numbers) are named 0, 1, ..., unless named here.
+    aside. Classes (or the K numbers) are those of y_train, named 0, 1, ..., unless named here.
 
     Raises:
         DataError: the archive is missing, damaged or incomplete, or its arrays do not fit.
@@ -51,10 +51,10 @@ def npz(
         if f"x_{part}" in arrays
     }
     train = splits["train"]
+    names = numbered(name, train) if classes is None else list(classes)
     if "val" not in splits:
         count = share_of(name, validation_share, len(train))
         train, splits["val"] = hold_out(name, train, count)
-    names = _numbered(splits.values()) if classes is None else list(classes)
     return assemble(name, train, splits["val"], splits["test"], names)
 
 
@@ -97,13 +97,3 @@ def _targets(what: str, array: Array) -> Tensor:
             "sample, or floats. Store class numbers from 0, not one-hot rows or names."
         )
     return torch.from_numpy(flat.astype(np.int64))
-
-
-def _numbered(splits: Iterable[Split]) -> list[str]:
-    """Names for as many classes, or numbers a sample, as there are."""
-    targets = [split.targets for split in splits if len(split)]
-    if targets[0].is_floating_point():
-        count = 1 if targets[0].ndim == 1 else targets[0].shape[1]
-    else:
-        count = max(int(each.max()) for each in targets) + 1
-    return [str(number) for number in range(count)]

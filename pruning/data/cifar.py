@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pruning.data.dataset import Dataset, Split, assemble, hold_out
-from pruning.data.files import Array, existing_folder, read_npz
+from pruning.data.files import Array, existing_folder, read_npz, require_whole
 from pruning.errors import DataError
 
 CLASSES: Final = (
@@ -84,6 +84,8 @@ def _jpeg_split(path: Path, cache: Path | None) -> Split:
         raise DataError(f"no {path.name} in {path.parent}. Put both halves of the copy there.")
     arrays = read_npz(path, ("jpeg", "offset", "label"))
     offsets, labels = arrays["offset"], arrays["label"]
+    for key in ("offset", "label"):
+        require_whole(f"{key} of {path}", arrays[key])
     _require_offsets(path, arrays["jpeg"], offsets, len(labels))
     stored = None if cache is None else _cache_file(cache, path)
     pixels = None if stored is None else _cached(stored, len(labels))

@@ -5,7 +5,7 @@ training; so there is no loader with worker processes.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pruning.errors import DataError
+from pruning.errors import DataError, warn_of_data
 
 # Decides which samples are held out, for ever and for every seed: see `permutation`.
 _SPLIT_SEED = 20_220_131
+_MANY = 5  # classes that a message names
 
 
 @final
@@ -89,24 +90,55 @@ def assemble(
 ) -> Dataset:
     """Check three splits and make a data set of them.
 
+    A `DataWarning` names classes without a training sample, unless training sees one class
+    alone, which others are then told from.
+
     Raises:
         DataError: a split is empty, its tensors have the wrong type or shape, a value is not
             finite, or the targets do not fit the names.
     """
     splits = {"train": train, "validation": validation, "test": test}
     for part, split in splits.items():
-        _check(f"{part} split of {name}", split, len(classes))
+        _check(f"{part} split of {name}", split)
         _require(
             split.inputs.shape[1:] == train.inputs.shape[1:]
-            and split.inputs.dtype == train.inputs.dtype
-            and split.targets.dtype == train.targets.dtype,
-            f"the {part} split of {name} holds {_described(split.inputs)} with targets of "
-            f"{split.targets.dtype}, but the train split {_described(train.inputs)} with "
-            f"{train.targets.dtype}. Prepare all splits in the same way.",
+            and split.inputs.dtype == train.inputs.dtype,
+            f"the {part} split of {name} holds {_described(split.inputs)}, but the train split "
+            f"{_described(train.inputs)}. Prepare all splits in the same way.",
         )
+        _require(
+            split.targets.dtype == train.targets.dtype,
+            f"targets of the {part} split of {name} are {_meaning(split.targets)}, but those "
+            f"of the train split are {_meaning(train.targets)}. Store all in the same type.",
+        )
+    check = _check_numbers if train.targets.is_floating_point() else _check_classes
+    for part, split in splits.items():
+        check(f"{part} split of {name}", split.targets, len(classes))
+    names = tuple(map(str, classes))
+    if not train.targets.is_floating_point():
+        _tell_unlearnt(splits, name, names)
     mean, std = _moments(train.inputs)
     digest = _digest(name, splits.values())
-    return Dataset(name, train, validation, test, tuple(classes), mean, std, digest)
+    return Dataset(name, train, validation, test, names, mean, std, digest)
+
+
+def numbered(name: str, train: Split) -> list[str]:
+    """Names 0, 1, ... for the classes of all training samples, or for the numbers of each.
+
+    Raises:
+        DataError: there would be more classes than samples, or there is no sample.
+    """
+    targets = train.targets
+    if targets.is_floating_point():
+        return [str(place) for place in range(1 if targets.ndim == 1 else targets.shape[1])]
+    _require(len(targets) > 0, f"the train split of {name} is empty. Give it samples.")
+    low, high = int(targets.min()), int(targets.max())
+    _require(
+        low >= 0 and high < len(targets),
+        f"the {len(targets)} training targets of {name} run from {low} to {high}, which would "
+        f"be {high + 1} classes. Number the classes from 0 without gaps.",
+    )
+    return [str(number) for number in range(high + 1)]
 
 
 def hold_out(name: str, samples: Split, count: int) -> tuple[Split, Split]:
@@ -154,7 +186,7 @@ def permutation(count: int) -> Tensor:
     return torch.from_numpy(np.random.RandomState(_SPLIT_SEED).permutation(count)).long()
 
 
-def _check(what: str, split: Split, classes: int) -> None:
+def _check(what: str, split: Split) -> None:
     inputs, targets = split.inputs, split.targets
     _require(
         inputs.ndim >= 2 and inputs.dtype in (torch.uint8, torch.float32),
@@ -175,7 +207,6 @@ def _check(what: str, split: Split, classes: int) -> None:
         bool(inputs.dtype == torch.uint8 or inputs.isfinite().all()),
         f"inputs of the {what} hold values that are not finite. Remove or replace them.",
     )
-    (_check_numbers if targets.is_floating_point() else _check_classes)(what, targets, classes)
 
 
 def _check_classes(what: str, targets: Tensor, classes: int) -> None:
@@ -183,8 +214,36 @@ def _check_classes(what: str, targets: Tensor, classes: int) -> None:
     _require(
         low >= 0 and high < classes,
         f"targets of the {what} run from {low} to {high}; with {classes} classes they must "
-        f"lie in 0 to {classes - 1}. Name every class, or renumber the targets.",
+        f"lie in 0 to {classes - 1}. Renumber the targets from 0 and train on every class, or "
+        "name every class.",
     )
+
+
+def _tell_unlearnt(splits: Mapping[str, Split], name: str, classes: Sequence[str]) -> None:
+    """Warn of classes that training has no sample of."""
+    tallies = {
+        part: split.targets.bincount(minlength=len(classes)) for part, split in splits.items()
+    }
+    unseen = (tallies["train"] == 0).nonzero()[:, 0].tolist()
+    if not unseen or len(unseen) == len(classes) - 1:
+        return
+    found = ", ".join(_told_of(classes[each], each, tallies) for each in unseen[:_MANY])
+    more = f" and {len(unseen) - _MANY} more" if len(unseen) > _MANY else ""
+    from_one = not any(tally[0] for tally in tallies.values())
+    hint = " Labels that begin with 1 need 1 subtracted." if from_one else ""
+    warn_of_data(
+        f"{name}: no training sample of {len(unseen)} of {len(classes)} classes: {found}"
+        f"{more}. The network gets outputs that it never learns. Number the classes from 0 "
+        f"without gaps, or bring samples.{hint}"
+    )
+
+
+def _told_of(name: str, number: int, tallies: Mapping[str, Tensor]) -> str:
+    others = [
+        f"{int(tally[number])} {part}" for part, tally in tallies.items() if tally[number]
+    ]
+    named = f"class {number}" if name == str(number) else f"class {number} ({name})"
+    return f"{named}, but {' and '.join(others)} samples" if others else named
 
 
 def _check_numbers(what: str, targets: Tensor, names: int) -> None:
@@ -227,7 +286,15 @@ def _digest(name: str, splits: Iterable[Split]) -> str:
 
 
 def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"
+    return f"{_kind(tensor)} of shape {list(tensor.shape)}"
+
+
+def _meaning(targets: Tensor) -> str:
+    return f"{'numbers' if targets.is_floating_point() else 'classes'} ({_kind(targets)})"
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _require(holds: bool, message: str) -> None:

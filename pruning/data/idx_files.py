@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pruning.data.dataset import Dataset, Split, assemble, hold_out
+from pruning.data.dataset import Dataset, Split, assemble, hold_out, numbered
 from pruning.data.files import existing_folder
 from pruning.errors import DataError
 
@@ -39,9 +39,8 @@ def idx(
     """
     found = existing_folder(folder, "IDX files")
     train, test = _split(found, "train"), _split(found, "t10k")
+    names = numbered(name, train) if classes is None else list(classes)
     train, held_out = hold_out(name, train, validation)
-    highest = int(max(train.targets.max(), held_out.targets.max()))
-    names = [str(n) for n in range(highest + 1)] if classes is None else list(classes)
     return assemble(name, train, held_out, test, names)
 
 

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from pruning.data.dataset import Dataset, Split, assemble, permutation
 from pruning.data.files import Array, existing_file, read_npz
-from pruning.errors import DataError
+from pruning.errors import DataError, warn_of_data
+from pruning.spelling import nearest
 
 # The usual ten of the keyword task, as this data set spells them.
 WORDS: Final = ("yes", "no", "up", "down", "left", "right", "start", "stop", "open", "close")
 
+READ: Final = ("logmel", "scale", "label", "words", "split")
 Features = Literal["logmel", "mfcc10"]
 _COEFFICIENTS: Final = 10
 _GRID: Final = 1024  # steps a neper
@@ -44,7 +46,7 @@ def speech_commands(
         DataError: the archive is missing, damaged or incomplete, or lacks a word.
     """
     found = existing_file(path, "log-mel archive")
-    arrays = read_npz(found, ("logmel", "scale", "label", "words", "split"))
+    arrays = read_npz(found, READ, beside=("speaker", "take"))
     _require_fit(found, arrays, words, features)
     targets = _targets(arrays, words)
     inputs = _inputs(arrays, features)
@@ -59,10 +61,16 @@ def _require_fit(
 ) -> None:
     known = [str(word) for word in arrays["words"]]
     absent = [word for word in words if word not in known]
+    if absent and tuple(words) == WORDS:  # nobody asked for them
+        raise DataError(
+            f"{path} holds other words than the usual ones: {', '.join(known)}. Give those to "
+            "be told apart: +data.words=[...] (words=[...] in Python)."
+        )
     if absent or len(set(words)) != len(words) or not words:
         raise DataError(
             f"words {', '.join(words)}: {', '.join(absent) or 'some'} cannot be used. Name "
-            f"each once, out of the {len(known)} of {path}: {', '.join(known)}."
+            f"each once, out of the {len(known)} of {path}: "
+            f"{', '.join(nearest(absent[0], known) if absent else known)}."
         )
     if features not in ("logmel", "mfcc10"):
         raise DataError(f'features "{features}" are not known. Use logmel or mfcc10.')
@@ -71,6 +79,11 @@ def _require_fit(
         raise DataError(
             f"{path} holds {held}. Expected logmel uint8 [N, frames, bands], label and split "
             "whole numbers [N], scale [2], and a word for each label. Get the file again."
+        )
+    if strangers := int((~np.isin(arrays["split"], range(3))).sum()):
+        warn_of_data(
+            f"{path}: not used: {strangers} clips whose split is none of 0 (train), 1 "
+            "(validation) and 2 (test)."
         )
 
 
@@ -82,6 +95,7 @@ def _fit_together(arrays: Mapping[str, Array]) -> bool:
         and arrays["scale"].shape == (2,)
         and labels.shape == arrays["split"].shape == spectrograms.shape[:1]
         and np.issubdtype(labels.dtype, np.integer)
+        and np.issubdtype(arrays["split"].dtype, np.integer)
         and bool(np.isin(labels, np.arange(len(arrays["words"]))).all())
     )
 

@@ -53,6 +53,8 @@ def main(config: DictConfig) -> None:
         seen, source = _counted(config, device), EMULATED
     else:
         path = Path(str(config.csv))
+        if config.study is None:
+            raise ConfigError(f"csv={path}: of which study are its trials? Add study=NAME")
         seen, source = read_times(path, _graphs(study_of(config)), device), BOARD
     found, judged = calibrated(device, seen, board=source == BOARD)
     write_own(out, _text(settings, found, judged, source), BEGINNING)

@@ -15,6 +15,8 @@ from tracking.server import serve
 @verb("serve")
 def main(config: DictConfig) -> None:
     """Run the verb."""
+    if type(config.port) is not int:  # true is an int, too
+        raise ConfigError(f"port={config.port}: write a number from 1 to 65535, such as 5000")
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     if home.config.tracking_uri is not None:
         raise ConfigError(

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from pruning import data
 from pruning.data import Split
-from pruning.errors import DataError
+from pruning.errors import DataError, DataWarning
 
 
 def random_split(count: int, classes: int = 3, shape=(2, 4, 5), seed: int = 0) -> Split:
@@ -87,14 +87,13 @@ def test_digest_sees_values_not_memory_layout():
             "expected uint8 or",
         ),
         ({"train": Split(torch.zeros(4, 2, 4, 5).double(), torch.zeros(4).long())}, "float64"),
-        ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4))}, "3 are named"),
         (
             {"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4, 3))},
-            "targets of torch.float32, but",
+            r"test split of made are numbers \(float32\), but .* train split are classes",
         ),
         (
-            {"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.full((4, 3), torch.nan))},
-            "targets of the test split of made hold values that are not finite",
+            {"train": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4))},
+            r"validation split of made are classes \(int64\), but .* train split are numbers",
         ),
         ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4, 3, 1))}, "expected int"),
         ({"test": Split(torch.zeros(4, 2, 4, 5).byte(), torch.zeros(4).int())}, "expected int"),
@@ -112,6 +111,45 @@ def test_digest_sees_values_not_memory_layout():
 def test_impossible_splits_are_refused(replaced, message):
     with pytest.raises(DataError, match=message):
         three(**replaced)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [(torch.zeros(4), "3 are named"), (torch.full((4, 3), torch.nan), "not finite")],
+)
+def test_impossible_numbers_are_refused(targets, message):
+    split = Split(torch.zeros(4, 2, 4, 5).byte(), targets)
+    with pytest.raises(DataError, match=message):
+        three(train=split, validation=split, test=split)
+
+
+def labelled(*targets: int) -> Split:
+    return Split(torch.zeros(len(targets), 2, 4, 5).byte(), torch.tensor(targets))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        ((1, 2, 1, 2), (1, 2), r"of 1 of 3 classes: class 0 \(a\)\..* begin with 1"),
+        ((0, 2, 0, 2), (1, 1, 0), r"class 1 \(b\), but 2 test samples"),
+    ],
+)
+def test_a_class_that_training_lacks_is_named(train, test, said):
+    with pytest.warns(DataWarning, match=said):
+        made = three(train=labelled(*train), validation=labelled(2, 2), test=labelled(*test))
+    assert made.classes == ("a", "b", "c")
+
+
+def test_training_on_one_class_alone_is_for_anomalies(recwarn):
+    three(train=labelled(0, 0), validation=labelled(0, 1), test=labelled(0, 2))
+    three()
+    assert not recwarn.list
+
+
+def test_names_of_classes_are_text():
+    base = three()
+    made = data.assemble("made", base.train, base.validation, base.test, classes=[1, 2, 3])
+    assert made.classes == ("1", "2", "3")
 
 
 @given(total=st.integers(2, 200), data_=st.data())

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import pickle
 import struct
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from pruning import data
 from pruning.data import Split
-from pruning.errors import DataError
+from pruning.errors import DataError, DataWarning
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -187,14 +188,62 @@ def test_npz_with_numbers_as_targets(tmp_path: Path, width, names):
         ({"y_val": None}, "holds x_val but not y_val"),
         ({"x_train": np.zeros((20, 4, 6))}, 'layout "NHWC" means 4 axes'),
         ({"x_train": np.zeros((20, 4, 6, 3), np.int32)}, "holds int32"),
-        ({"y_train": np.eye(20)}, "with targets of torch.int64, but the train split"),
+        (
+            {"y_train": np.eye(20)},
+            r"are classes \(int64\), but those of the train split are numb",
+        ),
+        (
+            {"y_train": np.arange(20.0)},
+            r"are classes \(int64\), but those of the train split are n",
+        ),
+        ({"y_train": np.arange(20) * 2**36}, "20 training targets .* 1305670057985 classes"),
+        ({"y_train": np.arange(20) - 20}, "20 training targets of npz run from -20 to -1"),
+        ({"y_train": np.zeros(0, int), "x_train": np.zeros((0, 4, 6, 3))}, "train .*is empty"),
+        ({"y_test": np.full(5, 99)}, "test split .*run from 99 to 99; with 5 classes"),
+        (
+            {"x_valid": np.zeros(3), "x_val": None, "y_val": None},
+            r"nobody reads: x_valid \(x_val\?",
+        ),
+        (
+            {"X_Validation": np.zeros(3), "x_val": None, "y_val": None},
+            r"X_Validation \(x_val\?",
+        ),
+        ({"xtest": np.zeros(3), "x_test": None}, "lacks x_test; it holds .*xtest"),
         ({"y_train": np.eye(20)[None].repeat(20, 0)}, r"\[20, 20, 20\]; expected one integer"),
-        ({"y_train": np.array([{}] * 20)}, "never loaded"),
+        ({"y_train": np.array([{}] * 20)}, "holds Python objects.*never loaded"),
     ],
 )
 def test_npz_that_does_not_fit_is_refused(tmp_path: Path, replaced, message):
     with pytest.raises(DataError, match=message):
         data.npz(write_npz(tmp_path, **replaced))
+
+
+def test_arrays_that_nobody_reads_are_named(tmp_path: Path, recwarn):
+    plain = data.npz(write_npz(tmp_path))
+    assert not recwarn.list
+    path = write_npz(tmp_path, subject_train=np.arange(20), x_valid=np.zeros(3))
+    with pytest.warns(DataWarning, match="not used: subject_train, x_valid.*x_train.*y_val"):
+        assert data.npz(path).digest == plain.digest
+
+
+def test_labels_that_begin_with_1_are_told_of(tmp_path: Path):
+    path = write_npz(
+        tmp_path, **{f"y_{part}": np.arange(n) % 3 + 1 for part, n in
+                     (("train", 20), ("val", 5), ("test", 5))},
+    )  # fmt: skip
+    with pytest.warns(DataWarning, match="class 0.*begin with 1") as told:
+        assert data.npz(path).classes == tuple("0123")
+    assert [each.filename for each in told] == [__file__]  # the line that asked
+
+
+def test_a_class_of_which_all_samples_are_held_out_keeps_its_name(tmp_path: Path):
+    highest = np.zeros(20, int)
+    highest[:10] = 1
+    _, held = data.hold_out("", Split(torch.zeros(20, 1), torch.arange(20)), 10)
+    highest[held.targets[0]] = 2
+    path = write_npz(tmp_path, y_train=highest, x_val=None, y_val=None, y_test=np.arange(5) % 3)
+    with pytest.warns(DataWarning, match="class 2, but 1 validation and 1 test samples"):
+        assert data.npz(path, validation_share=0.5).classes == tuple("012")
 
 
 def test_a_flipped_bit_in_a_packed_npz_is_noticed(tmp_path: Path):
@@ -212,8 +261,10 @@ def test_npz_damage_and_layouts_are_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"cannot be read as an \.npz archive"):
         data.npz(tmp_path / "bad.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"cannot be read as an \.npz archive"):
-        data.npz(tmp_path / "one.npy")
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps({"x_train": 1}))
+    for name in ("one.npy", "pickle.npz"):
+        with pytest.raises(DataError, match=r"an \.npz archive of plain arrays \(it is no zip"):
+            data.npz(tmp_path / name)
     with pytest.raises(DataError, match='layout "CHW" is not known'):
         data.npz(write_npz(tmp_path), "CHW")
 
@@ -242,18 +293,24 @@ def jpeg(colour: tuple[int, int, int], size: int = 32) -> bytes:
     return stream.getvalue()
 
 
-def write_jpegs(folder: Path, images: list[bytes] | None = None) -> Path:
+few = pytest.mark.filterwarnings("ignore:.*no training sample:pruning.errors.DataWarning")
+
+
+def write_jpegs(
+    folder: Path, images: list[bytes] | None = None, **replaced: np.ndarray
+) -> Path:
     images = images or [jpeg((20 * n, 255 - 20 * n, 100)) for n in range(10)]
     for part in ("train", "test"):
-        np.savez(
-            folder / f"cifar10-{part}-jpeg.npz",
-            jpeg=np.frombuffer(b"".join(images), np.uint8),
-            offset=np.cumsum([0, *map(len, images)]),
-            label=np.arange(len(images), dtype=np.uint8),
-        )
+        arrays = {
+            "jpeg": np.frombuffer(b"".join(images), np.uint8),
+            "offset": np.cumsum([0, *map(len, images)]),
+            "label": np.arange(len(images), dtype=np.uint8),
+        }
+        np.savez(folder / f"cifar10-{part}-jpeg.npz", **{**arrays, **replaced})
     return folder
 
 
+@few
 def test_cifar10_jpegs_are_decoded(tmp_path: Path):
     made = data.cifar10(write_jpegs(tmp_path), validation=4)
     assert (made.name, made.input_shape) == ("cifar10-jpeg", (3, 32, 32))
@@ -264,6 +321,7 @@ def test_cifar10_jpegs_are_decoded(tmp_path: Path):
         assert (image.flatten(1).float().mean(1) - colour).abs().max() < 4
 
 
+@few
 def test_cifar10_cache_gives_the_same_and_is_used(tmp_path: Path, monkeypatch):
     folder, cache = write_jpegs(tmp_path), tmp_path / "deep" / "cache"
     plain = data.cifar10(folder, validation=4)
@@ -275,6 +333,7 @@ def test_cifar10_cache_gives_the_same_and_is_used(tmp_path: Path, monkeypatch):
     assert sorted(path.suffix for path in cache.iterdir()) == [".npy", ".npy"]
 
 
+@few
 def test_cifar10_cache_follows_its_source(tmp_path: Path):
     folder, cache = write_jpegs(tmp_path), tmp_path / "cache"
     before = data.cifar10(folder, validation=4, cache=cache)
@@ -283,6 +342,7 @@ def test_cifar10_cache_follows_its_source(tmp_path: Path):
     assert after.digest == data.cifar10(folder, validation=4).digest != before.digest
 
 
+@few
 def test_cifar10_damaged_cache_is_made_again(tmp_path: Path):
     folder, cache = write_jpegs(tmp_path), tmp_path / "cache"
     before = data.cifar10(folder, validation=4, cache=cache)
@@ -295,6 +355,27 @@ def test_cifar10_cache_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cache .*file cannot be written"):
         data.cifar10(write_jpegs(tmp_path), validation=4, cache=tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"label": np.arange(10) / 10}, "label of .* is float64"),
+        ({"label": np.eye(10, dtype=int)}, r"label of .* is int64 of shape \[10, 10\]"),
+        ({"label": np.arange(10) + 1}, "run from . to 10; with 10 classes"),
+        ({"offset": np.arange(11.0)}, "offset of .* is float64"),
+        ({"labels": np.arange(10)}, None),
+    ],
+)
+@few
+def test_cifar10_labels_are_whole_numbers(tmp_path: Path, replaced, message):
+    folder = write_jpegs(tmp_path, **replaced)
+    if message is None:
+        with pytest.warns(DataWarning, match="not used: labels"):
+            data.cifar10(folder, validation=4)
+        return
+    with pytest.raises(DataError, match=message):
+        data.cifar10(folder, validation=4)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +401,7 @@ def write_binary(folder: Path) -> np.ndarray:
     return records
 
 
+@few
 def test_cifar10_binary_version_is_read(tmp_path: Path):
     records = write_binary(tmp_path)
     made = data.cifar10(tmp_path, validation=5)
@@ -357,7 +439,7 @@ def test_cifar10_jpeg_copy():
 # speech
 
 
-def write_speech(path: Path, **replaced: np.ndarray) -> Path:
+def write_speech(path: Path, **replaced: np.ndarray | None) -> Path:
     """Five words x 6 speakers x 2 takes; the words "yes" and "no" are the ones asked for."""
     label, speaker, _ = (grid.ravel() for grid in np.mgrid[:5, :6, :2])
     arrays = {
@@ -367,8 +449,18 @@ def write_speech(path: Path, **replaced: np.ndarray) -> Path:
         "words": np.array(["dog", "yes", "cat", "no", "bed"]),
         "split": np.array([0, 0, 0, 0, 1, 2])[speaker],
     }
-    np.savez(path, **{**arrays, **replaced})
+    arrays = {**arrays, **replaced}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     return path
+
+
+def test_clips_of_no_split_are_counted(tmp_path: Path, recwarn):
+    path = write_speech(tmp_path / "s.npz", speaker=np.zeros(60), take=np.zeros(60))
+    data.speech_commands(path, words=("yes", "no"))
+    assert not recwarn.list  # speaker and take go with the format
+    path = write_speech(tmp_path / "s.npz", split=np.arange(60) % 4)
+    with pytest.warns(DataWarning, match="not used: 15 clips whose split is none of 0"):
+        data.speech_commands(path, words=("yes", "no"))
 
 
 def test_speech_splits_and_unknown_words(tmp_path: Path):
@@ -435,6 +527,9 @@ def test_speech_cepstra_are_a_cosine_transform(tmp_path: Path):
         ({"split": np.zeros(59)}, {"words": ("yes",)}, "a word for each label"),
         ({"logmel": np.zeros((60, 7, 12))}, {"words": ("yes",)}, "logmel float64"),
         ({"split": np.zeros(60, int)}, {"words": ("yes",)}, "is empty"),
+        ({"split": np.zeros(60)}, {"words": ("yes",)}, "split float64"),
+        ({}, {}, r"other words than the usual ones: dog, yes.*\+data\.words="),
+        ({"lable": np.zeros(60), "label": None}, {}, "lacks label"),
     ],
 )
 def test_speech_that_does_not_fit_is_refused(tmp_path: Path, replaced, options, message):

@@ -1,13 +1,16 @@
 """The command line: a mistake ends with one line and exit code 2; JSON stands alone."""
 
 import json
+import logging
 import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from search.cli import VERBS, main
@@ -39,6 +42,40 @@ def the_complaint(called: tuple[int, str, str]) -> str:
 
 
 MISTAKES = [
+    # what was meant by an unknown key, choice or argument
+    ("sweep study=a model.filter=8", "'model.filter'; did you mean model.filters[?]"),
+    ("sweep study=a modle.filters=8", "'modle.filters'; did you mean model.filters[?]"),
+    ("sweep study=a modle=resnet8", "'modle'; did you mean model[?]"),
+    ("sweep study=a worker=2", "'worker'; did you mean workers[?]"),
+    ("sweep study=a lr=0.1", "'lr'; did you mean task.optimizer.lr[?]"),
+    ("sweep study=a dense_epoch=5", "did you mean method.phases.dense_epochs[?]"),
+    ("sweep study=a method.phases.dense_epoch=5", "mean method.phases.dense_epochs[?]"),
+    ("sweep study=a hydra.foo=1", "'hydra.foo'; there are hydra[.]"),
+    ("sweep study=a data.foo=1", "'data.foo'; there are data[.][a-z_, .]+$"),
+    ("front study=a outptu=html", "'outptu'; did you mean output[?]"),
+    ("pause study=a reason=lunch", "'reason'; there are .*study"),
+    ("sweep study=a method.every=4", r"write \+method.every=4$"),
+    ("sweep study=a device.flash_margin=4", r"write \+device.flash_margin=4$"),
+    ("inspect data=speech_commands data.words=[a]", r"write \+data.words=\[a\]$"),
+    ("sweep study=a budget.flash=[9KiB]", "setting of budget=grid and budget=range$"),
+    ("sweep study=a +notify.foo=1", "'notify.foo'; there are notify.url$"),
+    ("worker study=a +worker.foo=1", "'worker.foo'; there are worker.index$"),
+    ("sweep study=a +storage.foo=1", "'foo'; there are folder"),
+    ("sweep study=a +method.phases.dense_epoch=1", "'method.*'; there are dense_epochs, "),
+    ("sweep study=a +experiment=demo", "experiment has a choice already.*without a +"),
+    ("sweep study=a model=null", "null is no choice"),
+    ("inspect experiment=demo", "experiment: this verb has no such group"),
+    ("inspect device=stm32l072", "choose stm32l073, .*for another chip copy.*--config-dir"),
+    ("sweep study=a experiment=dmeo", "choose demo, "),
+    ("sweep study=a data=npy", "choose npz, [^;]*$"),
+    ("sweep study=héé", "study='héé'.*letters a to z"),
+    ("front study=a out=möwe.html output=html", "quotes of its own: 'out=\"möwe.html\"'"),
+    ("sweep study=a scale=[0.5", "every bracket needs its other half"),
+    ("status a", "^paring: a: write KEY=VALUE"),
+    ("status study=a ~storage", "storage is needed"),
+    ("sweep study=a objectives=score", "objectives: write a list"),
+    ("sweep study=a least=4", "least: write a mapping"),
+    ("sweep study=a +device.loops.conv=[1]", "loops.conv: write 1.0 for 1"),
     # unknown keys, choices and syntax
     ("sweep study=a nosuch=1", "'nosuch'"),
     ("sweep study=a model.filtres=4", "filtres"),
@@ -64,6 +101,8 @@ MISTAKES = [
     ("sweep study=a scale=[nan]", "scale.0=nan"),
     ("sweep study=a scale=0.5", "scale"),
     ("worker study=a workers=0", "workers=0"),
+    ("serve port=http", "port=http: write a number"),
+    ("calibrate out=x.yaml csv=x", "Add study=NAME"),
     ("worker study=a threads=x", "threads"),
     ("export study=a trial=abc", "trial=abc"),
     ("verify study=a workers=-1", "workers=-1"),
@@ -115,7 +154,15 @@ MORE_MISTAKES = [
     ("inspect model=custom", r"model\._target_"),
     ("inspect model=custom model._target_=pathlib.Path", "gives a PosixPath, not a Module"),
     ("inspect model.filters=0", "filters is 0"),
-    ("inspect model.filters=abc", "filters|resnet8"),
+    ("inspect model.filters=abc", "model.filters='abc': .*resnet8 expects a whole number"),
+    ("inspect model.filters=8.0", "model.filters=8.0: .* expects a whole number"),
+    ("inspect model.filters=null", "model.filters=None: .* expects a whole number"),
+    ("inspect model.in_channels=3", r"data has 1 channel \(.*\[1, 8, 8\]\).*network wants 3"),
+    ("inspect +model.filter=8", "model.filter: .*takes no filter; it takes filters, classes"),
+    ("inspect +data.foo=1", "digits takes no foo; it takes .*leave it out with ~data.foo"),
+    ("inspect model._target_=pruning.models.resnet9", "it has resnet8, resnet20, "),
+    ("inspect model._target_=torch.nn.Conv2d", "model.classes: torch.nn.Conv2d takes no cl"),
+    ("inspect data=digits_anomaly data.normal=3", "data.normal=3: .*expects a list of which"),
     ("inspect weights=/nowhere.pt", "no weights at /nowhere.pt"),
     ("inspect keep=[nosuch]", "nosuch"),
     ("inspect data=npz data.path=/nowhere.npz", "no data set at /nowhere.npz"),
@@ -131,6 +178,28 @@ MORE_MISTAKES = [
     (f"sweep study=a {OWN} +method.every=0", "every is 0; it must be at least 1"),
     (f"sweep study=a {OWN} task.optimizer.lr=-1", r"task\.optimizer: .*-1"),
     (f"sweep study=a {OWN} task.batch_size=0", "batch_size"),
+    (f"sweep study=a {OWN} task.optimizer.lr=fast", "lr='fast': .*sgd expects a number"),
+    (f"sweep study=a {OWN} task.optimizer.lr=null", "lr=None: .*sgd expects a number"),
+    (f"sweep study=a {OWN} task.loss=mse", "task.loss='mse': .*expects an object"),
+    (f"sweep study=a {OWN} +task.metric.x=1", "task.metric.x: .*takes no x; it takes noth"),
+    (
+        f"sweep study=a {OWN} task.metric._target_=pruning.tasks.MacroF1Score",
+        r"pruning\.tasks has no MacroF1Score; it has MacroF1, ((?!Cross).)*Accuracy",
+    ),
+    (
+        f"sweep study=a {OWN} task.metric._target_=pruning.tasks.CrossEntropy",
+        "the metric is CrossEntropy.*Use one of Accuracy, .*MacroF1",
+    ),
+    (f"sweep study=a {OWN} task.optimizer._target_=torch.optim.SGD", "SGD needs params"),
+    (f"sweep study=a {OWN} budget=grid budget.flash=[24]", "least reachable [0-9]+ bytes"),
+    (
+        f"sweep study=a {OWN} scale=[0.9] +budget.flash=9KiB",
+        "budget.flash is not used by budget=ladder; .*choose budget=grid or budget=range",
+    ),
+    (
+        f"sweep study=a {OWN} scale=[0.001] budget.power.sram=0",
+        "Or lower budget.power.flash, budget.power.latency, or drop that scale",
+    ),
     (f"sweep study=a {OWN} objectives=[foo]", "foo.*flash_bytes"),
     (f"sweep study=a {OWN} objectives=[]", "objectives: none"),
     (f"sweep study=a {OWN} sampler._target_=builtins.dict", "sampler.*dict"),
@@ -158,6 +227,127 @@ def test_a_mistake_gets_one_clear_line(
     assert re.search(said, complaint), complaint
     assert "hush" not in complaint
     assert {path.name for path in elsewhere.iterdir()} <= {".paring"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_verb_takes_keys_that_it_does_not_have(
+    paring: Paring, elsewhere: Path, verb: str
+) -> None:
+    complaint = the_complaint(paring(verb, "+foo=3"))
+    assert "there is no setting 'foo'; there are " in complaint
+    assert "hydra/" not in complaint
+    assert list(elsewhere.iterdir()) == []
+
+
+OWN_FILES = {
+    "trails: 3\n": "'trails'; there are trials, ",
+    "model: {filter: 8}\n": "model.filter: .*it takes filters",
+    "method: {phases: {dense_epoch: 8}}\n": "'method.phases.dense_epoch'; there are dense",
+    "task: {optimizr: {lr: 1}}\n": "task.optimizr: .*it takes optimizer",
+    "model: {filters: 8\n": "syntax|flow mapping",
+    "defaults: [override /model: resnet]\n": "model/resnet: .*choose resnet8, ",
+    "defaults: [override /modle: resnet8]\n": "modle: this verb has no such group",
+}
+
+
+@pytest.mark.parametrize("text", OWN_FILES)
+def test_a_mistake_in_a_file_of_the_users(paring: Paring, tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "own" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(f"# @package _global_\n{text}")
+    options = ["--config-dir", str(folder.parent)]
+    complaint = the_complaint(paring("sweep", "study=a", *options, "experiment=mine"))
+    assert re.search(OWN_FILES[text], complaint), complaint
+    (folder / "mine.yaml").write_text("model: {filters: 8}\n")  # taken, and used for nothing
+    complaint = the_complaint(paring("sweep", "study=a", *options, "experiment=mine"))
+    assert "# @package _global_" in complaint
+
+
+ENDING = {
+    "on import": "import sys\nsys.exit(3)\n",
+    "when made": "import sys\ndef net(classes):\n    sys.exit(3)\n",
+    "when run": (
+        "import sys\nfrom torch import nn\n"
+        "class net(nn.Flatten):\n"
+        "    def __init__(self, classes):\n        super().__init__()\n"
+        "    def forward(self, x):\n        sys.exit(3)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("when", ENDING)
+def test_code_of_the_users_that_ends_the_program(
+    paring: Paring, elsewhere: Path, when: str
+) -> None:
+    name = f"ends_{when.replace(' ', '_')}"
+    (elsewhere / f"{name}.py").write_text(ENDING[when])
+    given = ["model=custom", f"model._target_={name}.net", "+model.classes=auto"]
+    complaint = the_complaint(paring("inspect", *given))
+    line = ENDING[when].splitlines().index(next(
+        each for each in ENDING[when].splitlines() if "exit" in each
+    )) + 1  # fmt: skip
+    assert f"{name}.py:{line} ended the program with sys.exit(3)" in complaint
+
+
+def npz_of(folder: Path, **arrays: Any) -> list[str]:
+    """Overrides that inspect a small network on an archive in a folder."""
+    (folder / "mlp_of_the_cli_test.py").write_text(
+        "from torch import nn\n"
+        "def net(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(16, classes))\n"
+    )
+    inputs, targets = np.random.default_rng(0).random((30, 16)), np.arange(30) % 3
+    both = {f"{x}_{part}": a for part in ("train", "test") for x, a in
+            (("x", inputs), ("y", targets))}  # fmt: skip
+    np.savez(folder / "own.npz", **{**both, **arrays})
+    network = "model=custom model._target_=mlp_of_the_cli_test.net +model.classes=auto"
+    return [*network.split(), "data=npz", "data.path=own.npz", "data.layout=NL"]
+
+
+def test_what_is_odd_about_data_is_told_on_the_terminal(
+    paring: Paring, elsewhere: Path
+) -> None:
+    labels = np.arange(30) % 3 + 1
+    given = npz_of(elsewhere, y_train=labels, y_test=labels, subject_train=labels)
+    code, out, err = paring("inspect", *given, "output=json")
+    assert code == 0, err
+    assert json.loads(out)["groups"][-1]["channels"] == 4
+    told = err.splitlines()
+    assert [line.partition(": ")[0] for line in told] == ["WARNING paring"] * 2
+    assert "not used: subject_train" in told[0]
+    assert re.search("class 0.*begin with 1", told[1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"y_train": np.array([{}] * 30)}, "^paring: own.npz cannot be read .*Python objects"),
+        ({"y_train": np.arange(30.0)}, "^paring: targets of the test split"),
+        ({"x_valid": np.zeros(3)}, r"^paring: own.npz .*x_valid \(x_val\?\)"),
+        ({"y_train": np.full(30, 2**40)}, "^paring: the 30 training targets .*1099511627776"),
+    ],
+)
+def test_a_mistake_in_data_is_told_plainly(
+    paring: Paring, elsewhere: Path, arrays: dict[str, Any], said: str
+) -> None:
+    complaint = the_complaint(paring("inspect", *npz_of(elsewhere, **arrays)))
+    assert re.search(said, complaint), complaint
+    assert not re.search("unsafe|allow_pickle|DataError|Error in call", complaint)
+
+
+def test_torch_prints_no_traceback_of_its_own(
+    paring: Paring, elsewhere: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = npz_of(elsewhere, **{f"x_{part}": np.zeros((30, 9)) for part in ("train", "test")})
+    complaint = the_complaint(paring("inspect", *given))
+    assert "cannot be traced for inputs shaped (2, 1, 9)" in complaint
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_options_may_stand_between_settings(paring: Paring, tmp_path: Path) -> None:
+    options = ["--config-dir", str(tmp_path)]
+    complaint = the_complaint(paring("status", "study=a", *options, "output=json"))
+    assert "no studies" in complaint
 
 
 def test_the_mistakes_of_reading_leave_nothing_behind(paring: Paring, elsewhere: Path) -> None:

@@ -42,6 +42,21 @@ def test_without_powers_all_resources_shrink_alike() -> None:
     assert one == Budget(flash_bytes=8_000, sram_bytes=1_000, latency_ms=4.0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kind": "ladder", "scale": [0.5], "flash": 5}, "flash is not used by budget=ladder"),
+        ({"kind": "grid", "flash": 5, "scale": [0.5]}, "scale .*; leave .*budget=ladder$"),
+        ({"kind": "grid", "flash": 5, "count": 3}, "count .*choose budget=range$"),
+    ],
+)
+def test_settings_of_other_kinds_of_budgets_are_refused(
+    settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        made(**settings)
+
+
 def test_a_grid_is_every_combination_in_any_unit() -> None:
     grid = made(kind="grid", flash=["24 KiB", "12 %"], latency=["20ms", 5])
     assert set(grid) == {
