@@ -51,8 +51,7 @@ def _declared(verb: str) -> dict[str, Any]:
     declared: dict[str, Any] = {}
     for name in ("common", verb):
         text = (files("search.conf") / f"{name}.yaml").read_text("utf-8")
-        own = OmegaConf.to_container(OmegaConf.create(text))
-        assert isinstance(own, dict)
+        own: Any = OmegaConf.to_container(OmegaConf.create(text))
         chosen = [each for each in own.pop("defaults") if isinstance(each, dict)]
         groups = [str(group) for each in chosen for group in each]
         declared |= dict.fromkeys(group for group in groups if " " not in group)
