@@ -55,6 +55,9 @@ def tolerated(what: str) -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """The first line of an error, without passwords."""
-    lines = mask(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    """The first line of what lies beneath an error, without passwords: Optuna tells of a lock
+    that is held as of invalid data.
+    """
+    root = [each for each in _chain(error) if isinstance(each, _KINDS) or each is error][-1]
+    lines = mask(str(root)).strip().splitlines()
+    return f"{type(root).__name__}: {lines[0] if lines else ''}"

@@ -29,8 +29,7 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
         self.reset_clients()
-        for _, server in self._pairs:
-            server.close()
+        self.close_servers()
 
     def reset_clients(self) -> None:
         """Reset every client's connection; the server's ends stay open, and are silent."""
@@ -40,6 +39,13 @@ class Proxy:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     client.shutdown(socket.SHUT_RD)  # wakes the thread that reads
                 client.close()
+
+    def close_servers(self) -> None:
+        """Close the server's ends of the connections whose clients were reset."""
+        with self._lock:
+            for _, server in self._pairs:
+                server.close()
+            self._pairs.clear()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed

@@ -295,7 +295,7 @@ def test_a_worker_that_wakes_up_leaves_its_successor_alone(
 
 def test_a_group_that_is_told_to_end_ends_and_goes_on_later(lab: Lab) -> None:
     """`timeout` signals a process and then its group, systemd the group."""
-    again = ("method.phases.finetune_epochs=30", "trials=12", "workers=2")
+    again = ("method.phases.finetune_epochs=20", "trials=8", "workers=2")
     dice = random.Random(11)
     for signalled in range(10):
         sweep = lab.sweep(*again)
@@ -311,8 +311,8 @@ def test_a_group_that_is_told_to_end_ends_and_goes_on_later(lab: Lab) -> None:
             assert time.monotonic() < end, lab.said()
             time.sleep(0.05)
     study = lab.finish(lab.sweep(*again))
-    lab.check(study, 12)
-    assert complete(study) == 12
+    lab.check(study, 8)
+    assert complete(study) == 8
 
 
 # --- troubles of one slot
@@ -482,11 +482,12 @@ def test_connections_that_are_half_open_end_by_themselves(
         sweep = lab.sweep(*long)
         study = until("the study", sweep, lambda: find_study(home, "s"))
         until("a running slot", sweep, lambda: running(study))
-        held = 0
-        while not held:
+        while True:
             until("a transaction with locks", sweep, lambda: cluster.locks() > 0)
             proxy.reset_clients()
-            held = cluster.locks()  # some end between a look and the next
+            if cluster.locks():
+                break
+            proxy.close_servers()  # it ended between the look and the reset
         lab.finish(sweep)
     study = require_study(open_home(replace(lab.storage, url=cluster.url)), "s")
     assert complete(study) == 6
