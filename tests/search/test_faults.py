@@ -205,20 +205,12 @@ def test_slots_whose_worker_always_dies_fail_and_the_others_do_not(lab: Lab) -> 
 
 
 def test_a_sweep_without_a_model_is_not_complete(lab: Lab) -> None:
-    sweep = lab.sweep(*_troubled(lab.folder, "killed"), "trials=2", "workers=1")
+    sweep = lab.sweep(*_troubled(lab.folder, "killed"), "trials=1", "workers=1")
     study = lab.finish(sweep, code=2)
     assert {slot.state for slot in study.slots()} == {TrialState.FAIL}
-    assert "no slot has a model (2 failed), its worker was killed 3 times" in lab.said()
+    assert "no slot has a model (1 failed), its worker was killed 3 times" in lab.said()
     assert "is complete" not in lab.said()
-    lab.check(study, 2)
-
-
-def test_workers_that_die_in_slot_after_slot_halt_the_sweep(lab: Lab) -> None:
-    sweep = lab.sweep(*_troubled(lab.folder, "killed"), "trials=9", "workers=2")
-    study = lab.finish(sweep, code=2)
-    assert given(study).order is Order.HALT
-    assert "3 slots in a row failed alike: its worker was killed 3 times" in lab.said()
-    assert Counter(slot.state for slot in study.slots())[TrialState.FAIL] == 3
+    lab.check(study, 1)
 
 
 # --- workers that cannot see each other
