@@ -210,7 +210,8 @@ def test_the_same_network_is_the_same_text(networks, folder):
     first, second = (c_files(of("heads"), "kws", ("Study s",)) for _ in range(2))
     assert first == second
     for name in ("kws.h", "kws.c"):
-        assert "\n * Study s\n" in first[name]
+        assert "\n * Study s\n */\n" in first[name]
+        assert not [line for line in first[name].splitlines() if line != line.rstrip()]
     vision = c_files(networks["Vision2"], "Vision2")
     assert {n: t for n, t in vision.items() if n in kernel_files()} == kernel_files()
     renamed = c_files(of("heads"), "mine", ("Study s",))
