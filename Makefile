@@ -80,8 +80,8 @@ bench-estimates: install arm-gcc ## estimates beside what emulated cores take, o
 arm-gcc: ## Debian packages: a compiler for Cortex-M, where there is none
 	command -v arm-none-eabi-gcc || ($(APT) gcc-arm-none-eabi libnewlib-arm-none-eabi)
 
-system-deps: arm-gcc ## Debian packages: that compiler, another for this machine, a browser
-	$(APT) chromium gcc
+system-deps: arm-gcc ## Debian packages: that compiler, others for this machine, CMake, a browser
+	$(APT) chromium gcc g++ clang cmake make
 
 clean: ## remove the environment and caches, but no studies
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

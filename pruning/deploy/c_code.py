@@ -171,8 +171,8 @@ class _Writer:
 
     def about(self, what: str) -> str:
         """The comment that a file begins with: what it is, and where it is from."""
-        lines = [what, *(line.translate(_NO_COMMENTS) for line in self.origin)]
-        return f"/* {chr(10).join(lines).replace(chr(10), chr(10) + ' * ')}\n */\n"
+        told = (f" * {line.translate(_NO_COMMENTS)}".rstrip() for line in self.origin)
+        return "\n".join([f"/* {what}", *told, " */\n"])
 
     def alignment(self) -> int:
         """Bytes that the input's address is a multiple of, up to a word."""

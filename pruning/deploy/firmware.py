@@ -17,7 +17,6 @@ from pruning.deploy.integer import IntegerNetwork
 from pruning.errors import ToolchainError
 
 COMPILER = "arm-none-eabi-gcc"
-STRICT = ("-Wall", "-Wextra", "-Werror")
 LINKING = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections",
            "-Wl,-u,model_input,-u,model_output")  # fmt: skip
 CORES: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +65,7 @@ def build(network: IntegerNetwork, core: str) -> Firmware:
             (folder / file).write_text(text)
         sources = ("model.c", "kernels.c", "start.c")
         for source in sources:
-            _run(folder, *CORES[core], *OPTIONS, *STRICT, "-c", source)
+            _run(folder, *CORES[core], *OPTIONS, "-c", source)
         objects = [source.replace(".c", ".o") for source in sources]
         _run(folder, *CORES[core], *LINKING, "-T", "memory.ld", *objects, "-o", "linked.elf")
         return _read(core, (folder / "linked.elf").read_bytes())

@@ -11,10 +11,9 @@ import pytest
 
 from pruning.deploy import IntegerNetwork, c_files, reference
 from pruning.deploy.c_code import OPTIONS, kernel_files, kernel_version
-from pruning.deploy.firmware import COMPILER, CORES, STRICT
+from pruning.deploy.firmware import COMPILER, CORES
 from tests.pruning.deploy.bare import elf_of, needs_arm_gcc, run
-from tests.pruning.deploy.host import CHECKED, needs_cc
-from tests.pruning.deploy.host import STRICT as PEDANTIC
+from tests.pruning.deploy.host import CHECKED, STRICT, needs_cc
 from tests.pruning.deploy.test_integer import drawn, lowered, traced
 
 NAMES = ("kws", "Vision2")
@@ -108,7 +107,7 @@ def assert_each_gives_its_own_codes(program: Path, networks: dict[str, IntegerNe
 @needs_cxx
 def test_a_program_of_cpp_runs_two_networks_with_kernels_once(networks, folder):
     for source in ("kws/kws.c", "Vision2/Vision2.c", "kws/kernels.c"):
-        run("cc", *PEDANTIC, *CHECKED, "-c", source, folder=folder)
+        run("cc", *STRICT, *CHECKED, "-c", source, folder=folder)
     objects = ("kws.o", "Vision2.o", "kernels.o")
     included = ("-Ikws", "-IVision2", "-Wall", "-Wextra", "-Werror", "-pedantic")
     run("c++", *included, *CHECKED, "app.cpp", *objects, "-o", "app", folder=folder)
@@ -148,7 +147,7 @@ def test_cmake_compiles_what_verify_compiles(networks, folder, kind):
     )  # fmt: skip
     run("cmake", "--build", "build", folder=folder / "kws")
     for source in ("kws.c", "kernels.c"):
-        run(COMPILER, *core, *OPTIONS, *STRICT, "-c", source, folder=folder / "kws")
+        run(COMPILER, *core, *OPTIONS, "-c", source, folder=folder / "kws")
         (built,) = (folder / "kws" / "build").rglob(f"{source}.obj")
         assert linked_bytes(built) == linked_bytes(folder / "kws" / source.replace(".c", ".o"))
 
@@ -189,7 +188,7 @@ def test_kernels_of_another_version_are_noticed_by_cmake(folder):
 @needs_cc
 def test_every_name_of_a_network_is_its_own(networks, folder):
     """Symbols of any kind, macros, and the guard; a comment is no code."""
-    run("cc", *PEDANTIC, "-c", "kws/kws.c", folder=folder)
+    run("cc", *STRICT, "-c", "kws/kws.c", folder=folder)
     defined = {
         symbol.name: symbol["st_info"]["bind"]
         for symbol in elf_of(folder / "kws.o").get_section_by_name(".symtab").iter_symbols()
@@ -211,7 +210,8 @@ def test_the_same_network_is_the_same_text(networks, folder):
     first, second = (c_files(of("heads"), "kws", ("Study s",)) for _ in range(2))
     assert first == second
     for name in ("kws.h", "kws.c"):
-        assert "\n * Study s\n" in first[name]
+        assert "\n * Study s\n */\n" in first[name]
+        assert not [line for line in first[name].splitlines() if line != line.rstrip()]
     vision = c_files(networks["Vision2"], "Vision2")
     assert {n: t for n, t in vision.items() if n in kernel_files()} == kernel_files()
     renamed = c_files(of("heads"), "mine", ("Study s",))

@@ -188,7 +188,7 @@ def test_a_missing_compiler_names_its_package(small, monkeypatch):
 
 
 def test_a_compiler_error_is_told(small, monkeypatch):
-    monkeypatch.setattr(firmware, "STRICT", ("-include", "nonsense.h"))
+    monkeypatch.setattr(firmware, "OPTIONS", (*firmware.OPTIONS, "-include", "nonsense.h"))
     with pytest.raises(ToolchainError, match="nonsense"):
         build(small_network(small, "resnet8"), "cortex-m4")
 

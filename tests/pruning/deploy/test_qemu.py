@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning.deploy import IntegerNetwork
+from pruning.deploy import IntegerNetwork, firmware, reference
 from pruning.deploy.emulate import execute
 from pruning.deploy.firmware import COMPILER, Firmware, build
 from tests.pruning.deploy.test_integer import drawn, lowered, traced
@@ -24,6 +24,7 @@ MACHINES = {
     "cortex-m7": "mps2-an500",
 }
 STACK = 0x20400000  # the end of these machines' memory
+CONTROL, TRAP_UNALIGNED = 0xE000ED14, 1 << 9 | 1 << 3  # the core's CCR, as it is and with that
 TIMER, RELOAD, CURRENT = 0xE000E010, 0xE000E014, 0xE000E018  # of the core's SysTick
 TICKS = 64 / 40  # of it, at 25 MHz, in an instruction, of 2 ** 6 ns
 R0, SP, LR, PC = 0, 13, 14, 15
@@ -49,8 +50,8 @@ class Remote:
     def ask(self, text: str) -> str:
         body = text.encode()
         self.stream.write(b"$%s#%02x" % (body, sum(body) % 256))
-        while self.stream.read(1) != b"$":
-            pass
+        while (one := self.stream.read(1)) != b"$":
+            assert one, "QEMU is gone: the core has faulted for good"
         answer = b""
         while (one := self.stream.read(1)) != b"#":
             answer += one
@@ -129,6 +130,32 @@ def network(request: pytest.FixtureRequest, small: Callable) -> IntegerNetwork:
         graph, model = small(request.param)
         tensors = model.state_dict()
     return lowered(graph, tensors, drawn(graph, 2))
+
+
+@pytest.mark.parametrize("core", MACHINES)
+def test_cores_that_trap_unaligned_words_run_what_is_compiled_for_them(
+    network: IntegerNetwork, core: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (*firmware.OPTIONS, "-mno-unaligned-access")
+    monkeypatch.setattr(firmware, "OPTIONS", options)
+    shape = network.shapes["input"]
+    codes = np.random.default_rng(4).integers(-128, 128, (1, *shape)).astype(np.int8)
+    linked = build(network, core)
+    at = {name: place for name, (place, _) in linked.symbols.items()}
+    values = reference(network, codes)
+    with running(MACHINES[core], linked, tmp_path) as remote:
+        assert remote.ask(f"Z0,{at['ready']:x},2") == "OK"
+        remote.call(at["reset"], at["ready"])
+        remote.set_device(CONTROL, TRAP_UNALIGNED, at["ready"])
+        assert int.from_bytes(remote.read(CONTROL, 4), "little") == TRAP_UNALIGNED
+        place = remote.call(at["model_input"], at["ready"])
+        remote.write(place, np.moveaxis(codes[0], 0, -1).tobytes())
+        remote.call(at["model_run"], at["ready"])
+        for index, name in enumerate(network.outputs):
+            place = remote.call(at["model_output"], at["ready"], index)
+            wanted = np.moveaxis(values[name].reshape(network.shapes[name]), 0, -1)
+            found = np.frombuffer(remote.read(place, wanted.size), np.int8)
+            np.testing.assert_array_equal(found, wanted.ravel())
 
 
 @pytest.mark.parametrize("core", MACHINES)
