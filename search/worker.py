@@ -125,7 +125,7 @@ def _attempt(
     kept = watch.outlast(lambda: tell(study, trial, outcome))
     log.info("slot %d: %s%s", trial.number, outcome, "" if kept else " (taken by another)")
     if isinstance(outcome, Failed):
-        watch.outlast(lambda: _halt_if_all_fail(study))
+        watch.outlast(lambda: halt_if_all_fail(study))
 
 
 def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
@@ -157,7 +157,7 @@ def _outcome(
     return outcome
 
 
-def _halt_if_all_fail(study: Study) -> None:
+def halt_if_all_fail(study: Study) -> None:
     """Stop the sweep when the last slots, since the last order, all failed in the same way."""
     since = given(study).at
     ends = [(t.datetime_complete.timestamp(), t) for t in study.slots() if t.datetime_complete]

@@ -27,7 +27,7 @@ from search.sampling import sampler_for
 from search.situation import situation
 from search.study import Owner, Study, require_study, slot_budget
 from search.watch import Reason, Stopped, Watch
-from search.worker import _halt_if_all_fail, work
+from search.worker import halt_if_all_fail, work
 from tracking.records import State
 
 FORK = multiprocessing.get_context("fork")
@@ -283,7 +283,7 @@ def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[st
         trial = study.claim()
         assert trial is not None
         assert tell(study, trial, Failed(reason))
-    _halt_if_all_fail(study)
+    halt_if_all_fail(study)
     assert given(study).order is Order.GO
 
 
@@ -297,7 +297,7 @@ def test_failures_before_the_last_order_do_not_count(
             trial = study.claim()
             assert trial is not None
             assert tell(study, trial, Failed("no such file"))
-        _halt_if_all_fail(study)
+        halt_if_all_fail(study)
         return given(study).order
 
     assert fail(3) is Order.HALT
