@@ -106,7 +106,8 @@ def _require_possible(state: TrainState, job: Job) -> None:
             f"the network costs {cost}, more than the budget {limits.limits}, and "
             "the recipe has no epoch of pruning. Add a prune phase, or raise the limits"
         )
-    require_reachable(model, limits, vanish=job.pruning.allocation.vanishing)
+    vanish = job.pruning.allocation.vanishing
+    require_reachable(model, job.budget, job.margins(model), vanish)
 
 
 def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
