@@ -10,12 +10,14 @@ from torch.nn.functional import relu
 from pruning.allocate import Allocation, Method
 from pruning.batchwise import finished
 from pruning.budget import Budget
+from pruning.cost import Encoding
 from pruning.data import synthetic
 from pruning.errors import DivergedError
 from pruning.explain import Reason, Start
 from pruning.gates import Gates
 from pruning.job import Job, Phase, PhaseKind, Pruning
 from pruning.measure import branch_rises, loss_under, measure, samples_of
+from pruning.memory import Conventions
 from pruning.phases import open_gates, prune
 from pruning.race import drop_branches, loss_after
 from pruning.shrink import shrink_graph, without
@@ -59,6 +61,9 @@ def job_of(device, race=1.25, **settings) -> Job:
         ),
         seed=1,
         device=device,
+        # Which branch looks the cheaper depends on how costs are counted.
+        encoding=Encoding.INT8,
+        conventions=Conventions(),
         pruning=Pruning(every=2, remove_every=4, probe_samples=256, race=race, **settings),
     )
 
