@@ -67,7 +67,7 @@ def _statistics(values: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor,
     return means.mean(0), variances.mean(0) + means.var(0, correction=0)
 
 
-class _Rows(torch.autograd.Function):
+class Rows(torch.autograd.Function):
     """Values normalised by their own mean and 1 / deviation (channels,), then scaled and
     shifted, several pixels at once; the gradient is that of a batch norm.
     """
@@ -101,7 +101,7 @@ class _Rows(torch.autograd.Function):
         return _like(result, gradient), to_scale, to_shift, None, None
 
 
-_normalised: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = _Rows.apply
+_normalised: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = Rows.apply
 
 
 def _rows(values: Tensor) -> Tensor:

@@ -247,11 +247,16 @@ class Job:
         encoding = self.encoding or scoring.encoding
         return CostModel(graph, self.device, encoding, self.conventions or scoring.conventions)
 
+    def margins(self, model: CostModel) -> Device | None:
+        """Whose margins a cost model's estimates must leave; they are those of generated C."""
+        return self.device if model.encoding is Encoding.C else None
+
     def limits(self, model: CostModel) -> Budget:
-        """What the estimates of a cost model must hold so that the deployed network holds the
-        budget: the margins of a device are those of generated C.
+        """What a cost model's estimates must hold so that the deployed network holds the
+        budget.
         """
-        return self.device.guarded(self.budget) if model.encoding is Encoding.C else self.budget
+        device = self.margins(model)
+        return device.guarded(self.budget) if device else self.budget
 
 
 def _member(kind: type[Member], what: str, value: str) -> Member:

@@ -88,7 +88,7 @@ def loss_under(
     """
     mask, total = kept.float().to(job.accelerator.device), 0.0
     for batch in samples:
-        total += _loss_of_one(state, job, batch, mask)
+        total += loss_of_one(state, job, batch, mask)
         yield
     if not isfinite(total):
         raise DivergedError(
@@ -99,7 +99,8 @@ def loss_under(
 
 
 @torch.no_grad()
-def _loss_of_one(state: TrainState, job: Job, batch: Batch, mask: Tensor) -> float:
+def loss_of_one(state: TrainState, job: Job, batch: Batch, mask: Tensor) -> float:
+    """The loss of one batch under a mask; what the network remembers of it is put back."""
     network, (inputs, targets) = state.network, batch
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     with torch.random.fork_rng(devices=[]), job.accelerator.autocast():

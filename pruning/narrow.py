@@ -30,7 +30,7 @@ def discard(state: TrainState, job: Job) -> None:
     """Physically remove the channels far below the threshold, where that pays."""
     if state.gates is None:
         return
-    kept = _within_reach(state.gates, state.graph.channels, job.pruning.slack)
+    kept = with_reserve(state.gates, state.graph.channels, job.pruning.slack)
     least = job.accelerator.worthwhile
     if not least or least <= _lost_work(state, job, kept):
         remove(state, job, kept)
@@ -51,7 +51,7 @@ def close_gates(state: TrainState, job: Job, widths: list[int]) -> None:
         state.gates = None
 
 
-def _within_reach(gates: Gates, channels: Channels, slack: float) -> Kept:
+def with_reserve(gates: Gates, channels: Channels, slack: float) -> Kept:
     """The mask, widened in every group by the next most salient channels."""
     kept = gates.kept.numpy().copy()
     for index, group in enumerate(channels.groups):

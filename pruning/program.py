@@ -77,14 +77,14 @@ def best_widths(
         if order == steps:
             break
         steps = order
-        limits = _Limits.of(model, budget, model.live(steps).numpy())
+        limits = Limits.of(model, budget, model.live(steps).numpy())
         widths, forces = _interior(limits, loss, low, high)
     slopes, _ = limits.slopes(widths)
     return Optimum(widths, loss(widths), limits.prices(forces), forces @ slopes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Limits:
+class Limits:
     """Constraints n'Qn + q'n + c <= b, one a row. Memory rows are linear."""
 
     names: tuple[str, ...]
@@ -94,7 +94,8 @@ class _Limits:
     bound: Vector
 
     @staticmethod
-    def of(model: CostModel, budget: Budget, live: NDArray[np.float64]) -> "_Limits":
+    def of(model: CostModel, budget: Budget, live: NDArray[np.float64]) -> "Limits":
+        """Those of a budget; `live` are the forms of memory, (moments, groups)."""
         groups = len(model.graph.channels.groups)
         rows: list[tuple[str, Matrix, Vector, float, float]] = []
         for name, limit in budget.limits.items():
@@ -103,7 +104,7 @@ class _Limits:
                 rows += [(name, zero, line, 0.0, limit) for line in np.unique(live, axis=0)]
             else:
                 rows.append((name, *model.form(name), limit))
-        return _Limits(
+        return Limits(
             names=tuple(row[0] for row in rows),
             product=np.array([row[1] for row in rows]).reshape(-1, groups, groups),
             linear=np.array([row[2] for row in rows]).reshape(-1, groups),
@@ -126,13 +127,14 @@ class _Limits:
         return first, second - first[:, :, None] * first[:, None, :]
 
     def prices(self, forces: Vector) -> dict[str, float]:
+        """What the limits of each resource are worth together, from the force of each row."""
         prices = dict.fromkeys(self.names, 0.0)
         for name, force in zip(self.names, forces.tolist(), strict=True):
             prices[name] += force
         return prices
 
 
-def _interior(limits: _Limits, loss: Loss, low: Vector, high: Vector) -> tuple[Vector, Vector]:
+def _interior(limits: Limits, loss: Loss, low: Vector, high: Vector) -> tuple[Vector, Vector]:
     """Newton's method on the logarithmic barrier, for ever smaller barriers."""
     free = np.flatnonzero(high > low)
     bottom, top = np.log(low) - MARGIN, np.log(high) + MARGIN
@@ -161,7 +163,7 @@ def _interior(limits: _Limits, loss: Loss, low: Vector, high: Vector) -> tuple[V
     return np.clip(np.exp(x), low, high), forces
 
 
-def _start(limits: _Limits, bottom: Vector, top: Vector) -> Vector | None:
+def _start(limits: Limits, bottom: Vector, top: Vector) -> Vector | None:
     """Logarithms of widths well within all limits; None if the lowest are not within them."""
     share = 0.5
     while share > 1e-7:
@@ -173,7 +175,7 @@ def _start(limits: _Limits, bottom: Vector, top: Vector) -> Vector | None:
 
 
 def _newton(
-    limits: _Limits,
+    limits: Limits,
     pull: Vector,
     power: float,
     x: Vector,

@@ -121,10 +121,10 @@ class QuantizedNetwork:
         """`calibration` holds normalised inputs, (batch, *graph.input_shape)."""
         self.graph, floating = fold(graph, tensors)
         self._rounded = {INPUT, *_rounded_values(self.graph)}
-        self._tensors = floating
+        self.tensors = floating
         self.ranges: dict[str, Range] = {}
         self._run(calibration, calibrate=True)
-        self._tensors = {
+        self.tensors = {
             name: _rounded(operator, role, floating[name])
             for operator in self.graph.operators
             for role, name in operator.parameters.items()
@@ -139,7 +139,7 @@ class QuantizedNetwork:
         values = {INPUT: self._observe(INPUT, batch, calibrate)}
         remaining = {n: len(users) for n, users in self.graph.consumers().items()}
         for operator in self.graph.operators:
-            own = {role: self._tensors[name] for role, name in operator.parameters.items()}
+            own = {role: self.tensors[name] for role, name in operator.parameters.items()}
             inputs = [values[name] for name in operator.inputs]
             result = execute(operator, inputs, own, False)
             values[operator.name] = self._observe(operator.name, result, calibrate)

@@ -51,12 +51,12 @@ def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
     if not rises:
         return
     gone: Groups = ()
-    least = yield from _loss_after(state, job, gone)
+    least = yield from loss_after(state, job, gone)
     least += HEADSTART * abs(least)
     while candidates := _candidates(state, job, gone, rises):
         losses = {}
         for index in candidates[: 1 if gone else job.pruning.racers]:
-            losses[index] = yield from _loss_after(state, job, (*gone, index))
+            losses[index] = yield from loss_after(state, job, (*gone, index))
         best = min(losses, key=losses.__getitem__)
         if losses[best] >= least:
             break
@@ -115,7 +115,7 @@ def _heat(state: TrainState, job: Job) -> Iterator[Batch]:
         yield job.task.augment(clean, generator), job.task.aim(clean, targets)
 
 
-def _loss_after(state: TrainState, job: Job, gone: Groups) -> Batchwise[float]:
+def loss_after(state: TrainState, job: Job, gone: Groups) -> Batchwise[float]:
     """The loss of a runner at the end of the race; infinite if it cannot finish."""
     whole = replace(job.pruning.allocation, vanish=False)
     job = replace(job, pruning=replace(job.pruning, allocation=whole))

@@ -106,7 +106,8 @@ def _require_possible(state: TrainState, job: Job) -> None:
             f"the network costs {cost}, more than the budget {limits.limits}, and "
             "the recipe has no epoch of pruning. Add a prune phase, or raise the limits"
         )
-    require_reachable(model, limits, vanish=job.pruning.allocation.vanishing)
+    vanish = job.pruning.allocation.vanishing
+    require_reachable(model, job.budget, job.margins(model), vanish)
 
 
 def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
@@ -129,15 +130,15 @@ def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetw
     if job.precision(graph) is Precision.EXACT:
         codes = int8_codes(graph, tensors, job)
         return Evaluator(lower(graph, tensors, codes), job.accelerator.device)
-    return QuantizedNetwork(graph, *_placed(tensors, job))
+    return QuantizedNetwork(graph, *placed(tensors, job))
 
 
 def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, Range]:
     """The codes of a network's buffers, from some samples of the training set."""
-    return calibrate(graph, *_placed(tensors, job))
+    return calibrate(graph, *placed(tensors, job))
 
 
-def _placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
+def placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
     """Tensors, and samples to calibrate with, on the job's device. The samples come from all
     over the training set, as its first ones may be of one class.
     """
@@ -162,7 +163,7 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
     count = batch_count(len(job.data.train), size)
     total, seen = 0.0, 0
     state.network.train()
-    rounding = _rounding(state, job) if phase.kind is PhaseKind.QUANTISE else None
+    rounding = rounding_of(state, job) if phase.kind is PhaseKind.QUANTISE else None
     if phase.kind is PhaseKind.PRUNE:
         open_gates(state, job)
     for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
@@ -179,12 +180,12 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
     return total / seen
 
 
-def _rounding(state: TrainState, job: Job) -> Rounding:
+def rounding_of(state: TrainState, job: Job) -> Rounding:
     """The codes that the network would be scored with now."""
     graph, tensors = state.result()
     if job.precision(graph) is Precision.EXACT:
         return Rounding.of(graph, int8_codes(graph, tensors, job))
-    return Rounding.of(graph, QuantizedNetwork(graph, *_placed(tensors, job)).ranges)
+    return Rounding.of(graph, QuantizedNetwork(graph, *placed(tensors, job)).ranges)
 
 
 def _record(

@@ -10,20 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from pruning.budget import Budget, Device
+from pruning.budget import Budget
 from pruning.cost import deployed
 from pruning.job import Pruning
 from pruning.network import Network
 from pruning.program import Loss, best_widths
 from pruning.trace import trace
+from tests.benchmarks.device import MCU
 from tests.pruning.zoo import ZOO
 
 pytestmark = pytest.mark.bench
-
-MCU = Device(
-    name="mcu", core="cortex-m4", clock_hz=1e8, cycles_per_instruction=1.3,
-    flash_bytes=1 << 20, sram_bytes=1 << 18, reserved_flash_bytes=0, reserved_sram_bytes=0,
-)  # fmt: skip
 
 
 def median_seconds(work: Callable[[], object], repeats: int = 9) -> float:

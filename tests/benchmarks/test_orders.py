@@ -18,7 +18,7 @@ from pruning.kernels import Kernel, fuse
 from pruning.memory import Conventions, schedule
 from pruning.records import INPUT, Operator
 from pruning.trace import trace
-from tests.benchmarks.test_engine import MCU
+from tests.benchmarks.device import MCU
 from tests.pruning.zoo import ZOO, Zoo
 
 GROWTH = 12

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruning.channels import Channels
 from pruning.graph import Graph
 from pruning.network import Network
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
@@ -58,3 +59,14 @@ def shrunk_as_masked(network: Network, kept: np.ndarray) -> Network:
     with torch.no_grad():
         close(smaller(inputs), network(inputs, torch.from_numpy(kept).float()))
     return smaller
+
+
+def only_one(channels: Channels) -> np.ndarray:
+    """Units to keep: the middle one of every group that can be pruned."""
+    assert any(group.prunable and group.size > 1 for group in channels.groups)
+    kept = np.ones(channels.units, dtype=bool)
+    for group in channels.groups:
+        if group.prunable:
+            kept[group.units] = False
+            kept[group.start + group.size // 2] = True
+    return kept

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pruning.access import Windows, closest, moments, overlapped
 from pruning.kernels import Kernel
 from pruning.records import INPUT, Operator
-from tests.pruning.test_memory import shared_bytes
+from tests.pruning.orders import shared_bytes
 
 
 @st.composite

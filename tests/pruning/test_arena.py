@@ -23,8 +23,9 @@ from pruning.reach import least_widths
 from pruning.records import INPUT
 from pruning.shrink import shrink_graph
 from pruning.trace import trace
-from tests.pruning.test_memory import NETS, problems, taps
-from tests.pruning.test_random_networks import FEW, masks, networks
+from tests.pruning.agreement import masks
+from tests.pruning.orders import NETS, problems, taps
+from tests.pruning.random_networks import FEW, networks
 
 
 class Memory:

@@ -12,7 +12,7 @@ from pruning.errors import UnsupportedOperatorError
 from pruning.gates import Gates, inner_groups
 from pruning.graph import Graph
 from pruning.job import annealed
-from pruning.narrow import _within_reach
+from pruning.narrow import with_reserve
 from pruning.project import project
 from pruning.reach import least_widths
 from pruning.shrink import shrink_graph, without
@@ -141,7 +141,7 @@ def test_channels_in_reserve_keep_widths_aligned(device):
         [group.down(group.size // 2) for group in graph.channels.groups],
     )
     gates.salience = torch.rand(graph.channels.units, generator=draw)
-    kept = _within_reach(gates, graph.channels, slack=0.1)
+    kept = with_reserve(gates, graph.channels, slack=0.1)
     assert (kept >= gates.kept.numpy()).all()
     for group in graph.channels.groups:
         left = int(kept[group.units].sum())

@@ -17,8 +17,8 @@ from pruning.job import Accelerator, Phase, PhaseKind, Pruning
 from pruning.tasks import Task, sgd
 from pruning.trace import trace
 from pruning.train import TrainState, train
-from tests.pruning.deploy.test_integer import DEPLOYED, drawn, lowered, traced
-from tests.pruning.test_train import make_job, starting
+from tests.pruning.deploy.lowered import DEPLOYED, drawn, lowered, traced
+from tests.pruning.jobs import make_job, starting
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 RECIPE = (

@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from pruning.channels import Channels
 from pruning.cost import CostModel, deployed
 from pruning.errors import UnsupportedOperatorError
 from pruning.graph import Graph
@@ -19,6 +18,7 @@ from pruning.network import Network
 from pruning.quantize import QuantizedNetwork
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import tensors_of, trace
+from tests.pruning.agreement import only_one
 from tests.pruning.networks import NETWORKS, REFUSED, Net, build, randomised
 
 
@@ -36,16 +36,6 @@ def network_of(name: str) -> Network:
 def inputs_for(graph: Graph, count: int = 3) -> torch.Tensor:
     generator = torch.Generator().manual_seed(count)
     return torch.randn(count, *graph.input_shape, generator=generator)
-
-
-def only_one(channels: Channels) -> np.ndarray:
-    assert any(group.prunable and group.size > 1 for group in channels.groups)
-    kept = np.ones(channels.units, dtype=bool)
-    for group in channels.groups:
-        if group.prunable:
-            kept[group.units] = False
-            kept[group.start + group.size // 2] = True
-    return kept
 
 
 def shrunk(network: Network, kept: np.ndarray) -> Network:

@@ -7,7 +7,7 @@ import pytest
 
 from pruning.budget import LIMITS, Budget
 from pruning.cost import CostModel
-from pruning.program import Loss, _Limits, best_widths
+from pruning.program import Limits, Loss, best_widths
 
 NETS = ["resnet8", "ds_cnn", "vgg16", "mobilenet_v1", "mobilenet_v2", "resnet20"]
 
@@ -64,7 +64,7 @@ def test_derivatives_against_finite_differences(small, device):
     for name in NETS:
         model = CostModel(small(name)[0], device)
         live = model.live(model.schedule(model.graph.channels.widths)).numpy()
-        limits = _Limits.of(model, budget_of(model, 0.5), live)
+        limits = Limits.of(model, budget_of(model, 0.5), live)
         x = np.log(np.array(model.graph.channels.widths) * 0.7)
         first, second = limits.slopes(np.exp(x))
         assert (first >= 0).all()

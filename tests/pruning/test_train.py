@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, replace
-from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -12,13 +11,12 @@ import torch
 from torch import nn
 
 from pruning.allocate import Allocation, Method
-from pruning.budget import Budget, Device
+from pruning.budget import Budget
 from pruning.checkpoint import pack_network, pack_state, unpack_state
 from pruning.cost import CostModel
 from pruning.data import Augment, Split, assemble, digits, synthetic
 from pruning.errors import BudgetError, DivergedError, PruningError
 from pruning.gates import inner_groups
-from pruning.graph import Graph
 from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning
 from pruning.kernels import fuse
 from pruning.network import Network
@@ -32,71 +30,14 @@ from pruning.train import (
     CALIBRATION,
     Epoch,
     TrainState,
-    _placed,
-    _rounding,
     evaluate,
     int8_codes,
+    placed,
+    rounding_of,
     train,
     widths_of,
 )
-
-RECIPE = (
-    Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.8)),
-    Phase(kind=PhaseKind.PRUNE, epochs=3, rate=(0.8, 0.5)),
-    Phase(kind=PhaseKind.FINETUNE, epochs=1, rate=(0.5, 0.0)),
-)
-
-
-class Tiny(nn.Module):
-    """A residual block, a depthwise convolution, dropout."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, 10, 3, padding=1), nn.BatchNorm2d(10), nn.ReLU())
-        self.inner = nn.Sequential(
-            nn.Conv2d(10, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 10, 1, bias=False), nn.BatchNorm2d(10),
-        )  # fmt: skip
-        self.drop, self.last = nn.Dropout(0.2), nn.Linear(10 * 16, 4)
-
-    def forward(self, x):
-        x = self.stem(x)
-        x = torch.relu(x + self.inner(x))
-        return self.last(self.drop(nn.functional.max_pool2d(x, 2).flatten(1)))
-
-
-@cache
-def tiny() -> tuple[Graph, dict[str, torch.Tensor]]:
-    torch.manual_seed(1)
-    model = Tiny()
-    return trace(model, torch.zeros(1, 8, 8)), model.state_dict()
-
-
-def starting(job: Job) -> TrainState:
-    return TrainState.begin(*tiny(), job)
-
-
-def make_job(device: Device, **changes) -> Job:
-    job = Job(
-        data=synthetic(train=66, validation=32, test=32, noise=1.5),
-        task=Task(
-            optimizer=sgd(lr=0.05),
-            augment=Augment(shift=1, flip=True, noise=0.1, cutout=2),
-            batch_size=16,
-        ),
-        recipe=RECIPE,
-        seed=3,
-        device=device,
-        pruning=Pruning(every=2, remove_every=4, slack=0.05, settle=0.8),
-    )
-    dense = job.cost_model(starting(job).graph).dense
-    budget = Budget(
-        flash_bytes=int(dense.flash_bytes * 0.6),
-        sram_bytes=int(dense.sram_bytes * 0.7),
-        latency_ms=dense.latency_ms * 0.5,
-    )
-    return replace(job, **{"budget": budget, **changes})
+from tests.pruning.jobs import Tiny, make_job, starting, tiny
 
 
 def timeless(epochs: list[Epoch]) -> list[Epoch]:
@@ -594,8 +535,8 @@ def test_int8_aware_epochs_use_the_codes_of_their_score(device):
     job = replace(make_job(device), scoring="int8-simulated", budget=Budget())
     state = TrainState.begin(trace(model, torch.zeros(1, 8, 8)), tensors_of(model), job)
     graph, tensors = state.result()
-    scored = QuantizedNetwork(graph, *_placed(tensors, job)).ranges
-    codes = _rounding(state, job).codes
+    scored = QuantizedNetwork(graph, *placed(tensors, job)).ranges
+    codes = rounding_of(state, job).codes
     assert codes
     assert all(codes[name] == scored[name] for name in codes)
     assert codes != Rounding.of(graph, int8_codes(graph, tensors, job)).codes

@@ -11,7 +11,7 @@ from torch.nn import functional
 from pruning.network import Network
 from pruning.trace import trace
 from tests.pruning.networks import randomised
-from tests.pruning.test_random_networks import Constant, Random
+from tests.pruning.random_networks import Constant, Random
 
 FUNCTIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     functional.relu, functional.relu6, functional.hardswish, torch.sigmoid, torch.tanh,

@@ -15,13 +15,18 @@ from pruning.deploy.integer import Sum
 from pruning.memory import Conventions
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
-from tests.pruning.deploy import test_integer
+from tests.pruning.agreement import masks
 from tests.pruning.deploy.drawn import deployable
 from tests.pruning.deploy.host import answers, compiled, needs_cc, written
-from tests.pruning.deploy.test_integer import DEPLOYED, drawn, lowered, traced
-from tests.pruning.test_random_networks import FEW, masks
-
-ZOO = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
+from tests.pruning.deploy.lowered import (
+    DEPLOYED,
+    ZOO,
+    drawn,
+    evaluated_alike,
+    lowered,
+    traced,
+)
+from tests.pruning.random_networks import FEW
 
 
 def assert_same_codes(network: IntegerNetwork, inputs: torch.Tensor, folder) -> None:
@@ -82,7 +87,7 @@ def assert_odd_one_is_exact(folder, network, seed) -> None:
     tensors = shrink_tensors(network.tensors(), kept_axes(network.graph, kept))
     inputs = drawn(smaller, 3, seed)
     small = lowered(smaller, tensors, inputs)
-    test_integer.assert_same_codes(small, 2 * inputs)
+    evaluated_alike(small, 2 * inputs)
     assert_same_codes(small, 2 * inputs, folder)
 
 

@@ -22,10 +22,10 @@ from pruning.errors import EmulatorError, ToolchainError
 from pruning.graph import Graph
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.trace import trace
+from tests.pruning.agreement import masks
 from tests.pruning.deploy.drawn import deployable
-from tests.pruning.deploy.test_c_code import ZOO
-from tests.pruning.deploy.test_integer import DEPLOYED, drawn, lowered, traced
-from tests.pruning.test_random_networks import FEW, masks
+from tests.pruning.deploy.lowered import DEPLOYED, ZOO, drawn, lowered, traced
+from tests.pruning.random_networks import FEW
 
 pytestmark = pytest.mark.skipif(
     shutil.which(COMPILER) is None,

@@ -14,67 +14,32 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from pruning.deploy import Evaluator, IntegerNetwork, calibrate, lower, obstacles, reference
+from pruning.deploy import Evaluator, IntegerNetwork, calibrate, obstacles, reference
 from pruning.deploy.fixed import scaling_of
 from pruning.deploy.integer import Layer, Mean, Pool, Sum, Table, Transposed
 from pruning.errors import DeployError
-from pruning.graph import Graph
 from pruning.kernels import fuse
 from pruning.network import Network
 from pruning.quantize import QuantizedNetwork, Range, Rounding
 from pruning.records import INPUT
 from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import tensors_of, trace
-from tests.pruning.networks import NETWORKS, build, randomised
-from tests.pruning.test_networks import only_one
-from tests.pruning.test_random_networks import FEW, masks, networks
-
-REFUSED = {
-    "decoder": "first (transposed): reads a flattened feature map",
-    "bilinear-unet": "(resize): has no integer kernel",
-    "plain": "(softmax): has no integer kernel",
-    "layer-scale": "(group_norm): has no integer kernel",
-    "next-blocks": "(group_norm): has no integer kernel",
-    "spatial-attention": "(reduce): has no integer kernel",
-    "normalised": "(reduce): has no integer kernel",
-    "group-norms": "(group_norm): has no integer kernel",
-    "maxout": "maximum (maximum): has no integer kernel",
-    "attention": "(softmax): has no integer kernel",
-    "face": "the output is a flattened feature map",
-    "detail": "divides by a value; only by constants",
-    "norm-of-means": "norm (group_norm): has no integer kernel",
-}
-DEPLOYED = sorted(set(NETWORKS) - set(REFUSED))
-
-
-def traced(name: str) -> tuple[Graph, dict[str, torch.Tensor]]:
-    model, shape = build(name)
-    return trace(model, torch.zeros(shape)), tensors_of(model)
-
-
-def lowered(graph, tensors, inputs):
-    return lower(graph, tensors, calibrate(graph, tensors, inputs))
-
-
-def drawn(graph: Graph, count: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, *graph.input_shape, generator=generator)
+from pruning.trace import trace
+from tests.pruning.agreement import masks, only_one
+from tests.pruning.deploy.lowered import (
+    DEPLOYED,
+    REFUSED,
+    drawn,
+    evaluated_alike,
+    lowered,
+    traced,
+)
+from tests.pruning.networks import randomised
+from tests.pruning.random_networks import FEW, networks
 
 
 def real(network: IntegerNetwork, values, name: str) -> np.ndarray:
     code = network.codes[name]
     return (values[name].astype(np.float64) - code.zero_point) * code.scale
-
-
-def assert_same_codes(network: IntegerNetwork, inputs: torch.Tensor) -> None:
-    """The evaluator's outputs are the arbiter's, to the last bit."""
-    values = reference(network, network.quantised(inputs.numpy()))
-    found = tree_leaves(Evaluator(network)(inputs))
-    assert len(found) == len(network.outputs)
-    for name, output in zip(network.outputs, found, strict=True):
-        code = network.codes[name]
-        codes = np.rint(output.double().numpy() / code.scale) + code.zero_point
-        np.testing.assert_array_equal(codes.ravel(), values[name].ravel())
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
@@ -95,7 +60,7 @@ def test_outputs_are_near_those_of_the_network(name):
 def test_the_evaluator_gives_the_same_codes(name):
     graph, tensors = traced(name)
     network = lowered(graph, tensors, drawn(graph, 16))
-    assert_same_codes(network, 3 * drawn(graph, 8, seed=1))  # they must saturate, too
+    evaluated_alike(network, 3 * drawn(graph, 8, seed=1))  # they must saturate, too
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
@@ -106,7 +71,7 @@ def test_pruned_networks_are_deployed_as_well(name, random_mask):
         assert obstacles(smaller) == []
         own = shrink_tensors(tensors, kept_axes(graph, kept))
         inputs = drawn(smaller, 8)
-        assert_same_codes(lowered(smaller, own, inputs), 2 * inputs)
+        evaluated_alike(lowered(smaller, own, inputs), 2 * inputs)
 
 
 @FEW
@@ -117,7 +82,7 @@ def test_random_networks_give_the_same_codes(network, seed):
     smaller = shrink_graph(network.graph, kept)
     tensors = shrink_tensors(network.tensors(), kept_axes(network.graph, kept))
     inputs = drawn(smaller, 6, seed)
-    assert_same_codes(lowered(smaller, tensors, inputs), 2 * inputs)
+    evaluated_alike(lowered(smaller, tensors, inputs), 2 * inputs)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -194,7 +159,7 @@ def test_values_that_move_stay_what_they_are(name):
     graph, tensors = trace(model, torch.zeros(shape)), dict(model.state_dict())
     inputs = drawn(graph, 32)
     network = lowered(graph, tensors, inputs)
-    assert_same_codes(network, 2 * inputs)
+    evaluated_alike(network, 2 * inputs)
     with torch.no_grad():
         wanted = model(inputs)
     for found in (Evaluator(network)(inputs), QuantizedNetwork(graph, tensors, inputs)(inputs)):
@@ -224,7 +189,7 @@ def test_what_is_always_zero_in_calibration_does_not_clip_what_comes():
     torch.nn.init.constant_(layer[0].bias, -30.0)
     graph, tensors = trace(layer, torch.zeros(6)), dict(layer.state_dict())
     network = lowered(graph, tensors, drawn(graph, 8))
-    assert_same_codes(network, drawn(graph, 8))
+    evaluated_alike(network, drawn(graph, 8))
     assert network.codes[network.outputs[0]].scale == 1.0
 
 
@@ -256,7 +221,7 @@ def test_large_terms_that_cancel_are_still_exact():
             shapes=dict.fromkeys((*codes, INPUT), pixels),
             constants=dict(zip("ab", np.meshgrid(every[None], every), strict=True)),
         )  # fmt: skip
-        assert_same_codes(network, torch.zeros(1, *pixels))
+        evaluated_alike(network, torch.zeros(1, *pixels))
 
 
 def test_a_linear_layer_reads_a_flattened_map_as_one_window():
@@ -307,7 +272,7 @@ def test_every_kind_of_kernel_is_among_them():
 def test_zoo_models_can_be_deployed(small, name):
     graph, model = small(name)
     inputs = drawn(graph, 4)
-    assert_same_codes(lowered(graph, model.state_dict(), inputs), 2 * inputs)
+    evaluated_alike(lowered(graph, model.state_dict(), inputs), 2 * inputs)
 
 
 class Norms(nn.Module):
@@ -347,7 +312,7 @@ def test_what_only_looks_like_a_simpler_kernel(make):
     found = Evaluator(network)(inputs)
     code = network.codes[network.outputs[0]]
     assert (found - wanted).abs().max() < 4 * code.scale
-    assert_same_codes(network, inputs)
+    evaluated_alike(network, inputs)
 
 
 def test_two_norms_behind_each_other_can_be_trained_as_int8():

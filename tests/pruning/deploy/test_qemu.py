@@ -14,7 +14,7 @@ import pytest
 from pruning.deploy import IntegerNetwork, firmware, reference
 from pruning.deploy.emulate import execute
 from pruning.deploy.firmware import COMPILER, Firmware, build
-from tests.pruning.deploy.test_integer import drawn, lowered, traced
+from tests.pruning.deploy.lowered import drawn, lowered, traced
 from tests.search.commands import free_port
 
 QEMU = "qemu-system-arm"

@@ -14,9 +14,8 @@ from pruning.deploy.tflite import tflite_file
 from pruning.deploy.tflm import Interpreted, interpret, run
 from pruning.errors import DeployError, EmulatorError
 from tests.pruning.deploy.drawn import deployable
-from tests.pruning.deploy.test_c_code import ZOO
-from tests.pruning.deploy.test_integer import DEPLOYED, drawn, lowered, traced
-from tests.pruning.test_random_networks import FEW
+from tests.pruning.deploy.lowered import DEPLOYED, ZOO, drawn, lowered, traced
+from tests.pruning.random_networks import FEW
 
 NO_OPERATOR = {
     "autoencoder": "sigmoid",
