@@ -152,7 +152,10 @@ MORE_MISTAKES = [
     ("inspect model.filters=abc", "model.filters='abc': .*resnet8 expects a whole number"),
     ("inspect model.filters=8.0", "model.filters=8.0: .* expects a whole number"),
     ("inspect model.filters=null", "model.filters=None: .* expects a whole number"),
-    ("inspect model.in_channels=3", r"data has 1 channel \(.*\[1, 8, 8\]\).*network wants 3"),
+    (
+        "inspect model.in_channels=3",
+        r"\(2, 1, 8, 8\): the data has 1 channel, and the network wants 3",
+    ),
     ("inspect +model.filter=8", "model.filter: .*takes no filter; it takes filters, classes"),
     ("inspect +data.foo=1", "digits takes no foo; it takes .*leave it out with ~data.foo"),
     ("inspect model._target_=pruning.models.resnet9", "it has resnet8, resnet20, "),
