@@ -163,7 +163,8 @@ def parse_limit(resource: str, value: str | float, dense: float | None = None) -
     if number <= 0 or not known:
         raise BudgetError(
             f"{resource}: cannot read the limit {value!r}; write a positive number with one of "
-            f"the units {', '.join(units)}" + (" or %" if dense is not None else "")
+            f"the units {', '.join(units)}{' or %' if dense is not None else ''}; one without "
+            f"a unit is {'ms' if resource == 'latency_ms' else 'bytes'}"
         )
     share = dense is not None and unit == "%"
     limit = number * (dense or 0) / 100 if share else number * units.get(unit, 1)

@@ -118,28 +118,30 @@ def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
             return torch.export.export(model.eval(), (batch,), strict=False)
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        _refuse_other_channels(tuple(batch.shape), reason)
         raise UnsupportedOperatorError(
             f"{type(model).__name__} cannot be traced for inputs shaped {tuple(batch.shape)}: "
-            f"{reason}. A model must be one static graph of tensor operators for one input "
-            "size."
+            f"{_explained(tuple(batch.shape), reason)}"
         ) from error
     finally:
         for module, training in modes.items():
             module.training = training
 
 
-def _refuse_other_channels(shape: tuple[int, ...], reason: str) -> None:
-    """Refuse samples that the first layer of a network does not take, by what torch says of
-    its input: images of one channel for a network of three, say.
+def _explained(shape: tuple[int, ...], reason: str) -> str:
+    """What torch says of a network that cannot be run, and the cure: where the first layer
+    takes other samples, images of three channels instead of one, say, it is another one.
     """
     said = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels", reason)
     if said and said[1] == str(list(shape)):
-        raise UnsupportedOperatorError(
-            f"the data has {shape[1]} channel{'s' * (shape[1] != 1)} (a sample is shaped "
-            f"{list(shape[1:])}), and the network wants {said[2]}. Give it as many inputs "
-            "(model.in_channels=auto, if it takes that), or other data."
+        return (
+            f"the data has {shape[1]} channel{'s' * (shape[1] != 1)}, and the network wants "
+            f"{said[2]}. Give it as many inputs (model.in_channels=auto, if it takes that), or "
+            "other data."
         )
+    return (
+        f"{reason.rstrip('.')}. A model must be one static graph of tensor operators for one "
+        "input size."
+    )
 
 
 def _is_named(path: str, entries: tuple[str, ...]) -> bool:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from pruning.budget import Budget, parse_limit
-from pruning.spelling import nearest
+from pruning.spelling import meant, nearest
 from search.errors import ConfigError
 
 Values = dict[str, Any]
@@ -274,9 +274,10 @@ class Spec:
             above, _, key = path.rpartition(".")
             node = OmegaConf.select(tree, above) if above else tree
             if not isinstance(node, DictConfig) or key not in node:
+                right = meant(path, [name for name, _ in leaves(self.values)])
                 raise ConfigError(
                     f"space: {path!r} is no setting of this study; write the path of a value, "
-                    "such as task.optimizer.lr"
+                    f"such as {right or 'task.optimizer.lr'}"
                 )
             OmegaConf.update(tree, path, value)
         return Spec(_resolved(tree))

@@ -6,6 +6,7 @@ from importlib.resources import files
 from omegaconf import OmegaConf
 
 from pruning.budget import Device, parse_limit
+from pruning.errors import BudgetError
 from pruning.loops import LOOPS, Loops
 from search.config import DeviceConfig, cross, margin_from
 from search.errors import ConfigError
@@ -24,7 +25,7 @@ def device_from(config: DeviceConfig) -> Device:
     """The engine's record of a device.
 
     Raises:
-        ConfigError: a number that no device can have. BudgetError: an unreadable size.
+        ConfigError: a number that no device can have, or a size that cannot be read.
     """
     for name in ("clock_hz", "cycles_per_instruction"):
         if not 0 < (value := getattr(config, name)) < float("inf"):
@@ -40,15 +41,8 @@ def device_from(config: DeviceConfig) -> Device:
                 f"device.loops.{kind}={own}: write {rates} numbers of at least 0, the "
                 f"instructions per {', '.join(Loops._fields)}"
             )
-    sizes = {
-        name: int(parse_limit(resource, getattr(config, name)) if getattr(config, name) else 0)
-        for name, resource in (
-            ("flash", "flash_bytes"),
-            ("sram", "sram_bytes"),
-            ("reserved_flash", "flash_bytes"),
-            ("reserved_sram", "sram_bytes"),
-        )
-    }
+    names = ("flash", "sram", "reserved_flash", "reserved_sram")
+    sizes = {name: _size(name, getattr(config, name)) for name in names}
     for name in ("flash", "sram"):
         if sizes[name] <= sizes[f"reserved_{name}"]:
             raise ConfigError(
@@ -69,3 +63,12 @@ def device_from(config: DeviceConfig) -> Device:
         flash_margin=margin_from(config.flash_margin),
         latency_margin=margin_from(config.latency_margin),
     )
+
+
+def _size(name: str, given: object) -> int:
+    """Bytes of a memory; none where nothing is given."""
+    try:
+        resource = f"{name.removeprefix('reserved_')}_bytes"
+        return int(parse_limit(resource, str(given))) if given else 0
+    except BudgetError as error:
+        raise ConfigError(f"device.{name}={given}: {error}") from error

@@ -2,12 +2,13 @@
 that code: whoever writes the config decides what runs.
 """
 
+import contextlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from types import UnionType
+from types import SimpleNamespace, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -116,12 +117,16 @@ def _require_types(path: str, target: str, given: Given, taken: Taken) -> None:
             )
 
 
-def _hints(target: object) -> Mapping[str, Any]:
-    try:
-        called = resolve_name(str(target))
-        return get_type_hints(called.__init__ if inspect.isclass(called) else called)
-    except Exception:  # hints are strings, and may name what is not there
-        return {}
+def _hints(target: str) -> Mapping[str, Any]:
+    """The hints of a constructor that can be read: strings may name what is not there."""
+    called = resolve_name(target)
+    function = inspect.unwrap(called.__init__ if inspect.isclass(called) else called)
+    known: dict[str, Any] = {}
+    for name, hint in getattr(function, "__annotations__", {}).items():
+        with contextlib.suppress(Exception):
+            alone = SimpleNamespace(__annotations__={name: hint})
+            known |= get_type_hints(alone, function.__globals__)
+    return known
 
 
 def _fits(value: object, hint: Any, strict: bool) -> bool:

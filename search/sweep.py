@@ -1,16 +1,17 @@
 """A sweep before its first slot: the study is created and checked, or continued."""
 
+import contextlib
 import importlib.metadata
 import json
 import logging
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.deploy import calibrate, lower, require_deployable
-from pruning.errors import BudgetError
+from pruning.errors import BudgetError, PruningError
 from pruning.job import Job, Precision, fast_precision
 from pruning.network import Network, first
 from pruning.reach import require_reachable
@@ -143,7 +144,8 @@ def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
     made, beyond = _reachable(blueprint, budgets(typed.budget, model.dense), typed.budget.kind)
     task, classes = blueprint.task(), len(blueprint.data.classes)
-    chance = task.metric.chance(blueprint.data.validation.targets, classes)
+    with _tried("task.metric"):
+        chance = task.metric.chance(blueprint.data.validation.targets, classes)
     best = task.best
     if not (chance < best if task.rises else chance > best):
         raise ConfigError(
@@ -217,10 +219,19 @@ def _try_out(blueprint: Blueprint, budget: Budget) -> None:
 
 def _try_job(blueprint: Blueprint, job: Job, what: str) -> None:
     start = blueprint.start
-    try:
+    with _tried(what):
         TrainState.begin(start.graph, start.tensors, job)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{what}: {error}") from error
+
+
+@contextlib.contextmanager
+def _tried(what: str) -> Iterator[None]:
+    """Say which setting names the code, perhaps the user's own, that fails in any way."""
+    try:
+        yield
+    except PruningError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _judge(blueprint: Blueprint) -> None:
@@ -230,7 +241,8 @@ def _judge(blueprint: Blueprint) -> None:
     task.require_shape(start.graph.shape(start.graph.outputs[0]), len(data.classes))
     clean = data.normalise(data.train.inputs[:2])
     outputs = first(Network(start.graph, start.tensors).eval()(clean))
-    task.loss(outputs, task.aim(clean, data.train.targets[:2]))
+    with _tried("task.loss"):
+        task.loss(outputs, task.aim(clean, data.train.targets[:2]))
 
 
 def _directions(objectives: list[str], rises: bool) -> dict[str, str]:

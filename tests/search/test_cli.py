@@ -157,7 +157,10 @@ MORE_MISTAKES = [
     ("inspect model.filters=abc", "model.filters='abc': .*resnet8 expects a whole number"),
     ("inspect model.filters=8.0", "model.filters=8.0: .* expects a whole number"),
     ("inspect model.filters=null", "model.filters=None: .* expects a whole number"),
-    ("inspect model.in_channels=3", r"data has 1 channel \(.*\[1, 8, 8\]\).*network wants 3"),
+    (
+        "inspect model.in_channels=3",
+        r"\(2, 1, 8, 8\): the data has 1 channel, and the network wants 3",
+    ),
     ("inspect +model.filter=8", "model.filter: .*takes no filter; it takes filters, classes"),
     ("inspect +data.foo=1", "digits takes no foo; it takes .*leave it out with ~data.foo"),
     ("inspect model._target_=pruning.models.resnet9", "it has resnet8, resnet20, "),
@@ -169,6 +172,7 @@ MORE_MISTAKES = [
     ("inspect data=cifar10", r"data\.folder"),
     ("inspect data=cifar10 data.folder=/nowhere", "/nowhere"),
     ("inspect device.clock_hz=0", r"device\.clock_hz=0"),
+    ("inspect device.flash=big", "device.flash=big: .*without a unit is bytes"),
     ("inspect device.flash=16KiB", r"device\.flash=16KiB: nothing is left"),
     # recipes and budgets
     (f"sweep study=a {OWN} method.name=foo", "foo.*differentiable"),
@@ -176,7 +180,6 @@ MORE_MISTAKES = [
     (f"sweep study=a {OWN} method.phases.prune_epochs=0", "prune_epochs=0: at least 1"),
     (f"sweep study=a {OWN} method.phases.rate=0", "rate=0"),
     (f"sweep study=a {OWN} +method.every=0", "every is 0; it must be at least 1"),
-    (f"sweep study=a {OWN} task.optimizer.lr=-1", r"task\.optimizer: .*-1"),
     (f"sweep study=a {OWN} task.batch_size=0", "batch_size"),
     (f"sweep study=a {OWN} task.optimizer.lr=fast", "lr='fast': .*sgd expects a number"),
     (f"sweep study=a {OWN} task.optimizer.lr=null", "lr=None: .*sgd expects a number"),
@@ -191,6 +194,9 @@ MORE_MISTAKES = [
         "the metric is CrossEntropy.*Use one of Accuracy, .*MacroF1",
     ),
     (f"sweep study=a {OWN} task.optimizer._target_=torch.optim.SGD", "SGD needs params"),
+    (f"sweep study=a {OWN} task.optimizer.lr=-1", r"task\.optimizer: ValueError: .*-1"),
+    (f"sweep study=a {OWN} sampler.n_startup_trials=x", "trials='x': .*expects a whole number"),
+    (f"sweep study=a {OWN} +space={{method.setle:[0.5]}}", "such as method.settle"),
     (f"sweep study=a {OWN} budget=grid budget.flash=[24]", "least reachable [0-9]+ bytes"),
     (
         f"sweep study=a {OWN} scale=[0.9] +budget.flash=9KiB",
@@ -287,6 +293,25 @@ def test_code_of_the_users_that_ends_the_program(
         each for each in ENDING[when].splitlines() if "exit" in each
     )) + 1  # fmt: skip
     assert f"{name}.py:{line} ended the program with sys.exit(3)" in complaint
+
+
+OWN_METRIC = {
+    "": "AttributeError: .*chance",
+    "    def chance(self, targets, classes):\n        return 1 / 0\n": "ZeroDivisionError",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chance", OWN_METRIC)
+def test_a_metric_of_the_users_that_fails(paring: Paring, elsewhere: Path, chance: str) -> None:
+    name = f"metric_of_the_cli_test_{len(chance)}"
+    (elsewhere / f"{name}.py").write_text(
+        "class Own:\n    name, direction = 'own', 'maximize'\n"
+        f"    def __call__(self, outputs, targets):\n        return 0.5\n{chance}"
+    )
+    given = ["sweep", "study=a", *OWN.split(), f"task.metric._target_={name}.Own"]
+    complaint = the_complaint(paring(*given))
+    assert re.search(f"^paring: task.metric: {OWN_METRIC[chance]}", complaint), complaint
 
 
 def npz_of(folder: Path, **arrays: Any) -> list[str]:
