@@ -13,7 +13,7 @@ from pruning.deploy.c_code import OPTIONS, kernel_files
 from pruning.deploy.firmware import COMPILER
 from tests.pruning.deploy.bare import CORES, answers, elf_of, linked, needs_arm_gcc, run
 from tests.pruning.deploy.host import needs_cc
-from tests.pruning.deploy.test_integer import drawn, lowered
+from tests.pruning.deploy.lowered import drawn, lowered
 
 CLANG = ("clang", "--target=arm-none-eabi")
 RISCV = "riscv64-unknown-elf-gcc"

@@ -5,7 +5,7 @@ import pytest
 from pruning.deploy import c_files
 from pruning.deploy.c_name import LONGEST, checked_c_name
 from pruning.errors import DeployError
-from tests.pruning.deploy.test_integer import drawn, lowered, traced
+from tests.pruning.deploy.lowered import drawn, lowered, traced
 
 
 @pytest.mark.parametrize("name", ["model", "kws", "KWS2", "visual_wake_words", "a" * LONGEST])

@@ -14,7 +14,7 @@ from pruning.deploy.c_code import OPTIONS, kernel_files, kernel_version
 from pruning.deploy.firmware import COMPILER, CORES
 from tests.pruning.deploy.bare import elf_of, needs_arm_gcc, run
 from tests.pruning.deploy.host import CHECKED, STRICT, needs_cc
-from tests.pruning.deploy.test_integer import drawn, lowered, traced
+from tests.pruning.deploy.lowered import drawn, lowered, traced
 
 NAMES = ("kws", "Vision2")
 OTHER = "0badf00d"  # of kernels
