@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,14 @@ def running(study: Study, owner: int | None = None) -> FrozenTrial | None:
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
+
+
+def until_gone(processes: Iterable[psutil.Process]) -> None:
+    """Wait until processes are over."""
+    end = time.monotonic() + PATIENCE_S
+    while left := [process for process in processes if not gone(process)]:
+        assert time.monotonic() < end, f"still there: {left}"
+        time.sleep(0.05)
 
 
 def gone(process: psutil.Process) -> bool:

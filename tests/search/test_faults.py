@@ -37,9 +37,9 @@ from tests.search.commands import (
     complete,
     family,
     free_port,
-    gone,
     running,
     until,
+    until_gone,
 )
 from tests.search.proxy import Proxy
 from tracking import locate
@@ -298,10 +298,7 @@ def test_a_group_that_is_told_to_end_ends_and_goes_on_later(lab: Lab) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(sweep.pid, signal.SIGTERM)
         assert sweep.wait(PATIENCE_S) in (0, 130, -signal.SIGTERM), lab.said()
-        end = time.monotonic() + PATIENCE_S
-        while not all(map(gone, children)):
-            assert time.monotonic() < end, lab.said()
-            time.sleep(0.05)
+        until_gone(children)
     study = lab.finish(lab.sweep(*again))
     lab.check(study, 8)
     assert complete(study) == 8
@@ -399,6 +396,21 @@ class Cluster:
     def url(self) -> str:
         return f"postgresql://paring@127.0.0.1:{self.port}/paring"
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No process of the server does anything while the block runs."""
+        first = psutil.Process(
+            int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        )
+        processes = [first, *first.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
     def locks(self) -> int:
         """How many transactions with locks of rows wait for their client."""
         query = (
@@ -487,6 +499,30 @@ def test_connections_that_are_half_open_end_by_themselves(
     lab.check(study, 6)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_ends_while_the_database_does_not_answer(
+    cluster: Cluster, tmp_path: Path, lab_on: Callable[[StorageConfig], Lab], number: int
+) -> None:
+    storage = StorageConfig(folder=str(tmp_path / ".paring"), url=cluster.url)
+    lab, home = lab_on(storage), open_home(storage)
+    again = ("method.phases.finetune_epochs=30", "trials=4", "workers=2")
+    sweep = lab.sweep(*again)
+    study = until("the study", sweep, lambda: find_study(home, "s"))
+    until("a running slot", sweep, lambda: running(study))
+    children = family(sweep)
+    with cluster.frozen():
+        time.sleep(2)  # until all wait for an answer
+        os.killpg(sweep.pid, number)
+        assert sweep.wait(PATIENCE_S) == 130
+        until_gone(children)
+    assert "stopping, slots are handed back" in lab.said()
+    assert "Exception ignored" not in lab.said()
+    assert "Traceback" not in (lab.folder / "0.log").read_text()
+    study = lab.finish(lab.sweep(*again))
+    assert complete(study) == 4
+    lab.check(study, 4)
+
+
 def test_rows_that_somebody_locks_are_waited_for_aloud(
     on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
@@ -536,7 +572,8 @@ def test_a_full_disk_is_waited_for(lab: Lab) -> None:
             while True:
                 file.write(bytes(1 << 16))
                 file.flush()
-        until("a complaint", sweep, lambda: "store: cannot write" in lab.said())
+        terminal = lab.folder / "0.log"
+        until("a complaint", sweep, lambda: "store: cannot write" in terminal.read_text())
         done = complete(study)
         time.sleep(3)
         assert complete(study) == done < 6

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,15 @@ from search.home import open_home
 from search.objective import packed
 from search.report import counts
 from search.study import Study, find_study, slot_budget
-from tests.search.commands import PATIENCE_S, Commands, complete, family, gone, running, until
+from tests.search.commands import (
+    PATIENCE_S,
+    Commands,
+    complete,
+    family,
+    running,
+    until,
+    until_gone,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 TOTAL = 8
@@ -54,10 +61,7 @@ def test_a_sweep_survives_every_kill(
     assert len(children) >= 3
     first.kill()
     first.wait()
-    end = time.monotonic() + 20
-    while not all(map(gone, children)):
-        assert time.monotonic() < end, f"still there: {[c for c in children if not gone(c)]}"
-        time.sleep(0.05)
+    until_gone(children)
     assert not study.over()
     left = complete(study)
 
