@@ -278,11 +278,12 @@ class Study:
     def came_back(self, trial: optuna.Trial) -> None:
         """Take back the death of this process, which was silent and has lost its slot."""
         with self.turn(), suppress(optuna.exceptions.UpdateFinishedTrialError):
-            deaths = self._storage.get_trial(trial._trial_id).user_attrs.get("deaths")
-            if deaths is not None and (own := trial.user_attrs[ATTEMPT]) in deaths["attempts"]:
-                left = [attempt for attempt in deaths["attempts"] if attempt != own]
-                note = {**deaths, "attempts": left}
-                self._storage.set_trial_user_attr(trial._trial_id, "deaths", note)
+            number, own = trial._trial_id, trial.user_attrs[ATTEMPT]
+            deaths = self._storage.get_trial(number).user_attrs.get("deaths", {})
+            attempts = deaths.get("attempts", ())  # earlier versions noted a number
+            if own in attempts:
+                note = {**deaths, "attempts": [each for each in attempts if each != own]}
+                self._storage.set_trial_user_attr(number, "deaths", note)
 
     def _abandoned(self, trial: FrozenTrial) -> bool:
         """Whether the owner is certainly gone, or has been silent for too long."""
