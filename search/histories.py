@@ -17,7 +17,7 @@ from search.store import Store
 from tracking.records import Costs, EpochRow
 
 log = logging.getLogger("paring.record")
-MOST = 200_000  # epochs that are kept, of about 500 bytes each
+MOST = 200_000  # epochs that are kept, of about 400 bytes each
 EPOCHS = "epochs.json"  # of a finished slot's files
 Rows = tuple[EpochRow, ...]
 
