@@ -90,7 +90,7 @@ def test_a_config_that_makes_nothing_is_refused(config: Mapping[str, Any], said:
 
 @pytest.mark.parametrize("settings", [{"width": 3, "wdth": 3}, {}])
 def test_what_lacks_or_is_unknown_is_refused_before_any_call(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="takes no wdth|needs width"):
+    with pytest.raises(ConfigError, match=r"takes no wdth|needs width"):
         made(thing("Thing", **settings), Thing, "what")
     assert not CALLED
 
