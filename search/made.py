@@ -39,8 +39,10 @@ def made(config: Mapping[str, Any], kind: type[Kind], what: str) -> Kind:
         made = instantiate(dict(config), _convert_="all")
     except InstantiationException as error:
         if ours := [each for each in _causes(error) if isinstance(each, PruningError)]:
-            raise ours[0] from error
+            raise ours[0] from error  # it knows best what it needs
+        _require_types(config, what)
         raise ConfigError(_failure(error, config, what)) from error
+    _require_types(config, what)
     if not isinstance(made, kind):
         raise ConfigError(
             f"{what}: {config[TARGET]} gives a {type(made).__name__}, not a {kind.__name__}"
@@ -75,14 +77,13 @@ def _described(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _require_fit(path: str, node: Mapping[str, Any]) -> None:
-    """Refuse settings that a constructor does not take, lacks, or cannot use."""
+    """Refuse settings that a constructor does not take, or lacks."""
     if (taken := parameters_of(node[TARGET])) is None:
         return
     given = {key: value for key, value in node.items() if key not in HYDRAS}
     _require_taken(path, str(node[TARGET]), given, taken)
     if "_args_" not in node and not node.get("_partial_"):
         _require_complete(path, str(node[TARGET]), given, taken)
-    _require_types(path, str(node[TARGET]), given, taken)
 
 
 Given = Mapping[str, Any]
@@ -105,16 +106,19 @@ def _require_complete(path: str, target: str, given: Given, taken: Taken) -> Non
         raise ConfigError(f"{path}: {target} needs {', '.join(lacking)}; add {cure}")
 
 
-def _require_types(path: str, target: str, given: Given, taken: Taken) -> None:
-    strict = target.startswith("pruning.")  # elsewhere hints may be less than exact
-    hints = _hints(target)
-    for name in [each for each in given if each in hints]:
-        hint, default = hints[name], taken[name].default
-        trusted = default is inspect.Parameter.empty or _fits(default, hint, strict)
-        if trusted and not _fits(given[name], hint, strict):
-            raise ConfigError(
-                f"{path}.{name}={given[name]!r}: {target} expects {_in_words(hint)}"
-            )
+def _require_types(config: Mapping[str, Any], what: str) -> None:
+    """Refuse values of other types than constructors ask for, which fail there or later."""
+    for path, node in _described(config, what):
+        target, taken = str(node[TARGET]), parameters_of(node[TARGET]) or {}
+        strict = target.startswith("pruning.")  # elsewhere hints may be less than exact
+        hints = _hints(target) if taken else {}
+        for name in [each for each in node if each in hints and each in taken]:
+            hint, default = hints[name], taken[name].default
+            trusted = default is inspect.Parameter.empty or _fits(default, hint, strict)
+            if trusted and not _fits(node[name], hint, strict):
+                raise ConfigError(
+                    f"{path}.{name}={node[name]!r}: {target} expects {_in_words(hint)}"
+                )
 
 
 def _hints(target: str) -> Mapping[str, Any]:

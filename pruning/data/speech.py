@@ -17,7 +17,7 @@ from torch import Tensor
 from pruning.data.dataset import Dataset, Split, assemble, permutation
 from pruning.data.files import Array, existing_file, read_npz
 from pruning.errors import DataError, warn_of_data
-from pruning.spelling import nearest
+from pruning.spelling import meant
 
 # The usual ten of the keyword task, as this data set spells them.
 WORDS: Final = ("yes", "no", "up", "down", "left", "right", "start", "stop", "open", "close")
@@ -66,11 +66,12 @@ def _require_fit(
             f"{path} holds other words than the usual ones: {', '.join(known)}. Give those to "
             "be told apart: +data.words=[...] (words=[...] in Python)."
         )
+    likely = meant(absent[0], known) if absent else None
+    meaning = f" Did you mean {likely}?" if likely else ""
     if absent or len(set(words)) != len(words) or not words:
         raise DataError(
             f"words {', '.join(words)}: {', '.join(absent) or 'some'} cannot be used. Name "
-            f"each once, out of the {len(known)} of {path}: "
-            f"{', '.join(nearest(absent[0], known) if absent else known)}."
+            f"each once, out of the {len(known)} of {path}: {', '.join(known)}.{meaning}"
         )
     if features not in ("logmel", "mfcc10"):
         raise DataError(f'features "{features}" are not known. Use logmel or mfcc10.')

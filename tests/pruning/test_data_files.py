@@ -522,6 +522,7 @@ def test_speech_cepstra_are_a_cosine_transform(tmp_path: Path):
     [
         ({}, {"words": ("yes", "maybe")}, "maybe cannot be used.*dog, yes, cat"),
         ({}, {"words": ("yes", "yes")}, "Name each once"),
+        ({}, {"words": ("yess",)}, "bed. Did you mean yes[?]$"),
         ({}, {"words": ("yes",), "features": "mfcc"}, 'features "mfcc" are not known'),
         ({"label": np.full(60, 5)}, {"words": ("yes",)}, "a word for each label"),
         ({"split": np.zeros(59)}, {"words": ("yes",)}, "a word for each label"),

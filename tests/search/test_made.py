@@ -86,6 +86,12 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_config_that_makes_nothing_is_refused(config: Mapping[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         made(config, Thing, "what")
+
+
+@pytest.mark.parametrize("settings", [{"width": 3, "wdth": 3}, {}])
+def test_what_lacks_or_is_unknown_is_refused_before_any_call(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"takes no wdth|needs width"):
+        made(thing("Thing", **settings), Thing, "what")
     assert not CALLED
 
 
