@@ -8,6 +8,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from pruning.budget import Budget, Cost, Device
+from pruning.cost import Encoding
+from search.build import Blueprint
 from search.config import (
     BudgetConfig,
     DeviceConfig,
@@ -18,7 +20,7 @@ from search.config import (
     one_budget,
 )
 from search.devices import device_from
-from search.errors import ConfigError
+from search.errors import ConfigError, NothingFitsError
 from search.export import finished_slot, write_model
 from search.formats import FORMATS
 from search.front import Point, best_within, points_of
@@ -52,7 +54,7 @@ def main(config: DictConfig) -> None:
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
     record = study_record(study) if device is None else record_for(study, device)
-    best = best_within(_points(study, record), limits, study.facts["rises"])
+    best = _best(study, record, limits, device)
     slot = finished_slot(record, best.number)
     files = write_model(study, record, slot, out, form, called)
     print(_said(record, slot))
@@ -60,6 +62,22 @@ def main(config: DictConfig) -> None:
         print(f"written: {file}")
     if wanted:
         _register(study, record, slot, files, alias)
+
+
+def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | None) -> Point:
+    """The best point whose firmware will be within the limits, not its estimate alone.
+
+    Raises:
+        NothingFitsError: there is none.
+    """
+    blueprint = Blueprint(study.spec)
+    guard = blueprint.encoding is Encoding.C
+    guarded = (device or blueprint.device).guarded(limits) if guard else limits
+    try:
+        return best_within(_points(study, record), guarded, study.facts["rises"])
+    except NothingFitsError as error:
+        why = " These are limits for estimates, less what a measurement may be more."
+        raise NothingFitsError(f"{error}{why if guarded != limits else ''}") from error
 
 
 def _points(study: Study, record: StudyRecord) -> list[Point]:

@@ -818,6 +818,24 @@ def test_a_margin_leaves_room(paring: Paring, here: Path, done: Study) -> None:
     assert [path.name for path in here.iterdir()].count("picked") == 1
 
 
+def test_what_is_picked_holds_its_limits_as_measured(
+    paring: Paring, here: Path, done: Study
+) -> None:
+    """An estimate at the limit is left: the device says how much more a measurement may be."""
+    margin = Blueprint(done.spec).device.latency_margin
+    quickest = min(points_of(done), key=lambda p: p.cost.latency_ms)
+    for share, code in ((1 + margin * 1.01, 0), (1 + margin * 0.99, 2)):
+        limit = quickest.cost.latency_ms * share
+        line = f"pick study=done budget.latency={limit}ms register=false out=quick"
+        assert paring(*line.split())[0] == code
+    assert "less what a measurement may be more" in paring(*line.split())[2]
+    sram = min(p.cost.sram_bytes for p in points_of(done))
+    whole = -(-sram // 4) * 4
+    for limit, code in ((whole, 0), (whole - 1, 2)):
+        line = f"pick study=done budget.sram={limit} register=false out=small"
+        assert paring(*line.split())[0] == code
+
+
 def test_pick_where_nothing_fits(paring: Paring, here: Path, done: Study) -> None:
     least = min(p.cost.flash_bytes for p in points_of(done))
     code, out, err = paring("pick", "study=done", f"budget.flash={least - 1}", "out=none")
