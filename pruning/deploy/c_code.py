@@ -19,6 +19,7 @@ from pruning.arena import WORD, Plan
 from pruning.deploy.c_name import DEFAULT, checked_c_name
 from pruning.deploy.fixed import Scaling
 from pruning.deploy.integer import (
+    INTEGER_KERNELS,
     ONE_PIXEL,
     Concat,
     IntegerNetwork,
@@ -36,6 +37,7 @@ from pruning.deploy.integer import (
     Window,
 )
 from pruning.deploy.plan import plan
+from pruning.kinds import ByKind
 from pruning.movement import HOLE, Tables
 from pruning.records import INPUT
 
@@ -147,7 +149,7 @@ class _Writer:
     def source(self) -> str:
         """Weights, arena and steps."""
         for index, kernel in enumerate(self.network.kernels):
-            _RULES[type(kernel)](self, kernel, index)
+            STEPS.at(type(kernel), kernel.name)(self, kernel, index)
         name, upper, version = self.name, self.upper, kernel_version()
         outputs, count = ", ".join(map(self.place, self.network.outputs)), len(self._steps)
         return (
@@ -455,3 +457,4 @@ _RULES: Mapping[type, Callable[[_Writer, Any, int], None]] = {
     Move: _move,
     Concat: _concat,
 }
+STEPS = ByKind("which C runs it", INTEGER_KERNELS, _RULES)
