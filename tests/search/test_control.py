@@ -408,6 +408,26 @@ def test_another_budget_adds_its_slots(
     assert {counted.count(flash) for flash in counted} == {2}
 
 
+def test_budgets_are_added_with_data_that_are_loaded_once(
+    home: Home, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = home.folder.parent
+    (folder / "counted_data.py").write_text(
+        "from pathlib import Path\n"
+        "from pruning.data import synthetic\n"
+        "def data(train):\n"
+        "    with Path(__file__).with_name('calls').open('a') as calls:\n"
+        "        calls.write('called\\n')\n"
+        "    return synthetic(train=train)\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    for loads, scale in enumerate(("0.5", "0.5,0.4", "0.5,0.4,0.3"), 1):
+        spec = compose_spec(*tiny, "data._target_=counted_data.data", f"scale=[{scale}]")
+        study = sweep.prepare(home, "counted", spec, None)
+        assert len(study.slots()) == loads
+        assert len((folder / "calls").read_text().splitlines()) == loads
+
+
 def test_another_budget_has_slots_beyond_the_total(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
