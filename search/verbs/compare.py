@@ -26,6 +26,8 @@ def main(config: DictConfig) -> None:
     output = choose(config.output, "output", ("table", "json", "html"))
     if output == "table" and config.out is not None:
         raise ConfigError(f"out={config.out}: output=table is only shown; add output=html")
+    out = config.out or ("compare.html" if output == "html" else None)
+    path = None if out is None else place(out, config)
     if not isinstance(config.study, ListConfig):
         raise StudyError(f"study={config.study}: name several, such as study=[A,B]")
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
@@ -39,11 +41,9 @@ def main(config: DictConfig) -> None:
         if output == "json"
         else comparison_page([study_record(study) for study in studies])
     )
-    out = config.out or ("compare.html" if output == "html" else None)
-    if out is None:
+    if path is None:
         print(text)
         return
-    path = place(out, config)
     write_own(path, text, BEGINNING if output == "html" else '[\n {\n  "study": ')
     print(f"written: {path}")
 

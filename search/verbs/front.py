@@ -46,6 +46,8 @@ def main(config: DictConfig) -> None:
     measured = choose(config.source, "source", SOURCES) == MEASURED
     if measured and output == "json":
         raise ConfigError("source=measured: output=json has the numbers of all sources")
+    out = config.out or ("front.html" if output == "html" else None)
+    path = None if out is None else place(out, config)
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
@@ -53,8 +55,6 @@ def main(config: DictConfig) -> None:
     if output == "table":
         print_table(record)
         return
-    out = config.out or ("front.html" if output == "html" else None)
-    path = None if out is None else place(out, config)
     text = {
         "json": lambda: json.dumps(front_object(record, run_ids(study)), indent=1),
         "csv": lambda: front_csv(record),

@@ -8,7 +8,7 @@ import torch
 from pruning import models
 from pruning.checkpoint import pack_network, unpack_network
 from pruning.trace import trace
-from search.formats import FORMATS
+from search.formats import FORMATS, Source
 
 
 class Quoted(torch.nn.Module):
@@ -39,7 +39,9 @@ def test_onnx_gives_the_same_outputs(make, shape):
     torch.nn.init.normal_(net.classifier.weight)
     graph = trace(net, torch.zeros(shape))
     stored = unpack_network(pack_network(graph, net.state_dict(), {}))
-    session = onnxruntime.InferenceSession(FORMATS["onnx"].files(stored, b"")["model.onnx"])
+    session = onnxruntime.InferenceSession(
+        FORMATS["onnx"].files(stored, b"", Source("model", ()))["model.onnx"]
+    )
     batch = torch.randn(5, *shape)
     (found,) = session.run(None, {"input": batch.numpy()})
     expected = net.eval()(batch).detach().numpy()

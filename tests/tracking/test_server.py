@@ -119,8 +119,9 @@ def test_a_browser_sees_the_study_its_front_and_what_was_picked(
     where = client.experiments(study.key)[0].experiment_id
     (run,) = client.runs(where, "tags.`paring.kind` = 'study'")
     (tmp_path / "picked").mkdir()
-    (tmp_path / "picked" / "model.json").write_text("{}")
-    register(sqlite_store.mlflow, study, study.slots[0], tmp_path / "picked", "tiny", "net")
+    model = tmp_path / "picked" / "model.json"
+    model.write_text("{}")
+    register(sqlite_store.mlflow, study, study.slots[0], [model], "tiny", "net")
     with serving(sqlite_store.mlflow, sqlite_store.artifacts, port=free_port()) as (url, _):
         browser.goto(url + study_path(sqlite_store.mlflow, study.key))
         for words in (study.name, "slot-000", "slot-001"):
@@ -202,11 +203,12 @@ def test_mirroring_and_registering_through_the_server(
 ) -> None:
     study = make_study(State.COMPLETE, State.RUNNING)
     (tmp_path / "picked").mkdir()
-    (tmp_path / "picked" / "model.json").write_text("{}")
+    model = tmp_path / "picked" / "model.json"
+    model.write_text("{}")
     with serving(own_store.mlflow, own_store.artifacts, port=free_port()) as (url, _):
         ids = Mirror(url).sync(study, blobs)
         assert Mirror(url).sync(study, blobs) == ids
-        assert register(url, study, study.slots[0], tmp_path / "picked", "tiny", "net") == "1"
+        assert register(url, study, study.slots[0], [model], "tiny", "net") == "1"
         Client(url).api.delete_run(ids[1])
         assert Mirror(url).sync(study, blobs)[1] != ids[1]
     files = [path.name for path in Path(own_store.artifacts).rglob("*")]
