@@ -13,7 +13,6 @@ from pruning.state import Epoch, TrainState
 from search.build import Blueprint
 from search.errors import StoreError
 from search.files import digest_of
-from search.home import open_storage
 from search.objective import packed
 from search.store import lost
 from search.study import BLOBS, Study
@@ -68,7 +67,7 @@ def _stored(study: Study, key: str) -> StoredNetwork | None:
 
 
 def _from_another_study(study: Study, key: str) -> dict[str, object] | None:
-    for summary in optuna.get_all_study_summaries(open_storage(study.home)):
+    for summary in optuna.get_all_study_summaries(study.storage):
         note = summary.user_attrs.get("dense")
         if isinstance(note, dict) and note.get("key") == key:
             return note

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any, final
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -60,6 +61,11 @@ class Study:
     def name(self) -> str:
         """The name given by the user."""
         return self.optuna.study_name
+
+    @property
+    def storage(self) -> BaseStorage:
+        """Optuna's storage, which holds the connections of this process."""
+        return self._storage
 
     # --- what is known
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.schema import DropSchema
 
 from search import cli
@@ -53,8 +53,15 @@ def postgres_url() -> str:
 def on_postgres(postgres_url: str, tmp_path: Path) -> Iterator[StorageConfig]:
     """Storage in schemas of its own, dropped afterwards."""
     schema = f"paring_s{uuid4().hex[:12]}"
-    yield StorageConfig(folder=str(tmp_path / ".paring"), url=postgres_url, schema=schema)
+    url = make_url(postgres_url).update_query_dict({"application_name": schema})
+    text_url = url.render_as_string(hide_password=False)
+    yield StorageConfig(folder=str(tmp_path / ".paring"), url=text_url, schema=schema)
     with connected(locate(postgres_url, schema).optuna, autocommit=True) as connection:
+        # Pools of this process keep their sessions, of which a server has a hundred.
+        ours = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :s"
+        )
+        connection.execute(text(ours), {"s": schema})
         connection.execute(text("SET lock_timeout = '10s'"))
         for kind in ("optuna", "mlflow", "users"):
             connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
