@@ -13,7 +13,6 @@ from search.errors import StoreError
 from search.home import Home, open_storage
 from search.lookup import named_digests
 from search.store import Entry, marked
-from tracking.address import mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def orphans(home: Home, older_s: float) -> Orphans:
     named = named_digests(open_storage(home).engine)
     unnamed = [entry for entry in entries if entry.name not in named]
     before = time.time() - older_s
-    here = f"in {mask(home.databases.optuna)}"
+    here = f"in {home.databases.place}"
     marks = {entry.name: mark for entry in unnamed if (mark := _mark(home, entry)) is not None}
     return Orphans(
         old=[entry for entry in unnamed if entry.written <= before],

@@ -390,7 +390,7 @@ def require_study(home: Home, name: str) -> Study:
     names = sorted(optuna.get_all_study_names(storage))
     known = ", ".join(names[:20]) or "none yet"
     raise StudyError(
-        f"study={name}: there is none of this name in {home.databases.optuna}; "
+        f"study={name}: there is none of this name in {home.databases.place}; "
         f"studies: {known}. Create it with: paring sweep study={name} ..."
     )
 

@@ -28,7 +28,6 @@ from search.sampling import sampler_for
 from search.space import FIELDS, budgets, check_space, corners, require_narrower
 from search.store import mark_of
 from search.study import Study, create_study, find_study
-from tracking.address import mask
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
@@ -176,7 +175,7 @@ def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
     _try_out(blueprint, made[0])
     directions = _directions(typed.objectives, task.rises)
-    mark = home.store.put(mark_of(name, mask(home.databases.optuna)))
+    mark = home.store.put(mark_of(name, home.databases.place))
     study = create_study(home, name, spec, directions, facts | {"store": mark})
     if study.facts["store"] != mark:  # somebody else was quicker
         home.store.remove(mark)

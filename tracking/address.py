@@ -57,6 +57,14 @@ class Databases:
     folder: Path | None
     schema: str
 
+    @property
+    def place(self) -> str:
+        """Where they are, for people."""
+        if self.folder is not None:
+            return str(self.folder)
+        url = make_url(self.optuna).set(query={}, drivername="postgresql")
+        return f"{url.render_as_string()}, schema {self.schema}"
+
 
 def locate(location: str | Path, schema: str = "paring") -> Databases:
     """Return the databases at a folder or a `postgresql://` URL; touches nothing.

@@ -33,7 +33,7 @@ def overrides_for(storage: StorageConfig) -> list[str]:
     return [
         "storage=postgres",
         f"storage.folder={storage.folder}",
-        f"storage.url={storage.url}",
+        f"storage.url='{storage.url}'",
         f"storage.schema={storage.schema}",
         "storage.checkpoint_s=0",
     ]
