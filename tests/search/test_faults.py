@@ -161,6 +161,7 @@ def _check_result(
 # --- killed
 
 
+@pytest.mark.timeout(600)  # every killed worker takes its time to begin anew
 def test_workers_are_killed_at_random_through_sixty_slots(
     on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
