@@ -44,6 +44,8 @@ class Proxy:
         """Close the server's ends of the connections whose clients were reset."""
         with self._lock:
             for _, server in self._pairs:
+                with suppress(OSError):
+                    server.shutdown(socket.SHUT_RDWR)  # wakes its reader, who keeps it open
                 server.close()
             self._pairs.clear()
 
