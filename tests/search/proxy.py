@@ -15,6 +15,7 @@ class Proxy:
         self._server = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._left: list[socket.socket] = []  # the server's ends of clients that were reset
         self._lock = threading.Lock()
 
     @property
@@ -34,20 +35,22 @@ class Proxy:
     def reset_clients(self) -> None:
         """Reset every client's connection; the server's ends stay open, and are silent."""
         with self._lock:
-            for client, _ in self._pairs:
+            for client, server in self._pairs:
+                self._left.append(server)
                 with suppress(OSError):
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     client.shutdown(socket.SHUT_RD)  # wakes the thread that reads
                 client.close()
+            self._pairs.clear()
 
     def close_servers(self) -> None:
         """Close the server's ends of the connections whose clients were reset."""
         with self._lock:
-            for _, server in self._pairs:
+            for server in self._left:
                 with suppress(OSError):
                     server.shutdown(socket.SHUT_RDWR)  # wakes its reader, who keeps it open
                 server.close()
-            self._pairs.clear()
+            self._left.clear()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed
