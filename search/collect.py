@@ -13,6 +13,7 @@ from search.errors import StoreError
 from search.home import Home, open_storage
 from search.lookup import named_digests
 from search.store import Entry, marked
+from search.study import BLOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def collect(home: Home, older_s: float, force: bool) -> Orphans:
     Raises:
         StoreError: the store is shared with another database, and `force` was not said.
     """
-    with home.lock("blobs"):
+    with home.lock(BLOBS):
         found = orphans(home, older_s)
         if found.others and not force:
             raise StoreError(
