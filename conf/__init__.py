@@ -1,1 +1,1 @@
-"""Configs: values only; their shape is defined in search.config."""
+"""Configs: values only; their shape is defined in search.config.schema."""

@@ -29,7 +29,7 @@ def commands() -> list[str]:
 
 def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "search.cli", *words],
+        [sys.executable, "-m", "search.cli.main", *words],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -50,13 +50,13 @@ def test_the_readme_shows_commands():
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_command_of_the_readme_composes(command, tmp_path, monkeypatch, capsys):
-    from search import cli
+    from search.cli import main
 
     monkeypatch.chdir(tmp_path)
     verb, *overrides = shlex.split(command)
     if "-m" in overrides:  # Hydra shows no config of a sweep: look at its first job
         overrides = [re.sub(r"range\(0,\d+\)", "0", word) for word in overrides if word != "-m"]
-    assert cli.run(verb, [*overrides, "--cfg", "job"]) == 0
+    assert main.run(verb, [*overrides, "--cfg", "job"]) == 0
     assert "storage" in capsys.readouterr().out
 
 

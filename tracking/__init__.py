@@ -1,7 +1,8 @@
 """Studies as people look at them: MLflow runs, plots, the model registry, databases."""
 
-from tracking.address import Databases, locate, mask
-from tracking.database import Content, check, prepare
+from tracking.databases.database import Content, check, prepare
+from tracking.databases.locks import lock
+from tracking.databases.urls import Databases, locate, mask
 from tracking.errors import (
     AddressError,
     BusyError,
@@ -16,9 +17,11 @@ from tracking.errors import (
     UnreachableError,
 )
 from tracking.explanation import Explanation, read_explanation
-from tracking.locks import lock
-from tracking.mirror import Mirror
-from tracking.plots import front_page
+from tracking.mlflow.mirror import Mirror
+from tracking.mlflow.registry import register
+from tracking.mlflow.server import serve, serving
+from tracking.pages.plots import front_page
+from tracking.pages.why import why_page
 from tracking.records import (
     RESOURCES,
     Costs,
@@ -32,10 +35,7 @@ from tracking.records import (
     State,
     StudyRecord,
 )
-from tracking.registry import register
-from tracking.server import serve, serving
 from tracking.tables import front_csv, front_object, front_rows
-from tracking.why import why_page
 
 __all__ = [
     "RESOURCES",

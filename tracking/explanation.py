@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tracking.checked import amount, decoded, text, whole
+from tracking.decode import amount, decoded, text, whole
 from tracking.records import RESOURCES
 
 EXPLANATION = "explanation.json"  # its name among a slot's files

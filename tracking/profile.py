@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracking.checked import amount, decoded, several, text, whole
+from tracking.decode import amount, decoded, several, text, whole
 
 PROFILE = "profile.json"  # its name among a slot's files
 

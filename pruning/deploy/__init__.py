@@ -1,13 +1,13 @@
 """Networks as a microcontroller runs them: integers only, and the same ones everywhere."""
 
-from pruning.deploy.c_code import c_files
-from pruning.deploy.deployable import obstacles, require_deployable
-from pruning.deploy.evaluate import Evaluator
-from pruning.deploy.integer import IntegerNetwork
+from pruning.deploy.backends.c import c_files
+from pruning.deploy.evaluator import Evaluator
+from pruning.deploy.integer_ir import IntegerNetwork
 from pruning.deploy.lower import lower
-from pruning.deploy.plan import plan
-from pruning.deploy.ranges import calibrate
+from pruning.deploy.memory_plan import plan
 from pruning.deploy.reference import reference
+from pruning.deploy.supported import obstacles, require_deployable
+from pruning.execution.calibration import calibrate
 
 __all__ = [
     "Evaluator",

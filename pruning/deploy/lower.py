@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.access import along_two
-from pruning.deploy.deployable import in_order, plane, require_deployable
-from pruning.deploy.fixed import Scaling, scaled, scaling_of
-from pruning.deploy.integer import (
+from pruning.cost.memory.overlap import along_two
+from pruning.cost.memory.peak import DEPLOYED, schedule
+from pruning.deploy.fixed_point import Scaling, scaled, scaling_of
+from pruning.deploy.integer_ir import (
     ADD_SHIFT,
     HIGH,
     LOW,
@@ -39,15 +39,15 @@ from pruning.deploy.integer import (
     Transposed,
     Window,
 )
+from pruning.deploy.supported import in_order, plane, require_deployable
 from pruning.errors import DeployError
-from pruning.execute import execute, filters
-from pruning.graph import Graph
-from pruning.kernels import Kernel, buffers, fuse
-from pruning.kinds import WITH_C, ByKind
-from pruning.memory import DEPLOYED, schedule
-from pruning.movement import HOLE, sources, tables
-from pruning.quantize import Range, fold, range_between
-from pruning.records import INPUT, Operator
+from pruning.execution.fake_quant import Range, fold, range_between
+from pruning.execution.operations import execute, filters
+from pruning.graph.fusion import Kernel, buffers, fuse
+from pruning.graph.graph import Graph
+from pruning.ir.index_map import HOLE, sources, tables
+from pruning.ir.kinds import WITH_C, ByKind
+from pruning.ir.operator import INPUT, Operator
 
 Reals = NDArray[np.float64]
 BIAS_BITS, SUM_BITS = 28, 29  # of biases and of sums of products: together below 2 ** 30

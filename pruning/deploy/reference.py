@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pruning.deploy.fixed import Integers, Scaling, scaled
-from pruning.deploy.integer import (
+from pruning.deploy.fixed_point import Integers, Scaling, scaled
+from pruning.deploy.integer_ir import (
     ADD_SHIFT,
     INTEGER_KERNELS,
     LOW,
@@ -27,9 +27,9 @@ from pruning.deploy.integer import (
     Transposed,
     Window,
 )
-from pruning.kinds import ByKind
-from pruning.movement import HOLE
-from pruning.records import INPUT
+from pruning.ir.index_map import HOLE
+from pruning.ir.kinds import ByKind
+from pruning.ir.operator import INPUT
 
 
 class Operands(NamedTuple):

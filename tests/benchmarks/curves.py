@@ -17,13 +17,13 @@ from typing import Any
 import yaml
 
 from pruning.budget import Budget, Cost
-from search.config import StoppingConfig, StorageConfig
-from search.front import Point, hypervolume
-from search.home import open_home
-from search.report import study_record
-from search.rungs import Arrival, Rungs
-from search.scale import gain
-from search.study import Study, require_study
+from search.config.schema import StoppingConfig, StorageConfig
+from search.results.front import Point, hypervolume
+from search.results.report import study_record
+from search.storage.workspace import open_home
+from search.study.pruner import Arrival, Rungs
+from search.study.scale import gain
+from search.study.study import Study, require_study
 
 RESULTS = Path(__file__).parent / "results"
 RUNGS = Path(__file__).resolve().parents[2] / "conf" / "stopping" / "rungs.yaml"

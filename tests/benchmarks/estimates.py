@@ -20,13 +20,13 @@ from torch import nn
 
 from pruning import models
 from pruning.budget import Device
-from pruning.cost import deployed
+from pruning.cost.model import deployed
 from pruning.deploy import IntegerNetwork, calibrate, lower, plan
-from pruning.deploy.firmware import build
-from pruning.deploy.measure import Measured, measure
-from pruning.trace import trace
-from search.calibrate import Subject, counted, quality, subjects
-from search.devices import known_devices
+from pruning.deploy.toolchain.build import build
+from pruning.deploy.toolchain.measure import Measured, measure
+from pruning.frontend.trace import trace
+from search.config.devices import known_devices
+from search.results.calibrate import Subject, counted, quality, subjects
 from tracking.tables import size
 
 RESULTS = Path(__file__).parent / "results"

@@ -16,10 +16,10 @@ from math import log
 from pathlib import Path
 from statistics import correlation, linear_regression
 
-from search.config import StorageConfig
-from search.home import open_home
-from search.report import study_record
-from search.study import require_study
+from search.config.schema import StorageConfig
+from search.results.report import study_record
+from search.storage.workspace import open_home
+from search.study.study import require_study
 from tracking.explanation import EXPLANATION, Explanation, read_explanation
 from tracking.records import RESOURCES, Limits, SlotRecord, StudyRecord
 from tracking.tables import duration, size

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pruning.errors import PruningError
-from pruning.graph import Graph
-from pruning.network import Network
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from tests.pruning.networks import NETWORKS, REFUSED, build
 
 RESULTS = Path(__file__).parent / "results" / "networks.json"

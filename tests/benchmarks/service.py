@@ -27,26 +27,27 @@ from hydra import compose, initialize_config_module
 from optuna.trial import TrialState
 from sqlalchemy.schema import DropSchema
 
-from pruning.job import Job
-from pruning.state import Epoch, TrainState, widths_of
-from search import crew, objective, sweep, worker
-from search.build import Blueprint
-from search.config import Spec, StorageConfig
-from search.dense import ensure_dense
-from search.home import Home, open_home
-from search.mirroring import mirror_once, reconcile
-from search.objective import run_slot, tell
-from search.report import study_record
-from search.study import Study, require_study
-from search.training import Logbook
-from search.watch import Watch
+from pruning.training.job import Job
+from pruning.training.state import Epoch, TrainState, widths_of
+from search.config.schema import Spec, StorageConfig
+from search.results.mlflow_sync import mirror_once, reconcile
+from search.results.report import study_record
+from search.storage.workspace import Home, open_home
+from search.study import create
+from search.study.factory import Blueprint
+from search.study.study import Study, require_study
+from search.worker import pool, run_trial, worker
+from search.worker.dense import ensure_dense
+from search.worker.run_trial import run_slot, tell
+from search.worker.stop_signals import Watch
+from search.worker.training_loop import Logbook
 from tests.search.commands import free_port
 from tests.search.conftest import POSTGRES, TINY
 from tracking import locate
-from tracking.database import connected
-from tracking.mirror import Mirror
+from tracking.databases.database import connected
+from tracking.mlflow.mirror import Mirror
+from tracking.mlflow.server import serving
 from tracking.records import SlotRecord
-from tracking.server import serving
 
 SLOTS, WORKERS, REST_S = 100, 4, 2.0
 FEW, MANY, WINDOW = 100, 1_000, 20
@@ -105,7 +106,7 @@ def _study(home: Home, trials: int, *overrides: str, name: str = "s") -> Study:
 def _prepared(home: Home, name: str, trials: int, overrides: Sequence[str]) -> Study:
     with initialize_config_module(version_base="1.3", config_module="search.conf"):
         spec = Spec.from_config(compose("sweep", [f"study={name}", *overrides]))
-    study = sweep.prepare(home, name, spec, trials)
+    study = create.prepare(home, name, spec, trials)
     ensure_dense(study, Blueprint(spec), Watch(study))
     return study
 
@@ -133,7 +134,7 @@ def _rest(seconds: float) -> Any:
 
 
 def _resting_worker(storage: StorageConfig, seconds: float) -> None:
-    objective.train_on = _rest(seconds)
+    run_trial.train_on = _rest(seconds)
     worker.work(storage, "s", threads=1)
 
 
@@ -143,7 +144,7 @@ def _resting_worker(storage: StorageConfig, seconds: float) -> None:
 def overhead(home: Home) -> None:
     """From the first ask to the last tell beside the ideal, and how late the mirror is."""
     study = _study(home, SLOTS)
-    with crew.mirroring(home.config, "s"):
+    with pool.mirroring(home.config, "s"):
         arguments = (home.config, REST_S)
         workers = [
             SPAWN.Process(target=_resting_worker, args=arguments) for _ in range(WORKERS)
@@ -172,7 +173,7 @@ def growth(home: Home) -> None:
     study, mirror = _study(home, MANY + WINDOW), Mirror(home.tracking_uri, home.artifacts)
     blueprint, watch = Blueprint(study.spec), Watch(study)
     dense = ensure_dense(study, blueprint, watch)
-    objective.train_on = _rest(0.0)
+    run_trial.train_on = _rest(0.0)
     took: dict[int, tuple[float, float]] = {}
     for number in range(MANY + WINDOW):
         if number in (FEW, MANY):
@@ -229,7 +230,7 @@ def mlflow_away(home: Home) -> None:
             own, 4, "method.phases.finetune_epochs=40", name=f"{name}-{uuid4().hex[:4]}"
         )
         moment = time.monotonic()
-        with crew.mirroring(storage, study.name):
+        with pool.mirroring(storage, study.name):
             worker.work(storage, study.name, threads=1)
             took = time.monotonic() - moment
         epochs = [row.seconds for slot in study_record(study).slots for row in slot.epochs]

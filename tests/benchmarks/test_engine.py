@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from pruning.allocation.geometric_program import Loss, best_widths
 from pruning.budget import Budget
-from pruning.cost import deployed
-from pruning.job import Pruning
-from pruning.network import Network
-from pruning.program import Loss, best_widths
-from pruning.trace import trace
+from pruning.cost.model import deployed
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.training.job import Pruning
 from tests.benchmarks.device import MCU
 from tests.pruning.zoo import ZOO
 

@@ -80,7 +80,7 @@ def test_prices_are_compared_with_what_was_seen():
 @pytest.mark.usefixtures("quiet_process")
 def test_the_sweeps_are_accepted(tmp_path: Path, capsys, monkeypatch):
     """As Hydra composes them: a setting that does not exist would be refused."""
-    from search.cli import main
+    from search.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     for name, overrides in SWEEPS.items():

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.cost import deployed
-from pruning.kernels import Kernel, fuse
-from pruning.memory import Conventions, schedule
-from pruning.records import INPUT, Operator
-from pruning.trace import trace
+from pruning.cost.memory.peak import Conventions, schedule
+from pruning.cost.model import deployed
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import Kernel, fuse
+from pruning.ir.operator import INPUT, Operator
 from tests.benchmarks.device import MCU
 from tests.pruning.zoo import ZOO, Zoo
 

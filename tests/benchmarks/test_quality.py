@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning.job import PhaseKind
+from pruning.training.job import PhaseKind
 from tests.benchmarks.quality.methods import METHODS, OURS
 from tests.benchmarks.quality.problems import PROBLEMS, SHARED
 from tests.benchmarks.quality.report import plot, table

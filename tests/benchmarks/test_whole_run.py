@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from pruning.job import Job, Pruning
-from pruning.state import TrainState
-from pruning.train import train
+from pruning.training.job import Job, Pruning
+from pruning.training.state import TrainState
+from pruning.training.train import train
 from tests.benchmarks.quality.methods import DENSE, FINETUNE, PRUNE, Run
 from tests.benchmarks.quality.problems import PROBLEMS, SHARED
 from tests.benchmarks.quality.setting import SETTINGS

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruning.channels import Channels
-from pruning.graph import Graph
-from pruning.network import Network
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import tensors_of, trace
+from pruning.execution.network import Network
+from pruning.frontend.trace import tensors_of, trace
+from pruning.graph.channel_groups import Channels
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 
 
 def agree(model: nn.Module, *shape: int, batches: tuple[int, ...] = (1, 3)) -> Graph:

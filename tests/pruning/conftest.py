@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from pruning import models
 from pruning.budget import Device
-from pruning.graph import Graph
-from pruning.network import Network
-from pruning.trace import trace
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.graph.graph import Graph
 from tests.pruning.networks import randomised
 from tests.pruning.zoo import ZOO, Zoo
 

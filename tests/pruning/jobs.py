@@ -8,11 +8,11 @@ from torch import nn
 
 from pruning.budget import Budget, Device
 from pruning.data import Augment, synthetic
-from pruning.graph import Graph
-from pruning.job import Job, Phase, PhaseKind, Pruning
+from pruning.frontend.trace import trace
+from pruning.graph.graph import Graph
 from pruning.tasks import Task, sgd
-from pruning.trace import trace
-from pruning.train import TrainState
+from pruning.training.job import Job, Phase, PhaseKind, Pruning
+from pruning.training.train import TrainState
 
 RECIPE = (
     Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.8)),

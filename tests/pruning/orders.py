@@ -7,9 +7,9 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from pruning.kernels import Kernel
-from pruning.memory import Conventions
-from pruning.records import INPUT, Operator
+from pruning.cost.memory.peak import Conventions
+from pruning.graph.fusion import Kernel
+from pruning.ir.operator import INPUT, Operator
 
 POINTWISE = (
     "add", "subtract", "multiply", "divide", "maximum", "minimum", "activation", "prelu",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning.network import Network
-from pruning.trace import trace
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
 from tests.pruning.agreement import close
 from tests.pruning.networks import randomised
 

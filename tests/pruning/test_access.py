@@ -5,9 +5,9 @@ import math
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pruning.access import Windows, closest, moments, overlapped
-from pruning.kernels import Kernel
-from pruning.records import INPUT, Operator
+from pruning.cost.memory.overlap import Windows, closest, moments, overlapped
+from pruning.graph.fusion import Kernel
+from pruning.ir.operator import INPUT, Operator
 from tests.pruning.orders import shared_bytes
 
 

@@ -8,16 +8,21 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.allocate import Allocation, Method, allocate, optimum
+from pruning.allocation.allocate import Allocation, Method, allocate, optimum
+from pruning.allocation.feasibility import (
+    least_cost,
+    least_widths,
+    require_reachable,
+    uniform_ratio,
+)
+from pruning.allocation.masks import Gates, inner_groups
+from pruning.allocation.project import project
 from pruning.budget import RESOURCES, Budget, Cost
-from pruning.cost import CostModel
+from pruning.cost.model import CostModel
 from pruning.errors import BudgetError, PruningError
-from pruning.gates import Gates, inner_groups
-from pruning.job import Pruning, annealed
-from pruning.project import project
-from pruning.reach import least_cost, least_widths, require_reachable, uniform_ratio
-from pruning.shrink import shrink_graph, units_left
-from pruning.trace import trace
+from pruning.frontend.trace import trace
+from pruning.graph.shrink import shrink_graph, units_left
+from pruning.training.job import Pruning, annealed
 from tests.pruning.networks import Net, block
 
 NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]

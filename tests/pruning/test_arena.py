@@ -10,19 +10,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning.allocate import Allocation
-from pruning.arena import WORD, Plan, pack
+from pruning.allocation.allocate import Allocation
+from pruning.allocation.feasibility import least_widths
+from pruning.allocation.masks import Gates
+from pruning.allocation.project import project
 from pruning.budget import Budget
-from pruning.cost import CostModel, Encoding, deployed
+from pruning.cost.memory.arena import WORD, Plan, pack
+from pruning.cost.memory.peak import DEPLOYED, accesses, schedule
+from pruning.cost.model import CostModel, Encoding, deployed
 from pruning.errors import BudgetError
-from pruning.gates import Gates
-from pruning.kernels import Kernel
-from pruning.memory import DEPLOYED, accesses, schedule
-from pruning.project import project
-from pruning.reach import least_widths
-from pruning.records import INPUT
-from pruning.shrink import shrink_graph
-from pruning.trace import trace
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import Kernel
+from pruning.graph.shrink import shrink_graph
+from pruning.ir.operator import INPUT
 from tests.pruning.agreement import masks
 from tests.pruning.orders import NETS, problems, taps
 from tests.pruning.random_networks import FEW, networks
@@ -161,7 +161,7 @@ def test_a_budget_is_that_of_the_arena(zoo, device, monkeypatch):
         packed = pack(kernels, sizes, outputs)
         return replace(packed, arena_bytes=packed.arena_bytes + 1_000)
 
-    monkeypatch.setattr("pruning.cost.pack", with_gaps)
+    monkeypatch.setattr("pruning.cost.model.pack", with_gaps)
     roomy = project(gates, model, budget, Allocation())
     assert 19_000 < model.peak(tight) <= 20_000
     assert 18_000 < model.peak(roomy) <= 19_000

@@ -6,7 +6,7 @@ from torch.autograd import grad
 from torch.nn import functional
 
 from pruning import batch_norm as module
-from pruning.batch_norm import batch_norm
+from pruning.execution.batch_norm import batch_norm
 
 EPSILON, MOMENTUM = 1e-3, 0.1
 
@@ -101,8 +101,8 @@ def test_networks_of_few_channels_train_by_rows(graph_of_narrow_network):
 def graph_of_narrow_network():
     from torch import nn
 
-    from pruning.network import Network
-    from pruning.trace import trace
+    from pruning.execution.network import Network
+    from pruning.frontend.trace import trace
 
     layers = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6))
     net = nn.Sequential(layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -5,18 +5,18 @@ import pytest
 import torch
 
 from pruning import models
-from pruning.allocate import Allocation, Method, allocate
+from pruning.allocation.allocate import Allocation, Method, allocate
+from pruning.allocation.feasibility import least_widths
+from pruning.allocation.masks import Gates, inner_groups
+from pruning.allocation.project import project
 from pruning.budget import Budget
-from pruning.cost import CostModel
+from pruning.cost.model import CostModel
 from pruning.errors import UnsupportedOperatorError
-from pruning.gates import Gates, inner_groups
-from pruning.graph import Graph
-from pruning.job import annealed
-from pruning.narrow import with_reserve
-from pruning.project import project
-from pruning.reach import least_widths
-from pruning.shrink import shrink_graph, without
-from pruning.trace import trace
+from pruning.frontend.trace import trace
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import shrink_graph, without
+from pruning.training.anneal import with_reserve
+from pruning.training.job import annealed
 
 
 def resnet(**bounds) -> Graph:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.gates import inner_groups
-from pruning.graph import INPUT, Graph, Operator
-from pruning.shrink import shrink_graph
-from pruning.trace import trace
+from pruning.allocation.masks import inner_groups
+from pruning.frontend.trace import trace
+from pruning.graph.graph import INPUT, Graph, Operator
+from pruning.graph.shrink import shrink_graph
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
 ODD = [

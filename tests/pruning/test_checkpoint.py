@@ -10,21 +10,21 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from pruning.checkpoint import (
+from pruning.cost.model import CostModel
+from pruning.data import synthetic
+from pruning.errors import CheckpointError
+from pruning.frontend.trace import trace
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.tasks import Task, adamw
+from pruning.training.checkpoint import (
     pack_network,
     pack_state,
     read_history,
     unpack_network,
     unpack_state,
 )
-from pruning.cost import CostModel
-from pruning.data import synthetic
-from pruning.errors import CheckpointError
-from pruning.job import Job, Phase, PhaseKind
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.tasks import Task, adamw
-from pruning.trace import trace
-from pruning.train import TrainState, train
+from pruning.training.job import Job, Phase, PhaseKind
+from pruning.training.train import TrainState, train
 
 NOTES = {"classes": ["a", "b"], "mean": [0.5], "score": 0.75, "text": "µ"}
 

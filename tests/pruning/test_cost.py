@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruning import models
-from pruning.cost import CostModel, Encoding, deployed, published
+from pruning.cost.forms import macs
+from pruning.cost.latency import instructions
+from pruning.cost.memory.peak import PUBLISHED, Conventions
+from pruning.cost.model import CostModel, Encoding, deployed, published
+from pruning.cost.trip_counts import loops_of
 from pruning.errors import PruningError
-from pruning.graph import Graph
-from pruning.instructions import instructions
-from pruning.kernels import fuse
-from pruning.loops import loops_of
-from pruning.memory import PUBLISHED, Conventions
-from pruning.shrink import shrink_graph
-from pruning.trace import trace
-from pruning.work import macs
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import fuse
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import shrink_graph
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
 ODD = [

@@ -8,15 +8,15 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from pruning import models
-from pruning.allocate import Allocation, Method
+from pruning.allocation.allocate import Allocation, Method
 from pruning.budget import Budget
-from pruning.checkpoint import pack_state, unpack_state
 from pruning.data import Augment, digits, synthetic
 from pruning.deploy import Evaluator, reference
-from pruning.job import Accelerator, Phase, PhaseKind, Pruning
+from pruning.frontend.trace import trace
 from pruning.tasks import Task, sgd
-from pruning.trace import trace
-from pruning.train import TrainState, train
+from pruning.training.checkpoint import pack_state, unpack_state
+from pruning.training.job import Accelerator, Phase, PhaseKind, Pruning
+from pruning.training.train import TrainState, train
 from tests.pruning.deploy.lowered import DEPLOYED, drawn, lowered, traced
 from tests.pruning.jobs import make_job, starting
 

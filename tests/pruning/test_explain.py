@@ -9,15 +9,21 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from pruning.allocate import Allocation, loss_model, optimum
+from pruning.allocation.allocate import Allocation, loss_model, optimum
+from pruning.allocation.explain import (
+    Reason,
+    Start,
+    explain,
+    explanation_from_json,
+    start_from_json,
+)
+from pruning.allocation.feasibility import least_cost
+from pruning.allocation.masks import Gates, inner_groups
+from pruning.allocation.project import project
 from pruning.budget import LIMITS, RESOURCES, Budget
-from pruning.cost import CostModel
-from pruning.explain import Reason, Start, explain, explanation_from_json, start_from_json
-from pruning.gates import Gates, inner_groups
-from pruning.project import project
-from pruning.reach import least_cost
-from pruning.shrink import shrink_graph, units_left, without
-from pruning.trace import trace
+from pruning.cost.model import CostModel
+from pruning.frontend.trace import trace
+from pruning.graph.shrink import shrink_graph, units_left, without
 from tests.pruning.networks import NETWORKS, Net, block
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pruning.graph import Graph
-from pruning.records import INPUT, Operator
+from pruning.graph.graph import Graph
+from pruning.ir.operator import INPUT, Operator
 
 ODD = ["excite", "stacked", "multiplier", "waves", "spread", "overwriting"]
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
-from pruning.movement import MOVES
-from pruning.network import Network
-from pruning.nodes import ALIASES
-from pruning.operators import TABLE
-from pruning.trace import tensors_of, trace
+from pruning.execution.network import Network
+from pruning.frontend.converters import TABLE
+from pruning.frontend.fx_nodes import ALIASES
+from pruning.frontend.trace import tensors_of, trace
+from pruning.ir.index_map import MOVES
 from tests.pruning.agreement import agree, masks, shrunk_as_masked
 
 Form = torch._ops.OpOverload

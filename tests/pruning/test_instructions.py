@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from pruning.instructions import FEW_TAPS, PATCH, instructions, passes, posynomial
-from pruning.kernels import Kernel, fuse
-from pruning.loops import LOOPS, Loops
-from pruning.trace import trace
+from pruning.cost.latency import FEW_TAPS, PATCH, instructions, passes, posynomial
+from pruning.cost.trip_counts import LOOPS, Loops
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import Kernel, fuse
 
 
 def kernel_of(layer: nn.Module, *shape: int) -> Kernel:

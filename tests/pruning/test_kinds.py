@@ -8,22 +8,22 @@ import pytest
 import torch
 
 import pruning
-from pruning.cost import CostModel, Encoding, deployed
+from pruning.cost.forms import NETWORK_BYTES, RECORD_BYTES, flash, macs
+from pruning.cost.latency import instructions
+from pruning.cost.memory.peak import Conventions, accesses
+from pruning.cost.model import CostModel, Encoding, deployed
+from pruning.cost.trip_counts import LOOPS, loops_of
 from pruning.deploy import obstacles
-from pruning.deploy.integer import INTEGER_KERNELS
+from pruning.deploy.integer_ir import INTEGER_KERNELS
 from pruning.errors import PruningError, UnsupportedOperatorError
-from pruning.execute import execute
-from pruning.graph import Graph
-from pruning.instructions import instructions
-from pruning.kernels import Kernel, fuse
-from pruning.kinds import KERNELS, OPERATORS, ROUTINES, WITH_C, WITHOUT_C, ByKind, either
-from pruning.loops import LOOPS, loops_of
-from pruning.memory import Conventions, accesses
-from pruning.network import Network, mask_points
-from pruning.quantize import copies
-from pruning.records import INPUT, Operator
-from pruning.trace import trace
-from pruning.work import NETWORK_BYTES, RECORD_BYTES, flash, macs
+from pruning.execution.fake_quant import copies
+from pruning.execution.network import Network, mask_points
+from pruning.execution.operations import execute
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import Kernel, fuse
+from pruning.graph.graph import Graph
+from pruning.ir.kinds import KERNELS, OPERATORS, ROUTINES, WITH_C, WITHOUT_C, ByKind, either
+from pruning.ir.operator import INPUT, Operator
 from tests.pruning.networks import NETWORKS, build
 
 WARP = Operator(name="fold space", kind="warp", inputs=(INPUT,), shape=(3, 4, 4))
@@ -72,7 +72,7 @@ def tables() -> dict[str, ByKind]:
     """All tables of the engine, by module and name."""
     found = {}
     for info in pkgutil.walk_packages(pruning.__path__, "pruning."):
-        if info.name != "pruning.deploy.interpreter":  # a program
+        if info.name != "pruning.deploy.toolchain.tflm_runner":  # a program
             module = importlib.import_module(info.name)
             own = {n: v for n, v in vars(module).items() if isinstance(v, ByKind)}
             found |= {f"{info.name}.{name}": table for name, table in own.items()}

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning.cost import CostModel
+from pruning.cost.memory.partial_schedule import Problem
+from pruning.cost.memory.peak import Conventions, accesses, schedule
+from pruning.cost.memory.scheduler import best_order
+from pruning.cost.model import CostModel
 from pruning.errors import PeakMemoryWarning
-from pruning.gap import Problem
-from pruning.kernels import Kernel, fuse
-from pruning.memory import Conventions, accesses, schedule
-from pruning.order import best_order
-from pruning.records import INPUT, Operator
-from pruning.shrink import shrink_graph
-from pruning.trace import trace
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import Kernel, fuse
+from pruning.graph.shrink import shrink_graph
+from pruning.ir.operator import INPUT, Operator
 from tests.pruning.orders import ALL, NETS, SWITCHES, brute, made_plane, peak_of, problems
 
 
@@ -200,7 +200,7 @@ def test_a_large_stem_by_hand():
 def test_a_graph_that_is_too_wide_is_not_passed_off_as_searched(monkeypatch):
     problem = fan([[7, 3], [9, 1], [8, 5], [6, 4]], stem=6)
     best = brute(*problem, Conventions())
-    monkeypatch.setattr("pruning.order.STATES", 0)
+    monkeypatch.setattr("pruning.cost.memory.scheduler.STATES", 0)
     with pytest.warns(PeakMemoryWarning, match="10 kernels can run in too many orders"):
         peak, order = peak_and_order(*problem)
     assert peak == peak_of(order, *problem, Conventions()) >= best
@@ -211,7 +211,7 @@ def test_a_graph_that_is_too_wide_is_not_passed_off_as_searched(monkeypatch):
 def test_what_a_cut_search_proves_is_true(problem, states):
     kernels, sizes, outputs = problem
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pruning.order.STATES", states)
+        patch.setattr("pruning.cost.memory.scheduler.STATES", states)
         found = best_order(Problem(accesses(kernels, Conventions()), sizes, outputs))
     real = peak_of([kernels[i] for i in found.kernels], kernels, sizes, outputs, Conventions())
     assert found.bound <= brute(kernels, sizes, outputs, Conventions()) <= found.peak == real

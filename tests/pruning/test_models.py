@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pruning import models
-from pruning.cost import CostModel
+from pruning.cost.model import CostModel
 from pruning.errors import PruningError, WeightsError
-from pruning.network import Network
-from pruning.trace import trace
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pruning.cost import CostModel
-from pruning.graph import Graph
-from pruning.instructions import instructions
-from pruning.kernels import fuse
-from pruning.loops import LOOPS
-from pruning.movement import move
-from pruning.quantize import QuantizedNetwork
-from pruning.shrink import kept_axes, shrink_graph
-from pruning.trace import trace
-from pruning.work import flash, macs
+from pruning.cost.forms import flash, macs
+from pruning.cost.latency import instructions
+from pruning.cost.model import CostModel
+from pruning.cost.trip_counts import LOOPS
+from pruning.execution.fake_quant import QuantizedNetwork
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import fuse
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import kept_axes, shrink_graph
+from pruning.ir.index_map import move
 from tests.pruning.networks import Net
 
 

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from pruning.allocation.explain import explanation_from_json
 from pruning.budget import Budget
-from pruning.checkpoint import pack_network, pack_state, unpack_network, unpack_state
-from pruning.cost import deployed
+from pruning.cost.model import deployed
 from pruning.data import synthetic
 from pruning.deploy import Evaluator, calibrate, lower, reference
 from pruning.errors import UnsupportedOperatorError
-from pruning.explain import explanation_from_json
-from pruning.job import Job, Phase, PhaseKind, Pruning
-from pruning.network import Network
-from pruning.quantize import QuantizedNetwork
-from pruning.state import TrainState
+from pruning.execution.fake_quant import QuantizedNetwork
+from pruning.execution.network import Network
+from pruning.frontend.trace import tensors_of, trace
 from pruning.tasks import Task, sgd
-from pruning.trace import tensors_of, trace
-from pruning.train import train
+from pruning.training.checkpoint import pack_network, pack_state, unpack_network, unpack_state
+from pruning.training.job import Job, Phase, PhaseKind, Pruning
+from pruning.training.state import TrainState
+from pruning.training.train import train
 from tests.pruning.agreement import agree, masks, shrunk_as_masked
 from tests.pruning.deploy.host import answers, compiled, needs_cc, written
 

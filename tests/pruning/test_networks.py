@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from pruning.cost import CostModel, deployed
+from pruning.cost.model import CostModel, deployed
 from pruning.errors import UnsupportedOperatorError
-from pruning.graph import Graph
-from pruning.network import Network
-from pruning.quantize import QuantizedNetwork
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import tensors_of, trace
+from pruning.execution.fake_quant import QuantizedNetwork
+from pruning.execution.network import Network
+from pruning.frontend.trace import tensors_of, trace
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from tests.pruning.agreement import only_one
 from tests.pruning.networks import NETWORKS, REFUSED, Net, build, randomised
 

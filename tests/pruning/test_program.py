@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from pruning.allocation.geometric_program import Limits, Loss, best_widths
 from pruning.budget import LIMITS, Budget
-from pruning.cost import CostModel
-from pruning.program import Limits, Loss, best_widths
+from pruning.cost.model import CostModel
 
 NETS = ["resnet8", "ds_cnn", "vgg16", "mobilenet_v1", "mobilenet_v2", "resnet20"]
 

@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pruning.data import digits
-from pruning.kernels import fuse
-from pruning.network import Network
-from pruning.quantize import QuantizedNetwork, extent, fold, range_between
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
+from pruning.execution.fake_quant import QuantizedNetwork, extent, fold, range_between
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import fuse
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
 ODD = [
@@ -167,7 +167,7 @@ def test_score_of_a_trained_net_is_near_the_floating_one():
         gram = features.T @ features + 10 * torch.eye(256)
         model[5].weight.copy_(torch.linalg.solve(gram, features.T @ wanted).T)
         model[5].bias.zero_()
-    from pruning.trace import trace
+    from pruning.frontend.trace import trace
 
     graph = trace(model, inputs[0])
     network = QuantizedNetwork(graph, model.state_dict(), inputs[:256])

@@ -7,24 +7,24 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from pruning.allocate import Allocation, Method
-from pruning.batchwise import finished
+from pruning.allocation.allocate import Allocation, Method
+from pruning.allocation.explain import Reason, Start
+from pruning.allocation.masks import Gates
 from pruning.budget import Budget
-from pruning.cost import Encoding
+from pruning.cost.memory.peak import Conventions
+from pruning.cost.model import Encoding
 from pruning.data import synthetic
 from pruning.errors import DivergedError
-from pruning.explain import Reason, Start
-from pruning.gates import Gates
-from pruning.job import Job, Phase, PhaseKind, Pruning
-from pruning.measure import branch_rises, loss_under, measure, samples_of
-from pruning.memory import Conventions
-from pruning.phases import open_gates, prune
-from pruning.race import drop_branches, loss_after
-from pruning.shrink import shrink_graph, without
-from pruning.state import TrainState, optimizer_tensors
+from pruning.frontend.trace import trace
+from pruning.graph.shrink import shrink_graph, without
 from pruning.tasks import Task, sgd
-from pruning.trace import trace
-from pruning.train import train
+from pruning.training.batchwise import finished
+from pruning.training.branch_selection import drop_branches, loss_after
+from pruning.training.job import Job, Phase, PhaseKind, Pruning
+from pruning.training.prune_phase import open_gates, prune
+from pruning.training.sensitivity import branch_rises, loss_under, measure, samples_of
+from pruning.training.state import TrainState, optimizer_tensors
+from pruning.training.train import train
 from tests.pruning.networks import Net, block
 
 
@@ -203,7 +203,7 @@ def held(device, monkeypatch, losses: dict[tuple[str, ...], float], **settings):
         yield
         return losses[ran[-1]]
 
-    monkeypatch.setattr("pruning.race.loss_after", end)
+    monkeypatch.setattr("pruning.training.branch_selection.loss_after", end)
     groups = {group.name for group in state.graph.channels.groups}
     finished(drop_branches(state, tight(job, state, 0.1)))
     left = {group.name for group in state.graph.channels.groups}
@@ -273,7 +273,7 @@ def test_a_branch_of_two_groups_runs_once(device, monkeypatch):
         yield
         return float(len(ran[-1]))  # the fewer the better
 
-    monkeypatch.setattr("pruning.race.loss_after", end)
+    monkeypatch.setattr("pruning.training.branch_selection.loss_after", end)
     finished(drop_branches(state, tight(job, state, 0.1)))
     assert [len(branches) for branches in ran] == [3, 2, 2, 1, 0]
     assert ran[1] != ran[2]
@@ -284,7 +284,7 @@ def test_who_ends_without_a_number_loses(device, monkeypatch):
     job = job_of(device)
     state = ready(job)
     before = names(state)
-    monkeypatch.setattr("pruning.measure.loss_of_one", lambda *_: float("nan"))
+    monkeypatch.setattr("pruning.training.sensitivity.loss_of_one", lambda *_: float("nan"))
     assert finished(loss_after(state, job, ())) == float("inf")
     with pytest.raises(DivergedError, match="without some channels is nan"):
         finished(measure(state, job))

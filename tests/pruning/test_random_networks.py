@@ -5,15 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning.cost import CostModel
-from pruning.graph import Graph
-from pruning.kernels import Kernel
-from pruning.memory import Conventions
-from pruning.network import Network
-from pruning.quantize import QuantizedNetwork
-from pruning.records import INPUT
-from pruning.shrink import shrink_graph
-from pruning.trace import trace
+from pruning.cost.memory.peak import Conventions
+from pruning.cost.model import CostModel
+from pruning.execution.fake_quant import QuantizedNetwork
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import Kernel
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import shrink_graph
+from pruning.ir.operator import INPUT
 from tests.pruning.agreement import close, masks, without
 from tests.pruning.orders import brute
 from tests.pruning.random_networks import FEW, SHAPE, networks

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.cost import CostModel
-from pruning.gates import inner_groups
-from pruning.network import Network
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
-from pruning.trace import trace
+from pruning.allocation.masks import inner_groups
+from pruning.cost.model import CostModel
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from tests.pruning.networks import Net, block
 from tests.pruning.zoo import ZOO
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from pruning.errors import UnsupportedOperatorError
-from pruning.graph import Graph
-from pruning.network import Network
-from pruning.trace import trace
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.graph.graph import Graph
 
 SMALL = ["resnet8", "resnet20", "ds_cnn", "mobilenet_v1", "vgg16", "mobilenet_v2"]
 ODD = [

@@ -10,23 +10,23 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.allocate import Allocation, Method
+from pruning.allocation.allocate import Allocation, Method
+from pruning.allocation.masks import inner_groups
 from pruning.budget import Budget
-from pruning.checkpoint import pack_network, pack_state, unpack_state
-from pruning.cost import CostModel
+from pruning.cost.model import CostModel
 from pruning.data import Augment, Split, assemble, digits, synthetic
 from pruning.errors import BudgetError, DivergedError, PruningError
-from pruning.gates import inner_groups
-from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning
-from pruning.kernels import fuse
-from pruning.network import Network
-from pruning.phases import magnitudes
-from pruning.quantize import QuantizedNetwork, Rounding
-from pruning.removal import remove
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors, without
+from pruning.execution.fake_quant import QuantizedNetwork, Rounding
+from pruning.execution.network import Network
+from pruning.frontend.trace import tensors_of, trace
+from pruning.graph.fusion import fuse
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors, without
 from pruning.tasks import Task, adamw, sgd
-from pruning.trace import tensors_of, trace
-from pruning.train import (
+from pruning.training.checkpoint import pack_network, pack_state, unpack_state
+from pruning.training.job import Accelerator, Job, Phase, PhaseKind, Pruning
+from pruning.training.prune_phase import magnitudes
+from pruning.training.surgery import remove
+from pruning.training.train import (
     CALIBRATION,
     Epoch,
     TrainState,
@@ -194,8 +194,8 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
         n: state.optimizer.state[p]["momentum_buffer"].clone()
         for n, p in state.network.trained().items()
     }
-    from pruning.gates import Gates
-    from pruning.removal import remove
+    from pruning.allocation.masks import Gates
+    from pruning.training.surgery import remove
 
     state.gates = Gates.open(state.graph.channels)
     kept = torch.ones(state.graph.channels.units, dtype=torch.bool).numpy()
@@ -242,8 +242,8 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from pruning.budget import Device
-from pruning.checkpoint import unpack_network
-from pruning.cost import CostModel, deployed
+from pruning.training.checkpoint import unpack_network
+from pruning.cost.model import CostModel, deployed
 stored = unpack_network(Path(sys.argv[1]).read_bytes())
 device = Device(**json.loads(sys.argv[2]))
 plain = CostModel(stored.graph, device).dense.flash_bytes

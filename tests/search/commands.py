@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config import StorageConfig
-from search.report import counts
-from search.study import Study
+from search.config.schema import StorageConfig
+from search.results.report import counts
+from search.study.study import Study
 
 PARING = str(Path(sys.executable).with_name("paring"))
 PATIENCE_S = 120

@@ -13,12 +13,12 @@ from hydra.core.global_hydra import GlobalHydra
 from sqlalchemy import make_url, text
 from sqlalchemy.schema import DropSchema
 
-from search import cli
-from search.config import Spec, StorageConfig
-from search.home import Home, open_home
-from search.study import Study
+from search.cli import main
+from search.config.schema import Spec, StorageConfig
+from search.storage.workspace import Home, open_home
+from search.study.study import Study
 from tracking import TrackingError, locate
-from tracking.database import connected
+from tracking.databases.database import connected
 
 POSTGRES = "postgresql://127.0.0.1:5432/test"
 FEW_DATA = [
@@ -119,7 +119,7 @@ def paring(
         GlobalHydra.instance().clear()
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main(arguments)
+            main.main(arguments)
         printed = capsys.readouterr()
         code = ended.value.code
         return (code if isinstance(code, int) else 0, printed.out, printed.err)

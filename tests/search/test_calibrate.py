@@ -12,12 +12,14 @@ import torch
 from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
-from pruning.cost import deployed
-from pruning.deploy import firmware
-from pruning.graph import Graph
-from pruning.loops import LOOPS, Loops
-from search import sweep
-from search.calibrate import (
+from pruning.cost.model import deployed
+from pruning.cost.trip_counts import LOOPS, Loops
+from pruning.deploy.toolchain import build
+from pruning.graph.graph import Graph
+from search.config.devices import device_from, known_devices
+from search.config.schema import DeviceConfig, Spec, StorageConfig, cross
+from search.errors import ConfigError
+from search.results.calibrate import (
     Observation,
     calibrated,
     cycles_of,
@@ -25,12 +27,10 @@ from search.calibrate import (
     read_times,
     subjects,
 )
-from search.config import DeviceConfig, Spec, StorageConfig, cross
-from search.devices import device_from, known_devices
-from search.errors import ConfigError
-from search.home import open_home
-from search.study import Study
-from search.worker import work
+from search.storage.workspace import open_home
+from search.study import create
+from search.study.study import Study
+from search.worker.worker import work
 
 Paring = Callable[..., tuple[int, str, str]]
 OTHER = {"conv": Loops(2.0, 2.5, 9.0, 50.0, 100.0, 300.0), "linear": Loops(3.0, element=60.0)}
@@ -209,8 +209,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    shutil.which(firmware.COMPILER) is None,
-    reason=f"{firmware.COMPILER} is not installed (make system-deps)",
+    shutil.which(build.COMPILER) is None,
+    reason=f"{build.COMPILER} is not installed (make system-deps)",
 )
 def test_a_calibrated_device_is_a_config(paring: Paring, here: Path) -> None:
     code, out, err = paring(
@@ -241,7 +241,7 @@ def study(
 ) -> Study:
     folder = tmp_path_factory.mktemp("timed") / ".paring"
     home = open_home(StorageConfig(folder=str(folder), checkpoint_s=0))
-    study = sweep.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
+    study = create.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
     work(home.config, "done", threads=1)
     return study
 
@@ -269,7 +269,7 @@ def test_times_of_an_own_board(
 def test_margins_narrow_what_a_slot_may_cost(
     compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
-    from search.build import Blueprint
+    from search.study.factory import Blueprint
 
     spec = compose_spec(*tiny, "++device.latency_margin=20%", "++device.flash_margin=0.01")
     budget = Budget(flash_bytes=1_000, latency_ms=1.2)

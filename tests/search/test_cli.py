@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.cli import VERBS, main
+from search.cli.main import VERBS, main
 
 Paring = Callable[..., tuple[int, str, str]]
 NEEDED = {verb: ["study=x"] for verb in ("sweep", "worker", "status", "front", "pick")}

@@ -16,10 +16,10 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from search import cli
-from search.config import StorageConfig
-from search.home import open_home
-from search.study import find_study, require_study
+from search.cli import main
+from search.config.schema import StorageConfig
+from search.storage.workspace import open_home
+from search.study.study import find_study, require_study
 from tests.search.commands import PATIENCE_S, free_port, until
 
 TEXT = (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text()
@@ -69,7 +69,7 @@ def test_what_it_runs_is_not_root_and_its_data_have_names():
 def test_the_commands_compose(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     verb, *overrides = map(filled, SERVICES[name]["command"])
-    assert cli.run(verb, [*overrides, "--cfg", "job"]) == 0
+    assert main.run(verb, [*overrides, "--cfg", "job"]) == 0
     assert "paring" in capsys.readouterr().out
 
 

@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
 from pruning.errors import BudgetError
-from pruning.job import Pruning
-from search.build import pruning_from
-from search.cli import VERBS
-from search.config import (
+from pruning.training.job import Pruning
+from search.cli.main import VERBS
+from search.config.devices import device_from, known_devices
+from search.config.schema import (
     BudgetConfig,
     DeviceConfig,
     MethodConfig,
@@ -29,9 +29,9 @@ from search.config import (
     inside,
     one_budget,
 )
-from search.devices import device_from, known_devices
 from search.errors import ConfigError
-from search.limits import both
+from search.study.factory import pruning_from
+from search.study.limits import both
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GROUPS = sorted(

@@ -17,19 +17,19 @@ from sqlalchemy import text
 
 from pruning.budget import Budget
 from pruning.errors import BudgetError, DivergedError, PruningError
-from search import sweep
-from search.config import Spec, StorageConfig
+from search.config.schema import Spec, StorageConfig
 from search.errors import ConfigError, StoreError, StudyError
-from search.home import Home, open_home
-from search.objective import Failed, tell
-from search.orders import Order, give, given
-from search.owner import Owner
-from search.report import counts, study_record
-from search.sampling import sampler_for
-from search.situation import situation
-from search.study import Study, require_study, slot_budget
-from search.watch import Reason, Stopped, Watch
-from search.worker import halt_if_all_fail, reap, work
+from search.results.report import counts, study_record
+from search.results.status import situation
+from search.storage.workspace import Home, open_home
+from search.study import create
+from search.study.control import Order, give, given
+from search.study.owner import Owner
+from search.study.sampling import sampler_for
+from search.study.study import Study, require_study, slot_budget
+from search.worker.run_trial import Failed, tell
+from search.worker.stop_signals import Reason, Stopped, Watch
+from search.worker.worker import halt_if_all_fail, reap, work
 from tracking.records import State
 
 FORK = multiprocessing.get_context("fork")
@@ -93,7 +93,7 @@ def trained(study: Study, number: int = 0) -> bool:
 
 
 def test_orders_are_kept_with_the_study(home: Home, tiny_spec: Spec) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, None)
+    study = create.prepare(home, "a", tiny_spec, None)
     assert given(study).order is Order.GO
     give(study, Order.PAUSE, "lunch")
     assert (given(study).order, given(study).why, given(study).ends) == (
@@ -106,7 +106,7 @@ def test_orders_are_kept_with_the_study(home: Home, tiny_spec: Spec) -> None:
 def test_a_paused_slot_waits_with_its_epoch_and_goes_on_with_it(
     home: Home, long_spec: Spec, worker: Callable[[str], Any]
 ) -> None:
-    study = sweep.prepare(home, "a", long_spec, 1)
+    study = create.prepare(home, "a", long_spec, 1)
     process = worker("a")
     until(lambda: trained(study))
     give(study, Order.PAUSE)
@@ -122,7 +122,7 @@ def test_a_paused_slot_waits_with_its_epoch_and_goes_on_with_it(
     assert process.exitcode == 0
     assert study.slots()[0].user_attrs["attempt"] == 2
 
-    alone = sweep.prepare(home, "b", long_spec, 1)
+    alone = create.prepare(home, "b", long_spec, 1)
     work(home.config, "b", threads=1)
     files = [s.slots()[0].user_attrs["result"]["files"] for s in (study, alone)]
     assert files[0]["model.safetensors"] == files[1]["model.safetensors"]
@@ -131,7 +131,7 @@ def test_a_paused_slot_waits_with_its_epoch_and_goes_on_with_it(
 def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     home: Home, long_spec: Spec, worker: Callable[[str], Any], paring: Any
 ) -> None:
-    study = sweep.prepare(home, "a", long_spec, 3)
+    study = create.prepare(home, "a", long_spec, 3)
     process = worker("a")
     until(lambda: trained(study))
     code, out, _ = paring("cancel", "study=a", f"storage.folder={home.config.folder}")
@@ -142,13 +142,13 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     assert counts(study)[State.CANCELLED] == 3
     assert study.over()
     assert all(slot.state is State.CANCELLED for slot in study_record(study).slots)
-    grown = sweep.prepare(home, "a", None, 4)  # new slots may follow
+    grown = create.prepare(home, "a", None, 4)  # new slots may follow
     assert given(grown).order is Order.GO
     assert [state(grown, n) for n in range(4)] == [TrialState.FAIL] * 3 + [TrialState.WAITING]
 
 
 def test_a_cancelled_slot_leaves_no_checkpoint(home: Home, tiny_spec: Spec) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, 1)
+    study = create.prepare(home, "a", tiny_spec, 1)
     checkpoint = home.store.put(b"an epoch")
     trial = study.claim()
     assert trial is not None
@@ -160,7 +160,7 @@ def test_a_cancelled_slot_leaves_no_checkpoint(home: Home, tiny_spec: Spec) -> N
 
 
 def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, None)
+    study = create.prepare(home, "a", tiny_spec, None)
     where = f"storage.folder={home.config.folder}"
     assert "paring resume study=a" in paring("pause", "study=a", where)[1]
     assert given(study).order is Order.PAUSE
@@ -183,7 +183,7 @@ def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -
 def test_a_dense_training_that_fails_halts_the_study_with_its_cause(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    study = sweep.prepare(home, "a", compose_spec(*tiny, "task.optimizer.lr=1.0e+30"), None)
+    study = create.prepare(home, "a", compose_spec(*tiny, "task.optimizer.lr=1.0e+30"), None)
     with pytest.raises(DivergedError):
         work(home.config, "a", threads=1)
     assert given(study).order is Order.HALT
@@ -194,11 +194,11 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     spec = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=3")
-    study = sweep.prepare(home, "a", spec, None)
+    study = create.prepare(home, "a", spec, None)
     work(home.config, "a", threads=1)
     assert study.over()
     assert given(study).order is Order.HALT
-    sweep.prepare(home, "a", None, None)
+    create.prepare(home, "a", None, None)
     assert given(study).order is Order.GO
 
 
@@ -218,7 +218,7 @@ def test_what_no_slot_could_use_is_refused_before_training(
 ) -> None:
     spec = compose_spec(*tiny, f"+space={{{path}: {choice}}}", "trials=2")
     with pytest.raises((ConfigError, PruningError), match=re.escape(said)):
-        sweep.prepare(home, "a", spec, None)
+        create.prepare(home, "a", spec, None)
     with pytest.raises(StudyError):
         require_study(home, "a")
 
@@ -226,23 +226,23 @@ def test_what_no_slot_could_use_is_refused_before_training(
 def test_another_store_is_refused(
     home: Home, tiny_spec: Spec, on_postgres: StorageConfig, tmp_path: Path
 ) -> None:
-    sweep.prepare(open_home(on_postgres), "a", tiny_spec, None)
+    create.prepare(open_home(on_postgres), "a", tiny_spec, None)
     elsewhere = replace(on_postgres, folder=str(tmp_path / "elsewhere"))
     with pytest.raises(StoreError, match=r"set storage\.folder"):
         work(elsewhere, "a", threads=1)
     with pytest.raises(StoreError, match=r"set storage\.folder"):
-        sweep.prepare(open_home(elsewhere), "a", tiny_spec, None)
+        create.prepare(open_home(elsewhere), "a", tiny_spec, None)
 
 
 def test_a_store_that_cannot_be_written_makes_no_study(home: Home, tiny_spec: Spec) -> None:
     (home.folder / "store").write_text("a file")
     with pytest.raises(StoreError, match="cannot write"):
-        sweep.prepare(home, "a", tiny_spec, None)
+        create.prepare(home, "a", tiny_spec, None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_heeded_between_batches(home: Home, tiny_spec: Spec, number: int) -> None:
-    watch = Watch(sweep.prepare(home, "a", tiny_spec, None))
+    watch = Watch(create.prepare(home, "a", tiny_spec, None))
     before = signal.getsignal(number)
     with watch.heeding_signals():
         watch.check()
@@ -255,7 +255,7 @@ def test_a_signal_is_heeded_between_batches(home: Home, tiny_spec: Spec, number:
 
 
 def test_a_slot_that_another_took_over_is_left(home: Home, tiny_spec: Spec) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, None)
+    study = create.prepare(home, "a", tiny_spec, None)
     trial = study.claim()
     assert trial is not None
     watch = Watch(study)
@@ -271,7 +271,7 @@ def test_slots_that_fail_alike_halt_the_study(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     diverging = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=6")
-    study = sweep.prepare(home, "a", diverging, None)
+    study = create.prepare(home, "a", diverging, None)
     work(home.config, "a", threads=1)
     assert counts(study)[State.FAILED] == 3
     assert counts(study)[State.WAITING] == 3
@@ -280,7 +280,7 @@ def test_slots_that_fail_alike_halt_the_study(
 
 
 def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
-    study = sweep.prepare(home, "a", compose_spec(*tiny, "trials=6"), None)
+    study = create.prepare(home, "a", compose_spec(*tiny, "trials=6"), None)
     for reason in ("loss is nan in epoch 1", "loss is nan in epoch 2", "no such file"):
         trial = study.claim()
         assert trial is not None
@@ -292,7 +292,7 @@ def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[st
 def test_failures_before_the_last_order_do_not_count(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    study = sweep.prepare(home, "a", compose_spec(*tiny, "trials=9"), None)
+    study = create.prepare(home, "a", compose_spec(*tiny, "trials=9"), None)
 
     def fail(times: int) -> Order:
         for _ in range(times):
@@ -312,7 +312,7 @@ def test_failures_before_the_last_order_do_not_count(
 
 
 def test_a_slot_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec: Spec) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, 1)
+    study = create.prepare(home, "a", tiny_spec, 1)
     checkpoint = home.store.put(b"an epoch")
     for death in range(3):
         assert home.store.read(checkpoint) == b"an epoch"
@@ -330,7 +330,7 @@ def test_a_slot_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec:
 
 
 def test_one_that_gets_on_between_deaths_has_not(home: Home, tiny_spec: Spec) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, 1)
+    study = create.prepare(home, "a", tiny_spec, 1)
     for death in range(5):
         trial = study.claim()
         assert trial is not None
@@ -343,7 +343,7 @@ def test_one_that_gets_on_between_deaths_has_not(home: Home, tiny_spec: Spec) ->
 @pytest.mark.parametrize("place", ["", "another boot/1/2"])
 def test_who_comes_back_has_not_died(home: Home, tiny_spec: Spec, place: str) -> None:
     """A silent worker that nobody sees is taken for dead until it wakes."""
-    study = sweep.prepare(home, "a", tiny_spec, 1)
+    study = create.prepare(home, "a", tiny_spec, 1)
     for _ in range(4):
         trial = study.claim()
         assert trial is not None
@@ -355,7 +355,7 @@ def test_who_comes_back_has_not_died(home: Home, tiny_spec: Spec, place: str) ->
 
 
 def test_who_is_seen_to_live_has_not_died(home: Home, tiny_spec: Spec) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, 1)
+    study = create.prepare(home, "a", tiny_spec, 1)
     for _ in range(4):
         assert study.claim() is not None
         silence(study)
@@ -364,7 +364,7 @@ def test_who_is_seen_to_live_has_not_died(home: Home, tiny_spec: Spec) -> None:
 
 
 def test_slots_that_fail_by_deaths_halt_the_sweep(home: Home, tiny_spec: Spec) -> None:
-    study = sweep.prepare(home, "a", tiny_spec, 5)
+    study = create.prepare(home, "a", tiny_spec, 5)
     for _ in range(9):
         trial = study.claim()
         assert trial is not None
@@ -396,14 +396,14 @@ def silence(study: Study) -> None:
 def test_another_budget_adds_its_slots(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    study = sweep.prepare(home, "a", compose_spec(*tiny), None)
+    study = create.prepare(home, "a", compose_spec(*tiny), None)
     more = compose_spec(*tiny, "scale=[0.5,0.4]")
-    grown = sweep.prepare(home, "a", more, None)
+    grown = create.prepare(home, "a", more, None)
     shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
     dense = study.facts["dense_cost"]["flash_bytes"]
     assert shares == [int(dense * share) for share in (0.5, 0.25, 0.4)]
-    assert len(sweep.prepare(home, "a", more, None).slots()) == 3  # once
-    assert len(sweep.prepare(home, "a", None, 6).slots()) == 6
+    assert len(create.prepare(home, "a", more, None).slots()) == 3  # once
+    assert len(create.prepare(home, "a", None, 6).slots()) == 6
     counted = [slot_budget(slot).flash_bytes for slot in grown.slots()]
     assert {counted.count(flash) for flash in counted} == {2}
 
@@ -423,7 +423,7 @@ def test_budgets_are_added_with_data_that_are_loaded_once(
     monkeypatch.syspath_prepend(str(folder))
     for loads, scale in enumerate(("0.5", "0.5,0.4", "0.5,0.4,0.3"), 1):
         spec = compose_spec(*tiny, "data._target_=counted_data.data", f"scale=[{scale}]")
-        study = sweep.prepare(home, "counted", spec, None)
+        study = create.prepare(home, "counted", spec, None)
         assert len(study.slots()) == loads
         assert len((folder / "calls").read_text().splitlines()) == loads
 
@@ -431,8 +431,8 @@ def test_budgets_are_added_with_data_that_are_loaded_once(
 def test_another_budget_has_slots_beyond_the_total(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    sweep.prepare(home, "a", compose_spec(*tiny, "trials=4"), 4)
-    grown = sweep.prepare(home, "a", compose_spec(*tiny, "trials=4", "scale=[0.5,0.4]"), 4)
+    create.prepare(home, "a", compose_spec(*tiny, "trials=4"), 4)
+    grown = create.prepare(home, "a", compose_spec(*tiny, "trials=4", "scale=[0.5,0.4]"), 4)
     shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
     assert len(shares) == 5
     assert shares[-1] == int(0.4 * grown.facts["dense_cost"]["flash_bytes"])
@@ -449,10 +449,10 @@ def test_a_space_can_only_become_narrower(
         text = ", ".join(f"{path}: {how}" for path, how in space.items())
         return compose_spec(*tiny, f"+space={{{text}}}", "sampler=random")
 
-    study = sweep.prepare(home, "a", spec(), 2)
+    study = create.prepare(home, "a", spec(), 2)
     narrow = spec(task__optimizer__lr="{low: 0.1, high: 0.2, log: true}",
                   method__phases__rate="[0.2]")  # fmt: skip
-    study = sweep.prepare(home, "a", narrow, 8)
+    study = create.prepare(home, "a", narrow, 8)
     assert study.space == narrow["space"]
     for wider in (
         spec(method__phases__rate="[0.2, 0.9]"),
@@ -461,8 +461,8 @@ def test_a_space_can_only_become_narrower(
         compose_spec(*tiny, "+space={method.phases.rate: [0.2]}", "sampler=random"),
     ):
         with pytest.raises(ConfigError, match="space"):
-            sweep.prepare(home, "a", wider, None)
-    sweep.prepare(home, "a", spec(), None)  # the command that began it changes nothing
+            create.prepare(home, "a", wider, None)
+    create.prepare(home, "a", spec(), None)  # the command that began it changes nothing
     assert study.space == narrow["space"]
     work(home.config, "a", threads=1)
     for slot in study.slots():
@@ -488,9 +488,9 @@ def test_lost_choices_are_not_taken_by_any_sampler(
 def test_what_cannot_be_compared_is_refused(
     home: Home, compose_spec: Composed, tiny: list[str], change: str
 ) -> None:
-    sweep.prepare(home, "a", compose_spec(*tiny), None)
+    create.prepare(home, "a", compose_spec(*tiny), None)
     with pytest.raises(StudyError, match="created with other settings"):
-        sweep.prepare(home, "a", compose_spec(*tiny, change, "scale=[0.4]"), None)
+        create.prepare(home, "a", compose_spec(*tiny, change, "scale=[0.4]"), None)
 
 
 # --- before the first slot
@@ -500,14 +500,14 @@ def test_budgets_out_of_reach_are_left_out_and_named(
     home: Home, compose_spec: Composed, tiny: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = compose_spec(*tiny, "scale=[0.5,0.001]", "budget.power={sram: 0, latency: 0}")
-    study = sweep.prepare(home, "a", spec, None)
+    study = create.prepare(home, "a", spec, None)
     assert len(study.slots()) == 1
     assert "left out" in caplog.text
     assert "most of it in" in caplog.text
     caplog.clear()
-    assert len(sweep.prepare(home, "a", spec, None).slots()) == 1
+    assert len(create.prepare(home, "a", spec, None).slots()) == 1
     with pytest.raises(BudgetError, match="most of it in"):
-        sweep.prepare(home, "b", compose_spec(*tiny, "scale=[0.02]"), None)
+        create.prepare(home, "b", compose_spec(*tiny, "scale=[0.02]"), None)
 
 
 # --- repeats and copies
@@ -515,7 +515,7 @@ def test_budgets_out_of_reach_are_left_out_and_named(
 
 def test_seeds_repeat_a_draw(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
     spec = compose_spec(*tiny, "space=rates", "seeds=2", "seed=5")
-    study = sweep.prepare(home, "a", spec, 8)
+    study = create.prepare(home, "a", spec, 8)
     work(home.config, "a", threads=1)
     groups: dict[Any, list[Any]] = {}
     for slot in study_record(study).slots:
@@ -538,7 +538,7 @@ def test_slots_of_one_draw_that_are_claimed_at_once_are_alike(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     spec = compose_spec(*tiny, "space=rates", "scale=[0.5]", "seeds=4")
-    study, moment = sweep.prepare(home, "a", spec, 4), FORK.Barrier(4)
+    study, moment = create.prepare(home, "a", spec, 4), FORK.Barrier(4)
     claims = [FORK.Process(target=_claim_at, args=(home.config, "a", moment)) for _ in range(4)]
     for process in claims:
         process.start()
@@ -554,7 +554,7 @@ def test_a_slot_that_was_run_before_is_not_trained_again(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     space = "+space={method.phases.rate: [0.25]}"
-    study = sweep.prepare(home, "a", compose_spec(*tiny, space, "seeds=1", "scale=[0.5]"), 2)
+    study = create.prepare(home, "a", compose_spec(*tiny, space, "seeds=1", "scale=[0.5]"), 2)
     work(home.config, "a", threads=1)
     first, second = study_record(study).slots
     assert (first.copy_of, second.copy_of) == (None, 0)
@@ -570,7 +570,7 @@ def test_a_slot_that_was_run_before_is_not_trained_again(
 def test_the_situation_names_workers_and_states(
     home: Home, long_spec: Spec, worker: Callable[[str], Any], paring: Any
 ) -> None:
-    study = sweep.prepare(home, "a", long_spec, None)
+    study = create.prepare(home, "a", long_spec, None)
     process = worker("a")
     until(lambda: trained(study))
     now = situation(study)

@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from search.devices import known_devices
+from search.config.devices import known_devices
 
 
 def test_every_shipped_device_is_known() -> None:

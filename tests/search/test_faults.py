@@ -22,15 +22,15 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from pruning.checkpoint import unpack_network
-from search.build import Blueprint
-from search.collect import orphans
-from search.config import StorageConfig
-from search.home import open_home
-from search.mirroring import reconcile
-from search.orders import Order, given
-from search.report import state_of, study_record
-from search.study import Study, find_study, require_study, slot_budget
+from pruning.training.checkpoint import unpack_network
+from search.config.schema import StorageConfig
+from search.results.mlflow_sync import reconcile
+from search.results.report import state_of, study_record
+from search.storage.workspace import open_home
+from search.study.collect import orphans
+from search.study.control import Order, given
+from search.study.factory import Blueprint
+from search.study.study import Study, find_study, require_study, slot_budget
 from tests.search.commands import (
     PATIENCE_S,
     Commands,
@@ -43,11 +43,11 @@ from tests.search.commands import (
 )
 from tests.search.proxy import Proxy
 from tracking import locate
-from tracking.client import Client
-from tracking.database import connected
-from tracking.mirror import Written
+from tracking.databases.database import connected
+from tracking.mlflow.client import Client
+from tracking.mlflow.mirror import Written
+from tracking.mlflow.server import serving
 from tracking.records import State
-from tracking.server import serving
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(280)]
 Runs = Callable[[Study], list[Any]]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pruning.budget import RESOURCES, Budget, Cost
 from search.errors import NothingFitsError
-from search.front import Point, best_within, hypervolumes, non_dominated, planes, volume
+from search.results.front import Point, best_within, hypervolumes, non_dominated, planes, volume
 
 GRID = 4
 DENSE = Cost(flash_bytes=1000, sram_bytes=100, latency_ms=10.0, macs=1)

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import RESOURCES
-from search.importance import importances
+from search.results.importance import importances
 
 RATE = FloatDistribution(1e-3, 1.0, log=True)
 KIND = CategoricalDistribution(["a", "b"])

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from pruning.checkpoint import unpack_network
-from pruning.state import TrainState
-from pruning.train import train
-from search.build import Blueprint
-from search.config import StorageConfig
-from search.home import open_home
-from search.objective import packed
-from search.report import counts
-from search.study import Study, find_study, slot_budget
+from pruning.training.checkpoint import unpack_network
+from pruning.training.state import TrainState
+from pruning.training.train import train
+from search.config.schema import StorageConfig
+from search.results.report import counts
+from search.storage.workspace import open_home
+from search.study.factory import Blueprint
+from search.study.study import Study, find_study, slot_budget
+from search.worker.run_trial import packed
 from tests.search.commands import (
     PATIENCE_S,
     Commands,

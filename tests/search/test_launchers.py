@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from search import sweep
-from search.config import Spec, StorageConfig
-from search.home import open_home
-from search.study import Study
+from search.config.schema import Spec, StorageConfig
+from search.storage.workspace import open_home
+from search.study import create
+from search.study.study import Study
 from tests.search.commands import PATIENCE_S, Commands, complete
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -33,7 +33,7 @@ def test_a_launcher_starts_workers(
     runs_of: Callable[[Study], list[Any]],
 ) -> None:
     commands = Commands(on_postgres, tmp_path)
-    study = sweep.prepare(open_home(on_postgres), "s", tiny_spec, 4)
+    study = create.prepare(open_home(on_postgres), "s", tiny_spec, 4)
     launch = ["-m", f"hydra/launcher={launcher}", "worker.index=range(0,2)", "threads=1"]
     try:
         workers = commands.start("worker", *launch)

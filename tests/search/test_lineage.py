@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pruning.budget import Budget
-from search import sweep
-from search.config import Spec, StorageConfig
-from search.home import open_home
-from search.lineage import nearest_looser
-from search.report import study_record
-from search.study import require_study
-from search.worker import work
+from search.config.schema import Spec, StorageConfig
+from search.results.report import study_record
+from search.storage.workspace import open_home
+from search.study import create
+from search.study.study import require_study
+from search.worker.warm_start import nearest_looser
+from search.worker.worker import work
 
 KIB = 1024
 
@@ -60,7 +60,7 @@ def test_every_slot_starts_from_the_one_before(
     """Down a ladder, one worker: widths only fall, and the lineage is on record."""
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(*tiny, "scale=[0.6,0.4,0.3]", "continuation=true")
-    sweep.prepare(home, "ladder", spec, None)
+    create.prepare(home, "ladder", spec, None)
     work(home.config, "ladder", threads=1)
     slots = study_record(require_study(home, "ladder")).slots
     assert [slot.parent for slot in slots] == [None, 0, 1]
@@ -76,7 +76,7 @@ def test_a_slot_keeps_its_parent_for_every_attempt(
     """A looser slot that finishes meanwhile does not change where a second attempt starts."""
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(*tiny, "scale=[0.6,0.4]", "continuation=true")
-    study = sweep.prepare(home, "ladder", spec, None)
+    study = create.prepare(home, "ladder", spec, None)
     first, second = study.claim(), study.claim()
     assert first is not None
     assert second is not None

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from search import sweep
-from search.config import Spec
-from search.home import Home
-from search.study import Study, require_study
+from search.config.schema import Spec
+from search.storage.workspace import Home
+from search.study import create
+from search.study.study import Study, require_study
 
 pytestmark = pytest.mark.usefixtures("quiet_process")
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("quiet_process")
 @pytest.fixture
 def both(home: Home, tiny_spec: Spec) -> tuple[Study, Study]:
     """One study, opened twice."""
-    ours = sweep.prepare(home, "a", tiny_spec, 6)
+    ours = create.prepare(home, "a", tiny_spec, 6)
     theirs = require_study(home, "a")
     assert [len(study.slots()) for study in (ours, theirs)] == [6, 6]
     return ours, theirs

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
+from search.config.instantiate import made
 from search.errors import ConfigError
-from search.made import made
 
 HERE = __name__
 CALLED: list[Any] = []

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from search.config import http_address
+from search.config.schema import http_address
 from search.errors import ConfigError
-from search.notify import notify
-from search.orders import Order
-from search.situation import Situation
+from search.results.notify import notify
+from search.results.status import Situation
+from search.study.control import Order
 
 NOW = Situation(
     study="a", order=Order.GO, why="", trials={"complete": 2}, failures={}, workers=[],

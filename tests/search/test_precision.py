@@ -9,15 +9,15 @@ import pytest
 from torch import nn
 
 from pruning.errors import DeployError
-from pruning.job import Precision
-from search import sweep
-from search.build import Blueprint
-from search.compare import compare
-from search.config import Spec, StorageConfig
+from pruning.training.job import Precision
+from search.config.schema import Spec, StorageConfig
 from search.errors import ConfigError, StudyError
-from search.home import Home, open_home
-from search.report import study_record
-from search.study import Study
+from search.results.compare import compare
+from search.results.report import study_record
+from search.storage.workspace import Home, open_home
+from search.study import create
+from search.study.factory import Blueprint
+from search.study.study import Study
 
 Composed = Callable[..., Spec]
 
@@ -53,7 +53,7 @@ def doubtful(monkeypatch: pytest.MonkeyPatch, tiny: list[str]) -> list[str]:
 
 
 def created(home: Home, name: str, spec: Spec) -> Study:
-    return sweep.prepare(home, name, spec, None)
+    return create.prepare(home, name, spec, None)
 
 
 def test_a_network_is_scored_exactly_where_it_can_be(
@@ -109,14 +109,14 @@ def test_a_target_that_a_network_has_no_form_for_is_refused_at_once(
 ) -> None:
     for target in ("c", "tflite"):
         with pytest.raises(DeployError, match=r"no exact int8 form.*softmax"):
-            sweep.prepare(home, "doubtful", compose_spec(*doubtful, f"target={target}"), 1)
-        made = sweep.prepare(home, target, compose_spec(*tiny, f"target={target}"), 1)
+            create.prepare(home, "doubtful", compose_spec(*doubtful, f"target={target}"), 1)
+        made = create.prepare(home, target, compose_spec(*tiny, f"target={target}"), 1)
         assert made.spec["target"] == target
     simulated = compose_spec(*tiny, "target=c", "precision=int8-simulated")
     with pytest.raises(ConfigError, match=r"precision=int8-simulated has no such form"):
-        sweep.prepare(home, "both", simulated, 1)
+        create.prepare(home, "both", simulated, 1)
     with pytest.raises(ConfigError, match="target=elf: write one of any, c, tflite"):
-        sweep.prepare(home, "elf", compose_spec(*tiny, "target=elf"), 1)
+        create.prepare(home, "elf", compose_spec(*tiny, "target=elf"), 1)
 
 
 def test_what_tensorflow_lite_lacks_is_refused_for_it_alone(
@@ -134,9 +134,9 @@ def test_what_tensorflow_lite_lacks_is_refused_for_it_alone(
         "model._target_=hard_net.Hard",
         "+model.classes=auto",
     ]
-    assert sweep.prepare(home, "c", compose_spec(*hard, "target=c"), 1).slots()
+    assert create.prepare(home, "c", compose_spec(*hard, "target=c"), 1).slots()
     with pytest.raises(DeployError, match="is a table of hardswish; TensorFlow Lite"):
-        sweep.prepare(home, "tflite", compose_spec(*hard, "target=tflite"), 1)
+        create.prepare(home, "tflite", compose_spec(*hard, "target=tflite"), 1)
 
 
 class Hard(nn.Sequential):
@@ -156,12 +156,12 @@ def test_a_study_from_before_is_continued_with_its_command(
     values = {k: v for k, v in now.values.items() if k not in ("precision", "target")}
     values["device"] = {k: v for k, v in now["device"].items() if not k.endswith("margin")}
     values["device"].pop("loops")
-    before = sweep.prepare(home, "before", Spec(values), 1)
+    before = create.prepare(home, "before", Spec(values), 1)
     assert before.spec.values.keys() == values.keys()
-    assert len(sweep.prepare(home, "before", now, 2).slots()) == 2
+    assert len(create.prepare(home, "before", now, 2).slots()) == 2
     other = compose_spec(*tiny, "device=stm32f103")
     with pytest.raises(StudyError, match="created with other settings: device"):
-        sweep.prepare(home, "before", other, 2)
+        create.prepare(home, "before", other, 2)
 
 
 def test_no_epoch_to_be_aware_of_int8_in_is_refused(
@@ -169,4 +169,4 @@ def test_no_epoch_to_be_aware_of_int8_in_is_refused(
 ) -> None:
     spec = compose_spec(*tiny, "quantise=qat", "method.phases.finetune_epochs=0")
     with pytest.raises(ConfigError, match=r"finetune_epochs=0.*quantise=ptq"):
-        sweep.prepare(home, "qat", spec, 1)
+        create.prepare(home, "qat", spec, 1)

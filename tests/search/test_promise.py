@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from pruning.budget import Budget
-from pruning.cost import Encoding, deployed
+from pruning.cost.memory.peak import DEPLOYED, Conventions
+from pruning.cost.model import Encoding, deployed
 from pruning.deploy import lower
 from pruning.errors import BudgetError
-from pruning.job import Job, PhaseKind, Precision
-from pruning.memory import DEPLOYED, Conventions
-from pruning.state import TrainState
-from pruning.train import int8_codes, train
-from search.build import Blueprint
-from search.config import Spec
+from pruning.training.job import Job, PhaseKind, Precision
+from pruning.training.state import TrainState
+from pruning.training.train import int8_codes, train
+from search.config.schema import Spec
+from search.study.factory import Blueprint
 
 COMPILER = "arm-none-eabi-gcc"
 NETWORKS = {
@@ -119,7 +119,7 @@ def test_linked_firmware_holds_the_budget_by_every_door(
 
 def linked(state: TrainState, job: Job) -> Mapping[str, Any]:
     """What the network takes in firmware of its core."""
-    from pruning.deploy.firmware import build  # its libraries are an extra
+    from pruning.deploy.toolchain.build import build  # its libraries are an extra
 
     graph, tensors = state.result()
     network = lower(graph, tensors, int8_codes(graph, tensors, job))

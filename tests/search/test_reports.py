@@ -12,24 +12,24 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pruning.budget import Budget, Cost
-from search import sweep
-from search.config import Spec, StorageConfig
-from search.devices import known_devices
-from search.front import best_within, points_of
-from search.histories import Histories
-from search.home import Home, open_home
-from search.mirroring import mirror_once
-from search.objective import Dominated, tell
-from search.ported import record_for
-from search.report import measured_note, study_record
-from search.situation import situation
-from search.store import Folder, Store
-from search.study import Study, require_study
-from search.worker import work
+from search.config.devices import known_devices
+from search.config.schema import Spec, StorageConfig
+from search.results.front import best_within, points_of
+from search.results.histories import Histories
+from search.results.mlflow_sync import mirror_once
+from search.results.report import measured_note, study_record
+from search.results.retarget import record_for
+from search.results.status import situation
+from search.storage.blobs import Folder, Store
+from search.storage.workspace import Home, open_home
+from search.study import create
+from search.study.study import Study, require_study
+from search.worker.run_trial import Dominated, tell
+from search.worker.worker import work
 from tests.search.commands import Commands, running, until
 from tests.tracking.outline import EVIL, Outline
-from tracking.client import Client
-from tracking.mirror import Mirror
+from tracking.mlflow.client import Client
+from tracking.mlflow.mirror import Mirror
 from tracking.records import State
 
 Paring = Callable[..., tuple[int, str, str]]
@@ -69,7 +69,7 @@ def odd(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study
         *tiny, *MARGINS, "data._target_=odd_data.data", f"device.name={json.dumps(EVIL)}",
         "scale=[0.6,0.4]",
     )  # fmt: skip
-    study = sweep.prepare(home, "odd", spec, None)
+    study = create.prepare(home, "odd", spec, None)
     work(home.config, "odd", threads=1)
     assert [slot.score is not None for slot in study_record(study).slots] == [True, True]
     return study
@@ -195,7 +195,7 @@ def test_lost_epochs_are_told_once(
 def test_a_checkpoint_that_went_with_its_slot_is_no_loss(
     home: Home, tiny_spec: Spec, caplog: pytest.LogCaptureFixture
 ) -> None:
-    study = sweep.prepare(home, "stopped", tiny_spec, 1)
+    study = create.prepare(home, "stopped", tiny_spec, 1)
     trial = study.claim()
     assert trial is not None
     trial.set_user_attr("checkpoint", home.store.put(b"a state"))
@@ -319,7 +319,7 @@ def test_status_and_mlflow_tell_the_same_shares_of_the_budget_that_was_asked_for
     storage = StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0, heartbeat_s=1)
     home = open_home(storage)
     spec = compose_spec(*tiny, *MARGINS, "method.phases.finetune_epochs=400", "scale=[0.5]")
-    study = sweep.prepare(home, "s", spec, None)
+    study = create.prepare(home, "s", spec, None)
     commands = Commands(storage, tmp_path)
     try:
         process = commands.start("worker")

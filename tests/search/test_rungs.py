@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pruning.budget import Budget
-from search import sweep
-from search.config import Spec, StoppingConfig, StorageConfig
+from search.config.schema import Spec, StoppingConfig, StorageConfig
 from search.errors import ConfigError
-from search.home import open_home
-from search.report import failures, study_record
-from search.rungs import Arrival, Rungs
-from search.worker import work
+from search.results.report import failures, study_record
+from search.storage.workspace import open_home
+from search.study import create
+from search.study.pruner import Arrival, Rungs
+from search.worker.worker import work
 from tests.benchmarks.curves import RESULTS, with_and_without
 from tracking.records import State
 
@@ -85,7 +85,7 @@ def test_a_hopeless_slot_is_not_trained_to_its_end(
         "trials=8", "sampler=random", "method.phases.finetune_epochs=9",
         "+space={task.optimizer.lr: [1.0e-6, 0.1]}",
     )  # fmt: skip
-    study = sweep.prepare(home, "a", spec, None)
+    study = create.prepare(home, "a", spec, None)
     work(home.config, "a", threads=1)
     record = study_record(study)
     rates = {slot.number: slot.params["task.optimizer.lr"] for slot in record.slots}

@@ -7,13 +7,13 @@ import pytest
 
 from pruning.budget import RESOURCES, Cost
 from pruning.errors import PruningError
-from search import sweep
-from search.config import Spec, StorageConfig
-from search.front import hypervolume, points_of
-from search.home import open_home
-from search.scale import gain
-from search.study import require_study
-from search.worker import work
+from search.config.schema import Spec, StorageConfig
+from search.results.front import hypervolume, points_of
+from search.storage.workspace import open_home
+from search.study import create
+from search.study.scale import gain
+from search.study.study import require_study
+from search.worker.worker import work
 
 
 @pytest.mark.parametrize(("metric", "best"), [("Psnr", 60.0), ("Bounded", 2.0)])
@@ -24,7 +24,7 @@ def test_the_hypervolume_of_a_users_metric_is_between_0_and_1(
     own = [f"task.metric._target_=tests.search.scores.{metric}", "stopping=rungs", "trials=2"]
     own += ["data.train=512", "method.phases.dense_epochs=6", "method.phases.finetune_epochs=4"]
     home = open_home(StorageConfig(folder=str(tmp_path)))
-    sweep.prepare(home, "own", compose_spec(*tiny, *own), None)
+    create.prepare(home, "own", compose_spec(*tiny, *own), None)
     work(home.config, "own", threads=1)
     study = require_study(home, "own")
     facts, points = study.facts, points_of(study)
@@ -58,7 +58,7 @@ def test_a_metric_that_does_not_say_its_best_score_is_refused(
     own = ["task.metric._target_=tests.search.scores.Psnr", f"+task.metric.best={best}"]
     reason = "psnr of 7.* the best possible one is -60" if best == "-60" else "attribute `best`"
     with pytest.raises(Exception, match=reason) as caught:
-        sweep.prepare(
+        create.prepare(
             open_home(StorageConfig(folder=str(tmp_path))),
             "own",
             compose_spec(*tiny, *own),

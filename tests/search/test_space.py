@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.errors import BudgetError
-from search.config import BudgetConfig
+from search.config.schema import BudgetConfig
 from search.errors import ConfigError
-from search.space import budgets, check_space, suggest
+from search.study.space import budgets, check_space, suggest
 
 DENSE = Cost(flash_bytes=80_000, sram_bytes=10_000, latency_ms=40.0, macs=1_000_000)
 POWER = {"flash": 1.0, "sram": 0.5, "latency": 0.0}

@@ -9,13 +9,13 @@ from safetensors.torch import save_file
 
 from pruning import models
 from pruning.errors import WeightsError
-from search import sweep
-from search.build import Blueprint
-from search.config import Spec, StorageConfig
-from search.dense import ensure_dense
+from search.config.schema import Spec, StorageConfig
 from search.errors import ConfigError, StudyError
-from search.home import open_home
-from search.watch import Watch
+from search.storage.workspace import open_home
+from search.study import create
+from search.study.factory import Blueprint
+from search.worker.dense import ensure_dense
+from search.worker.stop_signals import Watch
 
 composed = Callable[..., Spec]
 
@@ -70,7 +70,7 @@ def test_a_weights_file_that_changed_or_went_is_noticed(
 ) -> None:
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring")))
     spec = compose_spec(*tiny, f"weights={weights}", "fresh=[classifier]")
-    study = sweep.prepare(home, "started", spec, None)
+    study = create.prepare(home, "started", spec, None)
     state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
     save_file(state, weights)
     with pytest.raises(StudyError, match="its weights file has changed"):

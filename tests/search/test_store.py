@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from pruning.checkpoint import unpack_network
 from pruning.errors import CheckpointError
-from search.collect import collect, orphans
-from search.config import StorageConfig
+from pruning.training.checkpoint import unpack_network
+from search.config.schema import StorageConfig
 from search.errors import ConfigError, StoreError
-from search.files import write_whole
-from search.home import Home, open_home, open_storage
-from search.store import Folder, Store, mark_of
+from search.storage.blobs import Folder, Store, mark_of
+from search.storage.files import write_whole
+from search.storage.workspace import Home, open_home, open_storage
+from search.study.collect import collect, orphans
 
 
 @pytest.fixture

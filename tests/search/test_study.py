@@ -17,14 +17,14 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from pruning.budget import Budget, Cost
-from search import study as module
-from search.config import Spec
+from search.config.schema import Spec
 from search.errors import ConfigError, StudyError
-from search.home import Home, open_home, open_storage
-from search.objective import Failed, Finished, Infeasible, tell
-from search.owner import Owner
-from search.study import Study, create_study, find_study, require_study, slot_budget
-from search.watch import Watch
+from search.storage.workspace import Home, open_home, open_storage
+from search.study import study as module
+from search.study.owner import Owner
+from search.study.study import Study, create_study, find_study, require_study, slot_budget
+from search.worker.run_trial import Failed, Finished, Infeasible, tell
+from search.worker.stop_signals import Watch
 
 DENSE = {"flash_bytes": 5000, "sram_bytes": 700, "latency_ms": 2.0, "macs": 50000}
 FACTS = {

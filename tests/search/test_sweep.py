@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from pruning.checkpoint import unpack_network
-from pruning.cost import deployed
-from pruning.graph import Graph
-from search import sweep
-from search.build import Blueprint
-from search.config import StorageConfig
-from search.devices import known_devices
-from search.formats import MODEL
-from search.home import open_home
-from search.ported import record_for
-from search.report import counts, study_record
-from search.study import Study, require_study, slot_budget
+from pruning.cost.model import deployed
+from pruning.graph.graph import Graph
+from pruning.training.checkpoint import unpack_network
+from search.config.devices import known_devices
+from search.config.schema import StorageConfig
+from search.results.formats import MODEL
+from search.results.report import counts, study_record
+from search.results.retarget import record_for
+from search.storage.workspace import open_home
+from search.study import create
+from search.study.factory import Blueprint
+from search.study.study import Study, require_study, slot_budget
 from tracking.records import SlotRecord
 from tracking.tables import duration
 
@@ -46,8 +46,8 @@ import json, sys
 from dataclasses import asdict
 from pathlib import Path
 from pruning.budget import Device
-from pruning.checkpoint import unpack_network
-from pruning.cost import deployed
+from pruning.training.checkpoint import unpack_network
+from pruning.cost.model import deployed
 device = Device(**json.loads(sys.argv[1]))
 files = map(Path, sys.argv[2:])
 graphs = [unpack_network(f.read_bytes()).graph for f in files]
@@ -134,7 +134,7 @@ def test_joblib_starts_workers_that_find_the_users_code(
     runs_of: Callable[[Study], list[Any]],
 ) -> None:
     monkeypatch.syspath_prepend(str(folder))
-    sweep.prepare(study.home, "own", None, 6)
+    create.prepare(study.home, "own", None, 6)
     launch = ["-m", "hydra/launcher=joblib", "worker.index=range(0,2)"]
     done = ran(folder, "worker", *launch, "study=own")
     assert done.returncode == 0, done.stderr

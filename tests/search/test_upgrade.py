@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 import torch
 
-from pruning.checkpoint import unpack_network
-from pruning.deploy import firmware
-from search.config import StorageConfig
-from search.home import open_home
-from search.report import counts, study_record
-from search.study import Study, require_study
+from pruning.deploy.toolchain import build
+from pruning.training.checkpoint import unpack_network
+from search.config.schema import StorageConfig
+from search.results.report import counts, study_record
+from search.storage.workspace import open_home
+from search.study.study import Study, require_study
 
 Paring = Callable[..., tuple[int, str, str]]
 ASSETS = Path(__file__).parent / "assets" / "studies-0.1.0.tar.xz"
 NEEDS_COMPILER = pytest.mark.skipif(
-    shutil.which(firmware.COMPILER) is None,
-    reason=f"{firmware.COMPILER} is not installed (make system-deps)",
+    shutil.which(build.COMPILER) is None,
+    reason=f"{build.COMPILER} is not installed (make system-deps)",
 )
 
 

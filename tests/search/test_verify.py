@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from pruning.deploy import firmware
-from search import sweep
-from search.config import Spec, StorageConfig
-from search.home import Home, open_home
-from search.mirroring import reconcile
-from search.report import measured_record, run_ids, study_record
-from search.study import Study
-from search.worker import work
-from tracking.client import Client
+from pruning.deploy.toolchain import build
+from search.config.schema import Spec, StorageConfig
+from search.results.mlflow_sync import reconcile
+from search.results.report import measured_record, run_ids, study_record
+from search.storage.workspace import Home, open_home
+from search.study import create
+from search.study.study import Study
+from search.worker.worker import work
+from tracking.mlflow.client import Client
 from tracking.tables import errors_of, measured_text
 
 Paring = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.skipif(
-    shutil.which(firmware.COMPILER) is None,
-    reason=f"{firmware.COMPILER} is not installed (make system-deps)",
+    shutil.which(build.COMPILER) is None,
+    reason=f"{build.COMPILER} is not installed (make system-deps)",
 )
 
 
@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def done(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
     """A study of two slots under budgets that generated C can hold."""
-    study = sweep.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
+    study = create.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
     work(home.config, "done", threads=1)
     reconcile(study)
     return study
@@ -132,7 +132,7 @@ def test_a_front_in_measured_numbers(paring: Paring, here: Path, done: Study) ->
 def test_nothing_measured_is_told(
     paring: Paring, here: Path, home: Home, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
-    sweep.prepare(home, "none", compose_spec(*tiny, "trials=1"), None)
+    create.prepare(home, "none", compose_spec(*tiny, "trials=1"), None)
     code, _, err = paring("front", "study=none", "source=measured")
     assert code == 2
     assert "no slot has been measured; run: paring verify study=none" in err

@@ -24,24 +24,25 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost
-from pruning.checkpoint import unpack_network
 from pruning.errors import PruningError
-from search import crew, sweep
-from search.build import Blueprint
-from search.compare import compare
-from search.config import Spec, StorageConfig
+from pruning.training.checkpoint import unpack_network
+from search.config.schema import Spec, StorageConfig
 from search.errors import ConfigError, StudyError
-from search.formats import integer_network
-from search.front import points_of
-from search.home import Home, open_home
-from search.mirroring import mirror_once
-from search.objective import Failed, tell
-from search.report import counts, run_ids, study_record
-from search.rerun import Again, rerun
-from search.study import Study, require_study, slot_budget
-from search.worker import work
+from search.results.compare import compare
+from search.results.formats import integer_network
+from search.results.front import points_of
+from search.results.mlflow_sync import mirror_once
+from search.results.report import counts, run_ids, study_record
+from search.results.rerun import Again, rerun
+from search.storage.workspace import Home, open_home
+from search.study import create
+from search.study.factory import Blueprint
+from search.study.study import Study, require_study, slot_budget
+from search.worker import pool
+from search.worker.run_trial import Failed, tell
+from search.worker.worker import work
 from tests.pruning.deploy.host import answers, compiled, needs_cc
-from tracking.mirror import Mirror
+from tracking.mlflow.mirror import Mirror
 from tracking.records import StudyRecord
 
 FORK = multiprocessing.get_context("fork")
@@ -77,7 +78,7 @@ def home(place: Path) -> Home:
 def done(home: Home, spec: Spec) -> Study:
     """A study of four slots that was worked off without interruption."""
     path = list(sys.path)
-    sweep.prepare(home, "done", spec, None)
+    create.prepare(home, "done", spec, None)
     work(home.config, "done", threads=1)
     sys.path[:] = path
     return require_study(home, "done")
@@ -187,7 +188,7 @@ def test_studies_are_compared_on_one_scale(
     home: Home, done: Study, spec: Spec, paring: Paring, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, compose_spec: Callable[..., Spec], tiny: list[str],
 ) -> None:  # fmt: skip
-    sweep.prepare(home, "one", spec, 1)
+    create.prepare(home, "one", spec, 1)
     work(home.config, "one", threads=1)
     fewer = require_study(home, "one")
     sides = compare([done, fewer])
@@ -207,7 +208,7 @@ def test_studies_are_compared_on_one_scale(
     assert "done" in (tmp_path / "compare.html").read_text()
     assert "study=[A,B]" in paring("compare", "study=done", where)[2]
     assert "name two studies" in paring("compare", "study=[done,done]", where)[2]
-    other = sweep.prepare(home, "other", compose_spec(*tiny, "data.train=65"), 1)
+    other = create.prepare(home, "other", compose_spec(*tiny, "data.train=65"), 1)
     with pytest.raises(StudyError, match="its data_digest is not that of done"):
         compare([done, other])
 
@@ -238,7 +239,7 @@ def test_a_resumed_slot_equals_an_uninterrupted_one(
     home: Home, done: Study, spec: Spec, number: signal.Signals
 ) -> None:
     name = f"stopped-{number.name}"
-    study = sweep.prepare(home, name, spec, None)
+    study = create.prepare(home, name, spec, None)
     child = FORK.Process(target=_work, args=(home.config, name))
     child.start()
     while (slot := first_running(study)) is None:
@@ -263,7 +264,7 @@ def test_a_dense_network_of_another_study_costs_what_this_one_counts(
 ) -> None:
     """An interpreter lays input and output apart, so it needs more memory for the same one."""
     pytest.importorskip("flatbuffers")
-    study = sweep.prepare(home, "interpreted", compose_spec(*tiny, "target=tflite"), 1)
+    study = create.prepare(home, "interpreted", compose_spec(*tiny, "target=tflite"), 1)
     work(home.config, "interpreted", threads=1)
     assert study.note("dense") == done.note("dense")
     own, other = study_record(study).dense, study_record(done).dense
@@ -278,7 +279,7 @@ def test_a_dense_network_of_another_study_costs_what_this_one_counts(
 def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     home: Home, done: Study, spec: Spec
 ) -> None:
-    study = sweep.prepare(home, "lost", spec, 1)
+    study = create.prepare(home, "lost", spec, 1)
     trial = study.claim()
     assert trial is not None
     trial.set_user_attr("checkpoint", "0" * 64)
@@ -298,7 +299,7 @@ def test_a_lost_dense_network_is_trained_again_and_said(
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-1])
-    study = sweep.prepare(home, f"dense-{damage}", spec, 1)
+    study = create.prepare(home, f"dense-{damage}", spec, 1)
     study.set_note("dense_checkpoint", {"key": done.note("dense")["key"], "digest": "0" * 64})
     work(home.config, study.name, threads=1)
     assert f"will be trained again: {'blob' if damage == 'missing' else 'store'}" in caplog.text
@@ -313,14 +314,14 @@ def test_a_lost_dense_network_is_trained_again_and_said(
 
 def test_the_same_total_adds_nothing_and_a_larger_one_adds(home: Home, spec: Spec) -> None:
     for total, expected in ((None, 4), (4, 4), (3, 4), (6, 6), (None, 6)):
-        study = sweep.prepare(home, "grows", spec, total)
+        study = create.prepare(home, "grows", spec, total)
         assert [slot.number for slot in study.slots()] == list(range(expected))
-    assert sweep.prepare(home, "grows", None, 7).slots()[-1].number == 6
+    assert create.prepare(home, "grows", None, 7).slots()[-1].number == 6
 
 
 def test_more_slots_are_worked_off(home: Home, done: Study, spec: Spec) -> None:
     before = [told(slot) for slot in done.slots()]
-    study = sweep.prepare(home, "done", None, 5)
+    study = create.prepare(home, "done", None, 5)
     work(home.config, "done", threads=1)
     slots = study.slots()
     assert len(slots) == 5
@@ -352,7 +353,7 @@ def test_another_recipe_is_refused(
     base = [*tiny, "space=rates", "method.phases.finetune_epochs=6", "trials=4"]
     other = compose_spec(*base, change)
     with pytest.raises(StudyError, match=f"study=done: .*settings: {re.escape(said)}"):
-        sweep.prepare(home, "done", other, 9)
+        create.prepare(home, "done", other, 9)
     assert len(done.slots()) == before
 
 
@@ -361,7 +362,7 @@ def test_only_free_settings_may_differ(
 ) -> None:
     base = [*tiny, "space=rates", "method.phases.finetune_epochs=6"]
     same = compose_spec(*base, "trials=2", "accelerator.threads=2")
-    assert sweep.prepare(home, "done", same, None).key == done.key
+    assert create.prepare(home, "done", same, None).key == done.key
 
 
 def test_an_unreachable_budget_makes_no_study(
@@ -369,7 +370,7 @@ def test_an_unreachable_budget_makes_no_study(
 ) -> None:
     spec = compose_spec(*tiny, "budget=grid", "budget.flash=[10B]")
     with pytest.raises(PruningError, match="flash_bytes 10 is below the least reachable"):
-        sweep.prepare(home, "unreachable", spec, None)
+        create.prepare(home, "unreachable", spec, None)
     with pytest.raises(StudyError):
         require_study(home, "unreachable")
 
@@ -412,14 +413,14 @@ def test_another_network_of_the_same_name_is_another_dense_network(
         importlib.invalidate_caches()
 
     write("")
-    study = sweep.prepare(home, "own", spec, None)
+    study = create.prepare(home, "own", spec, None)
     before = Blueprint(spec).dense_key()
     write("nn.Conv2d(1, 1, 3, padding=1), ")
     assert Blueprint(spec).dense_key() != before
     with pytest.raises(StudyError, match="the model's code"):
-        sweep.prepare(home, "own", spec, None)
+        create.prepare(home, "own", spec, None)
     write("")
-    assert sweep.prepare(home, "own", spec, None).key == study.key
+    assert create.prepare(home, "own", spec, None).key == study.key
 
 
 # --- the verbs that read a study
@@ -482,8 +483,8 @@ LOAD = """
 import json, sys
 from pathlib import Path
 from pruning.budget import Device
-from pruning.checkpoint import unpack_network
-from pruning.cost import deployed
+from pruning.training.checkpoint import unpack_network
+from pruning.cost.model import deployed
 import dataclasses, torch
 facts = json.loads(sys.argv[1])
 network = unpack_network(Path(sys.argv[2]).read_bytes())
@@ -763,7 +764,7 @@ def test_a_damaged_blob_is_as_good_as_missing_to_the_mirror(done: Study) -> None
 def test_mirrors_that_take_turns_double_nothing(
     home: Home, spec: Spec, runs_of: Callable[[Study], list[Any]]
 ) -> None:
-    study = sweep.prepare(home, "mirrored", spec, 3)
+    study = create.prepare(home, "mirrored", spec, 3)
     mirrors = [Mirror(home.tracking_uri, home.artifacts) for _ in range(2)]
     for turn in range(4):
         trial = study.claim()
@@ -876,10 +877,10 @@ def test_threads_are_set(done: Study, quiet_process: None) -> None:
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert crew.threads_for(1, 0) == crew.cores()
-    assert crew.threads_for(1000, 0) == 1
-    assert crew.threads_for(4, 3) == 3
-    monkeypatch.setattr(crew, "cores", lambda: 8)
+    assert pool.threads_for(1, 0) == pool.cores()
+    assert pool.threads_for(1000, 0) == 1
+    assert pool.threads_for(4, 3) == 3
+    monkeypatch.setattr(pool, "cores", lambda: 8)
     for asked, threads in (("3", 3), ("16", 4), ("", 4), ("0", 4), ("many", 4)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-        assert crew.threads_for(2, 0) == threads
+        assert pool.threads_for(2, 0) == threads

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from search.worker_logs import Troubles
+from search.worker.logs import Troubles
 
 LOG = """
 import logging, sys
 from pathlib import Path
-from search.worker_logs import log_to
+from search.worker.logs import log_to
 log_to(Path(sys.argv[1]))
 log = logging.getLogger("paring.slot")
 log.info("slot 1: attempt 1")

@@ -27,8 +27,8 @@ from tracking import (
     locate,
     prepare,
 )
-from tracking.client import Client
-from tracking.database import connected
+from tracking.databases.database import connected
+from tracking.mlflow.client import Client
 
 _POSTGRES = "postgresql+psycopg://127.0.0.1:5432/test"
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from tracking import Content, check
-from tracking.birth import ensure_tables
-from tracking.client import Client
+from tracking.mlflow.client import Client
+from tracking.mlflow.schema_init import ensure_tables
 
-_MAKE = "import sys; from tracking.birth import ensure_tables; ensure_tables(sys.argv[1])"
+_MAKE = (
+    "import sys; from tracking.mlflow.schema_init import ensure_tables; "
+    "ensure_tables(sys.argv[1])"
+)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from tracking import (
     locate,
     prepare,
 )
-from tracking.database import connected
+from tracking.databases.database import connected
 
 
 def run(url: str, *statements: str) -> None:

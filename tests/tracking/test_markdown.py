@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.tracking.outline import EVIL
-from tracking.markdown import plain
+from tracking.mlflow.markdown import plain
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 MARKDOWN.validateLink = bool  # type: ignore[method-assign]  # others let any address pass

@@ -21,9 +21,9 @@ from tracking import (
     locate,
     prepare,
 )
-from tracking.client import Client, Point, Run
-from tracking.desired import slot_identity, slot_run
-from tracking.mirror import Written
+from tracking.mlflow.client import Client, Point, Run
+from tracking.mlflow.desired import slot_identity, slot_run
+from tracking.mlflow.mirror import Written
 from tracking.records import MeasuredRecord
 
 MakeStudy = Callable[..., StudyRecord]
@@ -729,7 +729,7 @@ def test_a_clock_that_jumps_back_hides_no_count(
     study, done = make_study(State.RUNNING), make_study(State.COMPLETE)
     mirror(sqlite_store).sync(study, blobs)
     now = time.time()
-    monkeypatch.setattr("tracking.mirror.time.time", lambda: now - 3600)
+    monkeypatch.setattr("tracking.mlflow.mirror.time.time", lambda: now - 3600)
     mirror(sqlite_store).sync(replace(done, key=study.key), blobs)
     metrics = study_run(sqlite_store, study).metrics
     assert (metrics["slots.running"], metrics["slots.complete"]) == (0, 1)

@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from tests.tracking.outline import EVIL
 from tracking import DeviceRecord, Limits, PickRecord, SlotRecord, State, StudyRecord
-from tracking.notes import experiment_note, slot_note
+from tracking.mlflow.descriptions import experiment_note, slot_note
 
 MakeStudy = Callable[..., StudyRecord]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tracking import Mirror, RegistryError, State, StudyRecord, register
-from tracking.client import Client
+from tracking.mlflow.client import Client
 
 MakeStudy = Callable[..., StudyRecord]
 

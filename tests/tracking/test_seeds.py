@@ -9,8 +9,8 @@ import plotly.graph_objects
 import pytest
 
 from tracking import Limits, SlotRecord, State, StudyRecord, front_csv, front_object, front_page
-from tracking.axes import PANELS
-from tracking.figures import front_figure
+from tracking.pages.figures import front_figure
+from tracking.pages.plot_layout import PANELS
 from tracking.seeds import repeats, repeats_of
 
 MakeStudy = Callable[..., StudyRecord]

@@ -25,10 +25,10 @@ from tracking import (
     register,
     serving,
 )
-from tracking.axes import DENSE, FRONT
-from tracking.client import Client
-from tracking.notes import EXPERIMENTS, front_path, run_path
-from tracking.server import PASSWORD, command, environment, study_path
+from tracking.mlflow.client import Client
+from tracking.mlflow.descriptions import EXPERIMENTS, front_path, run_path
+from tracking.mlflow.server import PASSWORD, command, environment, study_path
+from tracking.pages.plot_layout import DENSE, FRONT
 
 MakeStudy = Callable[..., StudyRecord]
 

@@ -9,7 +9,7 @@ import pytest
 
 import tracking
 
-SOURCES = sorted(Path(tracking.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(tracking.__file__).parent.rglob("*.py"))
 VALUES = {"RESOURCES", "Scalar"}
 ERRORS = {
     "AddressError", "BusyError", "DamagedError", "DatabaseError", "ForeignError",

@@ -12,9 +12,9 @@ from playwright.sync_api import Page
 
 from tests.tracking.outline import EVIL, Outline
 from tracking import DamagedError, Limits, SlotRecord, State, StudyRecord, why_page
-from tracking.curves import curves_card
+from tracking.pages.curves import curves_card
+from tracking.pages.kernel_table import usage_card
 from tracking.profile import PROFILE, read_profile
-from tracking.usage import usage_card
 
 MakeStudy = Callable[..., StudyRecord]
 Entry = dict[str, Any]

@@ -21,7 +21,7 @@ from tracking import (
     why_page,
 )
 from tracking.explanation import EXPLANATION, PRICED, Reason
-from tracking.names import shortened
+from tracking.pages.labels import shortened
 
 MakeStudy = Callable[..., StudyRecord]
 Entry = dict[str, Any]

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from pruning.budget import Budget
-from pruning.job import fast_precision
+from pruning.training.job import fast_precision
 from tests.benchmarks.quality.methods import AFTER_OURS, METHODS, OURS, Run
 from tests.benchmarks.quality.problems import PROBLEMS, Problem
 from tests.benchmarks.quality.report import details, plot, seeds_of, table
@@ -155,7 +155,7 @@ def _finish(process: subprocess.Popen[str], what: tuple[str, str, int]) -> bool:
 
 def run_one(problem: Problem, setting: Setting, method: str, budget: str, seed: int) -> Row:
     """Train one network and say everything about it."""
-    from pruning.train import evaluate
+    from pruning.training.train import evaluate
 
     torch.set_num_threads(1)
     data = problem.dataset(setting.samples)

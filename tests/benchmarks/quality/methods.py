@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from pruning.allocate import Allocation, Method
+from pruning.allocation.allocate import Allocation, Method
+from pruning.allocation.feasibility import scaled_widths, uniform_ratio
+from pruning.allocation.fit import fill
 from pruning.budget import Budget
-from pruning.cost import CostModel
+from pruning.cost.model import CostModel
 from pruning.data import Dataset
-from pruning.graph import Graph
-from pruning.job import Job, PhaseKind, Pruning
-from pruning.moves import fill
-from pruning.network import Tensors
-from pruning.reach import scaled_widths, uniform_ratio
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.state import Epoch, TrainState
-from pruning.trace import trace
-from pruning.train import train
+from pruning.execution.network import Tensors
+from pruning.frontend.trace import trace
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.training.job import Job, PhaseKind, Pruning
+from pruning.training.state import Epoch, TrainState
+from pruning.training.train import train
 from tests.benchmarks.quality.problems import Problem
 from tests.benchmarks.quality.setting import Parts, Setting, job, recipe
 

@@ -5,10 +5,18 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pruning.budget import Budget, Device
-from pruning.cost import Encoding
+from pruning.cost.memory.peak import PUBLISHED
+from pruning.cost.model import Encoding
 from pruning.data import Dataset
-from pruning.job import Accelerator, Job, Phase, PhaseKind, Pruning, Recipe, fast_precision
-from pruning.memory import PUBLISHED
+from pruning.training.job import (
+    Accelerator,
+    Job,
+    Phase,
+    PhaseKind,
+    Pruning,
+    Recipe,
+    fast_precision,
+)
 from tests.benchmarks.quality.problems import Problem
 
 # Costs are counted as uNAS publishes them, so that they can be compared; the device only

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from pruning.deploy import IntegerNetwork, c_files
-from pruning.deploy.c_code import OPTIONS
-from pruning.deploy.firmware import COMPILER
-from pruning.records import INPUT
+from pruning.deploy.backends.c import OPTIONS
+from pruning.deploy.toolchain.build import COMPILER
+from pruning.ir.operator import INPUT
 
 unicorn = pytest.importorskip("unicorn", reason="needs the extra [verify]")
 arm = pytest.importorskip("unicorn.arm_const")

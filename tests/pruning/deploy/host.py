@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pruning.deploy import IntegerNetwork, c_files
-from pruning.deploy.c_code import kernel_files
+from pruning.deploy.backends.c import kernel_files
 
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 CHECKED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

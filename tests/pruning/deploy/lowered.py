@@ -5,8 +5,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from pruning.deploy import Evaluator, IntegerNetwork, calibrate, lower, reference
-from pruning.graph import Graph
-from pruning.trace import tensors_of, trace
+from pruning.frontend.trace import tensors_of, trace
+from pruning.graph.graph import Graph
 from tests.pruning.networks import NETWORKS, build
 
 REFUSED = {

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pruning.cost import CostModel, deployed
+from pruning.cost.memory.peak import Conventions
+from pruning.cost.model import CostModel, deployed
 from pruning.deploy import IntegerNetwork, obstacles, plan, reference
-from pruning.deploy.integer import Sum
-from pruning.memory import Conventions
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
+from pruning.deploy.integer_ir import Sum
+from pruning.frontend.trace import trace
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from tests.pruning.agreement import masks
 from tests.pruning.deploy.drawn import deployable
 from tests.pruning.deploy.host import answers, compiled, needs_cc, written

@@ -3,7 +3,7 @@
 import pytest
 
 from pruning.deploy import c_files
-from pruning.deploy.c_name import LONGEST, checked_c_name
+from pruning.deploy.backends.c_name import LONGEST, checked_c_name
 from pruning.errors import DeployError
 from tests.pruning.deploy.lowered import drawn, lowered, traced
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pruning.deploy import IntegerNetwork, c_files, reference
-from pruning.deploy.c_code import OPTIONS, kernel_files, kernel_version
-from pruning.deploy.firmware import COMPILER, CORES
+from pruning.deploy.backends.c import OPTIONS, kernel_files, kernel_version
+from pruning.deploy.toolchain.build import COMPILER, CORES
 from tests.pruning.deploy.bare import elf_of, needs_arm_gcc, run
 from tests.pruning.deploy.host import CHECKED, STRICT, needs_cc
 from tests.pruning.deploy.lowered import drawn, lowered, traced

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pruning.budget import Device
-from pruning.cost import deployed
+from pruning.cost.model import deployed
 from pruning.deploy import IntegerNetwork, firmware, plan, reference
-from pruning.deploy.c_code import run_symbol
-from pruning.deploy.emulate import Execution, execute
-from pruning.deploy.firmware import COMPILER, CORES, Firmware, build
+from pruning.deploy.backends.c import run_symbol
+from pruning.deploy.toolchain.build import COMPILER, CORES, Firmware, build
+from pruning.deploy.toolchain.emulate import Execution, execute
 from pruning.errors import EmulatorError, ToolchainError
-from pruning.graph import Graph
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
+from pruning.frontend.trace import trace
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from tests.pruning.agreement import masks
 from tests.pruning.deploy.drawn import deployable
 from tests.pruning.deploy.lowered import DEPLOYED, ZOO, drawn, lowered, traced

@@ -6,7 +6,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pruning.deploy.fixed import scaled, scaling_of
+from pruning.deploy.fixed_point import scaled, scaling_of
 
 SUMS = st.integers(-(1 << 31), (1 << 31) - 1)
 

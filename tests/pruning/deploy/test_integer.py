@@ -15,15 +15,15 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from pruning.deploy import Evaluator, IntegerNetwork, calibrate, obstacles, reference
-from pruning.deploy.fixed import scaling_of
-from pruning.deploy.integer import Layer, Mean, Pool, Sum, Table, Transposed
+from pruning.deploy.fixed_point import scaling_of
+from pruning.deploy.integer_ir import Layer, Mean, Pool, Sum, Table, Transposed
 from pruning.errors import DeployError
-from pruning.kernels import fuse
-from pruning.network import Network
-from pruning.quantize import QuantizedNetwork, Range, Rounding
-from pruning.records import INPUT
-from pruning.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.trace import trace
+from pruning.execution.fake_quant import QuantizedNetwork, Range, Rounding
+from pruning.execution.network import Network
+from pruning.frontend.trace import trace
+from pruning.graph.fusion import fuse
+from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.ir.operator import INPUT
 from tests.pruning.agreement import masks, only_one
 from tests.pruning.deploy.lowered import (
     DEPLOYED,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pruning.deploy import IntegerNetwork, firmware, reference
-from pruning.deploy.emulate import execute
-from pruning.deploy.firmware import COMPILER, Firmware, build
+from pruning.deploy.toolchain.build import COMPILER, Firmware, build
+from pruning.deploy.toolchain.emulate import execute
 from tests.pruning.deploy.lowered import drawn, lowered, traced
 from tests.search.commands import free_port
 

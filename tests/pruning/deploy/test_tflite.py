@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pruning.deploy import IntegerNetwork, reference
-from pruning.deploy.tflite import tflite_file
-from pruning.deploy.tflm import Interpreted, interpret, run
+from pruning.deploy.backends.tflite import tflite_file
+from pruning.deploy.toolchain.tflm import Interpreted, interpret, run
 from pruning.errors import DeployError, EmulatorError
 from tests.pruning.deploy.drawn import deployable
 from tests.pruning.deploy.lowered import DEPLOYED, ZOO, drawn, lowered, traced

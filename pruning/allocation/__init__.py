@@ -1,0 +1,1 @@
+"""Widths for a budget: importance, the convex programme, baselines, integer projection."""

@@ -1,0 +1,106 @@
+"""From salience and a budget to widths: the differentiable allocation and its baselines.
+
+Each allocation takes the gates, a cost model and the budget of the moment and returns
+continuous widths; `pruning.allocation.project` turns them into integers.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+import numpy as np
+import torch
+
+from pruning.allocation.baselines import greedy, magnitude, uniform
+from pruning.allocation.geometric_program import Loss, Optimum, best_widths
+from pruning.allocation.masks import Gates
+from pruning.budget import Budget
+from pruning.cost.model import CostModel
+from pruning.errors import require
+
+
+class Method(StrEnum):
+    """How the channels to keep are shared out among the groups."""
+
+    DIFFERENTIABLE = "differentiable"
+    GREEDY = "greedy"
+    UNIFORM = "uniform"
+    MAGNITUDE = "magnitude"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """Settings of the allocation.
+
+    power: how fast the loss rises as a group narrows, p in (n / size)^-p.
+    trust: how much of the measured differences between groups to believe, from 0 (all are
+    equal) to 1; in logarithms.
+    vanish: whether groups inside residual branches may vanish, and their branches with them.
+
+    Raises:
+        PruningError: a setting that makes no sense.
+    """
+
+    method: Method = Method.DIFFERENTIABLE
+    power: float = 0.5
+    trust: float = 0.5
+    vanish: bool = True
+
+    def __post_init__(self) -> None:
+        require("power", self.power, above=0)
+        require("trust", self.trust, least=0, most=1)
+
+    @property
+    def vanishing(self) -> bool:
+        """Whether groups may vanish; one ratio or one threshold for all leaves none empty."""
+        return self.vanish and self.method in (Method.DIFFERENTIABLE, Method.GREEDY)
+
+
+def allocate(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> None:
+    """Move `gates.widths` and the mask to the budget of the moment."""
+    channels = model.graph.channels
+    match how.method:
+        case Method.DIFFERENTIABLE:
+            gates.widths = torch.from_numpy(optimum(gates, model, budget, how).widths)
+        case Method.GREEDY:
+            worth = channel_worth(gates, model, how)
+            gates.widths = greedy(gates, model, budget, worth, how.vanishing)
+        case Method.UNIFORM:
+            gates.widths = uniform(gates, model, budget)
+        case Method.MAGNITUDE:
+            gates.widths = magnitude(gates, model, budget)
+    gates.keep_most_salient(channels, gates.rounded(channels))
+
+
+def optimum(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> Optimum:
+    """The widths of the least loss within the budget, as far as the measured model knows."""
+    groups = model.graph.channels.groups
+    present = np.array([float(group.size) for group in groups])
+    low = np.array([float(group.floor) for group in groups])
+    guess = np.clip(gates.widths.numpy(), low, present)
+    return best_widths(model, budget, loss_model(gates, model, how), low, present, guess)
+
+
+def loss_model(gates: Gates, model: CostModel, how: Allocation) -> Loss:
+    """The loss as a function of the widths, from what was measured so far."""
+    prunable = np.array([group.prunable for group in model.graph.channels.groups])
+    measured = gates.importance.numpy()
+    mean = measured[prunable].mean() if prunable.any() else 0.0
+    known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
+    importance = np.where(prunable, max(mean, 1e-12) * known**how.trust, 0.0)
+    return Loss(importance, gates.sizes.double().numpy(), how.power)
+
+
+def channel_worth(gates: Gates, model: CostModel, how: Allocation) -> list[list[float]]:
+    """What the first, second, ... channel of every group is worth.
+
+    By salience; in the differentiable allocation by its own model of the loss.
+    """
+    groups = model.graph.channels.groups
+    if how.method is not Method.DIFFERENTIABLE:
+        return [gates.salience[g.units].sort(descending=True).values.tolist() for g in groups]
+    loss = loss_model(gates, model, how)
+    return [
+        [inf, *(float(pull) for pull in scale * np.arange(1.5, group.size) ** (-how.power - 1))]
+        for group, scale in zip(groups, loss.importance * loss.sizes**how.power, strict=True)
+    ]

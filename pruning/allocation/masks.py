@@ -1,0 +1,108 @@
+"""How many channels each group keeps, and which: the state of pruning.
+
+Widths are continuous while the network trains. Salience says which channels of a group go
+first; it is a running mean of |dL/dm| (a first-order Taylor term), m being the factor that
+masks a channel. The mask itself is binary.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pruning.graph.channel_groups import Channels, Group, Ids
+from pruning.graph.graph import Graph
+from pruning.graph.shrink import group_shares, stays_connected, without
+
+
+@dataclass
+class Gates:
+    """Pruning state over the groups and units of the current graph.
+
+    `sizes` (groups,) int64: channels of each group before pruning began. `widths` (groups,)
+    float64: continuous channels kept. `salience` (units,) float32. `kept` (units,) bool.
+    `importance` (groups,) float64: s in the model of the loss (see
+    `pruning.allocation.geometric_program`), measured by how the loss rises when a group loses
+    most of its channels. `probes`, an int64 scalar, counts the measurements.
+    """
+
+    sizes: Tensor
+    widths: Tensor
+    salience: Tensor
+    kept: Tensor
+    importance: Tensor
+    probes: Tensor
+
+    @staticmethod
+    def open(channels: Channels) -> "Gates":
+        """All channels kept, nothing known of them yet."""
+        sizes = torch.tensor(channels.widths)
+        return Gates(
+            sizes=sizes,
+            widths=sizes.double(),
+            salience=torch.zeros(channels.units),
+            kept=torch.ones(channels.units, dtype=torch.bool),
+            importance=torch.zeros(len(channels.groups), dtype=torch.float64),
+            probes=torch.tensor(0),
+        )
+
+    def observe(self, gradient: Tensor, memory: float) -> None:
+        """Take in dL/dm of one step, (units,).
+
+        Behind a ReLU a masked channel has no gradient, so that its salience fades: those masked
+        last come back first. (Kept as it was instead, ResNet-8 did no better.)
+        """
+        fresh = gradient.detach().abs().to(self.salience)
+        self.salience = memory * self.salience + (1 - memory) * fresh
+
+    def with_only(self, group: Group, width: int) -> Tensor:
+        """The mask, with only so many of one group's kept channels, the most salient."""
+        mask = self.kept.clone()
+        kept = torch.nonzero(mask[group.units]).flatten() + group.start
+        order = torch.argsort(self.salience[kept], descending=True, stable=True)
+        mask[kept[order[width:]]] = False
+        return mask
+
+    def rounded(self, channels: Channels) -> list[int]:
+        """The widths as whole numbers; only a width of zero becomes zero."""
+        return [
+            min(group.size, max(round(width), int(width > 0)))
+            for group, width in zip(channels.groups, self.widths.tolist(), strict=True)
+        ]
+
+    def keep_most_salient(self, channels: Channels, widths: list[int]) -> None:
+        """Set the mask: in every group the given number of most salient units."""
+        for group, width in zip(channels.groups, widths, strict=True):
+            order = torch.argsort(self.salience[group.units], descending=True, stable=True)
+            mask = torch.zeros(group.size, dtype=torch.bool)
+            mask[order[:width]] = True
+            self.kept[group.units] = mask
+
+    def without(self, share: Tensor) -> "Gates":
+        """What is known of the groups of a smaller graph (see `group_shares`)."""
+        return replace(
+            self,
+            sizes=torch.round(share @ self.sizes.double()).long(),
+            widths=share @ self.widths,
+            importance=share @ self.importance,
+        )
+
+    def moved(self, before: Channels, after: Channels, units: Ids) -> "Gates":
+        """The gates of a smaller graph; `units` are the old ones of its units."""
+        index = torch.from_numpy(units)
+        return replace(
+            self.without(group_shares(before, after, units)),
+            salience=self.salience[index],
+            kept=self.kept[index],
+        )
+
+
+def inner_groups(graph: Graph) -> tuple[bool, ...]:
+    """For every group, whether it may vanish: the outputs can be computed without it.
+
+    Such groups lie inside a residual branch; the others carry everything there is to know.
+    """
+    return tuple(
+        group.prunable and not group.least and stays_connected(graph, without(graph, (index,)))
+        for index, group in enumerate(graph.channels.groups)
+    )

@@ -1,0 +1,1 @@
+"""Flash, latency and multiply-accumulates of a graph as functions of its widths."""

@@ -1,0 +1,1 @@
+"""Peak memory: which buffers live together, in which order, and where they lie."""

@@ -1,0 +1,1 @@
+"""An integer network as text or a file: C99, TensorFlow Lite."""

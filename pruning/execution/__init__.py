@@ -1,0 +1,1 @@
+"""Graphs run with torch: trained, scored, folded, calibrated."""

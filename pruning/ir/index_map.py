@@ -1,0 +1,282 @@
+"""Data movement, understood by running it on numbered elements.
+
+Reshapes, permutations, slices, padding, shuffles, repetition and nearest-neighbour upsampling
+only carry elements around. A chain of such calls is run on a tensor that holds the number of
+every element of its source; what comes out says where each element of the result is from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.fx import Node
+from torch.nn import functional
+
+from pruning.frontend.fx_nodes import (
+    BATCH,
+    arguments_of,
+    functional_form,
+    functional_name,
+    listed,
+)
+from pruning.ir.operator import Shape
+
+Integers = NDArray[np.int64]
+HOLE = -1
+
+# Calls whose result lies in the memory of their argument, or may.
+VIEWS = {
+    "aten." + name
+    for name in (
+        "alias.default", "chunk.default", "contiguous.default", "detach.default",
+        "expand.default", "expand_as.default", "flatten.using_ints", "mT.default",
+        "movedim.int", "movedim.intlist", "narrow.default", "permute.default",
+        "reshape.default", "reshape_as.default", "select.int", "slice.Tensor",
+        "split.Tensor", "split_with_sizes.default", "squeeze.default", "squeeze.dim",
+        "squeeze.dims", "transpose.int", "unbind.int",
+        "unflatten.int", "unsqueeze.default", "view.default", "view_as.default",
+    )
+}  # fmt: skip
+COPIES = {
+    "aten." + name
+    for name in (
+        "_upsample_nearest_exact1d.vec", "_upsample_nearest_exact2d.vec",
+        "channel_shuffle.default", "clone.default", "constant_pad_nd.default",
+        "flip.default", "im2col.default", "index.Tensor", "index_select.default",
+        "lift_fresh_copy.default", "pad.default", "pixel_shuffle.default",
+        "pixel_unshuffle.default", "repeat.default", "repeat_interleave.self_int",
+        "roll.default", "rot90.default", "stack.default", "tile.default",
+        "upsample_nearest1d.vec", "upsample_nearest2d.vec",
+    )
+}  # fmt: skip
+MOVES = VIEWS | COPIES
+PADS = ("aten.pad.default", "aten.constant_pad_nd.default")
+STACK = "aten.stack.default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """Where the elements of a result are from.
+
+    `numbers` is shaped like the result and holds the number of an element of `source`, counted
+    from one, or zero for a hole that `fill` fills. `source` is a value of the network or, if
+    `stored`, a tensor; `shape` is its shape, without the batch if it is a value.
+    """
+
+    source: str
+    shape: Shape
+    numbers: Tensor
+    stored: bool = False
+    fill: float = 0.0
+
+    @staticmethod
+    def none(source: str, shape: Shape, stored: bool = False) -> "Movement":
+        """Everything where it was. Elements of a value are numbered over its whole batch."""
+        whole = shape if stored else (BATCH, *shape)
+        # Not all calls know integers; doubles count exactly far enough.
+        numbers = torch.arange(1, prod(whole) + 1, dtype=torch.float64, device="cpu")
+        return Movement(
+            source=source, shape=shape, numbers=numbers.reshape(whole), stored=stored
+        )
+
+    @property
+    def in_order(self) -> bool:
+        """Whether all elements are there in their order: at most the shape has changed."""
+        flat = self.numbers.flatten()
+        whole = prod(self.shape) * (1 if self.stored else BATCH)
+        return len(flat) == whole and bool((flat.diff() == 1).all()) and flat[0].item() == 1
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether the result is the source."""
+        whole = self.shape if self.stored else (BATCH, *self.shape)
+        return tuple(self.numbers.shape) == whole and self.in_order
+
+    @property
+    def all_there(self) -> bool:
+        """Whether every element of the source is in the result, once."""
+        count = prod(self.shape) * (1 if self.stored else BATCH)
+        return sorted(self.numbers.flatten().tolist()) == list(range(1, count + 1))
+
+    @property
+    def whole_samples(self) -> bool:
+        """Whether every sample of the result is made of the same elements of its own sample."""
+        if self.numbers.dim() < 2 or self.numbers.shape[0] != BATCH:
+            return False
+        first, second = self.numbers[0], self.numbers[1]
+        size = prod(self.shape)
+        moved = torch.where(first == 0, 0.0, first + size)
+        return bool((first <= size).all()) and torch.equal(second, moved)
+
+    @property
+    def holes(self) -> bool:
+        """Whether some elements of the result are from nowhere."""
+        return bool((self.numbers == 0).any())
+
+
+def run(node: Node, movement: Movement, others: Sequence[Any]) -> list[Movement]:
+    """What a call in `MOVES` makes of its argument; several results of one that splits.
+
+    `others` are the arguments behind the first, tensors in the place of nodes.
+    """
+    name, numbers = functional_name(node), movement.numbers
+    fill = movement.fill if movement.holes else fill_of(node)
+    if name in PADS:
+        a = arguments_of(node)
+        results: Any = functional.pad(numbers, a["pad"], a.get("mode", "constant"))
+    elif name == STACK:  # the source is what it stacks, channels behind channels
+        parts = numbers.chunk(len(listed(node.args[0])), 1)
+        results = functional_form(node)(parts, *others, **node.kwargs)
+    else:
+        results = functional_form(node)(numbers, *others, **node.kwargs)
+    return [replace(movement, numbers=part, fill=fill) for part in listed(results)]
+
+
+def clash(node: Node, movement: Movement) -> bool:
+    """Whether a call makes holes to be filled with something else than those there are."""
+    makes = functional_name(node) in (*PADS, "aten.im2col.default")
+    return makes and movement.holes and fill_of(node) != movement.fill
+
+
+def fill_of(node: Node) -> float:
+    """What a call puts into the holes that it makes."""
+    padding = functional_name(node) in PADS
+    return float(arguments_of(node).get("value") or 0.0) if padding else 0.0
+
+
+def attributes_of(movement: Movement) -> dict[str, Any]:
+    """The attributes of a "move" operator: for every output channel its source channel, and
+    for every position its source position, as flat lists.
+
+    Where all positions of a channel have one source channel, and all channels the same source
+    positions, each of them is listed once; -1 stands for a hole. "scattered" tells that source
+    channels do not follow each other, whether or not those that are left of them do: so the
+    cost of a network does not depend on which channels it keeps.
+    """
+    elements = movement.numbers[0].numpy().astype(np.int64) - 1
+    elements = elements.reshape(len(elements), -1)
+    pixels = prod(movement.shape[1:])
+    hole = elements == HOLE
+    channels = np.where(hole, HOLE, elements // pixels)
+    empty = hole.all(1)
+    # A hole lies in its channel, at no position; a channel of holes looks like any other.
+    channels = np.where(hole, channels.max(1, keepdims=True), channels)
+    positions = np.where(hole, HOLE, elements % pixels)
+    if not empty.all():
+        positions[empty] = positions[~empty][0]
+    if (channels == channels[:, :1]).all():
+        channels = channels[:, :1]
+    if (positions == positions[:1]).all():
+        positions = positions[:1]
+    fill = {"fill": movement.fill} if hole.any() and movement.fill else {}
+    scattered = {"scattered": True} if not _follow(channels[:, 0]) else {}
+    return {
+        "channels": channels.ravel().tolist(),
+        "positions": positions.ravel().tolist(),
+        **fill,
+        **scattered,
+    }
+
+
+def sources(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integers, Integers]:
+    """Source channels, (channels, 1 or pixels), and source positions, (1 or channels, pixels),
+    of a "move" with an output of this shape.
+    """
+    channels = np.asarray(attributes["channels"], dtype=np.int64).reshape(shape[0], -1)
+    positions = np.asarray(attributes["positions"], dtype=np.int64)
+    return channels, positions.reshape(-1, prod(shape[1:]))
+
+
+class Tables(NamedTuple):
+    """The sources of a "move" that treats all channels alike and all positions alike.
+
+    The source position is the sum of an entry of `rows` and one of `columns`, a hole where
+    either is one; `channels` holds source channels, or is empty where they follow `first`.
+    """
+
+    channels: Integers
+    first: int
+    rows: Integers
+    columns: Integers
+
+
+def tables(attributes: Mapping[str, Any], shape: Shape) -> Tables | None:
+    """The sources of a "move" with an output of this shape as tables, if they can be."""
+    channels, positions = sources(attributes, shape)
+    if channels.shape[1] > 1 or len(positions) > 1:
+        return None
+    which = channels[:, 0]
+    if _follow(which) and not attributes.get("scattered"):
+        which = which[:0]
+    return Tables(which, max(int(channels[0, 0]), 0), *_rows_and_columns(positions[0], shape))
+
+
+def _follow(channels: Integers) -> bool:
+    """Whether channels follow each other, without holes."""
+    first = int(channels[0])
+    return first != HOLE and np.array_equal(channels, np.arange(first, first + len(channels)))
+
+
+def _rows_and_columns(positions: Integers, shape: Shape) -> tuple[Integers, Integers]:
+    """Two tables whose sums are the positions: one entry a row and one a column of a plane,
+    or as many rows as there are positions.
+    """
+    plane = positions.reshape(-1, shape[-1] if len(shape) > 1 else 1)
+    there = plane != HOLE
+    below, across = there.any(1), there.any(0)
+    if there.any() and np.array_equal(there, below[:, None] & across):
+        first = plane[below.argmax()]
+        start = first[across].min()
+        rows = plane[:, (first == start).argmax()]
+        columns = np.where(across, first - start, HOLE)
+        sums = np.where(there, rows[:, None] + columns, HOLE)
+        if np.array_equal(sums, plane):
+            return rows, columns
+    return positions, np.zeros(1, dtype=np.int64)
+
+
+def without(
+    attributes: Mapping[str, Any],
+    shape: Shape,
+    kept: NDArray[np.bool_],
+    kept_input: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """The attributes of a "move" between the channels that are kept; `shape` is from before."""
+    channels, positions = sources(attributes, shape)
+    renumbered = np.append(np.cumsum(kept_input) - 1, HOLE)  # a hole stays one
+    if len(positions) > 1:
+        positions = positions[kept]
+    return {
+        **attributes,
+        "channels": renumbered[channels[kept]].ravel().tolist(),
+        "positions": positions.ravel().tolist(),
+    }
+
+
+def move(value: Tensor, attributes: Mapping[str, Any], shape: Shape) -> Tensor:
+    """Carry out a "move": (batch, channels, *positions) -> (batch, *shape)."""
+    channels, positions = sources(attributes, shape)
+    value = value.reshape(*value.shape[:2], -1)
+    fill = float(attributes.get("fill", 0.0))
+    if channels.shape[1] == 1 and len(positions) == 1:
+        value = _picked(value, 1, channels.ravel(), fill)
+        return _picked(value, 2, positions.ravel(), fill).reshape(-1, *shape)
+    hole = (channels == HOLE) | (positions == HOLE)
+    elements = np.where(hole, HOLE, channels * value.shape[2] + positions)
+    return _picked(value.flatten(1), 1, elements.ravel(), fill).reshape(-1, *shape)
+
+
+def _picked(value: Tensor, axis: int, index: Integers, fill: float) -> Tensor:
+    """Elements along an axis by their numbers, and `fill` where there is none."""
+    if np.array_equal(index, np.arange(value.shape[axis])):
+        return value
+    if (index == HOLE).any():  # one more element holds the filling
+        index = np.where(index == HOLE, value.shape[axis], index)
+        behind = [0, 0] * (value.dim() - 1 - axis)
+        value = functional.pad(value, [*behind, 0, 1], value=fill)
+    return value.index_select(axis, torch.from_numpy(index).to(value.device))

@@ -1,0 +1,1 @@
+"""Training under a budget: the loop, the prune phase, states and their files."""

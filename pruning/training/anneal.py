@@ -1,0 +1,63 @@
+"""Step by step to the budget: widths move, and channels that will not come back are removed."""
+
+import torch
+
+from pruning.allocation.allocate import allocate
+from pruning.allocation.masks import Gates
+from pruning.graph.channel_groups import Channels
+from pruning.graph.shrink import Kept, without
+from pruning.training.job import Job, annealed
+from pruning.training.state import TrainState
+from pruning.training.surgery import remove
+
+
+def narrow(state: TrainState, job: Job, progress: float) -> None:
+    """Move the widths to the budget at this share of the way, from 0 to 1, to the target.
+
+    A branch whose group has no channel left vanishes at once: nothing could bring it back.
+    """
+    if state.gates is None or state.start is None:
+        return
+    model = job.cost_model(state.graph)
+    budget = annealed(job.limits(model), state.start.cost, progress)
+    allocate(state.gates, model, budget, job.pruning.allocation)
+    gone = [index for index, width in enumerate(state.gates.widths.tolist()) if not width]
+    if gone:
+        remove(state, job, without(state.graph, gone))
+
+
+def discard(state: TrainState, job: Job) -> None:
+    """Physically remove the channels far below the threshold, where that pays."""
+    if state.gates is None:
+        return
+    kept = with_reserve(state.gates, state.graph.channels, job.pruning.slack)
+    least = job.accelerator.worthwhile
+    if not least or least <= _lost_work(state, job, kept):
+        remove(state, job, kept)
+
+
+def _lost_work(state: TrainState, job: Job, kept: Kept) -> float:
+    """The share of a network's MACs that goes with what is not kept."""
+    model = job.cost_model(state.graph)
+    widths = [int(kept[group.units].sum()) for group in state.graph.channels.groups]
+    return 1 - model.cost(widths).macs / model.dense.macs
+
+
+def close_gates(state: TrainState, job: Job, widths: list[int]) -> None:
+    """Remove all but so many of the most salient channels, and end pruning."""
+    if state.gates is not None:
+        state.gates.keep_most_salient(state.graph.channels, widths)
+        remove(state, job, state.gates.kept.numpy().copy())
+        state.gates = None
+
+
+def with_reserve(gates: Gates, channels: Channels, slack: float) -> Kept:
+    """The mask, widened in every group by the next most salient channels."""
+    kept = gates.kept.numpy().copy()
+    for index, group in enumerate(channels.groups):
+        reserve = group.up(int(kept[group.units].sum()) + slack * int(gates.sizes[index]))
+        # Those kept come first: the ranking may have changed since, and widths stay aligned.
+        rank = torch.where(gates.kept[group.units], torch.inf, gates.salience[group.units])
+        order = torch.argsort(rank, descending=True, stable=True).numpy()
+        kept[group.start + order[:reserve]] = True
+    return kept

@@ -1,0 +1,280 @@
+"""What a training run is told: data, task, recipe, budget. All of it frozen."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pruning.allocation.allocate import Allocation
+from pruning.budget import Budget, Cost, Device
+from pruning.cost.memory.peak import DEPLOYED, Conventions
+from pruning.cost.model import CostModel, Encoding
+from pruning.data import Dataset, batch_count
+from pruning.deploy.supported import obstacles
+from pruning.errors import PruningError, require
+from pruning.graph.graph import Graph
+from pruning.tasks import Task
+
+Member = TypeVar("Member", bound=StrEnum)
+SHARE = 1 / 16  # of a GPU's memory that a data set may take
+
+
+class PhaseKind(StrEnum):
+    """What one step of a phase does besides learning. In "quantise" weights and values are
+    rounded to int8 codes on the way forward.
+    """
+
+    DENSE = "dense"
+    PRUNE = "prune"
+    FINETUNE = "finetune"
+    QUANTISE = "quantise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """So many epochs of one kind; the learning rate moves from `rate[0]` to `rate[1]` times the
+    optimizer's along a straight line, so that phases can be pieces of one schedule.
+
+    Raises:
+        PruningError: there is no such phase, or it has fewer than no epochs.
+    """
+
+    kind: PhaseKind
+    epochs: int
+    rate: tuple[float, float] = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", _member(PhaseKind, "phase", self.kind))
+        require("epochs", self.epochs, least=0)
+
+    def rate_at(self, progress: float) -> float:
+        """The factor on the learning rate at a share of the phase from 0 to 1."""
+        start, end = self.rate
+        return start + (end - start) * progress
+
+
+Recipe = tuple[Phase, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """Settings of the prune phase.
+
+    every: steps between two updates of the widths. memory: of the running mean of salience.
+    probes: how often the groups' importance is measured, evenly over the phase. Each costs a
+    forward pass a group (two for one inside a residual branch) over `probe_samples` samples, or
+    an eighth of the training set where that is less.
+    race: how long networks without one branch or another run against each other, as a share of
+    all steps of pruning; no race, and no branch that vanishes, where that is too short to tell
+    anything. racers: how many branches are tried, one at a time, to find the first that goes.
+    settle: share of the phase at which the annealed budget reaches its target.
+    remove_every: steps between two physical removals of channels far below the threshold.
+    slack: channels kept in reserve then, as a share of a group's original size.
+
+    Raises:
+        PruningError: a setting that makes no sense.
+    """
+
+    allocation: Allocation = field(default_factory=Allocation)
+    every: int = 10
+    memory: float = 0.9
+    probes: int = 6
+    probe_samples: int = 1024
+    race: float = 0.05
+    racers: int = 2
+    settle: float = 0.9
+    remove_every: int = 60
+    slack: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("every", "remove_every", "probes", "probe_samples", "racers"):
+            require(name, getattr(self, name), least=1)
+        require("memory", self.memory, least=0, below=1)
+        require("race", self.race, least=0)
+        require("settle", self.settle, above=0, most=1)
+        require("slack", self.slack, least=0, most=1)
+
+
+def fast_precision(device: str) -> str:
+    """The quicker precision: bf16 on a GPU and on CPUs that have instructions for it.
+
+    Others compute it in software, about ten times slower than fp32.
+    """
+    able = torch.cpu.get_capabilities()
+    native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+    return "bf16" if native or torch.device(device).type == "cuda" else "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """Where torch computes. `precision` is "fp32" or "bf16" (autocast and channels last)."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise PruningError(f"precision {self.precision!r}: write fp32 or bf16")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise PruningError(
+                f"accelerator {self.device!r}: torch sees no GPU here; write cpu"
+            )
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which a training step runs."""
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, batch: Tensor) -> Tensor:
+        """A batch on the device, in the memory format that is fast there."""
+        batch = batch.to(self.device)
+        # fp32 stays as it is: torch 2.13 corrupts memory in the backward pass of convolutions
+        # with odd numbers of channels last, on CPUs without AVX-512.
+        channels_last = self.precision == "bf16" and batch.dim() == 4
+        return batch.contiguous(memory_format=torch.channels_last) if channels_last else batch
+
+    @property
+    def worthwhile(self) -> float:
+        """The share of a network's MACs that must go for a removal of channels to pay while it
+        trains. A GPU takes seconds to find kernels for new shapes, and gains little by them.
+        """
+        return 0.5 if torch.device(self.device).type == "cuda" else 0.0
+
+    def hold(self, data: Dataset) -> Dataset:
+        """A data set in the memory of a GPU, where batches are cut and changed many times
+        faster; unless it is so large that other trials would find no room beside it.
+        """
+        device = torch.device(self.device)
+        used = (data.train, data.validation)
+        needed = sum(split.inputs.nbytes + split.targets.nbytes for split in used)
+        if device.type != "cuda" or needed > SHARE * torch.cuda.mem_get_info(device)[1]:
+            return data
+        train, validation = (split.to(device) for split in used)
+        return replace(data, train=train, validation=validation)
+
+
+class Precision(StrEnum):
+    """How the int8 network is scored: by the very integers that a microcontroller computes, or
+    simulated in floating point. What is scored is what is counted: the costs of generated C, or
+    those of a network that an interpreter runs.
+    """
+
+    EXACT = "int8-exact"
+    SIMULATED = "int8-simulated"
+
+    @property
+    def encoding(self) -> Encoding:
+        """How weights are stored."""
+        return Encoding.C if self is Precision.EXACT else Encoding.INT8
+
+    @property
+    def conventions(self) -> Conventions:
+        """What counts as memory: buffers overlap in generated C, not in interpreters."""
+        return DEPLOYED if self is Precision.EXACT else Conventions()
+
+
+def precision_of(graph: Graph) -> Precision:
+    """How a network is scored where nobody says: exactly, if it can be deployed."""
+    return Precision.SIMULATED if obstacles(graph) else Precision.EXACT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that decides the result of a training run, besides the starting weights.
+
+    `scoring` None: exact for networks that can be deployed, simulated for others. `encoding`
+    and `conventions` None: those of what is scored. The deployed network holds the `budget`;
+    `limits` are what estimates must hold for that.
+
+    Raises:
+        PruningError: there is no such scoring.
+    """
+
+    data: Dataset
+    task: Task
+    recipe: Recipe
+    seed: int
+    device: Device
+    budget: Budget = field(default_factory=Budget)
+    pruning: Pruning = field(default_factory=Pruning)
+    encoding: Encoding | None = None
+    conventions: Conventions | None = None
+    accelerator: Accelerator = field(default_factory=Accelerator)
+    scoring: Precision | None = None
+
+    def __post_init__(self) -> None:
+        if self.scoring is not None:
+            object.__setattr__(self, "scoring", _member(Precision, "scoring", self.scoring))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.recipe)
+
+    def phase_at(self, epoch: int) -> tuple[Phase, int]:
+        """The phase of an epoch (counted from 0) and the epoch's place in it."""
+        for phase in self.recipe:
+            if epoch < phase.epochs:
+                return phase, epoch
+            epoch -= phase.epochs
+        raise IndexError(f"the recipe ends after {self.epochs} epochs")
+
+    @property
+    def prune_steps(self) -> int:
+        """Steps of the optimizer in all prune phases together."""
+        epochs = sum(phase.epochs for phase in self.recipe if phase.kind is PhaseKind.PRUNE)
+        return epochs * batch_count(len(self.data.train), self.task.batch_size)
+
+    def precision(self, graph: Graph) -> Precision:
+        """How a graph is scored."""
+        return self.scoring or precision_of(graph)
+
+    def settled(self, graph: Graph) -> "Job":
+        """The same job with nothing left to depend on the graph: pruning may take away what
+        keeps it from being deployed, and the costs must not change with it.
+        """
+        model, scoring = self.cost_model(graph), self.precision(graph)
+        return replace(
+            self, scoring=scoring, encoding=model.encoding, conventions=model.conventions
+        )
+
+    def cost_model(self, graph: Graph) -> CostModel:
+        """The cost of a graph under this job's device and conventions."""
+        scoring = self.precision(graph)
+        encoding = self.encoding or scoring.encoding
+        return CostModel(graph, self.device, encoding, self.conventions or scoring.conventions)
+
+    def margins(self, model: CostModel) -> Device | None:
+        """Whose margins a cost model's estimates must leave; they are those of generated C."""
+        return self.device if model.encoding is Encoding.C else None
+
+    def limits(self, model: CostModel) -> Budget:
+        """What a cost model's estimates must hold so that the deployed network holds the
+        budget.
+        """
+        device = self.margins(model)
+        return device.guarded(self.budget) if device else self.budget
+
+
+def _member(kind: type[Member], what: str, value: str) -> Member:
+    """Words are taken for the members they name."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise PruningError(f"{what} {value!r}: write one of {', '.join(kind)}") from None
+
+
+def annealed(final: Budget, start: Cost, progress: float) -> Budget:
+    """The budget at a share of the prune phase: from the starting cost to the target.
+
+    B_r(s) = B_r (R_r(start) / B_r)^((1 - s)^3), for resources that begin above their limit.
+    """
+    remaining = (1 - min(progress, 1.0)) ** 3
+    limits = {
+        name: limit * max(getattr(start, name) / limit, 1.0) ** remaining
+        for name, limit in final.limits.items()
+    }
+    return Budget(**limits)

@@ -1,0 +1,210 @@
+"""The trial loop: `for epoch in train(state, job)`, or `steps` to look up after every batch.
+
+The caller owns the loop: it may record, store the state, or stop; closing the generator ends
+the run, and a state that was closed within an epoch is of no more use. Nothing random outlives
+an epoch (every generator is seeded from the job's seed and the epoch), so a state stored after
+any epoch continues bit for bit on one CPU thread.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pruning.allocation.feasibility import require_reachable
+from pruning.cost.model import CostModel
+from pruning.data import Split, batch_count, batches, permutation
+from pruning.deploy import Evaluator, calibrate, lower
+from pruning.errors import PruningError
+from pruning.execution.fake_quant import QuantizedNetwork, Range, Rounding
+from pruning.execution.network import Tensors, first
+from pruning.graph.graph import Graph
+from pruning.training.batchwise import Batchwise, finished
+from pruning.training.job import Job, Phase, PhaseKind, Precision, annealed, precision_of
+from pruning.training.prune_phase import finish_pruning, open_gates, prune
+from pruning.training.state import Epoch, TrainState, widths_of
+from pruning.training.step import learn, set_rate
+
+__all__ = [
+    "Epoch",
+    "TrainState",
+    "evaluate",
+    "int8_codes",
+    "precision_of",
+    "require_one_output",
+    "steps",
+    "train",
+    "widths_of",
+]
+
+CALIBRATION = 256  # training samples that set the ranges of int8 activations
+
+
+def train(state: TrainState, job: Job) -> Iterator[Epoch]:
+    """Train to the end of the recipe, yielding a record after every epoch.
+
+    Raises:
+        DivergedError: the loss is no longer a number.
+        BudgetError: the budget cannot be met.
+        PruningError: the network has several outputs, or others than the task needs; or it
+            exceeds its budget and there is no phase to prune it in.
+    """
+    yield from (epoch for epoch in steps(state, job) if epoch is not None)
+
+
+def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
+    """As `train`, with a None after every batch, whether it trains, races, measures or scores.
+
+    The global random state belongs to the run until its next record.
+    """
+    require_one_output(state.graph)
+    job = job.settled(state.graph)
+    _require_possible(state, job)
+    job.task.require_shape(state.graph.shape(state.graph.outputs[0]), len(job.data.classes))
+    task = job.task.fitted(job.data.train.targets, len(job.data.classes))
+    job = replace(job, task=task, data=job.accelerator.hold(job.data))
+    while state.epoch < job.epochs:
+        began = time.monotonic()
+        phase, position = job.phase_at(state.epoch)
+        loss = yield from _run_epoch(state, job, phase, position)
+        if phase.kind is PhaseKind.PRUNE and position + 1 == phase.epochs:
+            finish_pruning(state, job)
+        state.epoch += 1
+        record = _record(state, job, phase, position, loss, time.monotonic() - began)
+        epoch = yield from record
+        state.history.append(epoch)
+        yield epoch
+
+
+def require_one_output(graph: Graph) -> None:
+    """Refuse to train a network of several outputs: a task knows the first, and whatever serves
+    only the others would not learn, and be pruned as worth nothing.
+
+    Raises:
+        PruningError: naming them.
+    """
+    if len(graph.outputs) > 1:
+        raise PruningError(
+            f"the network has {len(graph.outputs)} outputs ({', '.join(graph.outputs)}), and a "
+            "task trains one; return one of them, or join them with torch.cat"
+        )
+
+
+def _require_possible(state: TrainState, job: Job) -> None:
+    """A budget is a promise: what exceeds it must have epochs in which to be pruned, and widths
+    that meet it.
+    """
+    model = job.cost_model(state.graph)
+    limits = job.limits(model)
+    if limits.holds(cost := model.laid(state.graph.channels.widths)):
+        return
+    if not job.prune_steps:
+        raise PruningError(
+            f"the network costs {cost}, more than the budget {limits.limits}, and "
+            "the recipe has no epoch of pruning. Add a prune phase, or raise the limits"
+        )
+    vanish = job.pruning.allocation.vanishing
+    require_reachable(model, job.budget, job.margins(model), vanish)
+
+
+def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
+    """The score of the int8 network on a split."""
+    return finished(_scored(graph, tensors, job, split))
+
+
+def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise[float]:
+    place, normalise = job.accelerator.place, job.data.normalise
+    network = _int8(graph, tensors, job)
+    answers = []
+    for inputs, _ in batches(split, 500):
+        clean = place(normalise(inputs))
+        answers.append(job.task.answers(first(network(clean)).float(), clean).cpu())
+        yield
+    return job.task.score(torch.cat(answers), split.targets.cpu())
+
+
+def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetwork:
+    if job.precision(graph) is Precision.EXACT:
+        codes = int8_codes(graph, tensors, job)
+        return Evaluator(lower(graph, tensors, codes), job.accelerator.device)
+    return QuantizedNetwork(graph, *placed(tensors, job))
+
+
+def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, Range]:
+    """The codes of a network's buffers, from some samples of the training set."""
+    return calibrate(graph, *placed(tensors, job))
+
+
+def placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
+    """Tensors, and samples to calibrate with, on the job's device. The samples come from all
+    over the training set, as its first ones may be of one class.
+    """
+    on_device = {name: tensor.to(job.accelerator.device) for name, tensor in tensors.items()}
+    inputs = job.data.train.inputs
+    chosen = permutation(len(inputs))[:CALIBRATION].to(inputs.device)
+    samples = job.data.normalise(inputs[chosen])
+    return on_device, job.accelerator.place(samples)
+
+
+def _seeded(job: Job, epoch: int) -> torch.Generator:
+    """A generator for one epoch; the global one (dropout) is seeded alike."""
+    digest = hashlib.sha256(f"{job.seed}/{epoch}".encode()).digest()
+    seed = int.from_bytes(digest[:8], "big") >> 1
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batchwise[float]:
+    generator = _seeded(job, state.epoch)
+    size = job.task.batch_size
+    count = batch_count(len(job.data.train), size)
+    total, seen = 0.0, 0
+    state.network.train()
+    rounding = rounding_of(state, job) if phase.kind is PhaseKind.QUANTISE else None
+    if phase.kind is PhaseKind.PRUNE:
+        open_gates(state, job)
+    for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
+        progress = (position + step / count) / phase.epochs
+        set_rate(state, phase.rate_at(progress))
+        clean = job.data.normalise(inputs)
+        inputs, targets = job.task.augment(clean, generator), job.task.aim(clean, targets)
+        loss = learn(state, job, inputs, targets, rounding)
+        if phase.kind is PhaseKind.PRUNE:
+            yield from prune(state, job, progress, position * count + step + 1)
+        total += loss * len(targets)
+        seen += len(targets)
+        yield
+    return total / seen
+
+
+def rounding_of(state: TrainState, job: Job) -> Rounding:
+    """The codes that the network would be scored with now."""
+    graph, tensors = state.result()
+    if job.precision(graph) is Precision.EXACT:
+        return Rounding.of(graph, int8_codes(graph, tensors, job))
+    return Rounding.of(graph, QuantizedNetwork(graph, *placed(tensors, job)).ranges)
+
+
+def _record(
+    state: TrainState, job: Job, phase: Phase, position: int, loss: float, seconds: float
+) -> Batchwise[Epoch]:
+    graph, tensors = state.result()
+    model: CostModel = job.cost_model(graph)
+    limits = job.limits(model)
+    score = yield from _scored(graph, tensors, job, job.data.validation)
+    done = (position + 1) / phase.epochs / job.pruning.settle
+    moving = phase.kind is PhaseKind.PRUNE and state.start is not None
+    return Epoch(
+        epoch=state.epoch,
+        phase=phase.kind.value,
+        loss=loss,
+        score=score,
+        cost=model.dense,
+        budget=annealed(limits, state.start.cost, done) if moving and state.start else limits,
+        bottleneck=model.bottlenecks(graph.channels.widths)["sram_bytes"],
+        widths=widths_of(graph),
+        seconds=seconds,
+    )

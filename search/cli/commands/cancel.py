@@ -1,0 +1,48 @@
+"""`paring cancel`: give up what a sweep has not finished."""
+
+import time
+
+from omegaconf import DictConfig
+from optuna.trial import TrialState
+
+from search.cli.app import verb
+from search.cli.options import study_of
+from search.results.mlflow_sync import catch_up
+from search.study.control import Order, give
+from search.study.study import Study
+from search.worker.pool import POLL_S
+
+
+@verb("cancel")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    study = study_of(config)
+    if study.over():
+        print(f"study {study.name} is over: there is nothing to cancel")
+        return
+    give(study, Order.CANCEL, "cancelled")
+    numbers = study.cancel_waiting()
+    print(f"study {study.name}: {len(numbers)} waiting slots given up")
+    if left := _given_up(study):
+        print(
+            f"slots {left} still run: their workers have not answered; they will give them up, "
+            "or lose them once they are known to be gone"
+        )
+    if (obstacle := catch_up(study)) is not None:
+        print(f"MLflow is behind: {obstacle}; mend it with  paring reconcile")
+
+
+def _given_up(study: Study) -> list[int]:
+    """Wait for the workers to give up theirs; returns the slots that still run."""
+    config = study.home.config
+    end = time.monotonic() + 2 * config.heartbeat_s + config.grace_s
+    while (running := _running(study)) and time.monotonic() < end:
+        study.reap()
+        study.cancel_waiting()
+        time.sleep(POLL_S)
+    study.cancel_waiting()  # the last may have come back since
+    return running
+
+
+def _running(study: Study) -> list[int]:
+    return [slot.number for slot in study.slots() if slot.state is TrialState.RUNNING]

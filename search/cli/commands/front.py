@@ -1,0 +1,136 @@
+"""`paring front`: the Pareto front as a table, JSON, CSV or a page that opens offline."""
+
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.table import Table
+
+from search.cli.app import verb
+from search.cli.display import wide_console
+from search.cli.options import choose, place
+from search.config.schema import StorageConfig, checked_name, cross
+from search.errors import ConfigError
+from search.results.report import MEASURED, measured_record, run_ids, study_record
+from search.storage.files import write_own
+from search.storage.workspace import open_home
+from search.study.study import require_study
+from tracking.pages.page import BEGINNING
+from tracking.pages.picked import page_folder
+from tracking.pages.plots import front_page
+from tracking.pages.why import PAGE
+from tracking.records import Costs, StudyRecord
+from tracking.seeds import repeats_of
+from tracking.tables import (
+    duration,
+    front_csv,
+    front_object,
+    front_slots,
+    measured_text,
+    repeats_text,
+    score_text,
+    size,
+)
+
+OUTPUTS = ("table", "json", "csv", "html")
+BEGINNINGS = {"html": BEGINNING, "json": '{\n "schema": "paring.front/', "csv": "trial,score,"}
+SOURCES = ("estimated", MEASURED)
+
+
+@verb("front")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    output = choose(config.output, "output", OUTPUTS)
+    if output == "table" and config.out is not None:
+        raise ConfigError(f"out={config.out}: output=table is only shown; add output=html")
+    measured = choose(config.source, "source", SOURCES) == MEASURED
+    if measured and output == "json":
+        raise ConfigError("source=measured: output=json has the numbers of all sources")
+    out = config.out or ("front.html" if output == "html" else None)
+    path = None if out is None else place(out, config)
+    name = checked_name(config.study)
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
+    study = require_study(home, name)
+    record = measured_record(study) if measured else study_record(study)
+    if output == "table":
+        print_table(record)
+        return
+    text = {
+        "json": lambda: json.dumps(front_object(record, run_ids(study)), indent=1),
+        "csv": lambda: front_csv(record),
+        "html": lambda: front_page(record, _pages(record, path)),
+    }[output]()
+    if path is None:
+        print(text.rstrip("\n"))
+        return
+    write_own(path, text, BEGINNINGS[output])
+    print(f"written: {path}")
+
+
+def _pages(record: StudyRecord, front: Path | None) -> dict[int, str]:
+    """Where the pages of slots are that were exported beside the front, by number."""
+    if front is None:
+        return {}
+    numbers = (slot.number for slot in record.slots)
+    return {
+        number: f"{page_folder(number)}/{PAGE}"
+        for number in numbers
+        if _is_of(record.name, number, front.parent / page_folder(number))
+    }
+
+
+def _is_of(study: str, number: int, folder: Path) -> bool:
+    """Whether a folder holds an export of a slot, with its page."""
+    try:
+        told = json.loads((folder / "model.json").read_text("utf-8"))
+        return (told["study"], told["trial"]) == (study, number) and (folder / PAGE).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+CAPTIONS = {
+    "estimated": "estimated by the cost model",
+    MEASURED: "measured as linked, without the kernels that all networks share; latency by "
+    "instructions counted on an emulated core",
+}
+
+
+def print_table(record: StudyRecord) -> None:
+    """The front for people, largest flash first."""
+    table = Table(title=_title(record), caption=f"costs: {CAPTIONS[record.source]}")
+    repeated, slots = repeats_of(record), front_slots(record)
+    seeds = ("over seeds",) if repeated else ()
+    beside = any(slot.measured for slot in slots) and record.source != MEASURED
+    measured = (MEASURED,) if beside else ()
+    for name in ("trial", record.metric, *seeds, "test", "flash", "SRAM", "latency",
+                 *measured, "budget flash", "planes"):  # fmt: skip
+        table.add_column(name, justify="right" if name != "planes" else "left")
+    if record.dense is not None:
+        costs = record.dense.costs
+        score = f"{record.dense.score:.4f}"
+        table.add_row("dense", score, *("" for _ in seeds), "", *_used(costs), style="dim")
+    for slot in reversed(slots):
+        table.add_row(
+            str(slot.number),
+            score_text(slot.score),
+            *(repeats_text(repeated.get(slot.number)) for _ in seeds),
+            "" if slot.test_score is None else score_text(slot.test_score),
+            *_used(slot.known_costs),
+            *(measured_text(slot) for _ in measured),
+            size(slot.budget.flash_bytes),
+            ", ".join(plane.partition("_")[0] for plane in slot.planes),
+        )
+    wide_console().print(table)
+
+
+def _used(costs: Costs) -> tuple[str, ...]:
+    return size(costs.flash_bytes), size(costs.sram_bytes), duration(costs.latency_ms)
+
+
+def _title(record: StudyRecord) -> str:
+    volume = record.hypervolumes[-1] if record.hypervolumes else 0.0
+    done = sum(slot.state.over for slot in record.slots)
+    return (
+        f"{record.name}: {done} of {len(record.slots)} slots over, hypervolume {volume:.4f}, "
+        f"{record.metric} of {record.precision} networks"
+    )

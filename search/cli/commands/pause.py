@@ -1,0 +1,21 @@
+"""`paring pause`: let a sweep wait, from any machine."""
+
+from omegaconf import DictConfig
+
+from search.cli.app import verb
+from search.cli.options import study_of
+from search.study.control import Order, give
+
+
+@verb("pause")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    study = study_of(config)
+    if study.over():
+        print(f"study {study.name} is over: there is nothing to pause")
+        return
+    give(study, Order.PAUSE, "paused")
+    print(
+        f"study {study.name} is paused: workers leave their slots at the next batch and wait; "
+        f"go on with  paring resume study={study.name}"
+    )

@@ -1,0 +1,19 @@
+"""`paring reconcile`: make MLflow agree with a sweep, from Optuna's database and the store."""
+
+from omegaconf import DictConfig
+
+from search.cli.app import verb
+from search.cli.options import study_of
+from search.results.mlflow_sync import reconcile
+from search.results.report import run_ids
+
+
+@verb("reconcile")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    study = study_of(config)
+    written = reconcile(study)
+    print(
+        f"study {study.name}: {len(study.slots())} slots, {len(run_ids(study))} runs agree; "
+        f"{written.created} made, {written.changed} mended, {written.binned} binned"
+    )

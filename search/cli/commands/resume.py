@@ -1,0 +1,27 @@
+"""`paring resume`: let a paused or halted sweep go on."""
+
+from omegaconf import DictConfig
+
+from search.cli.app import verb
+from search.cli.options import study_of
+from search.study.control import Order, give, given
+
+
+@verb("resume")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    study = study_of(config)
+    before = given(study)
+    if before.order is Order.CANCEL:
+        print(
+            f"study {study.name} was cancelled, and what was given up stays so; add slots with "
+            f" paring sweep study={study.name} trials={len(study.slots()) + 1}"
+        )
+        return
+    give(study, Order.GO)
+    if before.order is Order.HALT:
+        print(f"study {study.name} was halted ({before.why}); its workers have ended:")
+    print(
+        f"study {study.name} goes on where workers wait; start some with  "
+        f"paring sweep study={study.name}  or  paring worker study={study.name}"
+    )

@@ -1,0 +1,238 @@
+"""`paring verify`: models as firmware on an emulated core, beside what was estimated."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.table import Table
+
+from pruning.budget import RESOURCES, Device
+from pruning.cost.model import deployed
+from pruning.deploy.toolchain.measure import Measured
+from pruning.deploy.toolchain.tflm import RUNTIME_BYTES, Interpreted
+from pruning.training.checkpoint import unpack_network
+from search.cli.app import verb
+from search.cli.display import wide_console
+from search.cli.options import choose, slot_number, study_of
+from search.config.devices import device_from
+from search.config.schema import DeviceConfig, cross
+from search.errors import ConfigError, StudyError
+from search.results.export import finished_slot
+from search.results.formats import MODEL
+from search.results.mlflow_sync import catch_up
+from search.results.report import study_record
+from search.results.retarget import is_own
+from search.results.verify import interpreted, verify, workers_for
+from search.study.factory import Blueprint
+from search.study.study import Study
+from tracking.records import SlotRecord, StudyRecord
+from tracking.tables import NAMES, cost_of, duration, front_slots, limit_of, size
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A model as it was estimated and as it was measured, by resource."""
+
+    slot: SlotRecord
+    device: Device
+    own_device: bool  # of the study
+    measured: Measured
+    estimated_costs: dict[str, float]
+    measured_costs: dict[str, float]
+
+    @property
+    def over(self) -> list[str]:
+        """The resources of which it takes more than its budget allows."""
+        limits = {name: limit_of(self.slot.budget, name) for name in RESOURCES}
+        if not self.own_device:
+            del limits["latency_ms"]  # that of another
+        return self._over(limits)
+
+    @property
+    def too_big(self) -> list[str]:
+        """The resources of which the device has not as much."""
+        return self._over(self.device.budget.limits)
+
+    def _over(self, limits: Mapping[str, float | None]) -> list[str]:
+        return [
+            name
+            for name, limit in limits.items()
+            if limit is not None and self.measured_costs[name] > limit
+        ]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Estimate / measurement - 1."""
+        return {
+            name: self.estimated_costs[name] / self.measured_costs[name] - 1
+            for name in RESOURCES
+        }
+
+
+@verb("verify")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    output = choose(config.output, "output", ("table", "json"))
+    runtime = choose(config.runtime, "runtime", ("c", "tflm"))
+    if not isinstance(config.workers, int) or config.workers < 0:
+        raise ConfigError(f"workers={config.workers}: models at a time; 0: one a core")
+    study = study_of(config)
+    device = Blueprint(study.spec).device
+    if config.device is not None:
+        device = device_from(cross(config.device, DeviceConfig, "device"))
+    slots = _slots(study_record(study), config.trial)
+    if runtime == "tflm":
+        _interpreted(study, slots, output)
+        return
+    lines, own = [], is_own(study, device)
+    for slot, measured in verify(study, slots, device, workers_for(config.workers)):
+        lines.append(_line(slot, measured, device, own, study))
+        print(f"[{len(lines)}/{len(slots)}] slot {slot.number} measured", file=sys.stderr)
+    if output == "json":
+        print(json.dumps(_object(study, device, lines), indent=1))
+    else:
+        wide_console().print(_table(study, device, lines))
+    if (obstacle := catch_up(study)) is not None:
+        print(f"paring: measured, but not in MLflow: {obstacle}", file=sys.stderr)
+    _judge(lines)
+
+
+def _interpreted(study: Study, slots: list[SlotRecord], output: str) -> None:
+    """The models in TensorFlow Lite for Microcontrollers: numbers of their own kind."""
+    found = []
+    for slot, taken in interpreted(study, slots):
+        found.append((slot, taken))
+        print(f"[{len(found)}/{len(slots)}] slot {slot.number} interpreted", file=sys.stderr)
+    if output == "json":
+        models = [{"trial": slot.number, **asdict(taken), "flash_bytes": taken.flash_bytes}
+                  for slot, taken in found]  # fmt: skip
+        whole = {"schema": "paring.verify.tflm/1", "study": study.name, "models": models}
+        print(json.dumps(whole, indent=1))
+    else:
+        wide_console().print(_tflm_table(study, found))
+    if wrong := [str(slot.number) for slot, taken in found if taken.mismatches]:
+        print(f"paring: results differ from the network's: slots {', '.join(wrong)}",
+              file=sys.stderr)  # fmt: skip
+        raise SystemExit(1)
+
+
+def _tflm_table(study: Study, found: list[tuple[SlotRecord, Interpreted]]) -> Table:
+    table = Table(
+        title=f"{study.name} in TensorFlow Lite for Microcontrollers",
+        caption=f"flash: the file and {size(RUNTIME_BYTES)} of interpreter, as linked for a "
+        "Cortex-M4; arena: of the interpreter on this machine, a few percent more than there",
+    )
+    for name in ("trial", "file", "flash", "arena", "results", "wrong"):
+        table.add_column(name, justify="right")
+    for slot, taken in found:
+        table.add_row(
+            str(slot.number), size(taken.file_bytes), size(taken.flash_bytes),
+            size(taken.arena_bytes), str(taken.results), str(taken.mismatches),
+        )  # fmt: skip
+    return table
+
+
+def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
+    if trial is None:
+        if not (slots := front_slots(record)):
+            raise StudyError(f"study {record.name}: no slot has finished yet")
+        return slots
+    return [finished_slot(record, slot_number(trial))]
+
+
+def _line(
+    slot: SlotRecord, measured: Measured, device: Device, own: bool, study: Study
+) -> Line:
+    estimated = {name: cost_of(slot.known_costs, name) for name in RESOURCES}
+    if not own:
+        graph = unpack_network(study.home.store.read(slot.files[MODEL])).graph
+        estimated["latency_ms"] = deployed(graph, device).dense.latency_ms
+    taken = {
+        "flash_bytes": float(measured.flash_bytes),
+        "sram_bytes": float(measured.sram_bytes),
+        "latency_ms": device.milliseconds(measured.instructions),
+    }
+    return Line(slot, device, own, measured, estimated, taken)
+
+
+def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
+    """The result as JSON values (schema paring.verify/1)."""
+    return {
+        "schema": "paring.verify/1",
+        "study": study.name,
+        "device": device.name,
+        "core": device.core,
+        "models": [
+            {
+                "trial": line.slot.number,
+                "estimated": line.estimated_costs,
+                "measured": line.measured_costs
+                | {
+                    "stack_bytes": line.measured.stack_bytes,
+                    "instructions": line.measured.instructions,
+                    "by_kernel": dict(line.measured.by_kernel),
+                },
+                "errors": line.errors,
+                "over_budget": line.over,
+                "over_device": line.too_big,
+                "results": line.measured.results,
+                "mismatches": line.measured.mismatches,
+            }
+            for line in lines
+        ],
+    }
+
+
+def _table(study: Study, device: Device, lines: list[Line]) -> Table:
+    table = Table(
+        title=f"{study.name} as firmware for {device.name} ({device.core})",
+        caption="measured on an emulated core, and by how much the estimate differs; flash "
+        "without the kernels, which are the same for every network; "
+        "milliseconds are counted instructions at the cycles that the device's config assumes",
+    )
+    for name in ("trial", "flash", "", "SRAM", "", "stack", "latency", "", "instructions",
+                 "results", "wrong", "budget"):  # fmt: skip
+        table.add_column(name, justify="right")
+    for line in lines:
+        errors = {name: f"{error:+.1%}" for name, error in line.errors.items()}
+        table.add_row(
+            str(line.slot.number),
+            size(line.measured.flash_bytes), errors["flash_bytes"],
+            size(line.measured.sram_bytes), errors["sram_bytes"],
+            size(line.measured.stack_bytes),
+            duration(line.measured_costs["latency_ms"]), errors["latency_ms"],
+            f"{line.measured.instructions:,}",
+            str(line.measured.results), str(line.measured.mismatches),
+            _verdict(line),
+        )  # fmt: skip
+    return table
+
+
+def _verdict(line: Line) -> str:
+    parts = [
+        f"{what}: {', '.join(NAMES[name] for name in names)}"
+        for what, names in (("over", line.over), (f"no {line.device.name}", line.too_big))
+        if names
+    ]
+    return "; ".join(parts) or "held"
+
+
+def _judge(lines: list[Line]) -> None:
+    """Say what is wrong; the exit code is 1 if a result is, or a budget is not held."""
+    wrong = [str(line.slot.number) for line in lines if line.measured.mismatches]
+    over = [str(line.slot.number) for line in lines if line.over]
+    if wrong:
+        print(f"paring: results differ from the network's: slots {', '.join(wrong)}",
+              file=sys.stderr)  # fmt: skip
+    if over:
+        print(f"paring: over budget as measured: slots {', '.join(over)}", file=sys.stderr)
+    too_big = [str(line.slot.number) for line in lines if line.too_big]
+    if too_big:
+        name = lines[0].device.name
+        print(f"paring: too big for {name}: slots {', '.join(too_big)}; pick others: "
+              f"paring pick device={name}", file=sys.stderr)  # fmt: skip
+    if wrong or over or too_big:
+        raise SystemExit(1)

@@ -1,0 +1,27 @@
+"""`paring worker`: join a study from anywhere that reaches its databases and store."""
+
+import logging
+
+from omegaconf import DictConfig
+
+from search.cli.app import verb
+from search.config.schema import StorageConfig, call_from, cross
+from search.storage.workspace import open_home
+from search.study.study import require_study
+from search.worker import pool, worker
+
+log = logging.getLogger("paring")
+
+
+@verb("worker")
+def main(config: DictConfig) -> None:
+    """Run the verb."""
+    storage = cross(config.storage, StorageConfig, "storage")
+    call = call_from(config)
+    threads = pool.threads_for(call.workers, call.threads)
+    require_study(open_home(storage, create=False), call.study)
+    log.info("worker %s joins study %s", config.worker.index, call.study)
+    with pool.mirroring(storage, call.study):
+        reason = worker.work(storage, call.study, threads)
+    if reason is not None:
+        log.info("worker %s has left: %s", config.worker.index, reason.value)

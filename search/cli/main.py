@@ -1,0 +1,241 @@
+"""`paring VERB [hydra overrides]`: finds the verb, and turns errors into one clear message.
+
+Exit codes: 0 done, 1 a fault of the program or the machine, 2 a mistake that the user can
+mend, 130 interrupted.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+VERBS = {
+    "inspect": "what a network costs, before any training",
+    "sweep": "prune one network under many budgets",
+    "worker": "join a sweep from this machine or many",
+    "status": "how a sweep stands",
+    "pause": "let a sweep wait, from any machine",
+    "resume": "let a paused sweep go on",
+    "cancel": "give up what a sweep has not finished",
+    "front": "the Pareto front of a sweep",
+    "compare": "the fronts of several sweeps over each other",
+    "pick": "the best model for a device or a budget",
+    "export": "one finished slot's model as files",
+    "verify": "models as firmware on an emulated core, measured",
+    "calibrate": "make a device's latency estimate agree with measurements",
+    "rerun": "train a finished slot again, and compare every number",
+    "serve": "MLflow's dashboard on the sweeps",
+    "reconcile": "make MLflow agree with a sweep again",
+    "collect": "remove files from the store that no study names",
+    "doctor": "check everything that a sweep needs",
+}
+EXTRAS = {  # what a verb may miss, and its extra
+    "unicorn": "verify",
+    "elftools": "verify",
+    "tflite": "tflite",
+    "flatbuffers": "tflite",
+    "tflite_micro": "tflm",
+}
+USER_ERRORS = (
+    "SearchError",
+    "PruningError",
+    "TrackingError",
+    "HydraException",
+    "OmegaConfBaseException",
+    "YAMLError",  # a config file of the user's
+)
+SECRET = "PARING_NOTIFY_URL"  # what conf/ reads of the environment and nobody else should
+RUNNING = ("-m", "--m", "-r", "--ru", "-cd", "-cp", "-cn", "--config")  # print nothing
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Always ends by raising SystemExit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        raise SystemExit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        print(f"paring {importlib.metadata.version('paring')}")
+        raise SystemExit(0)
+    verb, *overrides = arguments
+    if verb not in VERBS:
+        _complain(f"there is no verb {verb!r}; verbs: {', '.join(VERBS)}")
+        raise SystemExit(2)
+    raise SystemExit(run(verb, overrides))
+
+
+def usage() -> str:
+    """What `paring --help` prints."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    return "\n".join(
+        [
+            "paring: one network and one data set in, a Pareto front of MCU models out",
+            "",
+            "usage: paring VERB [KEY=VALUE ...] [hydra options]",
+            "",
+            *lines,
+            "",
+            "paring VERB --help shows a verb's settings; --cfg job the composed config.",
+        ]
+    )
+
+
+def run(verb: str, overrides: Sequence[str]) -> int:
+    """Run a verb in this process and return its exit code."""
+    debug = "debug=true" in [override.lower() for override in overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
+    sys.path.append(str(Path.cwd()))  # the user's own model and data
+    sys.argv = [f"paring {verb}", *_options_first(overrides)]
+    try:
+        _refuse_passwords(overrides)
+        with _masked_if_shown(overrides):
+            importlib.import_module(f"search.cli.commands.{verb}").main()
+    except KeyboardInterrupt:
+        _complain("interrupted; continue with the same command")
+        return 130
+    except Exception as error:  # the outermost edge: every error becomes a message
+        return _explained(error, debug)
+    except BaseException as error:
+        if isinstance(raised := getattr(error, "error", None), Exception):
+            return _explained(raised, debug)
+        raise
+    return 0
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """Options with their values, then the overrides, which Hydra's parser takes in one run."""
+    options: list[str] = []
+    overrides: list[str] = []
+    for before, word in zip(("", *words), words, strict=False):
+        of_option = before.startswith("-") and "=" not in word and word[:1] not in "+~"
+        (options if word.startswith("-") or of_option else overrides).append(word)
+    return [*options, *overrides]
+
+
+def _explained(error: Exception, debug: bool) -> int:
+    """Print an error as one message; 2 when it is the user's to mend."""
+    from tracking.databases.urls import mask  # not needed for --help, which should be quick
+
+    if debug:
+        print(mask("".join(traceback.format_exception(error))), file=sys.stderr)
+    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        _complain(f"{error.name} is not installed: pip install 'paring[{EXTRAS[error.name]}]'")
+        return 2
+    error = _told(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    theirs = not names.isdisjoint(USER_ERRORS)
+    text = mask(" ".join(_sentences(error).split()) or type(error).__name__)
+    if theirs:
+        _complain(text)
+        return 2
+    _complain(f"{type(error).__name__}: {text} (a traceback comes with debug=true)")
+    return 1
+
+
+def _sentences(error: Exception) -> str:
+    """The text of an error without what only a programmer can use."""
+    text = str(error)
+    if type(error).__name__ == "MissingMandatoryValue":
+        key = text.splitlines()[0].rpartition(" ")[2]
+        return f"no value for {key}; give {key}=... on the command line"
+    if type(error).__name__ == "OverrideParseException":
+        return _unread(str(getattr(error, "override", "")))
+    if type(error).__name__.endswith(("CompositionException", "MissingConfigException")):
+        from search.config.settings import unknown_setting  # not needed for --help
+
+        if (said := unknown_setting(error)) is not None:
+            return said
+    return text.partition("Config search path")[0].partition("full_key:")[0]
+
+
+def _unread(override: str) -> str:
+    """What to say of an argument that Hydra's grammar does not take."""
+    key, _, value = override.partition("=")
+    if key == "study" and not value.startswith(("'", '"', "[", "$")):
+        from search.config.schema import checked_name
+        from search.errors import ConfigError
+
+        try:
+            checked_name(value)
+        except ConfigError as refused:
+            return str(refused)
+    if not value:
+        return f"{override}: write KEY=VALUE, such as study=NAME"
+    plain = value.isprintable() and not set(value) & set("[]{}()'\"\\")
+    return (
+        f"{key}: cannot read {value!r}: every bracket needs its other half, and text with "
+        f"spaces, ~ or letters beyond a to z needs quotes of its own: "
+        + (f"'{key}=\"{value}\"'" if plain else "'out=\"my folder\"'")
+    )
+
+
+def _told(error: Exception) -> Exception:
+    """The cause that explains a composition error best: Hydra wraps what OmegaConf says."""
+    if "Config group override must be a string" in str(error):
+        from search.errors import ConfigError
+
+        return ConfigError("null is no choice of a group that needs one; write GROUP=NAME")
+    if type(error).__name__ in ("ConfigAttributeError", "ConfigKeyError"):
+        from search.errors import ConfigError
+
+        return ConfigError(
+            f"{getattr(error, 'key', 'a setting')} is needed; do not leave it out"
+        )
+    cause = error.__cause__
+    plain = type(error).__name__ in ("ConfigCompositionException", "InstantiationException")
+    unknown = "Could not override" in str(error)  # told of by `search.config.settings`
+    if plain and isinstance(cause, Exception) and not unknown and str(cause) not in str(error):
+        return type(error)(f"{error} {str(cause).splitlines()[0]}")
+    return error
+
+
+def _refuse_passwords(overrides: Sequence[str]) -> None:
+    from search.errors import ConfigError
+    from tracking.databases.urls import mask
+
+    for override in overrides:
+        if mask(override) != override:
+            raise ConfigError(
+                f"{mask(override)}: a password on the command line can be read by others; give "
+                "it in PGPASSWORD or ~/.pgpass, MLFLOW_TRACKING_PASSWORD or PARING_NOTIFY_URL"
+            )
+
+
+@contextlib.contextmanager
+def _masked_if_shown(overrides: Sequence[str]) -> Iterator[None]:
+    """Hide secrets in what Hydra prints of a config (`--cfg`, `--info`, `--help`)."""
+    options = [override for override in overrides if override.startswith("-")]
+    if all(option.startswith(RUNNING) for option in options):
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        print(_masked(printed.getvalue()), end="")
+
+
+def _masked(text: str) -> str:
+    """A text without passwords in addresses, and without what the environment keeps secret."""
+    from tracking.databases.urls import mask
+
+    secret = os.environ.get(SECRET)
+    return mask(text.replace(secret, "***") if secret else text)
+
+
+def _complain(text: str) -> None:
+    print(f"paring: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

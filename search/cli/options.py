@@ -1,0 +1,80 @@
+"""What many verbs ask for: one of a few words, or a study that exists."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
+from search.config.schema import StorageConfig, checked_name, cross, inside
+from search.errors import ConfigError
+from search.storage.workspace import open_home
+from search.study.study import Study, require_study
+
+
+def choose(value: str, name: str, choices: tuple[str, ...]) -> str:
+    """The value, if it is one of the choices.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if value not in choices:
+        raise ConfigError(f"{name}={value}: write one of {', '.join(choices)}")
+    return value
+
+
+def flag(value: object, name: str) -> bool:
+    """The value, if it is true or false: Hydra takes other words for text, which is true.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value}: write true or false")
+    return value
+
+
+def slot_number(value: object) -> int:
+    """The value, if it can be the number of a slot.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if type(value) is not int:  # true is an int, too
+        raise ConfigError(f"trial={value}: the number of a slot, as shown by paring front")
+    return value
+
+
+def c_name(config: DictConfig) -> str:
+    """What all names of generated C begin with.
+
+    Raises:
+        DeployError: no name in C begins so. ConfigError: nothing is generated that it is for.
+    """
+    name = checked_c_name(config.name)
+    if name != DEFAULT and config.format != "c":
+        raise ConfigError(f"name={name}: it is for generated C; add format=c, or leave it out")
+    return name
+
+
+def place(out: object, config: DictConfig) -> Path:
+    """Where to write: below the working folder, and not where studies are kept.
+
+    Raises:
+        ConfigError: it is another place.
+    """
+    path = inside(Path.cwd(), out, "out")
+    kept = Path(str(config.storage.folder)).expanduser().resolve()
+    if path.is_relative_to(kept):
+        raise ConfigError(f"out={out}: studies are kept below {kept}; choose a place beside it")
+    return path
+
+
+def study_of(config: DictConfig) -> Study:
+    """The study that a config names.
+
+    Raises:
+        StudyError: there is none. ConfigError: its name is no name.
+    """
+    name = checked_name(config.study)
+    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
+    return require_study(home, name)

@@ -1,0 +1,1 @@
+"""What came of a study: fronts, reports, exports, measurements, MLflow."""

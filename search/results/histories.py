@@ -1,0 +1,106 @@
+"""Epochs of slots, each blob of them read once: a blob never changes."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from sys import intern
+from typing import final
+
+from optuna.trial import FrozenTrial, TrialState
+
+from pruning.errors import CheckpointError
+from pruning.training.checkpoint import epoch_from_json, read_history
+from pruning.training.state import Epoch
+from search.errors import StoreError
+from search.storage.blobs import Store
+from tracking.records import Costs, EpochRow
+
+log = logging.getLogger("paring.record")
+MOST = 200_000  # epochs that are kept, of about 400 bytes each
+EPOCHS = "epochs.json"  # of a finished slot's files
+Rows = tuple[EpochRow, ...]
+
+
+@final
+class Histories:
+    """Reads epochs, and keeps those of the slots that were asked for last: what a record of
+    them holds anyway, and never more epochs than `most`.
+    """
+
+    def __init__(self, store: Store, most: int = MOST) -> None:
+        self._store, self._most = store, most
+        self._kept: Mapping[str, Rows] = {}
+        self._lost: set[str] = set()  # digests that were told of
+
+    def of(self, slots: Sequence[FrozenTrial]) -> dict[int, Rows]:
+        """The epochs of slots by number: of their results, or of their last checkpoints.
+
+        Those that are missing or damaged are logged once and left out.
+        """
+        digests = {slot.number: found for slot in slots if (found := _digest(slot))}
+        read: dict[str, Rows] = {}
+        for slot in slots:
+            digest = digests.get(slot.number)
+            if digest is not None and digest not in read:
+                kept = self._kept.get(digest)
+                read[digest] = self._read(slot, digest) if kept is None else kept
+        self._kept = _bounded(read, self._most)
+        return {number: read[digest] for number, digest in digests.items()}
+
+    def _read(self, slot: FrozenTrial, digest: str) -> Rows:
+        try:
+            content = self._store[digest]
+            whole = _finished(slot)
+            entries = (
+                map(epoch_from_json, json.loads(content)) if whole else read_history(content)
+            )
+            return tuple(map(_row, entries))
+        except KeyError:
+            if _finished(slot):  # a checkpoint goes when a later one comes, or the slot is over
+                self._tell(slot, digest, "they are not in the store")
+        except (StoreError, CheckpointError) as error:
+            self._tell(slot, digest, str(error))
+        return ()
+
+    def _tell(self, slot: FrozenTrial, digest: str, why: str) -> None:
+        if digest not in self._lost:
+            self._lost.add(digest)
+            log.warning("slot %d: its epochs are lost, and its curves with them: %s",
+                        slot.number, why)  # fmt: skip
+
+
+def _finished(slot: FrozenTrial) -> bool:
+    """Whether a slot has a result: not one that was given up between that and its end."""
+    return slot.state is TrialState.COMPLETE and "result" in slot.user_attrs
+
+
+def _digest(slot: FrozenTrial) -> str | None:
+    """The blob that holds a slot's epochs."""
+    known = slot.user_attrs
+    found: str | None = (
+        known["result"]["files"].get(EPOCHS) if _finished(slot) else known.get("checkpoint")
+    )
+    return found
+
+
+def _bounded(read: Mapping[str, Rows], room: int) -> dict[str, Rows]:
+    """The first of the histories, as far as there is room; none of those that were lost."""
+    kept: dict[str, Rows] = {}
+    for digest, rows in read.items():
+        if rows and len(rows) <= room:
+            kept[digest] = rows
+            room -= len(rows)
+    return kept
+
+
+def _row(epoch: Epoch) -> EpochRow:
+    return EpochRow(
+        epoch=epoch.epoch,
+        phase=intern(epoch.phase),
+        loss=epoch.loss,
+        score=epoch.score,
+        costs=Costs(**asdict(epoch.cost)),
+        bottleneck=intern(epoch.bottleneck),
+        seconds=epoch.seconds,
+    )

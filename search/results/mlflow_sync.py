@@ -1,0 +1,107 @@
+"""Keeping MLflow in step with a study, from a process of its own.
+
+Training never waits for tracking: workers write to Optuna and the store alone, and whoever
+holds the study's mirror lock carries that over to MLflow. A mirror that dies is replaced by
+the next one, which continues from what MLflow holds.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+from typing import final
+
+from search.config.schema import StorageConfig
+from search.errors import StoreError
+from search.results.histories import Histories
+from search.results.report import run_ids, study_record
+from search.storage.blobs import Store
+from search.storage.outage import is_outage, told
+from search.storage.workspace import open_home
+from search.study.study import Study, require_study
+from tracking.errors import BusyError, TrackingError
+from tracking.mlflow.mirror import Mirror, Written
+
+log = logging.getLogger("paring.mirror")
+PAUSE_S = 3.0
+
+
+@final
+class _Readable(Mapping[str, bytes]):
+    """The store for a mirror: a damaged blob is as good as missing, and does not stop it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getitem__(self, digest: str) -> bytes:
+        try:
+            return self._store[digest]
+        except StoreError as error:
+            raise KeyError(digest) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+
+def mirror_once(study: Study, mirror: Mirror, histories: Histories | None = None) -> None:
+    """One pass: MLflow agrees with the study afterwards; run ids are kept with the study.
+
+    Mirrors take turns, and what one remembers of MLflow is true until another has had one; what
+    `histories` remember of the store is true for ever.
+    """
+    if study.note("mirror") != mirror.name:
+        mirror.forget(study.key)
+        study.set_note("mirror", mirror.name)
+    runs = mirror.sync(study_record(study, histories), _Readable(study.home.store))
+    if run_ids(study) != runs:
+        study.set_note("runs", runs)
+
+
+def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
+    """Mirror a study until `stop` is closed at its other end, by whoever holds it or with its
+    process, then once more. The body of the mirror's process.
+
+    Returns whether the last pass went well.
+    """
+    home = open_home(storage)
+    study = require_study(home, name)
+    mirror, histories = Mirror(home.tracking_uri, home.artifacts), Histories(home.store)
+    while True:
+        last = stop.poll()
+        try:
+            with home.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
+                mirror_once(study, mirror, histories)
+            done = True
+        except BusyError:
+            done = False  # another mirror is at it
+        except Exception as error:
+            if not isinstance(error, TrackingError | StoreError) and not is_outage(error):
+                raise
+            done = False
+            log.warning("MLflow is behind, nothing is lost: %s", told(error))
+        if last:
+            return done
+        stop.poll(PAUSE_S)
+
+
+def reconcile(study: Study) -> Written:
+    """Make MLflow agree with a study, slot by slot; returns what had to be written.
+
+    Raises:
+        TrackingError: MLflow is out of reach; what was written until then stays valid.
+    """
+    mirror = Mirror(study.home.tracking_uri, study.home.artifacts)
+    with study.home.lock(f"mirror-{study.key}", timeout=60.0):
+        mirror_once(study, mirror)
+    return mirror.written
+
+
+def catch_up(study: Study) -> str | None:
+    """Mirror a study now; returns what stands in the way, or None when MLflow agrees."""
+    try:
+        reconcile(study)
+    except (TrackingError, StoreError) as error:
+        return str(error)
+    return None

@@ -1,0 +1,53 @@
+"""A study's finished networks as another device would run them."""
+
+from dataclasses import asdict, replace
+
+from pruning.budget import Device
+from pruning.cost.model import CostModel
+from pruning.graph.graph import Graph
+from pruning.training.checkpoint import unpack_network
+from search.results.formats import MODEL
+from search.results.report import study_record
+from search.study.factory import Blueprint
+from search.study.limits import limits_of
+from search.study.study import Study
+from search.worker.run_trial import stored_cost
+from tracking.records import Costs, DeviceRecord, Limits, SlotRecord, StudyRecord
+
+
+def record_for(study: Study, device: Device) -> StudyRecord:
+    """Everything there is to tell of a study, with costs estimated for a device, which may be
+    another than the study's. Nothing is measured there.
+    """
+    record, blueprint = study_record(study), Blueprint(study.spec)
+    if is_own(study, device):
+        return record
+
+    def model(graph: Graph) -> CostModel:
+        return CostModel(graph, device, blueprint.encoding, blueprint.conventions)
+
+    def ported(slot: SlotRecord) -> SlotRecord:
+        if slot.costs is None or MODEL not in slot.files:
+            return slot
+        network = unpack_network(study.home.store.read(slot.files[MODEL]))
+        cost, _ = stored_cost(network, model(network.graph))
+        return replace(slot, costs=Costs(**asdict(cost)), measured=None)
+
+    dense = record.dense
+    if dense is not None:
+        whole = model(blueprint.start.graph).dense
+        dense = replace(dense, costs=Costs(**asdict(whole)))
+    limits = Limits(**limits_of(device.budget))
+    return replace(
+        record,
+        slots=tuple(map(ported, record.slots)),
+        dense=dense,
+        device=DeviceRecord(name=device.name, limits=limits),
+    )
+
+
+def is_own(study: Study, device: Device) -> bool:
+    """Whether a device is the study's, whatever its margins are by now."""
+    own = Blueprint(study.spec).device
+    alike = replace(device, flash_margin=own.flash_margin, latency_margin=own.latency_margin)
+    return alike == own

@@ -1,0 +1,103 @@
+"""Where studies live: two databases, a store of blobs, and a folder for logs."""
+
+import warnings
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+
+from search.config.schema import StorageConfig, http_address
+from search.errors import ConfigError, StudyError
+from search.storage.blobs import Folder, Store
+from search.storage.optuna_adapter import SlotStorage
+from tracking.databases.database import prepare
+from tracking.databases.locks import lock
+from tracking.databases.urls import Databases, locate
+
+SQLITE_WAIT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where studies live: databases, store and folders."""
+
+    config: StorageConfig
+    databases: Databases
+
+    @property
+    def folder(self) -> Path:
+        """The local folder for the store, logs and pages."""
+        return Path(self.config.folder).expanduser().resolve()
+
+    @property
+    def store(self) -> Store:
+        """The blobs."""
+        return Store(Folder(self.folder / "store"))
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow is: a server, or its database."""
+        return self.config.tracking_uri or self.databases.mlflow
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Where MLflow's artifacts go when it is written without a server."""
+        return None if self.config.tracking_uri else self.folder / "artifacts"
+
+    def lock(self, name: str, timeout: float | None = 60.0) -> Any:
+        """A mutex between all processes of this home."""
+        return lock(self.databases, name, timeout)
+
+
+def open_home(config: StorageConfig, create: bool = True) -> Home:
+    """Locate the databases, and create what is missing.
+
+    Raises:
+        ConfigError: a setting makes no sense. StudyError: nothing is there, and `create` is
+            false. DatabaseError: a database cannot be used.
+    """
+    if config.url is not None and "://" not in config.url:
+        raise ConfigError(  # without the value, which may hold a password
+            "storage.url: this is no URL; write postgresql://HOST:PORT/DATABASE, or leave it "
+            "out and give storage.folder for SQLite files"
+        )
+    http_address(config.tracking_uri, "storage.tracking_uri")
+    if config.heartbeat_s < 1 or config.grace_s <= config.heartbeat_s:
+        raise ConfigError(
+            f"storage.heartbeat_s={config.heartbeat_s} storage.grace_s={config.grace_s}: a "
+            "heartbeat takes at least 1 second, and the grace must be longer than it"
+        )
+    for name in ("checkpoint_s", "outage_s"):
+        if not 0 <= (seconds := getattr(config, name)) < inf:
+            raise ConfigError(f"storage.{name}={seconds}: a number of seconds, at least 0")
+    databases = locate(config.url or Path(config.folder), config.schema)
+    if not create and databases.folder and not (databases.folder / "optuna.db").exists():
+        raise StudyError(
+            f"there are no studies in {databases.folder}; run this where the sweep ran, or "
+            "give its storage.folder"
+        )
+    prepare(databases)
+    return Home(config, databases)
+
+
+def open_storage(home: Home) -> SlotStorage:
+    """Optuna's storage, with heartbeats, waiting for locks and surviving a restart."""
+    url = home.databases.optuna
+    options: dict[str, Any] = (
+        {"connect_args": {"timeout": SQLITE_WAIT_S}}
+        if url.startswith("sqlite")
+        else {"pool_pre_ping": True}
+    )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with home.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
+        storage = RDBStorage(
+            url,
+            engine_kwargs=options,
+            heartbeat_interval=home.config.heartbeat_s,
+            grace_period=home.config.grace_s,
+        )
+    return SlotStorage(storage)

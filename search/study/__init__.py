@@ -1,0 +1,1 @@
+"""One sweep as an Optuna study: created, claimed, controlled."""

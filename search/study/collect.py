@@ -1,0 +1,76 @@
+"""Files in the store that no study names: counted, and removed once they are old enough.
+
+A kill leaves none that nobody names (`search.worker.training_loop`), but a store may outlive
+its studies: a database restored from a backup, a study deleted in Optuna. Whatever is young
+may be about to be named.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.errors import StoreError
+from search.storage.blobs import Entry, marked
+from search.storage.optuna_adapter import named_digests
+from search.storage.workspace import Home, open_storage
+from search.study.study import BLOBS
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """What no study names: `old` enough to be removed, and `young`. `others`: studies of other
+    databases to which files in the store belong.
+    """
+
+    old: Sequence[Entry]
+    young: Sequence[Entry]
+    others: Sequence[str]
+
+
+def orphans(home: Home, older_s: float) -> Orphans:
+    """Everything in the store that no study of this home's database names.
+
+    Args:
+        older_s: the age in seconds from which on a file is old.
+    """
+    entries = list(home.store.entries())  # before the names: what comes in between is young
+    named = named_digests(open_storage(home).engine)
+    unnamed = [entry for entry in entries if entry.name not in named]
+    before = time.time() - older_s
+    here = f"in {home.databases.place}"
+    marks = {entry.name: mark for entry in unnamed if (mark := _mark(home, entry)) is not None}
+    return Orphans(
+        old=[entry for entry in unnamed if entry.written <= before],
+        young=[entry for entry in unnamed if entry.written > before],
+        others=[mark for mark in marks.values() if not mark.endswith(here)],
+    )
+
+
+def collect(home: Home, older_s: float, force: bool) -> Orphans:
+    """Remove the old files that no study names; returns what was found.
+
+    Args:
+        older_s: the age in seconds from which on a file is old.
+        force: remove the files of other databases' studies, too.
+
+    Raises:
+        StoreError: the store is shared with another database, and `force` was not said.
+    """
+    with home.lock(BLOBS):
+        found = orphans(home, older_s)
+        if found.others and not force:
+            raise StoreError(
+                f"{home.folder / 'store'}: it also holds the models of a study that this "
+                f"database does not know ({found.others[0]}); if that database is gone, remove "
+                "them with force=true"
+            )
+        for entry in found.old:
+            home.store.remove(entry.name)
+    return found
+
+
+def _mark(home: Home, entry: Entry) -> str | None:
+    try:
+        return marked(home.store.read(entry.name)) if entry.size_bytes < 4096 else None
+    except StoreError:
+        return None  # half-written, or removed meanwhile

@@ -1,0 +1,285 @@
+"""From a spec to live objects: data, task, network and jobs."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from pruning.allocation.allocate import Allocation, Method
+from pruning.budget import Budget, Device
+from pruning.cost.memory.peak import Conventions
+from pruning.cost.model import CostModel, Encoding
+from pruning.data import Dataset
+from pruning.deploy import require_deployable
+from pruning.frontend.trace import tensors_of, trace
+from pruning.graph.graph import Graph
+from pruning.models import load_weights, weights_digest
+from pruning.tasks import Task
+from pruning.training.job import (
+    Accelerator,
+    Job,
+    Phase,
+    PhaseKind,
+    Precision,
+    Pruning,
+    Recipe,
+    precision_of,
+)
+from search.config.devices import device_from
+from search.config.instantiate import made
+from search.config.schema import MethodConfig, PhasesConfig, Spec
+from search.errors import ConfigError
+
+AUTO = "auto"  # of a model: filled in from the data; of the precision: from the network
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A network and its tensors before training."""
+
+    graph: Graph
+    tensors: dict[str, Tensor]
+
+
+@final
+class Blueprint:
+    """The parts that a spec describes, each built once when it is first needed."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._typed = spec.typed()
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set."""
+        return made(self.spec["data"], Dataset, "data")
+
+    @cached_property
+    def device(self) -> Device:
+        """The microcontroller."""
+        return device_from(self._typed.device)
+
+    @cached_property
+    def start(self) -> Start:
+        """The network with its initial or pretrained weights."""
+        torch.manual_seed(self._typed.seed)
+        wanted = {
+            "classes": len(self.data.classes),
+            "in_channels": self.data.input_shape[0],
+            "shape": list(self.data.input_shape),
+            "side": self.data.input_shape[-1],
+        }
+        config = {
+            k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()
+        }
+        model = made(config, nn.Module, "model")
+        if self._typed.weights is not None:
+            load_weights(model, self._typed.weights, self._typed.fresh)
+        elif self._typed.fresh:
+            raise ConfigError(
+                f"fresh={self._typed.fresh}: without weights every layer starts anew; give "
+                "weights=FILE, or leave fresh out"
+            )
+        example = self.data.normalise(self.data.train.inputs[:1])[0]
+        bounds = (tuple(self._typed.keep), self._typed.least or {}, self._typed.align)
+        graph = trace(model, example, *bounds)
+        return Start(graph, tensors_of(model))
+
+    def cost_model(self, graph: Graph) -> CostModel:
+        """The costs of a graph on the device, as it is stored there."""
+        return CostModel(graph, self.device, self.encoding, self.conventions)
+
+    @property
+    def margins(self) -> Device | None:
+        """Whose margins estimates must leave so that the deployed network holds a budget; they
+        are those of generated C.
+        """
+        return self.device if self.encoding is Encoding.C else None
+
+    @property
+    def encoding(self) -> Encoding:
+        """How weights are stored on the device: as generated C, for networks that have it."""
+        return self.precision.encoding
+
+    @property
+    def conventions(self) -> Conventions:
+        """What counts as memory there, where an interpreter may run what has C."""
+        interpreted = self._typed.target == "tflite"
+        return Conventions() if interpreted else self.precision.conventions
+
+    @cached_property
+    def precision(self) -> Precision:
+        """How the int8 network is scored.
+
+        Raises:
+            ConfigError: there is no such precision. DeployError: it cannot be exact.
+        """
+        graph, wanted = self.start.graph, self._typed.precision
+        if wanted == AUTO:
+            return precision_of(graph)
+        if wanted not in [*Precision]:
+            raise ConfigError(f"precision={wanted}: write auto, {' or '.join(Precision)}")
+        if wanted == Precision.EXACT:
+            require_deployable(graph)
+        return Precision(wanted)
+
+    def task(self) -> Task:
+        """The task, built anew (it may hold state of its own)."""
+        return made(self.spec["task"], Task, "task")
+
+    def dense_key(self, network: bool = True) -> str:
+        """What the dense network depends on, as one digest.
+
+        The config may name code of the user's, so the `network` that it makes is a part; not
+        its first weights, whose last bits are another processor's own. Studies of earlier
+        versions have keys without it.
+        """
+        parts = {
+            "model": self.spec["model"],
+            "weights": self._weights_key(),
+            "keep": sorted(self._typed.keep),
+            "least": self._typed.least or {},
+            "align": self._typed.align,
+            "data": self.data.digest,
+            "task": self.spec["task"],
+            "epochs": [
+                self._typed.method.phases.dense_epochs,
+                self._typed.method.phases.warmup_epochs,
+            ],
+            "seed": self._typed.seed,
+            "precision": self._typed.accelerator.precision,
+        }
+        if self.precision is Precision.EXACT:  # others have the digest that they always had
+            parts["scored"] = self.precision
+        if network:
+            parts["network"] = self.start.graph.to_json()
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _weights_key(self) -> str | list[str] | None:
+        """What the starting weights depend on besides the seed."""
+        if self._typed.weights is None:
+            return None
+        digest = weights_digest(self._typed.weights)
+        return [digest, *sorted(self._typed.fresh)] if self._typed.fresh else digest
+
+    @property
+    def pruning(self) -> Pruning:
+        """The settings of the prune phase."""
+        return pruning_from(self._typed.method)
+
+    def dense_job(self) -> Job:
+        """Training of the unpruned network."""
+        return self._job(dense_recipe(self._typed.method.phases), Budget(), self._typed.seed)
+
+    def slot_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
+        """Pruning and fine-tuning of one slot, with its hyperparameters put in place."""
+        own = Blueprint(self.spec.replaced(params)) if params else self
+        # Neither the data set nor how scores are found is ever a hyperparameter.
+        own.__dict__.update(data=self.data, precision=self.precision)
+        return own._job(slot_recipe(own._typed.method.phases), budget, seed)
+
+    def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
+        accelerator = self._typed.accelerator
+        _require_device(accelerator.device)
+        return Job(
+            data=self.data,
+            task=self.task(),
+            recipe=recipe,
+            seed=seed,
+            device=self.device,
+            budget=budget,
+            pruning=self.pruning,
+            accelerator=Accelerator(device=accelerator.device, precision=accelerator.precision),
+            scoring=self.precision,
+            encoding=self.encoding,
+            conventions=self.conventions,
+        )
+
+
+def _require_device(name: str) -> None:
+    try:
+        known = torch.device(name).type in ("cpu", "cuda")
+    except RuntimeError:
+        known = False
+    if not known:
+        raise ConfigError(f"accelerator.device={name}: write cpu or cuda")
+
+
+def dense_recipe(phases: PhasesConfig) -> Recipe:
+    """Warm up, then fall to zero in a straight line.
+
+    Raises:
+        ConfigError: no epochs.
+    """
+    _require_least(phases, dense_epochs=1, warmup_epochs=0)
+    warmup = min(phases.warmup_epochs, phases.dense_epochs - 1)
+    warm = Phase(kind=PhaseKind.DENSE, epochs=warmup, rate=(0.1, 1.0))
+    rest = Phase(kind=PhaseKind.DENSE, epochs=phases.dense_epochs - warmup)
+    return (warm, rest) if warmup > 0 else (rest,)
+
+
+def slot_recipe(phases: PhasesConfig) -> Recipe:
+    """Prune at a constant learning rate, then fine-tune along a straight line to zero; the last
+    epochs of it, if wanted, with all that is computed rounded to int8.
+
+    Raises:
+        ConfigError: no epoch to prune in, so that the budget could not be met, or no rate.
+    """
+    _require_least(phases, prune_epochs=1, finetune_epochs=0)
+    if phases.rate <= 0:
+        raise ConfigError(f"method.phases.rate={phases.rate}: write a number above 0")
+    if not 0 <= phases.qat_share <= 1:
+        raise ConfigError(f"method.phases.qat_share={phases.qat_share}: a share from 0 to 1")
+    rate, whole = phases.rate, phases.finetune_epochs
+    if phases.qat_share and not whole:
+        raise ConfigError(
+            "method.phases.finetune_epochs=0: no epoch is left to be aware of int8 in; give "
+            "some, or choose quantise=ptq"
+        )
+    rounded = ceil(phases.qat_share * whole)
+    between = rate * rounded / max(whole, 1)
+    parts = (
+        Phase(kind=PhaseKind.PRUNE, epochs=phases.prune_epochs, rate=(rate, rate)),
+        Phase(kind=PhaseKind.FINETUNE, epochs=whole - rounded, rate=(rate, between)),
+        Phase(kind=PhaseKind.QUANTISE, epochs=rounded, rate=(between, 0.0)),
+    )
+    return tuple(part for part in parts if part.epochs > 0)
+
+
+def _require_least(phases: PhasesConfig, **least: int) -> None:
+    for name, number in least.items():
+        if (value := getattr(phases, name)) < number:
+            raise ConfigError(f"method.phases.{name}={value}: at least {number}")
+
+
+def pruning_from(config: MethodConfig) -> Pruning:
+    """The engine's settings.
+
+    Raises:
+        ConfigError: an unknown method.
+    """
+    if config.name not in list(Method):
+        raise ConfigError(f"method.name={config.name!r}: write one of {', '.join(Method)}")
+    return Pruning(
+        allocation=Allocation(
+            method=Method(config.name),
+            power=config.power,
+            trust=config.trust,
+            vanish=config.vanish,
+        ),
+        every=config.every,
+        probes=config.probes,
+        probe_samples=config.probe_samples,
+        race=config.race,
+        racers=config.racers,
+        memory=config.memory,
+        settle=config.settle,
+        remove_every=config.remove_every,
+        slack=config.slack,
+    )

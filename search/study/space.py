@@ -1,0 +1,230 @@
+"""Which hyperparameters the sampler chooses, and which budgets the slots get."""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from math import exp, log
+from typing import Any
+
+import optuna
+
+from pruning.budget import RESOURCES, Budget, Cost, parse_limit
+from search.config.schema import BudgetConfig
+from search.errors import ConfigError
+
+KINDS = {  # of lists of budgets, and the settings that each uses
+    "ladder": ("scale", "power"),
+    "grid": ("flash", "sram", "latency"),
+    "range": ("flash", "sram", "latency", "count"),
+}
+FIELDS = {"flash_bytes": "flash", "sram_bytes": "sram", "latency_ms": "latency"}
+Scalar = str | int | float | bool
+
+
+def suggest(
+    trial: optuna.Trial, space: Mapping[str, Any], first: Mapping[str, Any] | None = None
+) -> dict[str, Scalar]:
+    """One value for every path of the space; a trial handed back keeps those it has.
+
+    `first` is the space that the study began with: its choices, which Optuna keeps for ever,
+    while the sampler takes only those that are left (see `search.study.sampling`).
+    """
+    lists = {path: how for path, how in (first or {}).items() if isinstance(how, list)}
+    return {path: _suggest(trial, path, lists.get(path, how)) for path, how in space.items()}
+
+
+def require_narrower(space: Mapping[str, Any], than: Mapping[str, Any]) -> None:
+    """Refuse a space with values that the other lacks, or for other paths.
+
+    Raises:
+        ConfigError: naming the path, and what it may be.
+    """
+    if space.keys() != than.keys():
+        raise ConfigError(
+            f"space: a study's paths cannot change; it has {', '.join(than) or 'none'}, now "
+            f"{', '.join(space) or 'none'}"
+        )
+    for path, how in space.items():
+        old = than[path]
+        lists = isinstance(how, list) and isinstance(old, list) and set(how) <= set(old)
+        same = isinstance(how, Mapping) and isinstance(old, Mapping)
+        if not lists and not (same and _inside(how, old)):
+            raise ConfigError(
+                f"space: {path}: {how!r} is not part of {old!r}; a study's space can only "
+                "become narrower, so that its slots stay comparable"
+            )
+
+
+def _inside(how: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    alike = all(how.get(key) == old.get(key) for key in ("log", "step"))
+    return alike and old["low"] <= how["low"] and how["high"] <= old["high"]
+
+
+def check_space(space: Mapping[str, Any]) -> None:
+    """Refuse a space that no sampler could draw from, or that slots could not follow.
+
+    All slots share one network, its data and its dense training, so only what happens in a
+    slot may be searched.
+
+    Raises:
+        ConfigError: naming the path and the form it should have.
+    """
+    for path, how in space.items():
+        if not path.startswith(SEARCHED) or path in SHARED:
+            raise ConfigError(
+                f"space: {path!r} is no setting that slots may differ in; search paths below "
+                f"{' and '.join(SEARCHED)}, as one key each: '+space={{task.optimizer.lr: "
+                "[0.05, 0.1]}'"
+            )
+        choices = isinstance(how, list) and len(how) > 0
+        bounds = isinstance(how, Mapping) and {"low", "high"} <= set(how) <= ALLOWED
+        if not choices and not (bounds and _ordered(how)):
+            raise ConfigError(
+                f"space: {path}: {how!r} is neither a list of choices nor "
+                "{low: .., high: .., log: true|false, step: ..} with numbers low <= high, and "
+                "a step above 0 (whole between whole numbers, and not with log)"
+            )
+
+
+ALLOWED = {"low", "high", "log", "step"}
+SEARCHED = ("task.", "method.")
+SHARED = ("method.phases.dense_epochs", "method.phases.warmup_epochs", "task.metric._target_")
+
+
+def _ordered(how: Mapping[str, Any]) -> bool:
+    low, high, step = how["low"], how["high"], how.get("step", 1)
+    if not all(type(number) in (int, float) for number in (low, high, step)):
+        return False  # true is an int, too
+    if low > high or step <= 0:
+        return False
+    whole = isinstance(low, int) and isinstance(high, int)
+    if how.get("log"):
+        return low > 0 and "step" not in how
+    return not whole or step == int(step)
+
+
+def corners(space: Mapping[str, Any]) -> Iterator[dict[str, Scalar]]:
+    """Each choice and each end of a range by itself, with nothing else of the space."""
+    for path, how in space.items():
+        for value in how if isinstance(how, list) else (how["low"], how["high"]):
+            yield {path: value}
+
+
+def _suggest(trial: optuna.Trial, path: str, how: Any) -> Scalar:
+    if isinstance(how, list):
+        choice: Any = trial.suggest_categorical(path, how)
+        return choice  # type: ignore[no-any-return]
+    low, high, log_scale = how["low"], how["high"], bool(how.get("log", False))
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(path, low, high, step=int(how.get("step", 1)), log=log_scale)
+    return trial.suggest_float(path, low, high, step=how.get("step"), log=log_scale)
+
+
+def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
+    """The list of budgets, loosest first (by the product of limits relative to dense).
+
+    Raises:
+        ConfigError: an unknown kind, or nothing to make budgets of.
+        BudgetError: a limit that cannot be read.
+    """
+    makers = {"ladder": _ladder, "grid": _grid, "range": _range}
+    if config.kind not in makers:
+        raise ConfigError(f"budget.kind={config.kind!r}: write one of {', '.join(makers)}")
+    default = BudgetConfig()
+    for name in {name for used in KINDS.values() for name in used} - {*KINDS[config.kind]}:
+        if getattr(config, name) != getattr(default, name):
+            others = [f"budget={kind}" for kind, used in KINDS.items() if name in used]
+            raise ConfigError(
+                f"budget.{name} is not used by budget={config.kind}; leave it out, or choose "
+                f"{' or '.join(others)}"
+            )
+    made = tuple(dict.fromkeys(makers[config.kind](config, dense)))
+    return tuple(sorted(made, key=lambda budget: _looseness(budget, dense), reverse=True))
+
+
+def _looseness(budget: Budget, dense: Cost) -> float:
+    return sum(log(limit / getattr(dense, name)) for name, limit in budget.limits.items())
+
+
+def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
+    if not config.scale or any(not 0 < factor <= 1 for factor in config.scale):
+        raise ConfigError(
+            f"budget.scale={config.scale}: a ladder needs factors above 0 and at most 1, "
+            "such as scale=[0.5,0.25,0.12]"
+        )
+    known = config.power.keys() <= set(FIELDS.values())
+    if not known or any(power < 0 for power in config.power.values()):
+        raise ConfigError(
+            f"budget.power={config.power}: give an exponent of at least 0 for "
+            f"{', '.join(FIELDS.values())}"
+        )
+    powers = {name: config.power.get(short, 1.0) for name, short in FIELDS.items()}
+    return [
+        _budget(
+            {
+                name: getattr(dense, name) * factor ** powers[name]
+                for name in RESOURCES
+                if powers[name] > 0
+            }
+        )
+        for factor in config.scale
+    ]
+
+
+def _grid(config: BudgetConfig, dense: Cost) -> list[Budget]:
+    axes = [_values(config, name, dense) for name in RESOURCES]
+    return [_budget(dict(zip(RESOURCES, values, strict=True))) for values in product(*axes)]
+
+
+def _values(config: BudgetConfig, name: str, dense: Cost) -> list[float | None]:
+    given = getattr(config, FIELDS[name])
+    if given is None:
+        return [None]
+    return [
+        parse_limit(name, value, getattr(dense, name))
+        for value in (given if isinstance(given, list) else [given])
+    ]
+
+
+def _range(config: BudgetConfig, dense: Cost) -> list[Budget]:
+    ends = {name: _values(config, name, dense) for name in RESOURCES}
+    ends = {name: values for name, values in ends.items() if values != [None]}
+    pairs = all(len(values) == 2 for values in ends.values())
+    if not ends or not pairs or config.count < 2:
+        raise ConfigError(
+            "budget.kind=range: give flash, sram or latency as [loosest, tightest] and count "
+            f"of at least 2; got count={config.count} and "
+            f"{ {FIELDS[name]: values for name, values in ends.items()} }"
+        )
+    steps = [step / (config.count - 1) for step in range(config.count)]
+    return [
+        _budget({name: _between(values, s) for name, values in ends.items()}) for s in steps
+    ]
+
+
+def _between(ends: list[float | None], share: float) -> float:
+    first, last = (log(end) for end in ends if end is not None)
+    return exp(first + (last - first) * share)
+
+
+def _budget(limits: Mapping[str, float | None]) -> Budget:
+    """Bytes and nanoseconds rounded down, so that a limit never grows by rounding.
+
+    Shares that differ by a rounding error thus give one budget, or two in a clear order.
+    """
+    grains = {"latency_ms": 1e6}
+    whole = {
+        name: int(limit * grains[name] + 1e-3) / grains[name]
+        if name in grains
+        else int(limit + 1e-6)
+        for name, limit in limits.items()
+        if limit is not None
+    }
+    if not whole:
+        raise ConfigError(
+            "budget: nothing is limited; give flash, sram or latency, or a power above 0"
+        )
+    if below := [name for name, limit in whole.items() if limit <= 0]:
+        raise ConfigError(
+            f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit"
+        )
+    return Budget(**whole)  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+"""The logs of a sweep's local processes: where they are, and what in them concerns a person."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+from search.config.schema import StorageConfig
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_TROUBLE = re.compile(r"^\S+ \S+ (?:WARNING|ERROR) \S+ (.*)$")
+
+
+def log_folder(storage: StorageConfig, name: str) -> Path:
+    """Where the workers and the mirror of a study write their logs."""
+    folder = Path(storage.folder).expanduser().resolve() / "logs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def log_to(file: Path) -> None:
+    """Send all output of this process to a file."""
+    stream = file.open("a", buffering=1)
+    os.dup2(stream.fileno(), sys.stderr.fileno())
+    os.dup2(stream.fileno(), sys.stdout.fileno())
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=_FORMAT)
+
+
+@final
+class Troubles:
+    """Warnings and errors that are written to log files from now on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read = {path: path.stat().st_size for path in self._files()}
+        self._told: set[str] = set()
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.log"))
+
+    def news(self) -> Iterator[str]:
+        """What has come since the last call, each line with its file's name; nothing twice."""
+        for path in self._files():
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                lines = file.read().split(b"\n")
+            self._read[path] = self._read.get(path, 0) + sum(len(x) + 1 for x in lines[:-1])
+            for line in lines[:-1]:  # what follows the last line break is yet to be written
+                said = _TROUBLE.match(line.decode(errors="replace"))
+                if said is None or (kind := re.sub(r"\d+", "#", said[1])) in self._told:
+                    continue
+                self._told.add(kind)
+                yield f"{path.stem}: {said[1]}"

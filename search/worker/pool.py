@@ -1,0 +1,216 @@
+"""The processes of a sweep on this machine: workers, and a mirror beside them.
+
+All are spawned, log to files, and end with their parent.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import final
+
+import psutil
+
+from search.config.schema import StorageConfig
+from search.errors import StudyError
+from search.results.mlflow_sync import catch_up, mirror_until
+from search.storage.outage import tolerated
+from search.study.control import given
+from search.study.owner import Owner
+from search.study.study import Study
+from search.worker.logs import Troubles, log_folder, log_to
+from search.worker.worker import reap, work
+
+log = logging.getLogger("paring.crew")
+POLL_S = 0.5
+PATIENCE_S = 5.0  # with processes that were asked to end
+MIRROR_S = 60.0  # for the last pass of a mirror
+RESTARTS = 3  # of workers that died without being asked to, while no slot got finished
+
+
+def threads_for(workers: int, asked: int) -> int:
+    """Torch threads per worker: cores / workers, but no more than OMP_NUM_THREADS allows,
+    unless a number was asked for.
+    """
+    if asked:
+        return asked
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(allowed) if allowed.isdecimal() and int(allowed) else cores()
+    return max(1, min(most, cores() // workers))
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(study: Study, workers: int, threads: int) -> Generator[None]:
+    """Run local workers until every slot is over, yielding now and then for a display.
+
+    Closing the iterator stops the workers; their slots go back.
+
+    Raises:
+        StudyError: workers die again and again and no slot gets finished.
+    """
+    home = study.home
+    with mirroring(home.config, study.name) as mirror:
+        crew, troubles = _Crew(study, threads), Troubles(log_folder(home.config, study.name))
+        try:
+            crew.start(workers)
+            while crew.is_needed():
+                yield
+                time.sleep(POLL_S)
+                crew.look_after()
+                for trouble in troubles.news():
+                    log.warning("%s", trouble)
+        finally:
+            crew.stop()
+    if mirror.exitcode != 0 and (obstacle := catch_up(study)) is not None:
+        log.warning("MLflow is behind, nothing is lost: %s", obstacle)
+
+
+@final
+class _Crew:
+    """The local workers of one study."""
+
+    def __init__(self, study: Study, threads: int) -> None:
+        self._study, self._threads = study, threads
+        self._logs = log_folder(study.home.config, study.name)
+        self._deaths, self._finished = 0, 0
+        self._workers: list[BaseProcess] = []
+
+    def start(self, workers: int) -> None:
+        """Start so many workers."""
+        for index in range(workers):
+            self._workers.append(self._start(index))
+
+    def _start(self, index: int) -> BaseProcess:
+        log_file = self._logs / f"worker-{index}.log"
+        arguments = (self._study.home.config, self._study.name, self._threads, log_file)
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=local_worker, args=arguments)
+        process.start()
+        return process
+
+    def is_needed(self) -> bool:
+        """Whether any worker lives, or should."""
+        return any(worker.is_alive() for worker in self._workers) or not self._ended()
+
+    def _ended(self) -> bool:
+        """Whether the study is over or was ended; during an outage it goes on."""
+        ended = False
+        with tolerated("the sweep was not looked at"):
+            ended = self._study.over() or given(self._study).ends
+        return ended  # noqa: RET504 - False after an outage
+
+    def look_after(self) -> None:
+        """Start a new worker for each that died before the study was over."""
+        dead = [index for index, each in enumerate(self._workers) if not each.is_alive()]
+        if not dead or self._ended():
+            return
+        with tolerated("the dead workers were not replaced"):
+            for index in dead:
+                self._count_death(self._workers[index])
+                log.warning(
+                    "worker %d died with %s; started anew", index, self._workers[index].exitcode
+                )
+                reap(self._study)
+                self._workers[index] = self._start(index)
+
+    def _count_death(self, worker: BaseProcess) -> None:
+        finished = sum(trial.state.is_finished() for trial in self._study.slots())
+        self._deaths = self._deaths + 1 if finished == self._finished else 1
+        self._finished = finished
+        if self._deaths > RESTARTS:
+            raise StudyError(
+                f"study={self._study.name}: workers keep dying (exit code {worker.exitcode}) "
+                f"and no slot gets finished; see {self._logs}"
+            )
+
+    def stop(self) -> None:
+        """Ask all workers to hand back their slots; those that do not in time are killed, and
+        their slots handed back for them, which is no death.
+        """
+        end = time.monotonic() + PATIENCE_S
+        for worker in (alive := [each for each in self._workers if each.is_alive()]):
+            worker.terminate()
+        for worker in alive:
+            worker.join(timeout=max(0.0, end - time.monotonic()))
+            if worker.is_alive():
+                self._kill(worker)
+
+    def _kill(self, worker: BaseProcess) -> None:
+        with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+            owner = Owner.of(worker.pid or 0)
+            worker.kill()
+            worker.join()
+            with tolerated("a killed worker's slot was not handed back"):
+                self._study.hand_back(owner)
+
+
+def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path) -> None:
+    """A worker beside others on this machine: logs to a file, ends with its parent."""
+    follow_parent(log_file)
+    work(storage, name, threads)
+
+
+def follow_parent(log_file: Path) -> None:
+    """Send this process's output to a file and end it when its parent is gone."""
+    log_to(log_file)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # killed at any instruction is what workers are made for
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def mirroring(storage: StorageConfig, name: str) -> Iterator[BaseProcess]:
+    """A process that keeps MLflow in step while the block runs.
+
+    When the block has ended its exit code is 0 if MLflow has everything.
+    """
+    logs = log_folder(storage, name)
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have their own
+    context = multiprocessing.get_context("spawn")
+    # A pipe: unlike an event it has no lock that a killed process could keep.
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(
+        target=local_mirror, args=(storage, name, reader, logs / "mirror.log")
+    )
+    process.start()
+    reader.close()
+    patience = PATIENCE_S / 2  # after an interruption; what it misses the next one writes
+    try:
+        yield process
+        patience = MIRROR_S
+    finally:
+        writer.close()
+        process.join(timeout=patience)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def local_mirror(storage: StorageConfig, name: str, stop: Connection, log_file: Path) -> None:
+    """A mirror beside the workers; it outlives nobody and disturbs training little."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, say
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when to stop
+    follow_parent(log_file)
+    if hasattr(os, "nice"):
+        os.nice(10)
+    if not mirror_until(storage, name, stop):
+        raise SystemExit(1)

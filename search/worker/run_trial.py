@@ -1,0 +1,306 @@
+"""What a worker does with one slot: train it from its start, store it, judge it."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from math import isfinite
+from typing import Any, final
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from pruning.budget import Cost
+from pruning.cost.memory.peak import DEPLOYED
+from pruning.cost.model import CostModel
+from pruning.deploy import plan
+from pruning.errors import BudgetError, CheckpointError
+from pruning.training.checkpoint import (
+    StoredNetwork,
+    pack_network,
+    unpack_network,
+    unpack_state,
+)
+from pruning.training.job import Job, Precision
+from pruning.training.state import Epoch, TrainState, widths_of
+from pruning.training.train import int8_codes
+from search.errors import StoreError
+from search.results.formats import integer_network
+from search.storage.blobs import Store
+from search.storage.files import digest_of
+from search.storage.optuna_adapter import CHECKPOINT, PENDING
+from search.storage.outage import tolerated
+from search.study.factory import Blueprint
+from search.study.pruner import Arrival
+from search.study.scale import gain
+from search.study.study import BLOBS, CANCELLED, Study, slot_budget, unfinished_blobs
+from search.worker.stop_signals import Reason, Stopped, Watch
+from search.worker.training_loop import train_on
+from search.worker.warm_start import Start, start_of
+
+log = logging.getLogger("paring.slot")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The slot trained to the end within its budget, or its twin did."""
+
+    score: float
+    cost: Cost
+    widths: Mapping[str, int]
+    bottleneck: str
+    files: Mapping[str, str]
+    seconds: float
+    threads: int = 0  # of torch; 0 where an earlier version trained it
+    planned_sram_bytes: int | None = None  # the arena of its C, if it has one
+    copy_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """No width meets the slot's budget."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The slot cannot be trained."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dominated:
+    """The slot was not worth training on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The slot was given up while it trained."""
+
+
+Outcome = Finished | Infeasible | Failed | Dominated | Cancelled
+
+
+@final
+class _SlotBook:
+    """A training run's notes in its slot's trial."""
+
+    def __init__(self, study: Study, trial: optuna.Trial) -> None:
+        self._study, self._trial = study, trial
+        self._rungs = study.rungs
+
+    def checkpoint(self) -> str | None:
+        found: str | None = self._trial.user_attrs.get(CHECKPOINT)
+        return found
+
+    def announce(self, digests: Sequence[str]) -> None:
+        killed = unfinished_blobs(self._trial) - {self.checkpoint()}  # an attempt in between
+        with self._study.home.lock(BLOBS):
+            self._note(PENDING, sorted(killed.union(digests)))
+
+    def note_checkpoint(self, digest: str) -> None:
+        with self._study.turn():
+            self._note(CHECKPOINT, digest)
+
+    def note_progress(self, progress: dict[str, Any]) -> None:
+        self._note("progress", progress)
+
+    def _note(self, key: str, value: Any) -> None:
+        if not self._study.note_slot(self._trial, key, value):
+            raise Stopped(Reason.LOST)
+
+    def verdict(self, epoch: Epoch, of: int, /) -> str | None:
+        rung = self._rungs.at(epoch.epoch, of)
+        if rung is None:
+            return None
+        facts, key = self._study.facts, f"rung/{rung}"
+        own = gain(epoch.score, facts["chance"], facts["best"])
+        self._note(key, own)
+        arrived = [
+            Arrival(slot.number, slot_budget(slot), slot.user_attrs[key])
+            for slot in self._study.slots()
+            if key in slot.user_attrs
+        ]
+        mine = Arrival(self._trial.number, slot_budget(self._trial), own)
+        if (other := self._rungs.better(mine, arrived)) is None:
+            return None
+        return (
+            f"stopped at epoch {epoch.epoch} of {of}: slot {other.number}, whose budget is no "
+            f"larger, was better by {other.gain - own:.3f} of the scale"
+        )
+
+
+def run_slot(
+    study: Study,
+    trial: optuna.Trial,
+    blueprint: Blueprint,
+    dense: StoredNetwork,
+    watch: Watch,
+) -> Outcome:
+    """Train a claimed slot: from its checkpoint, its parent or the dense network.
+
+    Raises:
+        Stopped: there was a reason to leave it; its last epoch is stored if it is still ours.
+    """
+    params = study.drawn(trial)
+    start = start_of(study, trial, dense)
+    if (twin := _twin(study, trial, start, params)) is not None:
+        return _copied(twin)
+    job = blueprint.slot_job(params, slot_budget(trial), trial.user_attrs["slot"]["seed"])
+    book = _SlotBook(study, trial)
+    try:
+        state = _resumed(study, trial, job)
+        if state is None:
+            state = TrainState.begin(start.network.graph, start.network.tensors, job)
+        verdict = train_on(state, job, study.home, book, watch)
+    except BudgetError as error:
+        return Infeasible(str(error))
+    if verdict is not None:
+        return Dominated(verdict)
+    if not isfinite(score := state.history[-1].score):
+        return Failed(f"{job.task.metric.name} is {score}; correct the metric")
+    return watch.outlast(lambda: _finished(book, study.home.store, state, job, dense))
+
+
+def _twin(
+    study: Study, trial: optuna.Trial, start: Start, params: Mapping[str, Any]
+) -> FrozenTrial | None:
+    """A finished slot that was the same run, if there is one; noted so that others can tell."""
+    slot = trial.user_attrs["slot"]
+    what = [start.digest, params, slot["budget"], slot["seed"]]
+    run = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    if trial.user_attrs.get("run") != run:
+        trial.set_user_attr("run", run)
+    return study.lookup.complete_with("run", run)
+
+
+def _copied(twin: FrozenTrial) -> Finished:
+    known = twin.user_attrs["result"]
+    first = twin.number if known.get("copy_of") is None else known["copy_of"]
+    return Finished(**{**known, "cost": Cost(**known["cost"]), "seconds": 0, "copy_of": first})
+
+
+def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
+    noted = trial.user_attrs.get(CHECKPOINT)
+    if noted is None:
+        return None
+    try:
+        return unpack_state(study.home.store[noted], job)
+    except (KeyError, StoreError, CheckpointError) as error:
+        # The slot starts again, which gives the same result.
+        log.warning("slot %d: its checkpoint is lost: %s", trial.number, error)
+        return None
+
+
+def _finished(
+    book: _SlotBook, store: Store, state: TrainState, job: Job, dense: StoredNetwork
+) -> Finished | Failed:
+    """Store the network, and take its cost from what is stored."""
+    last, model = state.history[-1], packed(state, job)
+    stored = unpack_network(model)
+    costs = job.cost_model(stored.graph)
+    cost, arena = stored_cost(stored, costs)
+    if not (limits := job.limits(costs)).holds(cost):
+        return Failed(f"the stored network costs {cost}, over its {limits}")
+    notes: dict[str, Any] = {
+        "epochs.json": [asdict(epoch) for epoch in state.history],
+        "profile.json": {
+            name: _profile(job.cost_model(graph))
+            for name, graph in (("before", dense.graph), ("after", stored.graph))
+        },
+    }
+    if state.explanation is not None:
+        notes["explanation.json"] = asdict(state.explanation)
+    contents = {name: json.dumps(note).encode() for name, note in notes.items()}
+    contents["model.safetensors"] = model
+    files = {name: digest_of(content) for name, content in contents.items()}
+    book.announce(list(files.values()))
+    for content in contents.values():
+        store.put(content)
+    return Finished(
+        score=last.score,
+        cost=cost,
+        widths=widths_of(stored.graph),
+        bottleneck=costs.bottlenecks(stored.graph.channels.widths)["sram_bytes"],
+        files=files,
+        seconds=sum(epoch.seconds for epoch in state.history),
+        threads=torch.get_num_threads(),
+        planned_sram_bytes=arena,
+    )
+
+
+def stored_cost(stored: StoredNetwork, model: CostModel) -> tuple[Cost, int | None]:
+    """What a stored network costs, and the arena of its C where that is its memory: no less
+    counts, but more where buffers leave gaps.
+    """
+    if model.conventions != DEPLOYED or not stored.notes["codes"]:
+        return model.dense, None
+    arena = plan(integer_network(stored)).arena_bytes
+    return replace(model.dense, sram_bytes=max(model.dense.sram_bytes, arena)), arena
+
+
+def _profile(model: CostModel) -> list[dict[str, Any]]:
+    """What every kernel of a network takes, in execution order."""
+    return [asdict(line) for line in model.explain(model.graph.channels.widths)]
+
+
+def packed(state: TrainState, job: Job) -> bytes:
+    """A trained network as it is stored, with what it says of itself: how to feed it, what it
+    scored, and the codes of its buffers (scale and zero point) where it was scored with these.
+    """
+    graph, tensors = state.result()
+    exact = job.scoring is Precision.EXACT
+    codes = int8_codes(graph, tensors, job) if exact else {}
+    notes = {
+        "codes": {name: list(astuple(code)) for name, code in codes.items()},
+        "classes": list(job.data.classes),
+        "mean": list(job.data.mean),
+        "std": list(job.data.std),
+        "data": {"name": job.data.name, "digest": job.data.digest},
+        "metric": job.task.metric.name,
+        "score": state.history[-1].score,
+        "precision": job.scoring,
+        "device": job.device.name,
+    }
+    return pack_network(graph, tensors, notes)
+
+
+def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:
+    """Write a slot's outcome into Optuna, once; False when the slot is no longer ours."""
+    with study.turn():
+        if not study.still_mine(trial):
+            return False
+        _write(study, trial, outcome)
+    with tolerated(f"what slot {trial.number} kept for going on is not removed yet"):
+        study.discard(unfinished_blobs(trial))  # else by whoever tidies the study up
+    return True
+
+
+def _write(study: Study, trial: optuna.Trial, outcome: Outcome) -> None:
+    match outcome:
+        case Finished():
+            trial.set_user_attr("result", json.loads(json.dumps(asdict(outcome))))
+            costs = {"score": outcome.score, **asdict(outcome.cost)}
+            for name, limit in study.facts["device_limits"].items():
+                # Set only now: a value set before a kill would survive and shadow this one.
+                trial.set_constraint(f"device.{name}", costs[name] - limit)
+            study.optuna.tell(trial, [costs[name] for name in study.objectives])
+        case Infeasible(reason):
+            trial.set_user_attr("reason", reason)
+            trial.set_user_attr("infeasible", True)
+            study.optuna.tell(trial, state=TrialState.PRUNED)
+        case Failed(reason):
+            trial.set_user_attr("reason", reason)
+            study.optuna.tell(trial, state=TrialState.FAIL)
+        case Dominated(reason):
+            trial.set_user_attr("reason", reason)
+            study.optuna.tell(trial, state=TrialState.PRUNED)
+        case Cancelled():
+            trial.set_user_attr(CANCELLED, True)
+            study.optuna.tell(trial, state=TrialState.FAIL)

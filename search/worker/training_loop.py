@@ -1,0 +1,105 @@
+"""A training run that may be left at any batch, and goes on at its last epoch.
+
+After every epoch its state is packed; the latest one goes into the store now and then, and when
+the run is left. A run that is killed loses the epochs since then, and no more.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from pruning.training.checkpoint import pack_state
+from pruning.training.job import Job
+from pruning.training.state import Epoch, TrainState
+from pruning.training.train import steps
+from search.storage.files import digest_of
+from search.storage.outage import tolerated
+from search.storage.workspace import Home
+from search.worker.stop_signals import Reason, Stopped, Watch
+
+PROGRESS_EVERY_S = 1.0
+
+
+class Logbook(Protocol):
+    """Where a run notes how far it is: a slot's trial, or the study for its dense network."""
+
+    def checkpoint(self) -> str | None:
+        """The digest of the last stored state."""
+        ...
+
+    def announce(self, digests: Sequence[str]) -> None:
+        """Name what is about to be stored, so that a kill leaves no blob that nobody knows."""
+        ...
+
+    def note_checkpoint(self, digest: str) -> None:
+        """Note the digest of a stored state."""
+        ...
+
+    def note_progress(self, progress: dict[str, Any]) -> None:
+        """Note where the run is, for whoever looks."""
+        ...
+
+    def verdict(self, epoch: Epoch, of: int, /) -> str | None:
+        """Why the run should end at this epoch, if it should."""
+        ...
+
+
+def train_on(
+    state: TrainState, job: Job, home: Home, book: Logbook, watch: Watch
+) -> str | None:
+    """Train to the end of the recipe, or to a verdict, which is returned.
+
+    Raises:
+        Stopped: there was a reason to leave; the last epoch's state is stored, unless the run
+        is somebody else's by now. What `pruning.training.train.train` raises.
+    """
+    latest: bytes | None = None  # the last epoch's state, while it is not in the store
+    stored = shown = time.monotonic()
+    try:
+        for epoch in steps(state, job):
+            if epoch is None:
+                watch.check()
+                continue
+            now, last = time.monotonic(), epoch.epoch == job.epochs
+            if now - shown >= PROGRESS_EVERY_S or last or epoch.epoch == 1:
+                shown = now
+                with tolerated("progress is not shown"):
+                    book.note_progress(progress(epoch, job))
+            if last:
+                return None
+            with tolerated("not judged"):
+                if (verdict := book.verdict(epoch, job.epochs)) is not None:
+                    return verdict
+            latest = pack_state(state)
+            if now - stored >= home.config.checkpoint_s:
+                with tolerated("no checkpoint now"):
+                    _store(home, book, latest)
+                    latest, stored = None, now
+    except Stopped as stopped:
+        if latest is not None and stopped.reason is not Reason.LOST:
+            with tolerated("the last epochs are lost"):
+                _store(home, book, latest)
+        raise
+    return None
+
+
+def progress(epoch: Epoch, job: Job) -> dict[str, Any]:
+    """Where a run is: its epoch, phase, score and cost."""
+    return {
+        "epoch": epoch.epoch,
+        "of": job.epochs,
+        "phase": epoch.phase,
+        "score": epoch.score,
+        "cost": asdict(epoch.cost),
+    }
+
+
+def _store(home: Home, book: Logbook, content: bytes) -> None:
+    """Store a state, and forget the one before it."""
+    before, digest = book.checkpoint(), digest_of(content)
+    book.announce([digest])
+    home.store.put(content)
+    book.note_checkpoint(digest)
+    if before is not None and before != digest:
+        home.store.remove(before)

@@ -1,0 +1,1 @@
+"""The databases: where they are, their locks, their health."""

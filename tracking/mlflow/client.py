@@ -1,0 +1,267 @@
+"""The edge to MLflow: its client with our errors, its limits kept, its noise off."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tracking.databases.urls import mask
+from tracking.errors import GoneError, ServerError
+from tracking.mlflow.schema_init import ensure_tables
+
+# Set before MLflow is imported, unless the person chose otherwise. With MLflow's own defaults a
+# call blocks for 247 s when the server is down, and every start reports home.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+_PAGE = 500
+_METRICS_A_CALL = 850  # MLflow takes 1,000 things of all kinds in one call of 1 MB
+_OTHERS_A_CALL = 50
+_TEXT_LIMIT = 5000
+OVER = frozenset({"FINISHED", "FAILED", "KILLED"})
+_GONE = ("RESOURCE_DOES_NOT_EXIST", "'active' state", "'active' lifecycle_stage")
+
+_T = TypeVar("_T")
+
+
+class Point(NamedTuple):
+    """One value of one metric. `at` is in milliseconds since the epoch."""
+
+    key: str
+    value: float
+    step: int
+    at: int
+
+
+@dataclass(slots=True)
+class Run:
+    """What MLflow is known to hold of one run, kept current while we write to it."""
+
+    run_id: str
+    status: str
+    ended: int | None
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    moments: dict[str, int] = field(default_factory=dict)  # of metrics that we wrote
+    agreed: bool = False  # whether its curves were found to be those that it should have
+
+
+class Experiment(NamedTuple):
+    """An experiment as MLflow holds it."""
+
+    experiment_id: str
+    name: str
+    active: bool
+    tags: Mapping[str, str]
+
+
+@final
+class Client:
+    """MLflow at one tracking URI: a database (made if it is empty) or an HTTP server.
+
+    Constructing it raises DatabaseError for a database that cannot be used. Every method raises
+    ServerError, or GoneError for a run or experiment that is not there.
+    `api` is MLflow's own client, for use inside `answering()`.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        # Here and not above: importing MLflow takes 2 s, which `paring --help` need not wait
+        # for, and it reads its environment while it is imported.
+        import mlflow
+
+        self.uri = tracking_uri
+        self.created: set[str] = set()  # ids of runs, since this client was made
+        self.changed: set[str] = set()
+        self.binned: set[str] = set()
+        self._mlflow: Any = mlflow
+        with self.answering():
+            if not tracking_uri.startswith("http"):
+                ensure_tables(tracking_uri)  # MLflow would try an unreachable one for minutes
+            self.api: Any = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turn MLflow's errors inside the block into ours."""
+        try:
+            yield
+        except (self._mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            raise self._translated(error) from error
+
+    def experiments(self, key: str) -> list[Experiment]:
+        """Return the experiments that mirror the study `key`, deleted ones too."""
+        with self.answering():
+            found = self.api.search_experiments(
+                view_type=self._mlflow.entities.ViewType.ALL,
+                filter_string=f"tags.`paring.key` = {quoted(key)}",
+                order_by=["experiment_id ASC"],
+            )
+        return [_experiment(one) for one in found]
+
+    def is_taken(self, name: str) -> bool:
+        """Tell whether an experiment has this name, be it in the bin."""
+        with self.answering():
+            return self.api.get_experiment_by_name(name) is not None
+
+    def create_experiment(self, name: str, root: str | None, tags: Mapping[str, str]) -> str:
+        """Create an experiment; return its id."""
+        with self.answering():
+            return str(self.api.create_experiment(name, root, dict(tags)))
+
+    def runs(self, experiment_id: str, where: str) -> Iterator[Run]:
+        """Yield all active runs that match, oldest first, page by page."""
+        token: str | None = ""
+        while token is not None:
+            with self.answering():
+                page = self.api.search_runs(
+                    [experiment_id], where, max_results=_PAGE, page_token=token or None,
+                    order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+                )  # fmt: skip
+            yield from map(_run, page)
+            token = page.token or None
+
+    def create_run(
+        self, experiment_id: str, name: str, started: int | None, tags: Mapping[str, str]
+    ) -> Run:
+        """Create a run with its tags in one step, so that it can always be found again."""
+        with self.answering():
+            run = _run(self.api.create_run(experiment_id, started, shortened(tags), name))
+        self.created.add(run.run_id)
+        return run
+
+    def log(
+        self,
+        run: Run,
+        points: Iterable[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write points, params and tags in as few calls as MLflow's limits allow."""
+        kind = self._mlflow.entities
+        params, tags = shortened(params or {}), shortened(tags or {})
+        parts = zip_longest(
+            _chunks(
+                [kind.Metric(p.key, p.value, p.at, p.step) for p in points], _METRICS_A_CALL
+            ),
+            _chunks([kind.Param(*pair) for pair in params.items()], _OTHERS_A_CALL),
+            _chunks([kind.RunTag(*pair) for pair in tags.items()], _OTHERS_A_CALL),
+            fillvalue=(),
+        )
+        with self.answering():
+            for metrics, some_params, some_tags in parts:
+                self.api.log_batch(run.run_id, metrics, some_params, some_tags)
+                run.metrics.update((metric.key, metric.value) for metric in metrics)
+                run.moments.update((metric.key, metric.timestamp) for metric in metrics)
+        run.params.update(params)
+        run.tags.update(tags)
+        self.changed.add(run.run_id)
+
+    def last_moment(self, run: Run, key: str) -> int:
+        """Return the time of the latest point of a metric that is there."""
+        if key not in run.moments:
+            with self.answering():
+                history = self.api.get_metric_history(run.run_id, key)
+            run.moments[key] = max((point.timestamp for point in history), default=0)
+        return run.moments[key]
+
+    def set_status(self, run: Run, status: str, ended: int | None) -> None:
+        """Set a run's status, and when it ended if the status says that it did."""
+        with self.answering():
+            if status in OVER:
+                self.api.set_terminated(run.run_id, status, ended)
+                run.ended = ended or run.ended
+            else:
+                self.api.update_run(run.run_id, status)
+        run.status = status
+        self.changed.add(run.run_id)
+
+    def upload(self, run: Run, files: Iterable[Path], path: str | None = None) -> None:
+        """Copy files, and folders with all that is in them, to a run's artifacts."""
+        try:
+            with self.answering():
+                for file in files:
+                    self.api.log_artifact(run.run_id, str(file), path)
+        except OSError as error:  # requests' errors are OSErrors too
+            raise ServerError(
+                f"the artifacts of run {run.run_id} cannot be stored ({mask(str(error))}): its "
+                "artifact folder must be reachable and writable, and the disk must have room"
+            ) from error
+
+    def artifact_uri(self, run: Run) -> str:
+        """Return where a run's artifacts are."""
+        with self.answering():
+            return str(self.api.get_run(run.run_id).info.artifact_uri)
+
+    def delete_run(self, run: Run) -> None:
+        """Move a run to the bin."""
+        with self.answering():
+            self.api.delete_run(run.run_id)
+        self.binned.add(run.run_id)
+
+    def _translated(self, error: Exception) -> ServerError:
+        cause = mask(" ".join(str(error).split()))[:600]
+        code = str(getattr(error, "error_code", ""))
+        where = mask(self.uri)
+        if any(sign in code or sign in cause for sign in _GONE):
+            return GoneError(
+                f"MLflow at {where} no longer has it ({cause}): mirror the study again"
+            )
+        cure = (
+            "start it with `paring serve`, or correct the address"
+            if where.startswith("http")
+            else "its database must be reachable and writable"
+        )
+        return ServerError(f"MLflow at {where} refused or did not answer ({cause}): {cure}")
+
+
+def quoted(value: str) -> str:
+    """Return a value as MLflow's filter language writes it."""
+    if "'" in value and '"' in value:
+        raise ServerError(f"{value} has both kinds of quotes, which MLflow cannot search for")
+    return f'"{value}"' if "'" in value else f"'{value}'"
+
+
+def shortened(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts, cut where MLflow would refuse them."""
+    return {key: cut(value) for key, value in texts.items()}
+
+
+def cut(text: str) -> str:
+    """Return as much of a text as MLflow takes."""
+    return text[:_TEXT_LIMIT]
+
+
+def _chunks(items: list[_T], size: int) -> Iterator[list[_T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _experiment(found: Any) -> Experiment:
+    active = found.lifecycle_stage == "active"
+    return Experiment(str(found.experiment_id), str(found.name), active, dict(found.tags))
+
+
+def _run(found: Any) -> Run:
+    info, data = found.info, found.data
+    return Run(
+        run_id=str(info.run_id),
+        status=str(info.status),
+        ended=info.end_time,
+        tags=dict(data.tags),
+        params=dict(data.params),
+        metrics=dict(data.metrics),
+    )

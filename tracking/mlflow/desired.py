@@ -1,0 +1,316 @@
+"""What MLflow should hold of a study: a pure function of its record."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from typing import NamedTuple
+
+from tracking.mlflow.descriptions import experiment_note, slot_note
+from tracking.records import (
+    RESOURCES,
+    Costs,
+    EpochRow,
+    Limits,
+    Scalar,
+    SlotRecord,
+    State,
+    StudyRecord,
+)
+from tracking.tables import (
+    cost_of,
+    errors_of,
+    finished_slots,
+    shares_of,
+)
+
+STATUS = {
+    State.WAITING: "SCHEDULED",
+    State.RUNNING: "RUNNING",
+    State.COMPLETE: "FINISHED",
+    State.STOPPED: "FINISHED",
+    State.INFEASIBLE: "FINISHED",
+    State.FAILED: "FAILED",
+    State.CANCELLED: "KILLED",
+}
+_LAYOUT = "4"  # raise it when the artifacts change, and all of them are written anew
+_UNFIT = re.compile(r"[^\w .:/-]")
+_KEY_LIMIT = 250
+_NO_COMMIT = "none"  # where a sweep is not started in a git repository
+
+
+class Step(NamedTuple):
+    """The values of one step of a run's curves. `at` is in milliseconds since the epoch."""
+
+    step: int
+    at: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredRun:
+    """One MLflow run as it should be.
+
+    `curves` only ever grows, and the tag `curve_tag` says up to which step MLflow has it.
+    `finals_at` is when the finals came about, None if they keep changing. `artifacts` is a
+    digest of what the run's artifacts are made from.
+    """
+
+    name: str
+    status: str
+    started: int | None
+    ended: int | None
+    identity: Mapping[str, str]
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    finals: Mapping[str, float]
+    finals_at: int | None
+    curves: tuple[Step, ...]
+    curve_tag: str
+    artifacts: str
+
+
+def slot_run(study: StudyRecord, slot: SlotRecord) -> DesiredRun:
+    """Return the run of one slot."""
+    return DesiredRun(
+        name=f"slot-{slot.number:03d}",
+        status=STATUS[slot.state],
+        started=_milliseconds(slot.started),
+        ended=_milliseconds(slot.finished) if slot.state.over else None,
+        identity=slot_identity(study, slot),
+        tags=_slot_tags(study, slot),
+        params=_texts(_slot_params(slot)),
+        finals=_slot_finals(slot),
+        finals_at=_milliseconds(slot.finished) or _milliseconds(slot.started) or 0,
+        curves=_slot_curves(slot),
+        curve_tag="paring.epochs",
+        artifacts=_digest(study.config, slot.state.over, slot.widths, slot.files,
+                          _explained(study, slot)),
+    )  # fmt: skip
+
+
+def study_run(study: StudyRecord, runs: Mapping[int, str]) -> DesiredRun:
+    """Return the run of the study itself: its front, its hypervolume, its progress.
+
+    `runs` gives the ids of the slots' runs, which its artifacts name.
+    """
+    over = bool(study.slots) and all(slot.state.over for slot in study.slots)
+    ends = [slot.finished for slot in study.slots if slot.finished is not None]
+    starts = [slot.started for slot in study.slots if slot.started is not None]
+    started = _milliseconds(min(starts, default=None))
+    return DesiredRun(
+        name="study",
+        status="FINISHED" if over else "RUNNING",
+        started=started,
+        ended=_milliseconds(max(ends, default=None)) if over else None,
+        identity=study_identity(study),
+        tags=_study_tags(study),
+        params=_texts(_study_params(study)),
+        finals=_study_finals(study),
+        finals_at=None,
+        curves=_study_curves(study, started or 0),
+        curve_tag="paring.hypervolumes",
+        artifacts=_digest(study.config, *map(_shown, study.slots), study.dense, study.device,
+                          study.hypervolumes, study.importances, study.picks, runs),
+    )  # fmt: skip
+
+
+def slot_identity(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
+    """Return the tags by which a slot's run is found for ever."""
+    return {"paring.study": study.key, "paring.kind": "slot", "paring.slot": str(slot.number)}
+
+
+def study_identity(study: StudyRecord) -> dict[str, str]:
+    """Return the tags by which the study's run is found for ever."""
+    return {"paring.study": study.key, "paring.kind": "study"}
+
+
+def _slot_tags(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
+    tags = _shared_tags(study)
+    tags |= {
+        "paring.state": slot.state.value,
+        "paring.attempt": str(slot.attempt),
+        "paring.front": str(bool(slot.planes)).lower(),
+        "paring.planes": " ".join(slot.planes),
+        "paring.reason": slot.reason,
+        "mlflow.note.content": slot_note(study, slot),
+    }
+    if slot.copy_of is not None:
+        tags["paring.copy_of"] = str(slot.copy_of)
+    if slot.epochs:
+        tags["paring.phase"] = slot.epochs[-1].phase
+        tags["paring.bottleneck"] = slot.epochs[-1].bottleneck
+    return tags
+
+
+def _shared_tags(study: StudyRecord) -> dict[str, str]:
+    """Return the study's own tags, and those that MLflow's pages show in their places."""
+    tags = {_key(name): value for name, value in study.tags.items()}
+    tags |= {
+        "mlflow.source.name": f"paring sweep study={study.name}",
+        "mlflow.source.type": "LOCAL",
+    }
+    if (commit := study.tags.get("git.commit", _NO_COMMIT)) != _NO_COMMIT:
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def _slot_params(slot: SlotRecord) -> dict[str, Scalar]:
+    params: dict[str, Scalar] = dict(slot.params)
+    params |= {
+        f"budget.{name}": limit
+        for name in RESOURCES
+        if (limit := getattr(slot.budget, name)) is not None
+    }
+    params["seed"] = slot.seed
+    if slot.parent is not None:
+        params["parent"] = slot.parent
+    return params
+
+
+def _slot_finals(slot: SlotRecord) -> dict[str, float]:
+    """Return the numbers of a slot that is over; an unfinished one has none yet."""
+    if not slot.state.over:
+        return {}
+    values: dict[str, float | None] = {"score": slot.score, "test_score": slot.test_score}
+    if slot.costs is not None:
+        values |= _costs(slot.costs) | _shares(slot.costs, slot.budget)
+    finals = {
+        f"final.{name}": float(value) for name, value in values.items() if value is not None
+    }
+    return finals | _measured(slot)
+
+
+def _measured(slot: SlotRecord) -> dict[str, float]:
+    """Return what was measured, and by how much the estimates were off."""
+    if slot.measured is None:
+        return {}
+    taken = slot.measured
+    values = _costs(taken.costs) | {
+        "stack_bytes": float(taken.stack_bytes),
+        "instructions": float(taken.instructions),
+        "mismatches": float(taken.mismatches),
+    }
+    errors = {f"error.{name}": error for name, error in errors_of(slot).items()}
+    return {f"measured.{name}": value for name, value in (values | errors).items()}
+
+
+def _slot_curves(slot: SlotRecord) -> tuple[Step, ...]:
+    """Return a step per epoch, at times that are the same whenever they are computed.
+
+    MLflow drops a point that it already has, time included; so a crash between writing points
+    and noting that they are written doubles nothing.
+    """
+    steps, now = [], slot.started or 0.0
+    for row in slot.epochs:
+        now += row.seconds
+        steps.append(Step(row.epoch, round(1000 * now), _epoch_values(row, slot.budget)))
+    return tuple(steps)
+
+
+def _epoch_values(row: EpochRow, budget: Limits) -> dict[str, float]:
+    own = {"loss": row.loss, "score": row.score, "seconds": row.seconds}
+    return own | _costs(row.costs) | _shares(row.costs, budget)
+
+
+def _costs(costs: Costs) -> dict[str, float]:
+    return {name: cost_of(costs, name) for name in (*RESOURCES, "macs")}
+
+
+def _shares(costs: Costs, budget: Limits) -> dict[str, float]:
+    """Return the metrics `flash_budget_share` and so on."""
+    return {
+        f"{name.partition('_')[0]}_budget_share": share
+        for name, share in shares_of(costs, budget).items()
+    }
+
+
+def _study_tags(study: StudyRecord) -> dict[str, str]:
+    tags = _shared_tags(study)
+    tags["mlflow.note.content"] = experiment_note(study)
+    return tags
+
+
+def _study_params(study: StudyRecord) -> dict[str, Scalar]:
+    params: dict[str, Scalar] = {
+        "metric": study.metric,
+        "scores_rise": study.scores_rise,
+        "precision": study.precision,
+    }
+    if study.device is not None:
+        params["device"] = study.device.name
+        params |= {
+            f"device.{name}": limit
+            for name in RESOURCES
+            if (limit := getattr(study.device.limits, name)) is not None
+        }
+    return params
+
+
+def _study_finals(study: StudyRecord) -> dict[str, float]:
+    counts = Counter(slot.state for slot in study.slots)
+    values = {f"slots.{state.value}": float(counts[state]) for state in State}
+    values["slots.total"] = float(len(study.slots))
+    values["slots.front"] = float(sum(bool(slot.planes) for slot in finished_slots(study)))
+    if study.dense is not None:
+        values["dense.score"] = study.dense.score
+        values |= {f"dense.{name}": value for name, value in _costs(study.dense.costs).items()}
+    return values
+
+
+def _study_curves(study: StudyRecord, started: int) -> tuple[Step, ...]:
+    return tuple(
+        Step(index, started + index, {"hypervolume": value})
+        for index, value in enumerate(study.hypervolumes, start=1)
+    )
+
+
+_PASSING = frozenset({"attempt", "epochs", "started", "finished"})  # of a slot
+
+
+def _shown(slot: SlotRecord) -> tuple[object, ...]:
+    """Return what the study's page shows of a slot: all but its epochs and times."""
+    return tuple(
+        getattr(slot, field.name) for field in fields(slot) if field.name not in _PASSING
+    )
+
+
+def _explained(study: StudyRecord, slot: SlotRecord) -> tuple[object, ...]:
+    """Return what a slot's page shows besides its files."""
+    if slot.state is not State.COMPLETE:
+        return ()
+    return (study.metric, study.precision, study.dense, study.device, slot.budget, slot.held,
+            slot.score, slot.costs)  # fmt: skip
+
+
+def _digest(*parts: object) -> str:
+    text = repr([_LAYOUT, *(_stable(part) for part in parts)])
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _stable(part: object) -> object:
+    """Return a part with its mappings in one order, whatever process built them."""
+    if isinstance(part, Mapping):
+        return sorted((name, _stable(value)) for name, value in part.items())
+    if isinstance(part, tuple) and not hasattr(part, "_fields"):
+        return [_stable(item) for item in part]
+    return part
+
+
+def _texts(params: Mapping[str, Scalar]) -> dict[str, str]:
+    return {_key(name): _text(value) for name, value in params.items()}
+
+
+def _text(value: Scalar) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _key(name: str) -> str:
+    """Return a name that MLflow accepts for a param or a tag."""
+    return _UNFIT.sub("_", name)[:_KEY_LIMIT].strip("/. ") or "_"
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(1000 * seconds)

@@ -1,0 +1,148 @@
+"""Picked models in MLflow's registry: a version per model, an alias per use."""
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tracking.errors import RegistryError
+from tracking.mlflow.client import Client, Run, quoted
+from tracking.mlflow.desired import slot_identity
+from tracking.mlflow.markdown import plain
+from tracking.records import RESOURCES, SlotRecord, StudyRecord
+from tracking.tables import amounts, bounds, score_text
+
+_ALIAS = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_VERSION_LIKE = re.compile(r"[vV]\d+")
+_TOOLS_OWN = ("latest",)
+_LINEAGE = ("git.commit", "git.dirty", "data", "data.digest")  # of the study's tags
+
+
+def register(
+    tracking_uri: str,
+    study: StudyRecord,
+    slot: SlotRecord,
+    files: Sequence[Path],
+    alias: str,
+    name: str,
+) -> str:
+    """Register a model's files as `name`, point `alias` at them, and return the version.
+
+    The files go to the slot's run under `picked/<digest>`, so the study must have been
+    mirrored. A model that is registered already (the same files, model cards aside) keeps its
+    version and its files: only the alias moves. Raises RegistryError for a name or an alias
+    that cannot be, and ServerError.
+    """
+    check_names(alias, name)
+    digest = _digest(files)
+    client = Client(tracking_uri)
+    run = _run_of(client, study, slot)
+    with client.answering():
+        version = _version_of(client, name, digest)
+    if version is None:
+        place = f"picked/{digest[:16]}"
+        client.upload(run, files, place)
+        with client.answering():
+            version = _create(client, run, study, slot, place, name, digest)
+    with client.answering():
+        client.api.set_registered_model_alias(name, alias, version)
+    return version
+
+
+def check_names(alias: str, name: str) -> None:
+    """Refuse what MLflow's registry would: RegistryError."""
+    if not _ALIAS.fullmatch(alias) or _VERSION_LIKE.fullmatch(alias) or alias in _TOOLS_OWN:
+        raise RegistryError(
+            f"{alias!r} cannot be an alias in MLflow's registry: use 1 to 200 letters, digits, "
+            "_ or -, and neither `latest` nor a version such as v1"
+        )
+    if not name.strip() or set(name) & set("/:"):
+        raise RegistryError(
+            f"{name!r} cannot name a model in MLflow's registry: give a name without / and :"
+        )
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """Return a digest of a model's files; its card may tell of the day without changing it."""
+    telling = sorted(path for path in files if path.suffix.lower() != ".md")
+    if not telling:
+        raise RegistryError("no file of a model: pick one first")
+    total = sha256()
+    for path in telling:
+        total.update(f"{path.name}\0{sha256(path.read_bytes()).hexdigest()}\0".encode())
+    return total.hexdigest()[:32]
+
+
+def _run_of(client: Client, study: StudyRecord, slot: SlotRecord) -> Run:
+    where = " and ".join(
+        f"tags.`{key}` = {quoted(value)}" for key, value in slot_identity(study, slot).items()
+    )
+    for experiment in client.experiments(study.key):
+        for run in client.runs(experiment.experiment_id, where):
+            return run
+    raise RegistryError(
+        f"slot {slot.number} of study {study.name!r} has no run in MLflow: mirror the study "
+        "first"
+    )
+
+
+def _version_of(client: Client, name: str, digest: str) -> str | None:
+    """Return the version that has these files, if there is one."""
+    found = client.api.search_model_versions(f"name = {quoted(name)}")
+    while True:
+        for version in found:
+            if version.tags.get("paring.digest") == digest:
+                return str(version.version)
+        if not found.token:
+            return None
+        found = client.api.search_model_versions(
+            f"name = {quoted(name)}", page_token=found.token
+        )
+
+
+def _create(
+    client: Client,
+    run: Run,
+    study: StudyRecord,
+    slot: SlotRecord,
+    place: str,
+    name: str,
+    digest: str,
+) -> str:
+    if not client.api.search_registered_models(f"name = {quoted(name)}"):
+        client.api.create_registered_model(
+            name, description=f"Networks pruned by study {plain(study.name)}."
+        )
+    version: Any = client.api.create_model_version(
+        name,
+        source=f"{client.artifact_uri(run)}/{place}",
+        run_id=run.run_id,
+        tags=_tags(study, slot, digest),
+        description=_description(study, slot),
+    )
+    return str(version.version)
+
+
+def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
+    tags = {"paring.digest": digest, **slot_identity(study, slot)}
+    values = {"score": slot.score, "test_score": slot.test_score}
+    if slot.costs is not None:
+        values |= {name: getattr(slot.costs, name) for name in (*RESOURCES, "macs")}
+    tags |= {key: str(value) for key, value in values.items() if value is not None}
+    tags |= {key: study.tags[key] for key in _LINEAGE if key in study.tags}
+    config = sha256(study.config.encode()).hexdigest()[:32]
+    own = {"study": study.name, "metric": study.metric, "precision": study.precision}
+    if study.device is not None:
+        own["device"] = study.device.name  # whose costs these are
+    return tags | own | {"config.digest": config}
+
+
+def _description(study: StudyRecord, slot: SlotRecord) -> str:
+    where = f" on {plain(study.device.name)}" if study.device else ""
+    costs = f" Costs{where}: {amounts(slot.costs)} (estimated)." if slot.costs else ""
+    return (
+        f"Slot {slot.number} of study {plain(study.name)}, {plain(study.metric)} "
+        f"{score_text(slot.score)} ({plain(study.precision)}).{costs} "
+        f"The sweep's budget: {bounds(slot.budget)}."
+    )

@@ -1,0 +1,1 @@
+"""Everything that is drawn: plots, tables and pages that open offline."""

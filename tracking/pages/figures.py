@@ -1,0 +1,312 @@
+"""The front as Plotly figures: plain dictionaries, a pure function of the study's record."""
+
+from collections.abc import Iterable, Sequence
+from math import log10
+from statistics import fmean
+
+from tracking.pages.plot_layout import (
+    DENSE,
+    FAINT,
+    FRONT,
+    LIMIT,
+    MEAN,
+    Axis,
+    Figure,
+    Panel,
+    layout,
+    literal,
+    looks,
+)
+from tracking.pages.tooltips import cost_lines, hover_text, score_line
+from tracking.records import SlotRecord, StudyRecord
+from tracking.seeds import repeats
+from tracking.tables import cost_of, count, finished_slots, limit_of, score_text, short
+
+Trace = Figure
+
+_BUDGET = "rgba(70, 90, 110, {})"
+_LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
+
+
+def front_figure(study: StudyRecord, panel: Panel) -> Figure:
+    """Return score against one resource: front, budgets, dense network, device limit."""
+    slots = finished_slots(study)
+    front = sorted(
+        (slot for slot in slots if panel.resource in slot.planes),
+        key=lambda slot: (_x(slot, panel), slot.number),
+    )
+    faint = [slot for slot in slots if panel.resource not in slot.planes]
+    axis = Axis.around(_extents(study, slots, panel), _limit(study, panel))
+    heights = _y_range(study, slots)
+    subtle = 0.22 if len(faint) <= 60 else 0.12
+    traces = [
+        _budgets(faint, panel, subtle, "budgets of dominated slots"),
+        _budgets(front, panel, 0.6, "budgets of the front"),
+        _cloud(study, faint, panel),
+        _staircase(front, panel, axis),
+        *_means(study, panel),
+        _points(study, front, panel) | {"text": _labels(front, panel, axis, heights)},
+        *_dense(study, panel),
+    ]
+    frame = layout(_y_title(study), f"{panel.title} ({panel.unit})")
+    frame["xaxis"] |= axis.layout(panel)
+    frame["yaxis"]["range"] = heights
+    frame["shapes"], frame["annotations"] = _lines(study, panel, axis)
+    return {"data": traces, "layout": frame}
+
+
+def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
+    """Return the fronts of several studies against one resource, each in its colour."""
+    fronts = [
+        sorted(
+            (slot for slot in finished_slots(study) if panel.resource in slot.planes),
+            key=lambda slot: (_x(slot, panel), slot.number),
+        )
+        for study in studies
+    ]
+    axis = Axis.around([_x(slot, panel) for front in fronts for slot in front], None)
+    traces = []
+    for study, front, look in zip(studies, fronts, looks(len(studies)), strict=True):
+        steps, points = (
+            _staircase(front, panel, axis),
+            _scatter(study.name, study, front, panel),
+        )
+        whose = f"<b>{literal(study.name)}</b><br>"
+        line = {**steps["line"], "color": look.color, "dash": look.dash}
+        marker = {"size": 8, "color": look.color, "symbol": look.symbol,
+                  "line": {"color": "white", "width": 1}}  # fmt: skip
+        traces += [
+            steps | {"line": line, "name": study.name},
+            points
+            | {"mode": "markers", "marker": marker}
+            | {"hovertext": [whose + text for text in points["hovertext"]]},
+        ]
+    frame = layout(_y_title(studies[0]), f"{panel.title} ({panel.unit})")
+    frame["xaxis"] |= axis.layout(panel)
+    if not any(fronts):
+        frame["annotations"] = [{"text": "no point yet", "showarrow": False, "x": 0.5, "y": 0.5,
+                                 "xref": "paper", "yref": "paper"}]  # fmt: skip
+        for axis_name in ("xaxis", "yaxis"):
+            frame[axis_name] |= {"showticklabels": False, "ticks": ""}
+    return {"data": traces, "layout": frame}
+
+
+def _extents(study: StudyRecord, slots: Iterable[SlotRecord], panel: Panel) -> list[float]:
+    """Return everything that the axis must reach: points, their budgets, the dense network."""
+    values = []
+    for slot in slots:
+        values.append(_x(slot, panel))
+        limit = limit_of(slot.budget, panel.resource)
+        if limit is not None:
+            values.append(limit * panel.scale)
+    if study.dense is not None:
+        values.append(cost_of(study.dense.costs, panel.resource) * panel.scale)
+    return values
+
+
+def _x(slot: SlotRecord, panel: Panel) -> float:
+    return cost_of(slot.known_costs, panel.resource) * panel.scale
+
+
+def _limit(study: StudyRecord, panel: Panel) -> float | None:
+    limit = limit_of(study.device.limits, panel.resource) if study.device else None
+    return None if limit is None else limit * panel.scale
+
+
+def _budgets(slots: Iterable[SlotRecord], panel: Panel, strength: float, name: str) -> Trace:
+    """Return a thin line from each point to its budget, with a tick at the budget."""
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for slot in slots:
+        limit = limit_of(slot.budget, panel.resource)
+        if limit is not None:
+            xs += [_x(slot, panel), limit * panel.scale, None]
+            ys += [slot.score, slot.score, None]
+    sizes = [0, 9, 0] * (len(xs) // 3)
+    color = _BUDGET.format(strength)
+    return {
+        "type": "scatter",
+        "name": name,
+        "x": xs,
+        "y": ys,
+        "mode": "lines+markers",
+        "line": {"color": color, "width": 1},
+        "marker": {
+            "symbol": "line-ns",
+            "size": sizes,
+            "line": {"width": 1.4, "color": color},
+        },
+        "hoverinfo": "skip",
+    }
+
+
+def _cloud(study: StudyRecord, slots: Sequence[SlotRecord], panel: Panel) -> Trace:
+    marker = {"size": 7, "color": FAINT, "opacity": 0.55}
+    return _scatter("dominated", study, slots, panel) | {"mode": "markers", "marker": marker}
+
+
+def _points(study: StudyRecord, slots: Sequence[SlotRecord], panel: Panel) -> Trace:
+    marker = {"size": 10, "color": FRONT, "line": {"color": "white", "width": 1.5}}
+    return _scatter("front", study, slots, panel) | {
+        "mode": "markers+text",
+        "cliponaxis": False,
+        "textposition": "top left" if study.scores_rise else "bottom left",
+        "textfont": {"size": 10, "color": FRONT},
+        "marker": marker,
+    }
+
+
+def _labels(
+    front: Sequence[SlotRecord], panel: Panel, axis: Axis, heights: Sequence[float]
+) -> list[str]:
+    """Return the slots' numbers, leaving out those that would lie on one another."""
+    labels, last = [], (-1.0, -1.0)
+    for slot in front:
+        place = (
+            axis.share(_x(slot, panel)),
+            ((slot.score or 0.0) - heights[0]) / (heights[1] - heights[0]),
+        )
+        free = max(abs(place[0] - last[0]), abs(place[1] - last[1])) > _LABEL_SPACE
+        labels.append(str(slot.number) if free else "")
+        last = place if free else last
+    return labels
+
+
+def _scatter(name: str, study: StudyRecord, slots: Sequence[SlotRecord], panel: Panel) -> Trace:
+    return {
+        "type": "scatter",
+        "name": name,
+        "x": [_x(slot, panel) for slot in slots],
+        "y": [slot.score for slot in slots],
+        "hovertext": [hover_text(study, slot) for slot in slots],
+        "hoverinfo": "text",
+    }
+
+
+def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
+    """Return the mean of slots that differ in their seeds alone, with its spread as a bar."""
+    groups = repeats(study)
+    if not groups:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "name": "mean over seeds",
+            "x": [fmean(_x(slot, panel) for slot in group.slots) for group in groups],
+            "y": [group.mean for group in groups],
+            "mode": "markers",
+            "marker": {"symbol": "line-ew-open", "size": 13, "color": MEAN,
+                       "line": {"width": 2.5}},
+            "error_y": {"type": "data", "array": [group.spread for group in groups],
+                        "color": MEAN, "thickness": 1.5, "width": 0},
+            "hovertext": [
+                f"<b>{count(len(group.slots), 'seed')}</b>: slots "
+                f"{', '.join(str(slot.number) for slot in group.slots)}<br>"
+                f"{score_line(study, group.mean)} \u00b1 {score_text(group.spread)}"
+                for group in groups
+            ],
+            "hoverinfo": "text",
+        }
+    ]  # fmt: skip
+
+
+def _staircase(front: Sequence[SlotRecord], panel: Panel, axis: Axis) -> Trace:
+    """Return the best score within each bound: flat until the next point of the front."""
+    xs = [_x(slot, panel) for slot in front]
+    ys = [slot.score for slot in front]
+    return {
+        "type": "scatter",
+        "name": "staircase",
+        "x": [*xs, axis.high] if front else [],
+        "y": [*ys, ys[-1]] if front else [],
+        "mode": "lines",
+        "line": {"color": FRONT, "width": 2, "shape": "hv"},
+        "hoverinfo": "skip",
+    }
+
+
+def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
+    dense = study.dense
+    if dense is None:
+        return []
+    text = [f"<b>dense network</b>, not pruned<br>{score_line(study, dense.score)}"]
+    text += cost_lines(dense.costs)
+    return [
+        {
+            "type": "scatter",
+            "name": "dense",
+            "x": [cost_of(dense.costs, panel.resource) * panel.scale],
+            "y": [dense.score],
+            "mode": "markers",
+            "marker": {"symbol": "diamond", "size": 12, "color": DENSE,
+                       "line": {"color": "white", "width": 1.5}},
+            "hovertext": ["<br>".join(text)],
+            "hoverinfo": "text",
+        }
+    ]  # fmt: skip
+
+
+def _lines(study: StudyRecord, panel: Panel, axis: Axis) -> tuple[list[Figure], list[Figure]]:
+    """Return the dense score as a level, the device's limit as an upright, and its name."""
+    shapes, notes = [], []
+    if study.dense is not None:
+        level = {
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": study.dense.score,
+            "y1": study.dense.score,
+        }
+        shapes.append(_line(level, DENSE, "dot", 1.0))
+    limit = _limit(study, panel)
+    if limit is not None and study.device is not None:
+        label = f"{literal(study.device.name)}: {short(limit)} {panel.unit}"
+        inside = limit <= axis.high
+        if inside:
+            upright = {"yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}
+            shapes += [_line(upright, LIMIT, "dash", 1.4), _beyond(limit, axis)]
+        notes.append(_note(label if inside else f"{label} →", limit, axis, inside))
+    return shapes, notes
+
+
+def _line(ends: Figure, color: str, dash: str, width: float) -> Figure:
+    style = {"color": color, "dash": dash, "width": width}
+    return {"type": "line", "layer": "below", "line": style, **ends}
+
+
+def _beyond(limit: float, axis: Axis) -> Figure:
+    """Return a tint over what the device has no room for."""
+    place = {"yref": "paper", "x0": limit, "x1": axis.high, "y0": 0, "y1": 1}
+    style = {"fillcolor": LIMIT, "opacity": 0.05, "line": {"width": 0}}
+    return {"type": "rect", "layer": "below", **place, **style}
+
+
+def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
+    """Return the label of a device limit, at the line or at the edge beyond which it lies."""
+    place = log10(limit) if axis.logarithmic and limit > 0 else limit
+    near_the_end = not inside or axis.share(limit) > 0.7
+    return {
+        "text": label,
+        "x": place if inside else 1,
+        "xref": "x" if inside else "paper",
+        "y": 1,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "xanchor": "right" if near_the_end else "center",
+        "showarrow": False,
+        "font": {"size": 11, "color": LIMIT},
+    }
+
+
+def _y_title(study: StudyRecord) -> str:
+    return f"{literal(study.metric)} ({literal(study.precision)})"
+
+
+def _y_range(study: StudyRecord, slots: Sequence[SlotRecord]) -> list[float]:
+    scores = [slot.score for slot in slots if slot.score is not None]
+    scores += [g.mean + side * g.spread for g in repeats(study) for side in (-1, 1)]
+    if study.dense is not None:
+        scores.append(study.dense.score)
+    low, high = min(scores, default=0.0), max(scores, default=1.0)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
+    return [low - margin, high + margin]

@@ -1,0 +1,137 @@
+"""A study as a whole as Plotly figures: its progress, all its slots, what matters."""
+
+from collections.abc import Iterable, Sequence
+from itertools import cycle
+from math import ceil, floor, isfinite, log10
+
+from tracking.pages.labels import shortened
+from tracking.pages.plot_layout import COLORS, FRONT, PANELS, Figure, layout, literal
+from tracking.records import Scalar, StudyRecord
+from tracking.tables import NAMES, finished_slots, limit_of
+
+_HEADING = 18  # characters that have room beside the next heading
+_SCALE = ((0.0, "#c2410c"), (0.5, "#7048e8"), (1.0, "#0b7285"))  # all readable on white
+
+
+def hypervolume_figure(study: StudyRecord) -> Figure:
+    """Return the hypervolume after each finished slot."""
+    values = [value if isfinite(value) else None for value in study.hypervolumes]
+    steps = list(range(1, len(values) + 1))
+    trace = {
+        "type": "scatter",
+        "name": "hypervolume",
+        "x": steps,
+        "y": values,
+        "mode": "lines+markers" if len(values) <= 60 else "lines",
+        "line": {"color": FRONT, "width": 2, "shape": "hv"},
+        "marker": {"size": 5},
+        "hovertemplate": "%{y:.4f} after %{x}<extra></extra>",
+    }
+    frame = layout("hypervolume", "finished slots")
+    frame["xaxis"] |= {"rangemode": "tozero", "tickformat": "d"}
+    if len(values) < 10:
+        frame["xaxis"]["dtick"] = 1
+        frame["yaxis"]["rangemode"] = "tozero"
+    return {"data": [trace], "layout": frame}
+
+
+def parallel_figure(study: StudyRecord) -> Figure:
+    """Return every finished slot as a line through its budget, hyperparameters and score."""
+    slots = finished_slots(study)
+    columns: list[tuple[str, Sequence[Scalar]]] = [
+        (f"{panel.title} limit ({panel.unit})", [limit * panel.scale for limit in limits])
+        for panel in PANELS
+        if len(limits := _known(limit_of(slot.budget, panel.resource) for slot in slots))
+        == len(slots)
+    ]
+    names = dict.fromkeys(name for slot in slots for name in slot.params)
+    columns += [
+        (name, [slot.params[name] for slot in slots])
+        for name in names
+        if all(slot.params.get(name) is not None for slot in slots)
+    ]
+    scores = [slot.score for slot in slots]
+    headings = shortened([name for name, _ in columns], _HEADING)
+    # Unlike all else that Plotly draws these texts are taken literally.
+    trace = {
+        "type": "parcoords",
+        "dimensions": [
+            *(_dimension(headings[name], values) for name, values in columns),
+            _dimension(study.metric, scores),
+        ],
+        "line": {
+            "color": scores,
+            "colorscale": [list(stop) for stop in _SCALE],
+            "reversescale": not study.scores_rise,
+        },
+        "labelfont": {"size": 12},
+        "unselected": {"line": {"opacity": 0.06}},
+    }
+    frame = layout("", "") | {"margin": {"l": 70, "r": 50, "t": 56, "b": 24}}
+    return {"data": [trace], "layout": frame}
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _dimension(label: str, values: Sequence[Scalar]) -> Figure:
+    """Return one axis: by logarithms where values span much, by places where they are words."""
+    numbers = [
+        float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)
+    ]
+    if len(numbers) < len(values):
+        words = sorted({str(value) for value in values})
+        places = [words.index(str(value)) for value in values]
+        marks = list(range(len(words)))
+        return {"label": label, "values": places, "tickvals": marks, "ticktext": words}
+    low, high = min(numbers), max(numbers)
+    if low <= 0 or high < 8 * low:
+        return {"label": label, "values": numbers, "range": _round_ends(low, high),
+                "tickformat": ".4~g"}  # fmt: skip
+    ticks = [d * 10.0**power for power in range(-12, 13) for d in (1, 2, 5)]
+    first = max((tick for tick in ticks if tick <= low), default=low)
+    last = min((tick for tick in ticks if tick >= high), default=high)
+    inside = [tick for tick in ticks if first <= tick <= last]
+    return {
+        "label": label,
+        "values": [log10(number) for number in numbers],
+        "range": [log10(first), log10(last)],
+        "tickvals": [log10(tick) for tick in inside],
+        "ticktext": [f"{tick:g}" for tick in inside],
+    }
+
+
+def _round_ends(low: float, high: float) -> list[float]:
+    """Return ends around values that a reader can read: multiples of a power of ten that is at
+    most a tenth of their span.
+    """
+    span = high - low or abs(high) or 1.0
+    step = 10.0 ** floor(log10(span / 10) + 1e-9)
+    ends = (floor(low / step + 1e-9), ceil(high / step - 1e-9))
+    return [round(end * step, 12) for end in ends]
+
+
+def importance_figure(study: StudyRecord) -> Figure:
+    """Return how much each hyperparameter matters for each objective, as bars."""
+    names = list(
+        dict.fromkeys(name for shares in study.importances.values() for name in shares)
+    )
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": NAMES.get(objective, objective),
+            "x": [shares.get(name, 0.0) for name in names],
+            "y": [literal(name) for name in names],
+            "marker": {"color": color},
+            "hovertemplate": "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
+        }
+        for (objective, shares), color in zip(
+            study.importances.items(), cycle(COLORS), strict=False
+        )
+    ]
+    frame = layout("", "share in being among the best tenth of the slots of one budget")
+    frame["xaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
+    frame |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.12}, "bargap": 0.3}
+    return {"data": traces, "layout": frame}

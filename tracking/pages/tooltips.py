@@ -1,0 +1,63 @@
+"""What a slot says of itself when it is pointed at."""
+
+from collections.abc import Sequence
+
+from tracking.pages.plot_layout import PANELS, literal
+from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
+from tracking.tables import (
+    NAMES,
+    cost_of,
+    count,
+    duration,
+    limit_of,
+    score_text,
+    shares_of,
+    size,
+    work,
+)
+
+_WIDTHS_SHOWN = 24
+
+
+def hover_text(study: StudyRecord, slot: SlotRecord) -> str:
+    """Return a slot's hover label: its score, each cost with its budget, widths and params."""
+    fronts = ", ".join(NAMES.get(plane, plane) for plane in slot.planes)
+    lines = [
+        f"<b>slot {slot.number}</b>" + (f", on the front: {literal(fronts)}" if fronts else "")
+    ]
+    lines.append(score_line(study, slot.score))
+    if slot.test_score is not None:
+        lines[-1] += f", test {score_text(slot.test_score)}"
+    if slot.costs is not None:
+        lines += cost_lines(slot.costs, slot)
+    lines += _wrapped("widths", [f"{name} {width}" for name, width in slot.widths.items()])
+    lines += _wrapped("params", [f"{name}={value}" for name, value in slot.params.items()])
+    return "<br>".join(lines)
+
+
+def score_line(study: StudyRecord, score: float | None) -> str:
+    """Return a score and its name, escaped."""
+    return f"{literal(study.metric)} {score_text(score)}"
+
+
+def cost_lines(costs: Costs, slot: SlotRecord | None = None) -> list[str]:
+    """Return one line per cost, with the share of the slot's budget if one is given."""
+    lines, shares = [], {} if slot is None else shares_of(costs, slot.budget)
+    for resource, panel in zip(RESOURCES, PANELS, strict=True):
+        shown = duration if panel.unit == "ms" else size
+        line = f"{panel.title} {shown(cost_of(costs, resource))}"
+        if slot is not None and resource in shares:
+            line += f" of {shown(limit_of(slot.budget, resource))} ({shares[resource]:.0%})"
+        lines.append(line)
+    return [*lines, f"{work(costs.macs)} MACs"]
+
+
+def _wrapped(title: str, items: Sequence[str], width: int = 4) -> list[str]:
+    """Return items as a few lines of a hover label, escaped."""
+    if not items:
+        return []
+    texts = [literal(item) for item in items[:_WIDTHS_SHOWN]]
+    lines = [", ".join(texts[start : start + width]) for start in range(0, len(texts), width)]
+    if len(items) > _WIDTHS_SHOWN:
+        lines.append(f"and {count(len(items) - _WIDTHS_SHOWN, 'other')}")
+    return [f"{title}: {lines[0]}", *lines[1:]]
