@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 FEWEST = 20  # slots, below which the best tenth says nothing
@@ -61,6 +60,9 @@ def _relative(group: Sequence[FrozenTrial], signs: Sequence[float]) -> list[Froz
 
 
 def _shares(study: optuna.Study, place: int) -> dict[str, float]:
+    # Two seconds to import, for scikit-learn; every process of a sweep would pay them.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it reminds of what `signs` sees to
         return {

@@ -88,9 +88,11 @@ def test_tables_are_over_operators_kernels_routines_or_kernels_of_integers():
     assert decided >= {
         f"pruning.{name}"
         for name in (
-            "channels", "deploy.deployable", "deploy.evaluate", "deploy.lower", "deploy.plan",
-            "deploy.ranges", "deploy.reference", "deploy.tflite", "execute", "instructions",
-            "kernels", "memory", "network", "quantize", "shrink", "walk", "work",
+            "cost.forms", "cost.latency", "cost.memory.peak", "deploy.backends.tflite",
+            "deploy.evaluator", "deploy.lower", "deploy.memory_plan", "deploy.reference",
+            "deploy.supported", "execution.calibration", "execution.fake_quant",
+            "execution.network", "execution.operations", "frontend.importer",
+            "graph.channel_groups", "graph.fusion", "graph.shrink",
         )
     }  # fmt: skip
 
