@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pruning.errors import PruningError
 from pruning.graph.fusion import Kernel
-from pruning.ir.index_map import tables
+from pruning.ir.gather import tables
 from pruning.ir.kinds import ELEMENTWISE, KERNELS, ROUTINES, WITHOUT_C, ByKind
 
 

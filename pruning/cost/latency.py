@@ -16,7 +16,7 @@ from pruning.cost.forms import Work, macs
 from pruning.cost.memory.overlap import along_two
 from pruning.cost.trip_counts import Loops
 from pruning.graph.fusion import Kernel
-from pruning.ir.index_map import tables
+from pruning.ir.gather import tables
 from pruning.ir.kinds import ELEMENTWISE, ROUTINES, ByKind
 
 Counts = NDArray[np.float64]  # of channels, or of instructions

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pruning.deploy.fixed_point import Integers, Scaling
 from pruning.execution.fake_quant import Range
-from pruning.ir.index_map import Tables
+from pruning.ir.gather import Tables
 
 Codes = NDArray[np.int8]
 Shape3 = tuple[int, int, int]

@@ -45,7 +45,7 @@ from pruning.execution.fake_quant import Range, fold, range_between
 from pruning.execution.operations import execute, filters
 from pruning.graph.fusion import Kernel, buffers, fuse
 from pruning.graph.graph import Graph
-from pruning.ir.index_map import HOLE, sources, tables
+from pruning.ir.gather import HOLE, sources, tables
 from pruning.ir.kinds import WITH_C, ByKind
 from pruning.ir.operator import INPUT, Operator
 

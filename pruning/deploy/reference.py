@@ -27,7 +27,7 @@ from pruning.deploy.integer_ir import (
     Transposed,
     Window,
 )
-from pruning.ir.index_map import HOLE
+from pruning.ir.gather import HOLE
 from pruning.ir.kinds import ByKind
 from pruning.ir.operator import INPUT
 

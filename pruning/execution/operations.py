@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruning.execution.batch_norm import batch_norm
-from pruning.ir.index_map import move
+from pruning.ir.gather import move
 from pruning.ir.kinds import OPERATORS, ByKind
 from pruning.ir.operator import Operator
 

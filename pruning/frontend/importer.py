@@ -23,7 +23,7 @@ from pruning.frontend.fx_nodes import (
     shape_of,
     unsupported,
 )
-from pruning.ir.index_map import MOVES, STACK, VIEWS, Movement, attributes_of, clash, run
+from pruning.frontend.index_map import MOVES, STACK, VIEWS, Movement, attributes_of, clash, run
 from pruning.ir.kinds import ELEMENTWISE, OPERATORS, either
 from pruning.ir.operator import INPUT, Operator, Shape
 

@@ -19,7 +19,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.ir.index_map import HOLE, sources
+from pruning.ir.gather import HOLE, sources
 from pruning.ir.kinds import ELEMENTWISE, OPERATORS, ByKind
 from pruning.ir.operator import INPUT, Operator, Shape
 

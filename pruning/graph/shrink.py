@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pruning.graph.channel_groups import Channels, Ids, parameter_axes
 from pruning.graph.graph import Graph
-from pruning.ir import index_map
+from pruning.ir import gather
 from pruning.ir.kinds import OPERATORS, WITHOUT_KERNEL, ByKind
 from pruning.ir.operator import INPUT, Operator
 
@@ -190,7 +190,7 @@ def _shrunk(graph: Graph, operator: Operator, kept: Kept) -> Operator:
     if attributes.get("depthwise"):
         attributes["groups"] = int(read.sum())
     if operator.kind == "move":
-        attributes = index_map.without(attributes, operator.shape, left, read)
+        attributes = gather.without(attributes, operator.shape, left, read)
     return replace(
         operator, shape=(int(left.sum()), *operator.shape[1:]), attributes=attributes
     )

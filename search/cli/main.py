@@ -161,7 +161,7 @@ def _unread(override: str) -> str:
     """What to say of an argument that Hydra's grammar does not take."""
     key, _, value = override.partition("=")
     if key == "study" and not value.startswith(("'", '"', "[", "$")):
-        from search.config.schema import checked_name
+        from search.config.parse import checked_name
         from search.errors import ConfigError
 
         try:

@@ -5,7 +5,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
-from search.config.schema import StorageConfig, checked_name, cross, inside
+from search.config.parse import checked_name, inside
+from search.config.schema import StorageConfig
+from search.config.validate import cross
 from search.errors import ConfigError
 from search.storage.workspace import open_home
 from search.study.study import Study, require_study

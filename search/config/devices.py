@@ -8,7 +8,9 @@ from omegaconf import OmegaConf
 from pruning.budget import Device, parse_limit
 from pruning.cost.trip_counts import LOOPS, Loops
 from pruning.errors import BudgetError
-from search.config.schema import DeviceConfig, cross, margin_from
+from search.config.parse import margin_from
+from search.config.schema import DeviceConfig
+from search.config.validate import cross
 from search.errors import ConfigError
 
 

@@ -11,9 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from pruning.spelling import meant, nearest
 from search.config.instantiate import TARGET, parameters_of
-from search.config.schema import SpecConfig, StorageConfig
+from search.config.schema import BUDGET_KINDS, SpecConfig, StorageConfig
 from search.errors import ConfigError
-from search.study.space import KINDS
 
 ALIKE = 0.8  # how like a name must be that stands elsewhere
 MANY = 8  # settings that a message can name
@@ -91,7 +90,9 @@ def _instead(path: str, root: Any, override: str) -> str:
     """Which setting may have been meant by a path that has no value."""
     above, _, key = path.rpartition(".")
     offered = _offered(root, above)
-    if above == "budget" and (kinds := [kind for kind, used in KINDS.items() if key in used]):
+    if above == "budget" and (
+        kinds := [kind for kind, used in BUDGET_KINDS.items() if key in used]
+    ):
         return f"{path} is a setting of {' and '.join(f'budget={kind}' for kind in kinds)}"
     if offered.get(key) == f"+{path}":
         return f"{path} can be set, but has no value yet; write +{override}"

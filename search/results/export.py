@@ -10,9 +10,10 @@ from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
 from pruning.errors import DeployError
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.errors import StudyError
-from search.results.formats import FORMATS, MODEL, Source
+from search.results.formats import FORMATS, Source
 from search.results.report import run_ids
 from search.storage.files import digest_at, write_all
+from search.study.stored_model import MODEL
 from search.study.study import Study
 from tracking.mlflow.markdown import plain
 from tracking.pages.why import FILES, PAGE, why_page

@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import torch
 
-from pruning.deploy import IntegerNetwork, c_files, lower, require_deployable
+from pruning.deploy import c_files
 from pruning.deploy.backends.c import OPTIONS
-from pruning.execution.fake_quant import Range
 from pruning.training.checkpoint import StoredNetwork
 from search.errors import ConfigError
-
-MODEL = "model.safetensors"
+from search.study.stored_model import MODEL, integer_network
 
 
 class Source(NamedTuple):
@@ -35,22 +33,6 @@ class Format(NamedTuple):
     files: Callable[[StoredNetwork, bytes, Source], dict[str, bytes]]
     usage: str
     own: tuple[str, ...]
-
-
-def integer_network(network: StoredNetwork) -> IntegerNetwork:
-    """The integers that a stored network was scored with.
-
-    Raises:
-        DeployError: it has no integer form. ConfigError: it was scored without.
-    """
-    require_deployable(network.graph)
-    if not network.notes.get("codes"):
-        raise ConfigError(
-            f"this model was scored with precision={network.notes.get('precision')} and has no "
-            "integers of its own: run a new sweep with precision=int8-exact"
-        )
-    codes = {name: Range(*code) for name, code in network.notes["codes"].items()}
-    return lower(network.graph, network.tensors, codes)
 
 
 def _safetensors(_: StoredNetwork, stored: bytes, __: Source) -> dict[str, bytes]:

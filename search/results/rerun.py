@@ -13,12 +13,11 @@ from pruning.training.checkpoint import unpack_network
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState, widths_of
 from pruning.training.train import train
-from search.config.schema import leaves
+from search.config.spec import leaves
 from search.errors import StudyError
-from search.results.formats import MODEL
 from search.study.factory import Blueprint
+from search.study.stored_model import MODEL, packed, stored_cost
 from search.study.study import Study, slot_budget
-from search.worker.run_trial import packed, stored_cost
 
 _TIMES = frozenset({"seconds"})  # no two runs take equally long
 

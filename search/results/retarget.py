@@ -6,12 +6,11 @@ from pruning.budget import Device
 from pruning.cost.model import CostModel
 from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
-from search.results.formats import MODEL
 from search.results.report import study_record
 from search.study.factory import Blueprint
 from search.study.limits import limits_of
+from search.study.stored_model import MODEL, stored_cost
 from search.study.study import Study
-from search.worker.run_trial import stored_cost
 from tracking.records import Costs, DeviceRecord, Limits, SlotRecord, StudyRecord
 
 

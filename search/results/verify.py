@@ -17,10 +17,10 @@ from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.deploy.toolchain.tflm import Interpreted, interpret
 from pruning.training.checkpoint import unpack_network
 from search.errors import ConfigError
-from search.results.formats import MODEL, integer_network
 from search.results.report import measured_note
 from search.results.retarget import is_own
 from search.study.factory import Blueprint
+from search.study.stored_model import MODEL, integer_network
 from search.study.study import Study
 from tracking.records import SlotRecord
 

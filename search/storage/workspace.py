@@ -9,7 +9,8 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 
-from search.config.schema import StorageConfig, http_address
+from search.config.parse import http_address
+from search.config.schema import StorageConfig
 from search.errors import ConfigError, StudyError
 from search.storage.blobs import Folder, Store
 from search.storage.optuna_adapter import SlotStorage

@@ -17,17 +17,16 @@ from pruning.execution.network import Network, first
 from pruning.training.job import Job, Precision, fast_precision
 from pruning.training.state import TrainState
 from pruning.training.train import require_one_output
-from search.config.schema import Spec, leaves
+from search.config.spec import Spec, leaves
 from search.errors import ConfigError, StudyError
 from search.storage.blobs import mark_of
 from search.storage.workspace import Home
 from search.study.control import Order, give, given
-from search.study.factory import AUTO, Blueprint
+from search.study.factory import AUTO, Blueprint, start_key
 from search.study.pruner import Rungs
 from search.study.sampling import sampler_for
 from search.study.space import FIELDS, budgets, check_space, corners, require_narrower
 from search.study.study import Study, create_study, find_study
-from search.worker.dense import start_key
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32

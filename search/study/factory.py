@@ -33,8 +33,10 @@ from pruning.training.job import (
 )
 from search.config.devices import device_from
 from search.config.instantiate import made
-from search.config.schema import MethodConfig, PhasesConfig, Spec
+from search.config.schema import MethodConfig, PhasesConfig
+from search.config.spec import Spec
 from search.errors import ConfigError
+from search.study.study import Study
 
 AUTO = "auto"  # of a model: filled in from the data; of the precision: from the network
 
@@ -283,3 +285,14 @@ def pruning_from(config: MethodConfig) -> Pruning:
         remove_every=config.remove_every,
         slack=config.slack,
     )
+
+
+def start_key(study: Study, blueprint: Blueprint) -> str:
+    """The key of the dense network that a study's slots start from.
+
+    Raises:
+        StudyError: what it starts from has changed since the study was created.
+    """
+    key = blueprint.dense_key(network=study.facts.get("start_has_network", False))
+    study.require_start(key)
+    return key

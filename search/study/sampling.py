@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.config.instantiate import made
-from search.config.schema import Spec
+from search.config.spec import Spec
 
 DRAWS = 100
 

@@ -8,14 +8,9 @@ from typing import Any
 import optuna
 
 from pruning.budget import RESOURCES, Budget, Cost, parse_limit
-from search.config.schema import BudgetConfig
+from search.config.schema import BUDGET_KINDS, BudgetConfig
 from search.errors import ConfigError
 
-KINDS = {  # of lists of budgets, and the settings that each uses
-    "ladder": ("scale", "power"),
-    "grid": ("flash", "sram", "latency"),
-    "range": ("flash", "sram", "latency", "count"),
-}
 FIELDS = {"flash_bytes": "flash", "sram_bytes": "sram", "latency_ms": "latency"}
 Scalar = str | int | float | bool
 
@@ -130,9 +125,10 @@ def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
     if config.kind not in makers:
         raise ConfigError(f"budget.kind={config.kind!r}: write one of {', '.join(makers)}")
     default = BudgetConfig()
-    for name in {name for used in KINDS.values() for name in used} - {*KINDS[config.kind]}:
+    every = {name for used in BUDGET_KINDS.values() for name in used}
+    for name in every.difference(BUDGET_KINDS[config.kind]):
         if getattr(config, name) != getattr(default, name):
-            others = [f"budget={kind}" for kind, used in KINDS.items() if name in used]
+            others = [f"budget={kind}" for kind, used in BUDGET_KINDS.items() if name in used]
             raise ConfigError(
                 f"budget.{name} is not used by budget={config.kind}; leave it out, or choose "
                 f"{' or '.join(others)}"

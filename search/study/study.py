@@ -21,7 +21,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget
-from search.config.schema import Spec, StoppingConfig
+from search.config.schema import StoppingConfig
+from search.config.spec import Spec
 from search.errors import StoreError, StudyError
 from search.storage.optuna_adapter import ATTEMPT, CHECKPOINT, PENDING, Lookup, SlotStorage
 from search.storage.workspace import Home, open_storage

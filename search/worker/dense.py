@@ -13,9 +13,9 @@ from pruning.training.state import Epoch, TrainState
 from search.errors import StoreError
 from search.storage.blobs import lost
 from search.storage.files import digest_of
-from search.study.factory import Blueprint
+from search.study.factory import Blueprint, start_key
+from search.study.stored_model import packed
 from search.study.study import BLOBS, Study
-from search.worker.run_trial import packed
 from search.worker.stop_signals import Watch
 from search.worker.training_loop import train_on
 
@@ -37,17 +37,6 @@ def ensure_dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetw
             return _trained(study, blueprint, key, watch)
         _DenseBook(study, key).close()  # its trainer may have been killed before that
         return found
-
-
-def start_key(study: Study, blueprint: Blueprint) -> str:
-    """The key of the dense network that a study's slots start from.
-
-    Raises:
-        StudyError: what it starts from has changed since the study was created.
-    """
-    key = blueprint.dense_key(network=study.facts.get("start_has_network", False))
-    study.require_start(key)
-    return key
 
 
 def _stored(study: Study, key: str) -> StoredNetwork | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, final
 
@@ -13,21 +13,16 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Cost
-from pruning.cost.memory.peak import DEPLOYED
 from pruning.cost.model import CostModel
-from pruning.deploy import plan
 from pruning.errors import BudgetError, CheckpointError
 from pruning.training.checkpoint import (
     StoredNetwork,
-    pack_network,
     unpack_network,
     unpack_state,
 )
-from pruning.training.job import Job, Precision
+from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState, widths_of
-from pruning.training.train import int8_codes
 from search.errors import StoreError
-from search.results.formats import integer_network
 from search.storage.blobs import Store
 from search.storage.files import digest_of
 from search.storage.optuna_adapter import CHECKPOINT, PENDING
@@ -35,6 +30,7 @@ from search.storage.outage import tolerated
 from search.study.factory import Blueprint
 from search.study.pruner import Arrival
 from search.study.scale import gain
+from search.study.stored_model import packed, stored_cost
 from search.study.study import BLOBS, CANCELLED, Study, slot_budget, unfinished_blobs
 from search.worker.stop_signals import Reason, Stopped, Watch
 from search.worker.training_loop import train_on
@@ -235,40 +231,9 @@ def _finished(
     )
 
 
-def stored_cost(stored: StoredNetwork, model: CostModel) -> tuple[Cost, int | None]:
-    """What a stored network costs, and the arena of its C where that is its memory: no less
-    counts, but more where buffers leave gaps.
-    """
-    if model.conventions != DEPLOYED or not stored.notes["codes"]:
-        return model.dense, None
-    arena = plan(integer_network(stored)).arena_bytes
-    return replace(model.dense, sram_bytes=max(model.dense.sram_bytes, arena)), arena
-
-
 def _profile(model: CostModel) -> list[dict[str, Any]]:
     """What every kernel of a network takes, in execution order."""
     return [asdict(line) for line in model.explain(model.graph.channels.widths)]
-
-
-def packed(state: TrainState, job: Job) -> bytes:
-    """A trained network as it is stored, with what it says of itself: how to feed it, what it
-    scored, and the codes of its buffers (scale and zero point) where it was scored with these.
-    """
-    graph, tensors = state.result()
-    exact = job.scoring is Precision.EXACT
-    codes = int8_codes(graph, tensors, job) if exact else {}
-    notes = {
-        "codes": {name: list(astuple(code)) for name, code in codes.items()},
-        "classes": list(job.data.classes),
-        "mean": list(job.data.mean),
-        "std": list(job.data.std),
-        "data": {"name": job.data.name, "digest": job.data.digest},
-        "metric": job.task.metric.name,
-        "score": state.history[-1].score,
-        "precision": job.scoring,
-        "device": job.device.name,
-    }
-    return pack_network(graph, tensors, notes)
 
 
 def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:

@@ -29,7 +29,8 @@ from sqlalchemy.schema import DropSchema
 
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState, widths_of
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.results.mlflow_sync import mirror_once, reconcile
 from search.results.report import study_record
 from search.storage.workspace import Home, open_home

@@ -10,8 +10,8 @@ from pruning.errors import UnsupportedOperatorError
 from pruning.execution.network import Network
 from pruning.frontend.converters import TABLE
 from pruning.frontend.fx_nodes import ALIASES
+from pruning.frontend.index_map import MOVES
 from pruning.frontend.trace import tensors_of, trace
-from pruning.ir.index_map import MOVES
 from tests.pruning.agreement import agree, masks, shrunk_as_masked
 
 Form = torch._ops.OpOverload

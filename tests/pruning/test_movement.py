@@ -15,7 +15,7 @@ from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph
-from pruning.ir.index_map import move
+from pruning.ir.gather import move
 from tests.pruning.networks import Net
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import make_url, text
 from sqlalchemy.schema import DropSchema
 
 from search.cli import main
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.storage.workspace import Home, open_home
 from search.study.study import Study
 from tracking import TrackingError, locate

@@ -17,7 +17,9 @@ from pruning.cost.trip_counts import LOOPS, Loops
 from pruning.deploy.toolchain import build
 from pruning.graph.graph import Graph
 from search.config.devices import device_from, known_devices
-from search.config.schema import DeviceConfig, Spec, StorageConfig, cross
+from search.config.schema import DeviceConfig, StorageConfig
+from search.config.spec import Spec
+from search.config.validate import cross
 from search.errors import ConfigError
 from search.results.calibrate import (
     Observation,

@@ -18,17 +18,10 @@ from pruning.errors import BudgetError
 from pruning.training.job import Pruning
 from search.cli.main import VERBS
 from search.config.devices import device_from, known_devices
-from search.config.schema import (
-    BudgetConfig,
-    DeviceConfig,
-    MethodConfig,
-    Spec,
-    call_from,
-    checked_name,
-    cross,
-    inside,
-    one_budget,
-)
+from search.config.parse import call_from, checked_name, inside, one_budget
+from search.config.schema import BudgetConfig, DeviceConfig, MethodConfig
+from search.config.spec import Spec
+from search.config.validate import cross
 from search.errors import ConfigError
 from search.study.factory import pruning_from
 from search.study.limits import both

@@ -17,7 +17,8 @@ from sqlalchemy import text
 
 from pruning.budget import Budget
 from pruning.errors import BudgetError, DivergedError, PruningError
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.errors import ConfigError, StoreError, StudyError
 from search.results.report import counts, study_record
 from search.results.status import situation

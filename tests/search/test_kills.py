@@ -18,8 +18,8 @@ from search.config.schema import StorageConfig
 from search.results.report import counts
 from search.storage.workspace import open_home
 from search.study.factory import Blueprint
+from search.study.stored_model import packed
 from search.study.study import Study, find_study, slot_budget
-from search.worker.run_trial import packed
 from tests.search.commands import (
     PATIENCE_S,
     Commands,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.storage.workspace import open_home
 from search.study import create
 from search.study.study import Study

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pruning.budget import Budget
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.results.report import study_record
 from search.storage.workspace import open_home
 from search.study import create

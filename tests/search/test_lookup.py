@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from search.config.schema import Spec
+from search.config.spec import Spec
 from search.storage.workspace import Home
 from search.study import create
 from search.study.study import Study, require_study

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from search.config.schema import http_address
+from search.config.parse import http_address
 from search.errors import ConfigError
 from search.results.notify import notify
 from search.results.status import Situation

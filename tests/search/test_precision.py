@@ -10,7 +10,8 @@ from torch import nn
 
 from pruning.errors import DeployError
 from pruning.training.job import Precision
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
 from search.results.compare import compare
 from search.results.report import study_record

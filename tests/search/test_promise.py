@@ -18,7 +18,7 @@ from pruning.errors import BudgetError
 from pruning.training.job import Job, PhaseKind, Precision
 from pruning.training.state import TrainState
 from pruning.training.train import int8_codes, train
-from search.config.schema import Spec
+from search.config.spec import Spec
 from search.study.factory import Blueprint
 
 COMPILER = "arm-none-eabi-gcc"

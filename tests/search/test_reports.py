@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 
 from pruning.budget import Budget, Cost
 from search.config.devices import known_devices
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.results.front import best_within, points_of
 from search.results.histories import Histories
 from search.results.mlflow_sync import mirror_once

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pruning.budget import Budget
-from search.config.schema import Spec, StoppingConfig, StorageConfig
+from search.config.schema import StoppingConfig, StorageConfig
+from search.config.spec import Spec
 from search.errors import ConfigError
 from search.results.report import failures, study_record
 from search.storage.workspace import open_home

@@ -7,7 +7,8 @@ import pytest
 
 from pruning.budget import RESOURCES, Cost
 from pruning.errors import PruningError
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.results.front import hypervolume, points_of
 from search.storage.workspace import open_home
 from search.study import create

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from pruning import models
 from pruning.errors import WeightsError
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
 from search.storage.workspace import open_home
 from search.study import create

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from pruning.budget import Budget, Cost
-from search.config.schema import Spec
+from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
 from search.storage.workspace import Home, open_home, open_storage
 from search.study import study as module

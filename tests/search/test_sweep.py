@@ -14,12 +14,12 @@ from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
 from search.config.devices import known_devices
 from search.config.schema import StorageConfig
-from search.results.formats import MODEL
 from search.results.report import counts, study_record
 from search.results.retarget import record_for
 from search.storage.workspace import open_home
 from search.study import create
 from search.study.factory import Blueprint
+from search.study.stored_model import MODEL
 from search.study.study import Study, require_study, slot_budget
 from tracking.records import SlotRecord
 from tracking.tables import duration

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pruning.deploy.toolchain import build
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.results.mlflow_sync import reconcile
 from search.results.report import measured_record, run_ids, study_record
 from search.storage.workspace import Home, open_home

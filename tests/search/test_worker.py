@@ -26,10 +26,10 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.budget import Budget, Cost
 from pruning.errors import PruningError
 from pruning.training.checkpoint import unpack_network
-from search.config.schema import Spec, StorageConfig
+from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
 from search.results.compare import compare
-from search.results.formats import integer_network
 from search.results.front import points_of
 from search.results.mlflow_sync import mirror_once
 from search.results.report import counts, run_ids, study_record
@@ -37,6 +37,7 @@ from search.results.rerun import Again, rerun
 from search.storage.workspace import Home, open_home
 from search.study import create
 from search.study.factory import Blueprint
+from search.study.stored_model import integer_network
 from search.study.study import Study, require_study, slot_budget
 from search.worker import pool
 from search.worker.run_trial import Failed, tell

@@ -37,7 +37,7 @@ from pruning.deploy.integer_ir import (
     Window,
 )
 from pruning.deploy.memory_plan import plan
-from pruning.ir.index_map import HOLE, Tables
+from pruning.ir.gather import HOLE, Tables
 from pruning.ir.kinds import ByKind
 from pruning.ir.operator import INPUT
 

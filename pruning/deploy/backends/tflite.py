@@ -32,7 +32,7 @@ from pruning.deploy.integer_ir import (
     Window,
 )
 from pruning.errors import DeployError
-from pruning.ir.index_map import HOLE
+from pruning.ir.gather import HOLE
 from pruning.ir.kinds import ByKind
 from pruning.ir.operator import INPUT
 

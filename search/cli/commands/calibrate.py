@@ -19,7 +19,8 @@ from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, place, study_of
 from search.config.devices import device_from
-from search.config.schema import DeviceConfig, cross
+from search.config.schema import DeviceConfig
+from search.config.validate import cross
 from search.errors import ConfigError
 from search.results.calibrate import (
     Observation,
@@ -30,10 +31,10 @@ from search.results.calibrate import (
     read_times,
     subjects,
 )
-from search.results.formats import MODEL
 from search.results.report import study_record
 from search.results.verify import workers_for
 from search.storage.files import write_own
+from search.study.stored_model import MODEL
 from search.study.study import Study
 
 BEGINNING = "# Latency: "

@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 
 from search.cli.app import verb
 from search.cli.options import choose, flag
-from search.config.schema import StorageConfig, cross
+from search.config.schema import StorageConfig
+from search.config.validate import cross
 from search.errors import ConfigError
 from search.storage.workspace import open_home
 from search.study.collect import Orphans, collect

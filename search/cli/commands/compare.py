@@ -9,7 +9,9 @@ from rich.table import Table
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, place
-from search.config.schema import StorageConfig, checked_name, cross
+from search.config.parse import checked_name
+from search.config.schema import StorageConfig
+from search.config.validate import cross
 from search.errors import ConfigError, StudyError
 from search.results.compare import Side, compare
 from search.results.report import study_record

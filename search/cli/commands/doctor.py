@@ -17,7 +17,8 @@ from pruning.training.job import fast_precision
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose
-from search.config.schema import StorageConfig, cross
+from search.config.schema import StorageConfig
+from search.config.validate import cross
 from search.errors import StoreError
 from search.storage.workspace import Home, open_home
 from search.study.collect import orphans

@@ -6,7 +6,9 @@ from omegaconf import DictConfig
 
 from search.cli.app import verb
 from search.cli.options import c_name, choose, place, slot_number
-from search.config.schema import StorageConfig, checked_name, cross
+from search.config.parse import checked_name
+from search.config.schema import StorageConfig
+from search.config.validate import cross
 from search.errors import ConfigError, StoreError
 from search.results.export import finished_slot, write_model, write_why
 from search.results.formats import FORMATS

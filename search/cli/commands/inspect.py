@@ -13,7 +13,7 @@ from pruning.deploy import obstacles
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose
-from search.config.schema import Spec
+from search.config.spec import Spec
 from search.study.factory import Blueprint
 from tracking.tables import duration, size
 

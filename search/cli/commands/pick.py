@@ -12,15 +12,9 @@ from pruning.cost.model import Encoding
 from search.cli.app import verb
 from search.cli.options import c_name, choose, flag, place
 from search.config.devices import device_from
-from search.config.schema import (
-    BudgetConfig,
-    DeviceConfig,
-    StorageConfig,
-    checked_name,
-    cross,
-    margin_from,
-    one_budget,
-)
+from search.config.parse import checked_name, margin_from, one_budget
+from search.config.schema import BudgetConfig, DeviceConfig, StorageConfig
+from search.config.validate import cross
 from search.errors import ConfigError, NothingFitsError
 from search.results.export import finished_slot, write_model
 from search.results.formats import FORMATS

@@ -4,7 +4,9 @@ from omegaconf import DictConfig
 
 from search.cli.app import verb
 from search.cli.options import flag
-from search.config.schema import StorageConfig, checked_name, cross
+from search.config.parse import checked_name
+from search.config.schema import StorageConfig
+from search.config.validate import cross
 from search.errors import ConfigError
 from search.results.mlflow_sync import catch_up
 from search.storage.workspace import open_home

@@ -8,14 +8,10 @@ from omegaconf import DictConfig
 
 from search.cli.app import verb
 from search.cli.display import progress
-from search.config.schema import (
-    AcceleratorConfig,
-    Spec,
-    StorageConfig,
-    call_from,
-    cross,
-    http_address,
-)
+from search.config.parse import call_from, http_address
+from search.config.schema import AcceleratorConfig, StorageConfig
+from search.config.spec import Spec
+from search.config.validate import cross
 from search.errors import StudyError
 from search.results.notify import notify
 from search.results.report import counts, failures

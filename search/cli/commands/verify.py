@@ -18,15 +18,16 @@ from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, slot_number, study_of
 from search.config.devices import device_from
-from search.config.schema import DeviceConfig, cross
+from search.config.schema import DeviceConfig
+from search.config.validate import cross
 from search.errors import ConfigError, StudyError
 from search.results.export import finished_slot
-from search.results.formats import MODEL
 from search.results.mlflow_sync import catch_up
 from search.results.report import study_record
 from search.results.retarget import is_own
 from search.results.verify import interpreted, verify, workers_for
 from search.study.factory import Blueprint
+from search.study.stored_model import MODEL
 from search.study.study import Study
 from tracking.records import SlotRecord, StudyRecord
 from tracking.tables import NAMES, cost_of, duration, front_slots, limit_of, size

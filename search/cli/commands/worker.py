@@ -5,7 +5,9 @@ import logging
 from omegaconf import DictConfig
 
 from search.cli.app import verb
-from search.config.schema import StorageConfig, call_from, cross
+from search.config.parse import call_from
+from search.config.schema import StorageConfig
+from search.config.validate import cross
 from search.storage.workspace import open_home
 from search.study.study import require_study
 from search.worker import pool, worker

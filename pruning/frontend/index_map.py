@@ -5,14 +5,13 @@ only carry elements around. A chain of such calls is run on a tensor that holds 
 every element of its source; what comes out says where each element of the result is from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import Node
 from torch.nn import functional
@@ -24,10 +23,8 @@ from pruning.frontend.fx_nodes import (
     functional_name,
     listed,
 )
+from pruning.ir.gather import HOLE, follow
 from pruning.ir.operator import Shape
-
-Integers = NDArray[np.int64]
-HOLE = -1
 
 # Calls whose result lies in the memory of their argument, or may.
 VIEWS = {
@@ -174,109 +171,10 @@ def attributes_of(movement: Movement) -> dict[str, Any]:
     if (positions == positions[:1]).all():
         positions = positions[:1]
     fill = {"fill": movement.fill} if hole.any() and movement.fill else {}
-    scattered = {"scattered": True} if not _follow(channels[:, 0]) else {}
+    scattered = {"scattered": True} if not follow(channels[:, 0]) else {}
     return {
         "channels": channels.ravel().tolist(),
         "positions": positions.ravel().tolist(),
         **fill,
         **scattered,
     }
-
-
-def sources(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integers, Integers]:
-    """Source channels, (channels, 1 or pixels), and source positions, (1 or channels, pixels),
-    of a "move" with an output of this shape.
-    """
-    channels = np.asarray(attributes["channels"], dtype=np.int64).reshape(shape[0], -1)
-    positions = np.asarray(attributes["positions"], dtype=np.int64)
-    return channels, positions.reshape(-1, prod(shape[1:]))
-
-
-class Tables(NamedTuple):
-    """The sources of a "move" that treats all channels alike and all positions alike.
-
-    The source position is the sum of an entry of `rows` and one of `columns`, a hole where
-    either is one; `channels` holds source channels, or is empty where they follow `first`.
-    """
-
-    channels: Integers
-    first: int
-    rows: Integers
-    columns: Integers
-
-
-def tables(attributes: Mapping[str, Any], shape: Shape) -> Tables | None:
-    """The sources of a "move" with an output of this shape as tables, if they can be."""
-    channels, positions = sources(attributes, shape)
-    if channels.shape[1] > 1 or len(positions) > 1:
-        return None
-    which = channels[:, 0]
-    if _follow(which) and not attributes.get("scattered"):
-        which = which[:0]
-    return Tables(which, max(int(channels[0, 0]), 0), *_rows_and_columns(positions[0], shape))
-
-
-def _follow(channels: Integers) -> bool:
-    """Whether channels follow each other, without holes."""
-    first = int(channels[0])
-    return first != HOLE and np.array_equal(channels, np.arange(first, first + len(channels)))
-
-
-def _rows_and_columns(positions: Integers, shape: Shape) -> tuple[Integers, Integers]:
-    """Two tables whose sums are the positions: one entry a row and one a column of a plane,
-    or as many rows as there are positions.
-    """
-    plane = positions.reshape(-1, shape[-1] if len(shape) > 1 else 1)
-    there = plane != HOLE
-    below, across = there.any(1), there.any(0)
-    if there.any() and np.array_equal(there, below[:, None] & across):
-        first = plane[below.argmax()]
-        start = first[across].min()
-        rows = plane[:, (first == start).argmax()]
-        columns = np.where(across, first - start, HOLE)
-        sums = np.where(there, rows[:, None] + columns, HOLE)
-        if np.array_equal(sums, plane):
-            return rows, columns
-    return positions, np.zeros(1, dtype=np.int64)
-
-
-def without(
-    attributes: Mapping[str, Any],
-    shape: Shape,
-    kept: NDArray[np.bool_],
-    kept_input: NDArray[np.bool_],
-) -> dict[str, Any]:
-    """The attributes of a "move" between the channels that are kept; `shape` is from before."""
-    channels, positions = sources(attributes, shape)
-    renumbered = np.append(np.cumsum(kept_input) - 1, HOLE)  # a hole stays one
-    if len(positions) > 1:
-        positions = positions[kept]
-    return {
-        **attributes,
-        "channels": renumbered[channels[kept]].ravel().tolist(),
-        "positions": positions.ravel().tolist(),
-    }
-
-
-def move(value: Tensor, attributes: Mapping[str, Any], shape: Shape) -> Tensor:
-    """Carry out a "move": (batch, channels, *positions) -> (batch, *shape)."""
-    channels, positions = sources(attributes, shape)
-    value = value.reshape(*value.shape[:2], -1)
-    fill = float(attributes.get("fill", 0.0))
-    if channels.shape[1] == 1 and len(positions) == 1:
-        value = _picked(value, 1, channels.ravel(), fill)
-        return _picked(value, 2, positions.ravel(), fill).reshape(-1, *shape)
-    hole = (channels == HOLE) | (positions == HOLE)
-    elements = np.where(hole, HOLE, channels * value.shape[2] + positions)
-    return _picked(value.flatten(1), 1, elements.ravel(), fill).reshape(-1, *shape)
-
-
-def _picked(value: Tensor, axis: int, index: Integers, fill: float) -> Tensor:
-    """Elements along an axis by their numbers, and `fill` where there is none."""
-    if np.array_equal(index, np.arange(value.shape[axis])):
-        return value
-    if (index == HOLE).any():  # one more element holds the filling
-        index = np.where(index == HOLE, value.shape[axis], index)
-        behind = [0, 0] * (value.dim() - 1 - axis)
-        value = functional.pad(value, [*behind, 0, 1], value=fill)
-    return value.index_select(axis, torch.from_numpy(index).to(value.device))

@@ -1,0 +1,78 @@
+"""The resolved configuration of a study, as it is stored."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from pruning.spelling import meant
+from search.config.schema import SpecConfig
+from search.config.validate import cross, part, resolved
+from search.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The resolved configuration of a study: JSON values, no secrets."""
+
+    values: Mapping[str, Any]
+
+    @staticmethod
+    def from_config(config: DictConfig) -> "Spec":
+        """Validate what decides a sweep's result out of a composed config."""
+        values = asdict(part(config, SpecConfig))
+        _require_finite(values, "")
+        return Spec(json.loads(json.dumps(values, default=str)))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def typed(self) -> SpecConfig:
+        """The values as attributes."""
+        return cross(OmegaConf.create(dict(self.values)), SpecConfig, "study")
+
+    def yaml(self) -> str:
+        """The values as YAML text."""
+        return OmegaConf.to_yaml(OmegaConf.create(dict(self.values)), sort_keys=True)
+
+    def replaced(self, params: Mapping[str, Any]) -> "Spec":
+        """The spec with the values at dotted paths replaced.
+
+        Raises:
+            ConfigError: a path that does not exist in the spec.
+        """
+        tree = OmegaConf.create(dict(self.values))
+        for path, value in params.items():
+            above, _, key = path.rpartition(".")
+            node = OmegaConf.select(tree, above) if above else tree
+            if not isinstance(node, DictConfig) or key not in node:
+                right = meant(path, [name for name, _ in leaves(self.values)])
+                raise ConfigError(
+                    f"space: {path!r} is no setting of this study; write the path of a value, "
+                    f"such as {right or 'task.optimizer.lr'}"
+                )
+            OmegaConf.update(tree, path, value)
+        return Spec(resolved(tree))
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in nested mappings that is none itself, by its dotted path."""
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from leaves(inner, f"{path}.{key}" if path else str(key))
+
+
+def _require_finite(value: Any, path: str) -> None:
+    """Refuse NaN and infinity anywhere in a config."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigError(f"config: {path}={value}: write a finite number")
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _require_finite(each, f"{path}.{key}" if path else str(key))

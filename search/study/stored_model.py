@@ -1,0 +1,63 @@
+"""A trained network as it is stored: what its file says, what it costs, its integers."""
+
+from dataclasses import astuple, replace
+
+from pruning.budget import Cost
+from pruning.cost.memory.peak import DEPLOYED
+from pruning.cost.model import CostModel
+from pruning.deploy import IntegerNetwork, lower, plan, require_deployable
+from pruning.execution.fake_quant import Range
+from pruning.training.checkpoint import StoredNetwork, pack_network
+from pruning.training.job import Job, Precision
+from pruning.training.state import TrainState
+from pruning.training.train import int8_codes
+from search.errors import ConfigError
+
+MODEL = "model.safetensors"
+
+
+def packed(state: TrainState, job: Job) -> bytes:
+    """A trained network as it is stored, with what it says of itself: how to feed it, what it
+    scored, and the codes of its buffers (scale and zero point) where it was scored with these.
+    """
+    graph, tensors = state.result()
+    exact = job.scoring is Precision.EXACT
+    codes = int8_codes(graph, tensors, job) if exact else {}
+    notes = {
+        "codes": {name: list(astuple(code)) for name, code in codes.items()},
+        "classes": list(job.data.classes),
+        "mean": list(job.data.mean),
+        "std": list(job.data.std),
+        "data": {"name": job.data.name, "digest": job.data.digest},
+        "metric": job.task.metric.name,
+        "score": state.history[-1].score,
+        "precision": job.scoring,
+        "device": job.device.name,
+    }
+    return pack_network(graph, tensors, notes)
+
+
+def integer_network(network: StoredNetwork) -> IntegerNetwork:
+    """The integers that a stored network was scored with.
+
+    Raises:
+        DeployError: it has no integer form. ConfigError: it was scored without.
+    """
+    require_deployable(network.graph)
+    if not network.notes.get("codes"):
+        raise ConfigError(
+            f"this model was scored with precision={network.notes.get('precision')} and has no "
+            "integers of its own: run a new sweep with precision=int8-exact"
+        )
+    codes = {name: Range(*code) for name, code in network.notes["codes"].items()}
+    return lower(network.graph, network.tensors, codes)
+
+
+def stored_cost(stored: StoredNetwork, model: CostModel) -> tuple[Cost, int | None]:
+    """What a stored network costs, and the arena of its C where that is its memory: no less
+    counts, but more where buffers leave gaps.
+    """
+    if model.conventions != DEPLOYED or not stored.notes["codes"]:
+        return model.dense, None
+    arena = plan(integer_network(stored)).arena_bytes
+    return replace(model.dense, sram_bytes=max(model.dense.sram_bytes, arena)), arena
