@@ -70,9 +70,7 @@ class Budget:
         A margin is the share of an estimate by which what is measured may be more, by resource;
         so each limit is divided by 1 + its margin. Bytes are rounded down to whole ones.
         """
-        limits = {
-            name: limit / (1 + margins.get(name, 0.0)) for name, limit in self.limits.items()
-        }
+        limits = {name: limit / (1 + margins.get(name, 0.0)) for name, limit in self.limits.items()}
         return Budget(
             **{
                 name: limit if name == "latency_ms" else int(limit)
@@ -88,7 +86,7 @@ class Device:
     `cycles_per_instruction` turns counted instructions into cycles; it is assumed, not
     measured, unless `source` says otherwise. The reserved bytes are for firmware, stack and
     runtime. `loops` holds instructions by kind of kernel, in the order of
-    `pruning.cost.trip_counts.Loops`, where they differ from those of the core. The margins are
+    `pruning.cost.trip_counts.LoopCosts`, where they differ from those of the core. The margins are
     those of `Budget.with_margins`.
     """
 

@@ -61,9 +61,7 @@ def test_a_command_of_the_readme_composes(command, tmp_path, monkeypatch, capsys
 
 
 def test_the_makefile_has_every_target_of_the_readme():
-    targets = set(
-        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    )
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(
         re.findall(
             r"\bmake ([a-z-]+)\b", " ".join(re.findall(r"`[^`]*`|```.*?```", README, re.DOTALL))
@@ -76,9 +74,7 @@ def test_every_config_group_and_choice_is_in_the_table():
     for folder in sorted(p for p in (ROOT / "conf").iterdir() if p.is_dir()):
         if folder.name in ("hydra", "__pycache__"):
             continue
-        row = next(
-            line for line in README.splitlines() if line.startswith(f"| `{folder.name}` |")
-        )
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{folder.name}` |"))
         choices = {path.stem for path in folder.glob("*.yaml")}
         assert choices == set(re.findall(r"`(\w+)`", row.split("|")[2])), folder.name
 

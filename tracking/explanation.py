@@ -10,9 +10,7 @@ from tracking.records import RESOURCES
 
 EXPLANATION = "explanation.json"  # its name among a slot's files
 PRICED = (*RESOURCES, "macs")
-_NEGLIGIBLE = (
-    1e-4  # of what a group's width is worth; solvers leave a trace where nothing binds
-)
+_NEGLIGIBLE = 1e-4  # of what a group's width is worth; solvers leave a trace where nothing binds
 
 
 class Reason(StrEnum):
@@ -78,9 +76,7 @@ def _explanation(entry: Any) -> Explanation:
     return Explanation(
         bottlenecks={name: _pair(entry["bottlenecks"][name]) for name in PRICED},
         prices={
-            name: amount(price)
-            for name, price in dict(entry["prices"]).items()
-            if name in PRICED
+            name: amount(price) for name, price in dict(entry["prices"]).items() if name in PRICED
         },
         groups=tuple(_group(group) for group in entry["groups"]),
     )

@@ -88,9 +88,7 @@ def front_object(
     }
 
 
-def _entry(
-    slot: SlotRecord, runs: Mapping[int, str], repeated: Repeats | None
-) -> dict[str, Any]:
+def _entry(slot: SlotRecord, runs: Mapping[int, str], repeated: Repeats | None) -> dict[str, Any]:
     return {
         "trial": slot.number,
         "run_id": runs.get(slot.number),
@@ -212,10 +210,7 @@ def bounds(limits: Limits) -> str:
         (size(limits.sram_bytes), "SRAM", limits.sram_bytes),
         (duration(limits.latency_ms), "latency", limits.latency_ms),
     )
-    return (
-        ", ".join(f"{text} {what}" for text, what, value in parts if value is not None)
-        or "none"
-    )
+    return ", ".join(f"{text} {what}" for text, what, value in parts if value is not None) or "none"
 
 
 def amounts(costs: Costs) -> str:

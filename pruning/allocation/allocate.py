@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from pruning.allocation.baselines import greedy, magnitude, uniform
-from pruning.allocation.geometric_program import Loss, Optimum, best_widths
-from pruning.allocation.masks import Gates
+from pruning.allocation.geometric_program import LossModel, Optimum, best_widths
+from pruning.allocation.masks import ChannelMasks
 from pruning.budget import Budget
 from pruning.cost.model import CostModel
 from pruning.errors import require
@@ -56,7 +56,7 @@ class Allocation:
         return self.vanish and self.method in (Method.DIFFERENTIABLE, Method.GREEDY)
 
 
-def allocate(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> None:
+def allocate(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> None:
     """Move `gates.widths` and the mask to the budget of the moment."""
     channels = model.graph.channels
     match how.method:
@@ -72,7 +72,7 @@ def allocate(gates: Gates, model: CostModel, budget: Budget, how: Allocation) ->
     gates.keep_most_salient(channels, gates.rounded(channels))
 
 
-def optimum(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> Optimum:
+def optimum(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Optimum:
     """The widths of the least loss within the budget, as far as the measured model knows."""
     groups = model.graph.channels.groups
     present = np.array([float(group.size) for group in groups])
@@ -81,17 +81,17 @@ def optimum(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     return best_widths(model, budget, loss_model(gates, model, how), low, present, guess)
 
 
-def loss_model(gates: Gates, model: CostModel, how: Allocation) -> Loss:
+def loss_model(gates: ChannelMasks, model: CostModel, how: Allocation) -> LossModel:
     """The loss as a function of the widths, from what was measured so far."""
     prunable = np.array([group.prunable for group in model.graph.channels.groups])
     measured = gates.importance.numpy()
     mean = measured[prunable].mean() if prunable.any() else 0.0
     known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
     importance = np.where(prunable, max(mean, 1e-12) * known**how.trust, 0.0)
-    return Loss(importance, gates.sizes.double().numpy(), how.power)
+    return LossModel(importance, gates.sizes.double().numpy(), how.power)
 
 
-def channel_worth(gates: Gates, model: CostModel, how: Allocation) -> list[list[float]]:
+def channel_worth(gates: ChannelMasks, model: CostModel, how: Allocation) -> list[list[float]]:
     """What the first, second, ... channel of every group is worth.
 
     By salience; in the differentiable allocation by its own model of the loss.

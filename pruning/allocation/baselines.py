@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from pruning.allocation.feasibility import scaled_widths, uniform_ratio
-from pruning.allocation.fit import Worth, drop
-from pruning.allocation.masks import Gates
+from pruning.allocation.fit import ChannelValues, shrink_to_fit
+from pruning.allocation.masks import ChannelMasks
 from pruning.budget import Budget
 from pruning.cost.model import CostModel
 
 
-def uniform(gates: Gates, model: CostModel, budget: Budget) -> Tensor:
+def uniform(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
     """The same keep ratio in every group, as large as the budget allows."""
     ratio = uniform_ratio(model, gates.sizes, budget)
     return torch.tensor(scaled_widths(model, gates.sizes, ratio), dtype=torch.float64)
 
 
-def magnitude(gates: Gates, model: CostModel, budget: Budget) -> Tensor:
+def magnitude(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
     """One threshold on salience over the whole network, each group scaled to mean one."""
     scaled = [_relative(gates.salience[group.units]) for group in model.graph.channels.groups]
     low, high = 0.0, float(max(part.max() for part in scaled)) + 1e-6
@@ -34,10 +34,10 @@ def magnitude(gates: Gates, model: CostModel, budget: Budget) -> Tensor:
 
 
 def greedy(
-    gates: Gates, model: CostModel, budget: Budget, worth: Worth, vanish: bool
+    gates: ChannelMasks, model: CostModel, budget: Budget, worth: ChannelValues, vanish: bool
 ) -> Tensor:
     """From the widths so far, the least salience per marginal resource goes."""
-    widths = drop(model, budget, gates.rounded(model.graph.channels), worth, vanish)
+    widths = shrink_to_fit(model, budget, gates.rounded(model.graph.channels), worth, vanish)
     return torch.tensor(widths, dtype=torch.float64)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from pruning.allocation.allocate import Allocation, loss_model, optimum
-from pruning.allocation.masks import Gates
+from pruning.allocation.masks import ChannelMasks
 from pruning.budget import LIMITS, Budget, Cost
 from pruning.cost.model import CostModel
-from pruning.graph.channel_groups import Group
+from pruning.graph.channel_groups import ChannelGroup
 
 NEAR = 1.001  # times the least width: where the best widths lie at their bound
 
@@ -85,7 +85,7 @@ class Start:
 
 def explain(
     start: Start,
-    gates: Gates,
+    gates: ChannelMasks,
     model: CostModel,
     budget: Budget,
     how: Allocation,
@@ -135,7 +135,13 @@ def _with_vanished(start: Start, left: Sequence[GroupReport]) -> tuple[GroupRepo
 
 
 def _report(
-    name: str, before: int, group: Group, after: int, best: float, worth: float, cost: float
+    name: str,
+    before: int,
+    group: ChannelGroup,
+    after: int,
+    best: float,
+    worth: float,
+    cost: float,
 ) -> GroupReport:
     reason = Reason.BALANCED
     if not group.prunable:
@@ -168,7 +174,6 @@ def explanation_from_json(entry: Mapping[str, Any]) -> Explanation:
         bottlenecks={name: (pair[0], pair[1]) for name, pair in entry["bottlenecks"].items()},
         prices=entry["prices"],
         groups=tuple(
-            GroupReport(**{**group, "reason": Reason(group["reason"])})
-            for group in entry["groups"]
+            GroupReport(**{**group, "reason": Reason(group["reason"])}) for group in entry["groups"]
         ),
     )

@@ -13,9 +13,7 @@ from pruning.errors import BudgetError
 NANO = 1e6  # nanoseconds in a millisecond
 
 
-def least_widths(
-    model: CostModel, budget: Budget | None = None, vanish: bool = True
-) -> list[int]:
+def min_widths(model: CostModel, budget: Budget | None = None, vanish: bool = True) -> list[int]:
     """The smallest widths the engine goes to: the floor of every group and, with `vanish`, no
     channel in those inside residual branches.
 
@@ -52,9 +50,9 @@ def _excess(model: CostModel, budget: Budget | None, widths: list[int]) -> tuple
     return sum(max(share, 0.0) for share in over), cost.flash_bytes
 
 
-def least_cost(model: CostModel) -> Cost:
+def min_cost(model: CostModel) -> Cost:
     """The cost at the smallest widths. A channel more may take a little less latency."""
-    return model.cost(least_widths(model))
+    return model.cost(min_widths(model))
 
 
 def require_reachable(
@@ -67,7 +65,7 @@ def require_reachable(
         BudgetError: naming each limit, the least reachable cost and the kernel to blame.
     """
     held = margins.guarded(budget) if margins else budget
-    widths = least_widths(model, held, vanish)
+    widths = min_widths(model, held, vanish)
     if held.holds(least := model.cost(widths)):
         return
     blame = model.bottlenecks(widths)

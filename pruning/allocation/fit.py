@@ -9,13 +9,13 @@ from pruning.allocation.masks import inner_groups
 from pruning.budget import Budget
 from pruning.cost.model import CostModel
 
-Worth = Sequence[Sequence[float]]  # of the first, second, ... channel of every group
+ChannelValues = Sequence[Sequence[float]]  # of the first, second, ... channel of every group
 TINY = 1e-12
 FEW = 32
 
 
-def drop(
-    model: CostModel, budget: Budget, widths: list[int], worth: Worth, vanish: bool
+def shrink_to_fit(
+    model: CostModel, budget: Budget, widths: list[int], worth: ChannelValues, vanish: bool
 ) -> list[int]:
     """What is worth least per relief of the exceeded limits goes, until all of them hold.
 
@@ -36,7 +36,9 @@ def drop(
     return widths
 
 
-def fill(model: CostModel, budget: Budget, widths: list[int], worth: Worth) -> list[int]:
+def grow_to_fill(
+    model: CostModel, budget: Budget, widths: list[int], worth: ChannelValues
+) -> list[int]:
     """The most valuable channels come back one by one while the budget holds.
 
     Groups that vanished stay away.
@@ -63,15 +65,14 @@ def _smaller(model: CostModel, widths: list[int], inner: Sequence[int]) -> list[
     groups = model.graph.channels.groups
     shrinking = [i for i, g in enumerate(groups) if g.prunable and widths[i] > g.floor]
     choices = [
-        _changed(widths, i, groups[i].down(widths[i] - max(1, widths[i] // FEW)))
-        for i in shrinking
+        _changed(widths, i, groups[i].down(widths[i] - max(1, widths[i] // FEW))) for i in shrinking
     ]
     gone = [_changed(widths, i, 0) for i in inner if widths[i]]
     emptied = [model.along(choice) for choice in gone if model.stands(choice)]
     return choices + [each for i, each in enumerate(emptied) if each not in emptied[:i]]
 
 
-def _lost(before: list[int], after: list[int], worth: Worth) -> float:
+def _lost(before: list[int], after: list[int], worth: ChannelValues) -> float:
     return sum(sum(values[a:b]) for b, a, values in zip(before, after, worth, strict=True))
 
 

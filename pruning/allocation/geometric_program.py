@@ -41,7 +41,7 @@ class Optimum:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LossModel:
     """The model of the loss: importance and original size of every group, and the power."""
 
     importance: Vector
@@ -61,7 +61,7 @@ class Loss:
 def best_widths(
     model: CostModel,
     budget: Budget,
-    loss: Loss,
+    loss: LossModel,
     low: Vector,
     high: Vector,
     guess: Vector | None = None,
@@ -77,14 +77,14 @@ def best_widths(
         if order == steps:
             break
         steps = order
-        limits = Limits.of(model, budget, model.live(steps).numpy())
+        limits = BudgetLimits.of(model, budget, model.live(steps).numpy())
         widths, forces = _interior(limits, loss, low, high)
     slopes, _ = limits.slopes(widths)
     return Optimum(widths, loss(widths), limits.prices(forces), forces @ slopes)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BudgetLimits:
     """Constraints n'Qn + q'n + c <= b, one a row. Memory rows are linear."""
 
     names: tuple[str, ...]
@@ -94,7 +94,7 @@ class Limits:
     bound: Vector
 
     @staticmethod
-    def of(model: CostModel, budget: Budget, live: NDArray[np.float64]) -> "Limits":
+    def of(model: CostModel, budget: Budget, live: NDArray[np.float64]) -> "BudgetLimits":
         """Those of a budget; `live` are the forms of memory, (moments, groups)."""
         groups = len(model.graph.channels.groups)
         rows: list[tuple[str, Matrix, Vector, float, float]] = []
@@ -104,7 +104,7 @@ class Limits:
                 rows += [(name, zero, line, 0.0, limit) for line in np.unique(live, axis=0)]
             else:
                 rows.append((name, *model.form(name), limit))
-        return Limits(
+        return BudgetLimits(
             names=tuple(row[0] for row in rows),
             product=np.array([row[1] for row in rows]).reshape(-1, groups, groups),
             linear=np.array([row[2] for row in rows]).reshape(-1, groups),
@@ -134,7 +134,9 @@ class Limits:
         return prices
 
 
-def _interior(limits: Limits, loss: Loss, low: Vector, high: Vector) -> tuple[Vector, Vector]:
+def _interior(
+    limits: BudgetLimits, loss: LossModel, low: Vector, high: Vector
+) -> tuple[Vector, Vector]:
     """Newton's method on the logarithmic barrier, for ever smaller barriers."""
     free = np.flatnonzero(high > low)
     bottom, top = np.log(low) - MARGIN, np.log(high) + MARGIN
@@ -163,7 +165,7 @@ def _interior(limits: Limits, loss: Loss, low: Vector, high: Vector) -> tuple[Ve
     return np.clip(np.exp(x), low, high), forces
 
 
-def _start(limits: Limits, bottom: Vector, top: Vector) -> Vector | None:
+def _start(limits: BudgetLimits, bottom: Vector, top: Vector) -> Vector | None:
     """Logarithms of widths well within all limits; None if the lowest are not within them."""
     share = 0.5
     while share > 1e-7:
@@ -175,7 +177,7 @@ def _start(limits: Limits, bottom: Vector, top: Vector) -> Vector | None:
 
 
 def _newton(
-    limits: Limits,
+    limits: BudgetLimits,
     pull: Vector,
     power: float,
     x: Vector,

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pruning.graph.channel_groups import Channels, Group, Ids
+from pruning.graph.channel_groups import ChannelGroup, ChannelGroups, Ids
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import group_shares, stays_connected, without
 
 
 @dataclass
-class Gates:
+class ChannelMasks:
     """Pruning state over the groups and units of the current graph.
 
     `sizes` (groups,) int64: channels of each group before pruning began. `widths` (groups,)
@@ -34,10 +34,10 @@ class Gates:
     probes: Tensor
 
     @staticmethod
-    def open(channels: Channels) -> "Gates":
+    def open(channels: ChannelGroups) -> "ChannelMasks":
         """All channels kept, nothing known of them yet."""
         sizes = torch.tensor(channels.widths)
-        return Gates(
+        return ChannelMasks(
             sizes=sizes,
             widths=sizes.double(),
             salience=torch.zeros(channels.units),
@@ -55,7 +55,7 @@ class Gates:
         fresh = gradient.detach().abs().to(self.salience)
         self.salience = memory * self.salience + (1 - memory) * fresh
 
-    def with_only(self, group: Group, width: int) -> Tensor:
+    def with_only(self, group: ChannelGroup, width: int) -> Tensor:
         """The mask, with only so many of one group's kept channels, the most salient."""
         mask = self.kept.clone()
         kept = torch.nonzero(mask[group.units]).flatten() + group.start
@@ -63,14 +63,14 @@ class Gates:
         mask[kept[order[width:]]] = False
         return mask
 
-    def rounded(self, channels: Channels) -> list[int]:
+    def rounded(self, channels: ChannelGroups) -> list[int]:
         """The widths as whole numbers; only a width of zero becomes zero."""
         return [
             min(group.size, max(round(width), int(width > 0)))
             for group, width in zip(channels.groups, self.widths.tolist(), strict=True)
         ]
 
-    def keep_most_salient(self, channels: Channels, widths: list[int]) -> None:
+    def keep_most_salient(self, channels: ChannelGroups, widths: list[int]) -> None:
         """Set the mask: in every group the given number of most salient units."""
         for group, width in zip(channels.groups, widths, strict=True):
             order = torch.argsort(self.salience[group.units], descending=True, stable=True)
@@ -78,7 +78,7 @@ class Gates:
             mask[order[:width]] = True
             self.kept[group.units] = mask
 
-    def without(self, share: Tensor) -> "Gates":
+    def without(self, share: Tensor) -> "ChannelMasks":
         """What is known of the groups of a smaller graph (see `group_shares`)."""
         return replace(
             self,
@@ -87,7 +87,7 @@ class Gates:
             importance=share @ self.importance,
         )
 
-    def moved(self, before: Channels, after: Channels, units: Ids) -> "Gates":
+    def moved(self, before: ChannelGroups, after: ChannelGroups, units: Ids) -> "ChannelMasks":
         """The gates of a smaller graph; `units` are the old ones of its units."""
         index = torch.from_numpy(units)
         return replace(

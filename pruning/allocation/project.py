@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from pruning.allocation.allocate import Allocation, Method, channel_worth, optimum
 from pruning.allocation.feasibility import require_reachable, scaled_widths, uniform_ratio
-from pruning.allocation.fit import drop, fill
-from pruning.allocation.masks import Gates
+from pruning.allocation.fit import grow_to_fill, shrink_to_fit
+from pruning.allocation.masks import ChannelMasks
 from pruning.budget import Budget
 from pruning.cost.model import CostModel
 from pruning.errors import BudgetError
 
 
-def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
+def project(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
     """Integer widths that meet the budget exactly.
 
     From the best continuous widths (or those so far), the least salient channels per unit of
@@ -36,7 +36,7 @@ def project(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> 
     )
 
 
-def _integers(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
+def _integers(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
     if how.method is Method.UNIFORM:
         return scaled_widths(model, gates.sizes, uniform_ratio(model, gates.sizes, budget))
     sizes = [group.size for group in model.graph.channels.groups]
@@ -49,4 +49,6 @@ def _integers(gates: Gates, model: CostModel, budget: Budget, how: Allocation) -
             group.nearest(n) for group, n in zip(model.graph.channels.groups, best, strict=True)
         ]
     worth = channel_worth(gates, model, how)
-    return fill(model, budget, drop(model, budget, widths, worth, how.vanishing), worth)
+    return grow_to_fill(
+        model, budget, shrink_to_fit(model, budget, widths, worth, how.vanishing), worth
+    )

@@ -1,6 +1,6 @@
 """How much one kernel stores and computes: bytes of flash, multiply-accumulates.
 
-Pure functions from a kernel to its `Work`, a form that is bilinear in the channels it reads
+Pure functions from a kernel to its `BilinearForm`, a form that is bilinear in the channels it reads
 and writes. A kind that no function knows raises: nothing counts as zero by accident.
 """
 
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from pruning.errors import PruningError
 from pruning.graph.fusion import Kernel
-from pruning.ir.gather import tables
-from pruning.ir.kinds import ELEMENTWISE, KERNELS, ROUTINES, WITHOUT_C, ByKind
+from pruning.ir.gather import index_tables
+from pruning.ir.kinds import ELEMENTWISE, KERNELS, ROUTINES, WITHOUT_C, KindTable
 
 
-class Work(NamedTuple):
+class BilinearForm(NamedTuple):
     """product * c_in * c_out + output * c_out + input * c_in + constant."""
 
     product: float = 0.0
@@ -24,13 +24,13 @@ class Work(NamedTuple):
     input: float = 0.0
     constant: float = 0.0
 
-    def plus(self, other: "Work") -> "Work":
+    def plus(self, other: "BilinearForm") -> "BilinearForm":
         """Both."""
-        return Work(*(a + b for a, b in zip(self, other, strict=True)))
+        return BilinearForm(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def times(self, factor: float) -> "Work":
+    def times(self, factor: float) -> "BilinearForm":
         """So many of it."""
-        return Work(*(factor * part for part in self))
+        return BilinearForm(*(factor * part for part in self))
 
     def at(self, c_in: Any, c_out: Any) -> Any:
         """The number at so many channels read and written, or many such in arrays."""
@@ -54,7 +54,7 @@ class Encoding(StrEnum):
 BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.C: 4 + 4 + 1, Encoding.PUBLISHED: 1}
 # What generated C stores of a kernel besides its numbers: a record of settings, as kernels.h
 # declares it, and a step that names it.
-RECORD_BYTES: ByKind[str, int | None] = ByKind(
+RECORD_BYTES: KindTable[str, int | None] = KindTable(
     "how long its record is",
     ROUTINES,
     {
@@ -81,18 +81,18 @@ NETWORK_BYTES |= {"cortex-m0+": 40}
 OUTPUT_BYTES = 4
 
 
-def flash(kernel: Kernel, encoding: Encoding) -> Work:
+def flash(kernel: Kernel, encoding: Encoding) -> BilinearForm:
     """Bytes that are stored of a kernel, but for `rounded_up`."""
     scaled = SCALED.of(kernel)(kernel).times(BYTES_PER_CHANNEL[encoding])
     if encoding is not Encoding.C:
         return NUMBERS.of(kernel)(kernel).plus(scaled)
-    work = _stored(kernel).plus(scaled).plus(Work(constant=_settings(kernel)))
+    work = _stored(kernel).plus(scaled).plus(BilinearForm(constant=_settings(kernel)))
     for table in _places(kernel):
         work = work.plus(table)
     return work
 
 
-def rounded_up(kernel: Kernel, encoding: Encoding) -> tuple[Work, ...]:
+def rounded_up(kernel: Kernel, encoding: Encoding) -> tuple[BilinearForm, ...]:
     """Bytes of each array of a kernel that generated C stores, where they may end within a
     word: the next array begins with a whole one.
     """
@@ -134,53 +134,53 @@ def _settings(kernel: Kernel) -> int:
             return own
 
 
-def _places(kernel: Kernel) -> tuple[Work, ...]:
+def _places(kernel: Kernel) -> tuple[BilinearForm, ...]:
     """Bytes of the tables of a move: of rows, columns and channels, or of all elements."""
     if kernel.kind != "move":
         return ()
-    found = tables(kernel.main.attributes, kernel.main.shape)
+    found = index_tables(kernel.main.attributes, kernel.main.shape)
     if found is None:
-        return (Work(output=PLACE_BYTES * kernel.pixels),)
+        return (BilinearForm(output=PLACE_BYTES * kernel.pixels),)
     return (
-        Work(constant=PLACE_BYTES * len(found.rows)),
-        Work(constant=PLACE_BYTES * len(found.columns)),
-        Work(output=PLACE_BYTES * bool(len(found.channels))),
+        BilinearForm(constant=PLACE_BYTES * len(found.rows)),
+        BilinearForm(constant=PLACE_BYTES * len(found.columns)),
+        BilinearForm(output=PLACE_BYTES * bool(len(found.channels))),
     )
 
 
-def _constants(kernel: Kernel) -> Work:
+def _constants(kernel: Kernel) -> BilinearForm:
     """An operand or slopes, by channel or altogether."""
     elements = kernel.main.attributes.get("elements", 0)  # none where both operands are values
     by_channel = kernel.main.attributes.get("axis") is not None
-    return Work(output=elements) if by_channel else Work(constant=elements)
+    return BilinearForm(output=elements) if by_channel else BilinearForm(constant=elements)
 
 
-def _filters(kernel: Kernel) -> Work:
-    return Work(product=kernel.taps / kernel.groups)
+def _filters(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(product=kernel.taps / kernel.groups)
 
 
-def _each(kernel: Kernel) -> Work:
-    return Work(output=1)
+def _each(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(output=1)
 
 
-def _scales(kernel: Kernel) -> Work:
-    return Work(output=kernel.main.attributes["scales"])
+def _scales(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(output=kernel.main.attributes["scales"])
 
 
-def _nothing(kernel: Kernel) -> Work:
-    return Work()
+def _nothing(kernel: Kernel) -> BilinearForm:
+    return BilinearForm()
 
 
-_Table = ByKind[str, Callable[[Kernel], Work]]
+_Table = KindTable[str, Callable[[Kernel], BilinearForm]]
 _COPYING = ("activation", "concat", "move", "softmax")
 # Weights and constants that are stored, one byte each.
-NUMBERS: _Table = ByKind(
+NUMBERS: _Table = KindTable(
     "how many numbers it stores",
     KERNELS,
     {
         **dict.fromkeys(("conv", "transposed"), _filters),
-        "linear": lambda _: Work(product=1),
-        "depthwise": lambda kernel: Work(output=kernel.taps),
+        "linear": lambda _: BilinearForm(product=1),
+        "depthwise": lambda kernel: BilinearForm(output=kernel.taps),
         "batch_norm": _each,  # a scale and a shift of its own
         "group_norm": _scales,
         **dict.fromkeys((*ELEMENTWISE, "prelu"), _constants),
@@ -188,7 +188,7 @@ NUMBERS: _Table = ByKind(
     },
 )
 # Channels that have a bias and a scale.
-SCALED: _Table = ByKind(
+SCALED: _Table = KindTable(
     "how many scales it stores",
     KERNELS,
     {
@@ -200,39 +200,39 @@ SCALED: _Table = ByKind(
 )
 
 
-def _stored(kernel: Kernel) -> Work:
+def _stored(kernel: Kernel) -> BilinearForm:
     """The numbers as generated C stores them: slopes by channel, even where all are alike."""
-    return Work(output=1) if kernel.kind == "prelu" else NUMBERS.of(kernel)(kernel)
+    return BilinearForm(output=1) if kernel.kind == "prelu" else NUMBERS.of(kernel)(kernel)
 
 
-def _windows(kernel: Kernel) -> Work:
-    return Work(product=kernel.taps * kernel.windows / kernel.groups)
+def _windows(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(product=kernel.taps * kernel.windows / kernel.groups)
 
 
-def _own_windows(kernel: Kernel) -> Work:
-    return Work(output=kernel.taps * kernel.windows)
+def _own_windows(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(output=kernel.taps * kernel.windows)
 
 
-def _pixels(kernel: Kernel) -> Work:
-    return Work(output=kernel.pixels)
+def _pixels(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(output=kernel.pixels)
 
 
-MACS: _Table = ByKind(
+MACS: _Table = KindTable(
     "how much it multiplies",
     KERNELS,
     {
         **dict.fromkeys(("conv", "transposed"), _windows),
-        "linear": lambda kernel: Work(product=kernel.pixels),
-        "reduce": lambda kernel: Work(input=kernel.pixels),
+        "linear": lambda kernel: BilinearForm(product=kernel.pixels),
+        "reduce": lambda kernel: BilinearForm(input=kernel.pixels),
         **dict.fromkeys(("depthwise", "pool", "resize"), _own_windows),
         **dict.fromkeys(("batch_norm", "prelu", *ELEMENTWISE), _pixels),
         # The mean, the variance, and with both the result.
-        "group_norm": lambda kernel: Work(output=3 * kernel.pixels),
+        "group_norm": lambda kernel: BilinearForm(output=3 * kernel.pixels),
         **dict.fromkeys(_COPYING, _nothing),
     },
 )
 
 
-def macs(kernel: Kernel) -> Work:
+def macs(kernel: Kernel) -> BilinearForm:
     """Multiply-accumulates; a pooled or added element counts as one (as uNAS counts)."""
     return MACS.of(kernel)(kernel)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from pruning.cost.forms import Work, macs
+from pruning.cost.forms import BilinearForm, macs
 from pruning.cost.memory.overlap import along_two
-from pruning.cost.trip_counts import Loops
+from pruning.cost.trip_counts import LoopCosts
 from pruning.graph.fusion import Kernel
-from pruning.ir.gather import tables
-from pruning.ir.kinds import ELEMENTWISE, ROUTINES, ByKind
+from pruning.ir.gather import index_tables
+from pruning.ir.kinds import ELEMENTWISE, ROUTINES, KindTable
 
 Counts = NDArray[np.float64]  # of channels, or of instructions
 # As in kernels.c: codes of a window that is gathered, taps of one that is spread over lanes,
@@ -26,12 +26,12 @@ PATCH, FEW_TAPS = 64, 25
 PAIR, LANES, WORD = 2, 4, 4
 GRID = 8  # numbers of channels, read and written, at which a form has to agree
 Counter = Callable[[Counts, Counts], Counts]  # from channels read and written to instructions
-Passes = Callable[[Counts, Counts], Loops]
+TripCounts = Callable[[Counts, Counts], LoopCosts]
 
 
-def instructions(kernel: Kernel, loops: ByKind[str, Loops]) -> Counter:
+def instruction_count(kernel: Kernel, loops: KindTable[str, LoopCosts]) -> Counter:
     """Executed instructions, given those of each loop by kind of kernel."""
-    rates, passed = loops.at(kernel.routine, kernel.name), passes(kernel)
+    rates, passed = loops.at(kernel.routine, kernel.name), trip_counts(kernel)
 
     def count(c_in: Counts, c_out: Counts) -> Counts:
         times = passed(c_in, c_out)
@@ -41,7 +41,7 @@ def instructions(kernel: Kernel, loops: ByKind[str, Loops]) -> Counter:
     return count
 
 
-def posynomial(count: Counter, least: Sequence[float], most: Sequence[float]) -> Work:
+def posynomial(count: Counter, least: Sequence[float], most: Sequence[float]) -> BilinearForm:
     """The form without negative coefficients that is nearest to a count, in relative terms,
     between the `least` and the `most` channels that are read and written.
     """
@@ -54,15 +54,15 @@ def posynomial(count: Counter, least: Sequence[float], most: Sequence[float]) ->
     terms = np.stack([c_in * c_out, c_out, c_in, np.ones(len(taken))], axis=1)
     scale = terms.max(0)
     found, _ = nnls(terms / scale / taken[:, None], np.ones(len(taken)))
-    return Work(*(found / scale).tolist())
+    return BilinearForm(*(found / scale).tolist())
 
 
-def passes(kernel: Kernel) -> Passes:
+def trip_counts(kernel: Kernel) -> TripCounts:
     """How often each loop is passed."""
-    return PASSES.at(kernel.routine, kernel.name)(kernel)
+    return TRIP_COUNTS.at(kernel.routine, kernel.name)(kernel)
 
 
-def _convolution(kernel: Kernel) -> Passes:
+def _convolution(kernel: Kernel) -> TripCounts:
     """Channels in pairs, the last perhaps alone at the price of two. Codes come in words along
     the runs of a window, and one by one behind the last whole word.
     """
@@ -73,7 +73,7 @@ def _convolution(kernel: Kernel) -> Passes:
     lines = _lines(kernel) if copies else 0
     alone = pixels * taps - lines * columns
 
-    def count(c_in: Counts, c_out: Counts) -> Loops:
+    def count(c_in: Counts, c_out: Counts) -> LoopCosts:
         inputs = c_in / groups
         made = groups * PAIR * np.ceil(c_out / groups / PAIR)
         gathered = copies & (taps * inputs <= PATCH)
@@ -81,7 +81,7 @@ def _convolution(kernel: Kernel) -> Passes:
         inside = np.where(gathered, pixels, within)
         runs = np.where(gathered, 1, rows)
         rest = np.where(gathered, taps * inputs, columns * inputs) % WORD
-        return Loops(
+        return LoopCosts(
             mac=inside * taps * inputs * made,
             cut_mac=cut * taps * inputs * made,
             cut_tap=cut * taps * made,
@@ -98,17 +98,17 @@ def _convolution(kernel: Kernel) -> Passes:
     return count
 
 
-def _depthwise(kernel: Kernel) -> Passes:
+def _depthwise(kernel: Kernel) -> TripCounts:
     """Channels in fours, the last perhaps computed twice. Where there are fewer, windows are
     copied first.
     """
     pixels, taps = kernel.pixels, kernel.taps
     whole = prod(map(sum, _inside(kernel))) if taps > 1 else pixels
 
-    def count(_: Counts, c_out: Counts) -> Loops:
+    def count(_: Counts, c_out: Counts) -> LoopCosts:
         few = (c_out < LANES) & (taps <= FEW_TAPS)
         made = np.where(few, c_out, LANES * np.ceil(c_out / LANES))
-        return Loops(
+        return LoopCosts(
             mac=~few * whole * taps * made,
             cut_tap=~few * (pixels - whole) * taps * made,
             element=pixels * made,
@@ -121,15 +121,15 @@ def _depthwise(kernel: Kernel) -> Passes:
     return count
 
 
-def _move(kernel: Kernel) -> Passes:
+def _move(kernel: Kernel) -> TripCounts:
     """Each element that has a place of its own in a table is what a multiply-accumulate is
     elsewhere.
     """
-    pixels, found = kernel.pixels, tables(kernel.main.attributes, kernel.main.shape)
+    pixels, found = kernel.pixels, index_tables(kernel.main.attributes, kernel.main.shape)
     alone = found is None or len(found.channels) > 0
 
-    def count(_: Counts, c_out: Counts) -> Loops:
-        return Loops(
+    def count(_: Counts, c_out: Counts) -> LoopCosts:
+        return LoopCosts(
             mac=pixels * alone * c_out,
             element=pixels * c_out,
             pixel=pixels * (found is not None),
@@ -139,13 +139,13 @@ def _move(kernel: Kernel) -> Passes:
     return count
 
 
-def _transposed(kernel: Kernel) -> Passes:
+def _transposed(kernel: Kernel) -> TripCounts:
     """All windows are taken tap by tap, and channel by channel; most taps meet no input."""
     pixels, taps, met, groups = kernel.pixels, kernel.taps, _met(kernel), kernel.groups
     alone = kernel.kind == "depthwise"  # of which there are as many groups as channels are left
 
-    def count(c_in: Counts, c_out: Counts) -> Loops:
-        return Loops(
+    def count(c_in: Counts, c_out: Counts) -> LoopCosts:
+        return LoopCosts(
             cut_mac=met * (1 if alone else c_in / groups) * c_out,
             cut_tap=taps * pixels * c_out,
             element=pixels * c_out,
@@ -157,12 +157,12 @@ def _transposed(kernel: Kernel) -> Passes:
     return count
 
 
-def _plain(kernel: Kernel) -> Passes:
+def _plain(kernel: Kernel) -> TripCounts:
     """Channel by channel."""
     pixels, taps, work = kernel.pixels, kernel.taps, macs(kernel)
 
-    def count(c_in: Counts, c_out: Counts) -> Loops:
-        return Loops(
+    def count(c_in: Counts, c_out: Counts) -> LoopCosts:
+        return LoopCosts(
             mac=work.at(c_in, c_out),
             element=pixels * c_out,
             pixel=pixels,
@@ -173,7 +173,7 @@ def _plain(kernel: Kernel) -> Passes:
     return count
 
 
-PASSES: ByKind[str, Callable[[Kernel], Passes]] = ByKind(
+TRIP_COUNTS: KindTable[str, Callable[[Kernel], TripCounts]] = KindTable(
     "how often its loops are passed",
     ROUTINES,
     {
@@ -182,9 +182,7 @@ PASSES: ByKind[str, Callable[[Kernel], Passes]] = ByKind(
         **dict.fromkeys(("depthwise", "batch_norm"), _depthwise),
         "transposed": _transposed,
         "move": _move,
-        **dict.fromkeys(
-            ("multiplied", "pool", "mean", "activation", "prelu", "concat"), _plain
-        ),
+        **dict.fromkeys(("multiplied", "pool", "mean", "activation", "prelu", "concat"), _plain),
         **dict.fromkeys((*ELEMENTWISE, "group_norm", "reduce", "resize", "softmax"), _plain),
     },
 )

@@ -19,11 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pruning.budget import LIMITS, WORD_BYTES, Cost, Device
-from pruning.cost.forms import Encoding, Work, flash, macs, overhead, rounded_up
-from pruning.cost.latency import Counter, instructions, passes, posynomial
-from pruning.cost.memory.arena import Plan, pack
-from pruning.cost.memory.peak import DEPLOYED, PUBLISHED, Conventions, Step, accesses, schedule
-from pruning.cost.trip_counts import Loops, loops_of
+from pruning.cost.forms import BilinearForm, Encoding, flash, macs, overhead, rounded_up
+from pruning.cost.latency import Counter, instruction_count, posynomial, trip_counts
+from pruning.cost.memory.arena import ArenaPlan, pack
+from pruning.cost.memory.peak import (
+    DEPLOYED,
+    PUBLISHED,
+    MemoryConventions,
+    ScheduleStep,
+    buffer_uses,
+    schedule,
+)
+from pruning.cost.trip_counts import LoopCosts, loop_costs
 from pruning.graph.fusion import Kernel, buffers, fuse
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import (
@@ -81,7 +88,7 @@ class CostModel:
     graph: Graph
     device: Device
     encoding: Encoding = Encoding.INT8
-    conventions: Conventions = field(default_factory=Conventions)
+    conventions: MemoryConventions = field(default_factory=MemoryConventions)
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -109,14 +116,14 @@ class CostModel:
         n = torch.as_tensor(widths, dtype=torch.float64)
         return round((self.live(self.schedule(widths)) @ n).max().item())
 
-    def arena(self, widths: Sequence[int]) -> Plan:
+    def arena(self, widths: Sequence[int]) -> ArenaPlan:
         """Where the buffers lie at integer widths, in one arena."""
         if not all(widths):
             model, widths = self._narrowed(widths)
             return model.arena(widths)
         n = np.asarray(widths, dtype=np.int64)
         ordered = [self.kernels[step.kernel] for step in self.schedule(widths)]
-        return pack(accesses(ordered, self.conventions), self._sizes(n), self._outputs)
+        return pack(buffer_uses(ordered, self.conventions), self._sizes(n), self._outputs)
 
     def laid(self, widths: Sequence[int]) -> Cost:
         """The cost at integer widths with the gaps between the buffers of generated C."""
@@ -173,7 +180,7 @@ class CostModel:
         square = (c_in * product[:, None]).T @ c_out
         return (square + square.T) / 2, output @ c_out + input_ @ c_in, float(constant.sum())
 
-    def schedule(self, widths: Sequence[int]) -> tuple[Step, ...]:
+    def schedule(self, widths: Sequence[int]) -> tuple[ScheduleStep, ...]:
         """The best order of the kernels at integer widths."""
         sizes = self._sizes(np.asarray(widths, dtype=np.int64))
         return schedule(self.kernels, sizes, self._outputs, self.conventions)
@@ -206,11 +213,14 @@ class CostModel:
             for kernel in (self.kernels[step.kernel],)
         )
 
-    def passes(self) -> dict[str, tuple[str, Loops]]:
+    def passes(self) -> dict[str, tuple[str, LoopCosts]]:
         """By kernel its kind and how often each of its loops is passed, nothing pruned."""
         dense = torch.tensor(self.graph.channels.widths, dtype=torch.float64)
         return {
-            kernel.name: (kernel.routine, Loops(*map(float, passes(kernel)(*channels))))
+            kernel.name: (
+                kernel.routine,
+                LoopCosts(*map(float, trip_counts(kernel)(*channels))),
+            )
             for kernel, channels in zip(self.kernels, self._channels_at(dense), strict=True)
         }
 
@@ -296,7 +306,7 @@ class CostModel:
 
     @cached_property
     def _coefficients(self) -> dict[str, Tensor]:
-        tables: dict[str, Callable[[Kernel], Work]] = {
+        tables: dict[str, Callable[[Kernel], BilinearForm]] = {
             "flash": lambda kernel: flash(kernel, self.encoding),
             "macs": macs,
         }
@@ -312,8 +322,8 @@ class CostModel:
     @cached_property
     def _counters(self) -> tuple[Counter, ...]:
         """The instructions of each kernel as a function of its channels."""
-        loops = loops_of(self.device.core, self.device.loops)
-        return tuple(instructions(kernel, loops) for kernel in self.kernels)
+        loops = loop_costs(self.device.core, self.device.loops)
+        return tuple(instruction_count(kernel, loops) for kernel in self.kernels)
 
     @cached_property
     def _smooth(self) -> Tensor:
@@ -336,7 +346,7 @@ class CostModel:
         ]
         owners = torch.tensor([owner for owner, _ in found], dtype=torch.long)
         arrays = torch.tensor([array for _, array in found], dtype=torch.float64)
-        return owners, arrays.reshape(-1, len(Work._fields)).T
+        return owners, arrays.reshape(-1, len(BilinearForm._fields)).T
 
     @cached_property
     def _inputs(self) -> Tensor:
@@ -369,7 +379,7 @@ class CostModel:
     def _channels(self, value: str, widths: Tensor) -> int:
         return int(self._counts(value) @ widths.numpy())
 
-    def live(self, steps: Sequence[Step]) -> Tensor:
+    def live(self, steps: Sequence[ScheduleStep]) -> Tensor:
         """Bytes live at each step per channel kept of each group: (moments, groups). A step
         has several moments where its output overlaps its input.
         """
@@ -377,7 +387,7 @@ class CostModel:
         rows = [sum(held.values(), zero) for step in steps for held in self._moments(step)]
         return torch.from_numpy(np.stack(rows)).double()
 
-    def _live(self, step: Step, widths: Tensor) -> dict[str, int]:
+    def _live(self, step: ScheduleStep, widths: Tensor) -> dict[str, int]:
         """Bytes of every buffer when most of them are needed."""
         n = widths.numpy()
         held = [
@@ -386,16 +396,16 @@ class CostModel:
         ]
         return max(held, key=lambda moment: sum(moment.values()))
 
-    def _moments(self, step: Step) -> Iterator[dict[str, Bytes]]:
+    def _moments(self, step: ScheduleStep) -> Iterator[dict[str, Bytes]]:
         """What may be live at a step and counts as memory, per channel kept of each group."""
         held = {name: self._buffers[name] for name in step.live}
         if not self.conventions.count_input:
             held.pop(INPUT, None)
-        if not step.moments:
+        if not step.overlap_points:
             yield held
         kernel = self.kernels[step.kernel]
         read, made = kernel.inputs[0], kernel.output
-        for unread, written in step.moments:
+        for unread, written in step.overlap_points:
             yield {
                 **held,
                 read: self._buffers[read] * unread / prod(kernel.plane),  # flattened or not
@@ -404,7 +414,7 @@ class CostModel:
 
 
 def _bilinear(columns: Tensor, c_in: Tensor, c_out: Tensor) -> Tensor:
-    """`Work` of many kernels at once: (kernels,) or (kernels, rows)."""
+    """`BilinearForm` of many kernels at once: (kernels,) or (kernels, rows)."""
     if c_in.dim() == 2:
         columns = columns.unsqueeze(-1)
     product, output, input_, constant = columns.unbind()

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pruning.errors import PruningError
-from pruning.ir.kinds import ROUTINES, ByKind
+from pruning.ir.kinds import ROUTINES, KindTable
 
 
-class Loops(NamedTuple):
+class LoopCosts(NamedTuple):
     """A number for each loop of a kernel: how often it is passed, or what a pass takes.
 
     Per multiply-accumulate, in windows that lie inside and in those that hang over (all those
@@ -40,100 +40,100 @@ class Loops(NamedTuple):
 # they are 2, 0, 1, 7 and 0.3 % off in the mean, 7, 0, 3, 16 and 0.6 % at worst (M4). Kinds
 # without C are a guess. Numbers without a name are in the order of the fields.
 M4 = {
-    "conv": Loops(1.318, 1.565, 18.06, 37.43, 144.9, 391.6, 35.74, 9.587, 1.136, 1.895, 29.71),
-    "depthwise": Loops(
+    "conv": LoopCosts(1.318, 1.565, 18.06, 37.43, 144.9, 391.6, 35.74, 9.587, 1.136, 1.895, 29.71),
+    "depthwise": LoopCosts(
         mac=3.205, cut_tap=6.916, element=48.33, pixel=85.67, tap=16.14, copy=14.58
     ),
-    "grouped": Loops(1.47, 1.34, 19.84, 47.47, 86.85, 912, 25.88, 1.219, 1.21, 5.29),
-    "multiplied": Loops(mac=16.98, element=137.1, pixel=70.74, call=46.96),
-    "linear": Loops(mac=1.814, element=31.39, pixel=261.6, run=40.04, tail=1.481),
-    "transposed": Loops(cut_mac=6.003, cut_tap=17.28, element=113.1, pixel=39.4, run=21.05),
-    "batch_norm": Loops(mac=44.22, pixel=87.91),
-    "pool": Loops(13.88, element=73.88, pixel=26.66),
-    "mean": Loops(7.051, element=28.83, pixel=22.03),
-    "add": Loops(element=75.98),
-    "subtract": Loops(element=76.97),
-    "multiply": Loops(element=47.98, pixel=8.0, call=80.0),
-    "divide": Loops(element=47.98, pixel=8.0, call=80.0),
-    "prelu": Loops(element=40.5, pixel=6.0),
-    "activation": Loops(element=6.0, call=11.0),
-    "move": Loops(9.5, element=0.93, pixel=41.0, call=60.0),
-    "concat": Loops(element=0.94, pixel=54.2, call=140.0),
-    "maximum": Loops(element=14.0, call=100.0),
-    "minimum": Loops(element=14.0, call=100.0),
-    "group_norm": Loops(element=40.0, call=200.0),
-    "reduce": Loops(4.0, element=20.0, call=100.0),
-    "resize": Loops(3.0, element=20.0, call=100.0),
-    "softmax": Loops(element=60.0, call=300.0),
+    "grouped": LoopCosts(1.47, 1.34, 19.84, 47.47, 86.85, 912, 25.88, 1.219, 1.21, 5.29),
+    "multiplied": LoopCosts(mac=16.98, element=137.1, pixel=70.74, call=46.96),
+    "linear": LoopCosts(mac=1.814, element=31.39, pixel=261.6, run=40.04, tail=1.481),
+    "transposed": LoopCosts(cut_mac=6.003, cut_tap=17.28, element=113.1, pixel=39.4, run=21.05),
+    "batch_norm": LoopCosts(mac=44.22, pixel=87.91),
+    "pool": LoopCosts(13.88, element=73.88, pixel=26.66),
+    "mean": LoopCosts(7.051, element=28.83, pixel=22.03),
+    "add": LoopCosts(element=75.98),
+    "subtract": LoopCosts(element=76.97),
+    "multiply": LoopCosts(element=47.98, pixel=8.0, call=80.0),
+    "divide": LoopCosts(element=47.98, pixel=8.0, call=80.0),
+    "prelu": LoopCosts(element=40.5, pixel=6.0),
+    "activation": LoopCosts(element=6.0, call=11.0),
+    "move": LoopCosts(9.5, element=0.93, pixel=41.0, call=60.0),
+    "concat": LoopCosts(element=0.94, pixel=54.2, call=140.0),
+    "maximum": LoopCosts(element=14.0, call=100.0),
+    "minimum": LoopCosts(element=14.0, call=100.0),
+    "group_norm": LoopCosts(element=40.0, call=200.0),
+    "reduce": LoopCosts(4.0, element=20.0, call=100.0),
+    "resize": LoopCosts(3.0, element=20.0, call=100.0),
+    "softmax": LoopCosts(element=60.0, call=300.0),
 }
 M7 = M4 | {
-    "conv": Loops(1.316, 1.568, 17.86, 38.37, 145.4, 387.7, 36.34, 9.564, 1.132, 1.932, 32.44),
-    "depthwise": Loops(
+    "conv": LoopCosts(1.316, 1.568, 17.86, 38.37, 145.4, 387.7, 36.34, 9.564, 1.132, 1.932, 32.44),
+    "depthwise": LoopCosts(
         mac=3.32, cut_tap=6.414, element=48.39, pixel=87.27, tap=17.54, copy=14.05
     ),
-    "linear": Loops(mac=1.814, element=33.39, pixel=264.6, run=38.04, tail=1.481),
-    "batch_norm": Loops(mac=45.2, pixel=88.55),
+    "linear": LoopCosts(mac=1.814, element=33.39, pixel=264.6, run=38.04, tail=1.481),
+    "batch_norm": LoopCosts(mac=45.2, pixel=88.55),
 }
 M3 = M4 | {
-    "conv": Loops(2.315, 2.85, 24.74, 39.19, 122.6, 378.5, 37.9, 21.93, 0.9668, 2.025, 36.93),
-    "depthwise": Loops(3.124, 0.0, 8.563, 53.74, 84.41, 49.76, 23.75, 0.0, 0.0, 11.18),
-    "linear": Loops(mac=3.498, element=29.98, pixel=261.5, run=43.97),
-    "grouped": Loops(2.599, 2.379, 28.86, 53.17, 69.07, 2001, 26.53, 5.93, 1.439, 5.238),
-    "multiplied": Loops(mac=17.1, element=142, pixel=69.95, call=50.28),
-    "transposed": Loops(cut_mac=6.003, cut_tap=17.28, element=116.1, pixel=39.44, run=21.04),
-    "batch_norm": Loops(mac=46.2, pixel=86.56),
-    "pool": Loops(13.88, element=72.79, pixel=27.24),
-    "mean": Loops(7.051, element=33.84, pixel=22.02),
-    "add": Loops(element=85.99),
-    "subtract": Loops(element=86.97),
-    "multiply": Loops(element=50.98, pixel=8.0, call=86.0),
-    "divide": Loops(element=50.98, pixel=8.0, call=86.0),
-    "prelu": Loops(element=42.6, pixel=6.0),
+    "conv": LoopCosts(2.315, 2.85, 24.74, 39.19, 122.6, 378.5, 37.9, 21.93, 0.9668, 2.025, 36.93),
+    "depthwise": LoopCosts(3.124, 0.0, 8.563, 53.74, 84.41, 49.76, 23.75, 0.0, 0.0, 11.18),
+    "linear": LoopCosts(mac=3.498, element=29.98, pixel=261.5, run=43.97),
+    "grouped": LoopCosts(2.599, 2.379, 28.86, 53.17, 69.07, 2001, 26.53, 5.93, 1.439, 5.238),
+    "multiplied": LoopCosts(mac=17.1, element=142, pixel=69.95, call=50.28),
+    "transposed": LoopCosts(cut_mac=6.003, cut_tap=17.28, element=116.1, pixel=39.44, run=21.04),
+    "batch_norm": LoopCosts(mac=46.2, pixel=86.56),
+    "pool": LoopCosts(13.88, element=72.79, pixel=27.24),
+    "mean": LoopCosts(7.051, element=33.84, pixel=22.02),
+    "add": LoopCosts(element=85.99),
+    "subtract": LoopCosts(element=86.97),
+    "multiply": LoopCosts(element=50.98, pixel=8.0, call=86.0),
+    "divide": LoopCosts(element=50.98, pixel=8.0, call=86.0),
+    "prelu": LoopCosts(element=42.6, pixel=6.0),
 }
-M0 = {kind: Loops(*(1.5 * value for value in loops)) for kind, loops in M3.items()} | {
-    "conv": Loops(6.967, 7.781, 38.04, 93.83, 185.8, 338.6, 32.96, 32.9, 2.661, 11.26, 64.24),
-    "depthwise": Loops(9.46, 0.0, 14.36, 114.5, 150.3, 28.25, 38.95, 0.0, 0.0, 18.2),
-    "linear": Loops(mac=5.497, element=93.31, pixel=465.5, run=44.46),
-    "grouped": Loops(7.144, 7.079, 43.25, 119.0, 120.0, 4296, 38.98, 0.0, 3.476, 8.949),
-    "multiplied": Loops(mac=24.36, element=279.3, pixel=50.84, tap=0.2694),
-    "transposed": Loops(
+M0 = {kind: LoopCosts(*(1.5 * value for value in loops)) for kind, loops in M3.items()} | {
+    "conv": LoopCosts(6.967, 7.781, 38.04, 93.83, 185.8, 338.6, 32.96, 32.9, 2.661, 11.26, 64.24),
+    "depthwise": LoopCosts(9.46, 0.0, 14.36, 114.5, 150.3, 28.25, 38.95, 0.0, 0.0, 18.2),
+    "linear": LoopCosts(mac=5.497, element=93.31, pixel=465.5, run=44.46),
+    "grouped": LoopCosts(7.144, 7.079, 43.25, 119.0, 120.0, 4296, 38.98, 0.0, 3.476, 8.949),
+    "multiplied": LoopCosts(mac=24.36, element=279.3, pixel=50.84, tap=0.2694),
+    "transposed": LoopCosts(
         cut_mac=7.972, cut_tap=55.87, element=263.3, pixel=37.28, call=3147, run=22.93
     ),
-    "batch_norm": Loops(mac=113.1, pixel=141.2),
-    "pool": Loops(18.73, element=131.1, pixel=40.79, tap=0.8053),
-    "mean": Loops(8.062, element=89.78, pixel=37.61),
-    "add": Loops(element=252.2),
-    "subtract": Loops(element=253.3),
-    "multiply": Loops(element=116.9, pixel=21.0, call=2100.0),
-    "divide": Loops(element=116.9, pixel=21.0, call=2100.0),
-    "prelu": Loops(element=100.1, pixel=16.0),
-    "activation": Loops(element=9.0, call=10.0),
-    "move": Loops(8.5, element=5.56, pixel=39.4, call=80.0),
-    "concat": Loops(element=5.57, pixel=43.0, call=110.0),
+    "batch_norm": LoopCosts(mac=113.1, pixel=141.2),
+    "pool": LoopCosts(18.73, element=131.1, pixel=40.79, tap=0.8053),
+    "mean": LoopCosts(8.062, element=89.78, pixel=37.61),
+    "add": LoopCosts(element=252.2),
+    "subtract": LoopCosts(element=253.3),
+    "multiply": LoopCosts(element=116.9, pixel=21.0, call=2100.0),
+    "divide": LoopCosts(element=116.9, pixel=21.0, call=2100.0),
+    "prelu": LoopCosts(element=100.1, pixel=16.0),
+    "activation": LoopCosts(element=9.0, call=10.0),
+    "move": LoopCosts(8.5, element=5.56, pixel=39.4, call=80.0),
+    "concat": LoopCosts(element=5.57, pixel=43.0, call=110.0),
 }
 WHAT = "what its loops take"
-LOOPS: Mapping[str, ByKind[str, Loops]] = {
-    "cortex-m0+": ByKind(WHAT, ROUTINES, M0),
-    "cortex-m3": ByKind(WHAT, ROUTINES, M3),
-    "cortex-m4": ByKind(WHAT, ROUTINES, M4),
-    "cortex-m7": ByKind(WHAT, ROUTINES, M7),
-    "cortex-m33": ByKind(WHAT, ROUTINES, M4),  # within 1 % of the M4's counts
+LOOP_COSTS: Mapping[str, KindTable[str, LoopCosts]] = {
+    "cortex-m0+": KindTable(WHAT, ROUTINES, M0),
+    "cortex-m3": KindTable(WHAT, ROUTINES, M3),
+    "cortex-m4": KindTable(WHAT, ROUTINES, M4),
+    "cortex-m7": KindTable(WHAT, ROUTINES, M7),
+    "cortex-m33": KindTable(WHAT, ROUTINES, M4),  # within 1 % of the M4's counts
 }
 
 
-def loops_of(core: str, own: Mapping[str, Sequence[float]]) -> ByKind[str, Loops]:
+def loop_costs(core: str, own: Mapping[str, Sequence[float]]) -> KindTable[str, LoopCosts]:
     """Instructions of each loop by kind of kernel: a core's, or a device's own if it has any.
 
     Raises:
         PruningError: the core is unknown, or a kind of kernel.
     """
-    if core not in LOOPS:
+    if core not in LOOP_COSTS:
         raise PruningError(
-            f"no instruction counts for core {core!r}; known: {', '.join(LOOPS)}"
+            f"no instruction counts for core {core!r}; known: {', '.join(LOOP_COSTS)}"
         )
-    if odd := sorted(own.keys() - LOOPS[core].keys()):
+    if odd := sorted(own.keys() - LOOP_COSTS[core].keys()):
         raise PruningError(
-            f"loops of unknown kinds {', '.join(odd)}; known: {', '.join(LOOPS[core])}"
+            f"loops of unknown kinds {', '.join(odd)}; known: {', '.join(LOOP_COSTS[core])}"
         )
-    rates = {kind: Loops(*rates) for kind, rates in own.items()}
-    return ByKind(WHAT, ROUTINES, {**LOOPS[core], **rates})
+    rates = {kind: LoopCosts(*rates) for kind, rates in own.items()}
+    return KindTable(WHAT, ROUTINES, {**LOOP_COSTS[core], **rates})

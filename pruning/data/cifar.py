@@ -31,9 +31,7 @@ _SIDE: Final = 32
 _RECORD: Final = 1 + 3 * _SIDE * _SIDE
 
 
-def cifar10(
-    folder: str | Path, validation: int = 5000, cache: str | Path | None = None
-) -> Dataset:
+def cifar10(folder: str | Path, validation: int = 5000, cache: str | Path | None = None) -> Dataset:
     """Read whichever form of CIFAR-10 the folder holds, as uint8 [N, 3, 32, 32].
 
     `validation` of the training images are set aside. Decoding the JPEG copy takes some
@@ -66,9 +64,7 @@ def _records(folder: Path, name: str) -> NDArray[np.uint8]:
     path = folder / f"{name}.bin"
     if not path.is_file():
         pickled = (folder / name).is_file()
-        why = (
-            f"; {name} is of the Python version, a pickle, and never loaded" if pickled else ""
-        )
+        why = f"; {name} is of the Python version, a pickle, and never loaded" if pickled else ""
         raise DataError(f"no {path.name} in {folder}{why}. Use the CIFAR-10 binary version.")
     content = np.frombuffer(path.read_bytes(), np.uint8)
     if content.size == 0 or content.size % _RECORD:
@@ -121,9 +117,7 @@ def _decoded(path: Path, blob: bytes, offsets: list[int]) -> NDArray[np.uint8]:
 
 
 def _checked(pixels: NDArray[np.uint8], labels: Array) -> Split:
-    return Split(
-        torch.from_numpy(pixels).contiguous(), torch.from_numpy(labels.astype(np.int64))
-    )
+    return Split(torch.from_numpy(pixels).contiguous(), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _cache_file(cache: Path, source: Path) -> Path:

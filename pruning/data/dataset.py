@@ -239,9 +239,7 @@ def _tell_unlearnt(splits: Mapping[str, Split], name: str, classes: Sequence[str
 
 
 def _told_of(name: str, number: int, tallies: Mapping[str, Tensor]) -> str:
-    others = [
-        f"{int(tally[number])} {part}" for part, tally in tallies.items() if tally[number]
-    ]
+    others = [f"{int(tally[number])} {part}" for part, tally in tallies.items() if tally[number]]
     named = f"class {number}" if name == str(number) else f"class {number} ({name})"
     return f"{named}, but {' and '.join(others)} samples" if others else named
 

@@ -119,9 +119,7 @@ def _require_keys(
             f"them; what is read is {', '.join(read)}."
         )
     if unread:
-        warn_of_data(
-            f"{path}: not used: {', '.join(unread)}. What is read is {', '.join(read)}."
-        )
+        warn_of_data(f"{path}: not used: {', '.join(unread)}. What is read is {', '.join(read)}.")
 
 
 def _lacking(path: Path) -> str:

@@ -83,6 +83,4 @@ def _parsed(path: Path, content: bytes, axes: int) -> Tensor:
             f"{path} holds {len(content) - header} values; its header says {list(shape)}, "
             f"which is {math.prod(shape)}. It is cut or damaged: get it again."
         )
-    return torch.from_numpy(
-        np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
-    )
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())

@@ -104,9 +104,7 @@ def _fit_together(arrays: Mapping[str, Array]) -> bool:
 def _targets(arrays: Mapping[str, Array], words: Sequence[str]) -> NDArray[np.int64]:
     """Each clip's class: its place in `words`, or len(words) for any other word."""
     places = {word: place for place, word in enumerate(words)}
-    by_label = np.array(
-        [places.get(str(word), len(words)) for word in arrays["words"]], np.int64
-    )
+    by_label = np.array([places.get(str(word), len(words)) for word in arrays["words"]], np.int64)
     targets: NDArray[np.int64] = by_label[arrays["label"]]
     return targets
 

@@ -16,29 +16,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pruning.deploy.fixed_point import WORD, Scaling, scaled
+from pruning.deploy.fixed_point import WORD, FixedPointMultiplier, requantize
 from pruning.deploy.integer_ir import (
     ADD_SHIFT,
     HIGH,
     INTEGER_KERNELS,
     LOW,
+    Add,
     Concat,
+    Conv,
+    ConvTranspose,
+    Gather,
     IntegerKernel,
     IntegerNetwork,
-    Layer,
+    Lut,
     Mean,
-    Move,
+    Mul,
     Pool,
     Prelu,
-    Product,
-    Sum,
-    Table,
-    Transposed,
     Window,
 )
 from pruning.errors import DeployError
-from pruning.ir.gather import HOLE
-from pruning.ir.kinds import ByKind
+from pruning.ir.gather import PAD
+from pruning.ir.kinds import KindTable
 from pruning.ir.operator import INPUT
 
 SINGLE, DOUBLE = 1 << 24, 1 << 53  # integers up to here are exact
@@ -112,7 +112,7 @@ class Evaluator:
     def _prepared(self, kernel: IntegerKernel) -> Callable[..., Tensor]:
         return PREPARED.at(type(kernel), kernel.name)(self, kernel)
 
-    def _rounding(self, scaling: Scaling) -> Callable[[Tensor], Tensor]:
+    def _rounding(self, scaling: FixedPointMultiplier) -> Callable[[Tensor], Tensor]:
         """From exact sums to scaled steps. One factor for all channels, or one for each."""
         mantissa, left, right = (self._tensor(part).reshape(-1) for part in scaling)
         factor = (mantissa.double() * 2.0 ** (left - right - WORD).double()).reshape(-1, 1, 1)
@@ -122,7 +122,7 @@ class Evaluator:
         def at(total: Tensor, place: tuple[Tensor, ...]) -> Tensor:
             channel = place[1] if many else torch.zeros_like(place[1])
             value = total[place].round().long()
-            return scaled(value, mantissa[channel], left[channel], right[channel])
+            return requantize(value, mantissa[channel], left[channel], right[channel])
 
         def rounded(total: Tensor) -> Tensor:
             return _nearest(total * factor.to(total.dtype), margin, lambda p: at(total, p))
@@ -130,9 +130,7 @@ class Evaluator:
         return rounded
 
 
-def _nearest(
-    value: Tensor, margin: float, exact: Callable[[tuple[Tensor, ...]], Tensor]
-) -> Tensor:
+def _nearest(value: Tensor, margin: float, exact: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
     """The nearest integers of `value`; `exact` gives them where they are in doubt."""
     whole = (value + 0.5).floor_()
     doubtful = (value.sub_(whole).abs_() >= 0.5 - margin).nonzero(as_tuple=True)
@@ -141,18 +139,18 @@ def _nearest(
     return whole.float()
 
 
-def _layer(at: Evaluator, kernel: Layer) -> Callable[..., Tensor]:
+def _layer(at: Evaluator, kernel: Conv) -> Callable[..., Tensor]:
     weights = np.abs(kernel.weight.astype(np.int64)).reshape(len(kernel.weight), -1)
     largest = int((weights.sum(1) * STEPS + np.abs(kernel.bias.astype(np.int64))).max())
     kind = at._exact(kernel, largest)
     weight, bias = at._tensor(kernel.weight).to(kind), at._tensor(kernel.bias).to(kind)
     rounded = at._rounding(kernel.scaling)
     window, shape = kernel.window, kernel.shape
-    if isinstance(kernel, Transposed):
+    if isinstance(kernel, ConvTranspose):
         weight = _inputs_first(weight, kernel.groups)
 
     def run(steps: Tensor) -> Tensor:
-        if isinstance(kernel, Transposed):
+        if isinstance(kernel, ConvTranspose):
             total = _spread(steps.to(kind), weight, kernel)
             return rounded(total + bias.reshape(-1, 1, 1))
         around = _around(steps.to(kind), window, shape)
@@ -170,7 +168,7 @@ def _inputs_first(weight: Tensor, groups: int) -> Tensor:
     return by_group.transpose(1, 2).flatten(0, 1).contiguous()
 
 
-def _spread(steps: Tensor, weight: Tensor, kernel: Transposed) -> Tensor:
+def _spread(steps: Tensor, weight: Tensor, kernel: ConvTranspose) -> Tensor:
     window, (_, rows, columns) = kernel.window, kernel.shape
     whole = functional.conv_transpose2d(
         steps, weight, None, window.stride, 0, 0, kernel.groups, window.dilation
@@ -181,16 +179,14 @@ def _spread(steps: Tensor, weight: Tensor, kernel: Transposed) -> Tensor:
     return whole[:, :, above : above + rows, beside : beside + columns]
 
 
-def _around(
-    values: Tensor, window: Window, shape: tuple[int, ...], fill: float = 0.0
-) -> Tensor:
+def _around(values: Tensor, window: Window, shape: tuple[int, ...], fill: float = 0.0) -> Tensor:
     """With padding, and as much more behind as the last windows reach."""
     rows, columns = window.pads(values.shape[2:], shape[1:])
     pads = [*columns, *rows]
     return functional.pad(values, pads, value=fill) if any(pads) else values
 
 
-def _sum(at: Evaluator, kernel: Sum) -> Callable[..., Tensor]:
+def _sum(at: Evaluator, kernel: Add) -> Callable[..., Tensor]:
     first, second, result = (
         tuple(int(part.reshape(-1)[0]) for part in one) for one in kernel.scalings
     )
@@ -217,10 +213,10 @@ def _sum(at: Evaluator, kernel: Sum) -> Callable[..., Tensor]:
 
 
 def _scaled(value: Tensor, scaling: tuple[int, ...]) -> Tensor:
-    return scaled(value, *(torch.tensor(part, device=value.device) for part in scaling))
+    return requantize(value, *(torch.tensor(part, device=value.device) for part in scaling))
 
 
-def _product(at: Evaluator, kernel: Product) -> Callable[..., Tensor]:
+def _product(at: Evaluator, kernel: Mul) -> Callable[..., Tensor]:
     rounded = at._rounding(kernel.scaling)
     return lambda a, b: rounded(a * b)
 
@@ -256,7 +252,7 @@ def _mean(at: Evaluator, kernel: Mean) -> Callable[..., Tensor]:
     return lambda steps: rounded(steps.to(kind).sum((2, 3), keepdim=True))
 
 
-def _table(at: Evaluator, kernel: Table) -> Callable[..., Tensor]:
+def _table(at: Evaluator, kernel: Lut) -> Callable[..., Tensor]:
     before, after = (at.network.codes[n].zero_point for n in (*kernel.inputs, kernel.output))
     entries = at._tensor(kernel.entries).float() - after
     return lambda steps: entries[(steps + (before - LOW)).long()]
@@ -268,9 +264,9 @@ def _prelu(at: Evaluator, kernel: Prelu) -> Callable[..., Tensor]:
     return lambda steps: torch.where(steps >= 0, above(steps), below(steps * slope))
 
 
-def _move(at: Evaluator, kernel: Move) -> Callable[..., Tensor]:
+def _move(at: Evaluator, kernel: Gather) -> Callable[..., Tensor]:
     source = at._tensor(kernel.source)
-    hole = source == HOLE
+    hole = source == PAD
     fill = float(kernel.fill - at.network.codes[kernel.output].zero_point)
 
     def run(steps: Tensor) -> Tensor:
@@ -285,15 +281,15 @@ def _concat(at: Evaluator, kernel: Concat) -> Callable[..., Tensor]:
 
 
 _PREPARE: Mapping[type, Callable[[Evaluator, Any], Callable[..., Tensor]]] = {
-    Layer: _layer,
-    Transposed: _layer,
-    Sum: _sum,
-    Product: _product,
+    Conv: _layer,
+    ConvTranspose: _layer,
+    Add: _sum,
+    Mul: _product,
     Pool: _pool,
     Mean: _mean,
-    Table: _table,
+    Lut: _table,
     Prelu: _prelu,
-    Move: _move,
+    Gather: _move,
     Concat: _concat,
 }
-PREPARED = ByKind("how it is evaluated", INTEGER_KERNELS, _PREPARE)
+PREPARED = KindTable("how it is evaluated", INTEGER_KERNELS, _PREPARE)

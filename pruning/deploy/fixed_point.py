@@ -17,7 +17,7 @@ WORD = 31  # bits of a mantissa
 LOWEST, HIGHEST = -(1 << 31), (1 << 31) - 1
 
 
-class Scaling(NamedTuple):
+class FixedPointMultiplier(NamedTuple):
     """Real factors: mantissa * 2 ** (left - right - 31), one or several.
 
     Mantissas are below 2 ** 31, none below zero; left or right is zero.
@@ -28,7 +28,7 @@ class Scaling(NamedTuple):
     right: Integers
 
 
-def scaling_of(factors: ArrayLike) -> Scaling:
+def fixed_point_multiplier(factors: ArrayLike) -> FixedPointMultiplier:
     """Real factors, none below zero, in fixed point; those below 2 ** -32 become zero."""
     fractions, exponents = np.frexp(np.asarray(factors, dtype=np.float64))
     mantissas = np.floor(fractions * 2.0**WORD + 0.5).astype(np.int64)
@@ -37,11 +37,11 @@ def scaling_of(factors: ArrayLike) -> Scaling:
     exponents = exponents.astype(np.int64) + full
     gone = exponents < -WORD
     mantissas, exponents = np.where(gone, 0, mantissas), np.where(gone, 0, exponents)
-    return Scaling(mantissas, np.maximum(exponents, 0), np.maximum(-exponents, 0))
+    return FixedPointMultiplier(mantissas, np.maximum(exponents, 0), np.maximum(-exponents, 0))
 
 
-def scaled(value: Array, mantissa: Array, left: Array, right: Array) -> Array:
-    """Integers times a `Scaling`, rounded.
+def requantize(value: Array, mantissa: Array, left: Array, right: Array) -> Array:
+    """Integers times a `FixedPointMultiplier`, rounded.
 
     All arguments are arrays of int64, of numpy or of torch alike, that fit together. What
     leaves 32 bits on its way is clipped there.

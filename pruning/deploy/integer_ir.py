@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.deploy.fixed_point import Integers, Scaling
-from pruning.execution.fake_quant import Range
-from pruning.ir.gather import Tables
+from pruning.deploy.fixed_point import FixedPointMultiplier, Integers
+from pruning.execution.fake_quant import QuantParams
+from pruning.ir.gather import IndexTables
 
 Codes = NDArray[np.int8]
 Shape3 = tuple[int, int, int]
@@ -34,9 +34,7 @@ class Window(NamedTuple):
         reach: the padding, and behind as much more as the last windows need.
         """
         pads = []
-        for size, count, kernel, stride, before, dilation in zip(
-            read, made, *self, strict=True
-        ):
+        for size, count, kernel, stride, before, dilation in zip(read, made, *self, strict=True):
             last = (count - 1) * stride + dilation * (kernel - 1) + 1
             pads.append((before, max(0, last - before - size)))
         return tuple(pads)
@@ -62,7 +60,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Layer(Kernel):
+class Conv(Kernel):
     """A convolution, depthwise and grouped ones and fully connected layers among them.
 
     `weight` is (outputs, inputs / groups, height, width), symmetric by output channel; `bias`
@@ -73,7 +71,7 @@ class Layer(Kernel):
     weight: Codes
     steps: NDArray[np.float64]
     bias: NDArray[np.int32]
-    scaling: Scaling
+    scaling: FixedPointMultiplier
     window: Window = ONE_PIXEL
     groups: int = 1
 
@@ -84,26 +82,26 @@ class Layer(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Transposed(Layer):
+class ConvTranspose(Conv):
     """A transposed convolution: every input pixel adds a window to the output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sum(Kernel):
+class Add(Kernel):
     """The sum or difference of two buffers; one of them may be a constant or be broadcast.
 
     Each operand is widened by ADD_SHIFT and scaled by its own factor, the result by a third.
     """
 
-    scalings: tuple[Scaling, Scaling, Scaling]
+    scalings: tuple[FixedPointMultiplier, FixedPointMultiplier, FixedPointMultiplier]
     difference: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Product(Kernel):
+class Mul(Kernel):
     """The product of two buffers; one of them may be a constant or be broadcast."""
 
-    scaling: Scaling
+    scaling: FixedPointMultiplier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,12 +123,12 @@ class Mean(Kernel):
     with `total` their sum.
     """
 
-    scaling: Scaling
+    scaling: FixedPointMultiplier
     total: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Table(Kernel):
+class Lut(Kernel):
     """A function of one value: `entries` holds the result for codes -128 to 127. `slope` is
     that below zero, of a leaky ReLU.
     """
@@ -148,19 +146,19 @@ class Prelu(Kernel):
 
     slope: Codes
     step: float
-    above: Scaling
-    below: Scaling
+    above: FixedPointMultiplier
+    below: FixedPointMultiplier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Move(Kernel):
+class Gather(Kernel):
     """Elements carried to other places: `source` numbers, for every element of the output, the
     one of the input, and is -1 where `fill` goes; `tables` tell the same more briefly.
     """
 
     source: Integers
     fill: int
-    tables: Tables | None = None
+    tables: IndexTables | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,8 +168,11 @@ class Concat(Kernel):
     axis: int = 0
 
 
-IntegerKernel = Layer | Sum | Product | Pool | Mean | Table | Prelu | Move | Concat
-INTEGER_KERNELS = (Transposed, *get_args(IntegerKernel))  # a transposed layer is one by itself
+IntegerKernel = Conv | Add | Mul | Pool | Mean | Lut | Prelu | Gather | Concat
+INTEGER_KERNELS = (
+    ConvTranspose,
+    *get_args(IntegerKernel),
+)  # a transposed layer is one by itself
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,7 +185,7 @@ class IntegerNetwork:
     kernels: tuple[IntegerKernel, ...]
     outputs: tuple[str, ...]
     shown: tuple[tuple[int, ...], ...]
-    codes: Mapping[str, Range]
+    codes: Mapping[str, QuantParams]
     shapes: Mapping[str, Shape3]
     constants: Mapping[str, Codes] = field(default_factory=dict)
 

@@ -18,35 +18,35 @@ from torch import Tensor
 
 from pruning.cost.memory.overlap import along_two
 from pruning.cost.memory.peak import DEPLOYED, schedule
-from pruning.deploy.fixed_point import Scaling, scaled, scaling_of
+from pruning.deploy.fixed_point import FixedPointMultiplier, fixed_point_multiplier, requantize
 from pruning.deploy.integer_ir import (
     ADD_SHIFT,
     HIGH,
     LOW,
+    Add,
     Codes,
     Concat,
+    Conv,
+    ConvTranspose,
+    Gather,
     IntegerKernel,
     IntegerNetwork,
-    Layer,
+    Lut,
     Mean,
-    Move,
+    Mul,
     Pool,
     Prelu,
-    Product,
     Shape3,
-    Sum,
-    Table,
-    Transposed,
     Window,
 )
 from pruning.deploy.supported import in_order, plane, require_deployable
 from pruning.errors import DeployError
-from pruning.execution.fake_quant import Range, fold, range_between
+from pruning.execution.fake_quant import QuantParams, fold, qparams_between
 from pruning.execution.operations import execute, filters
 from pruning.graph.fusion import Kernel, buffers, fuse
 from pruning.graph.graph import Graph
-from pruning.ir.gather import HOLE, sources, tables
-from pruning.ir.kinds import WITH_C, ByKind
+from pruning.ir.gather import PAD, index_tables, source_indices
+from pruning.ir.kinds import WITH_C, KindTable
 from pruning.ir.operator import INPUT, Operator
 
 Reals = NDArray[np.float64]
@@ -54,7 +54,7 @@ BIAS_BITS, SUM_BITS = 28, 29  # of biases and of sums of products: together belo
 
 
 def lower(
-    graph: Graph, tensors: Mapping[str, Tensor], codes: Mapping[str, Range]
+    graph: Graph, tensors: Mapping[str, Tensor], codes: Mapping[str, QuantParams]
 ) -> IntegerNetwork:
     """The integer network of a graph, its tensors and the codes of its buffers.
 
@@ -112,7 +112,7 @@ class _Lowering:
 
     graph: Graph
     tensors: Mapping[str, Tensor]
-    codes: dict[str, Range]
+    codes: dict[str, QuantParams]
     shapes: dict[str, Shape3] = field(default_factory=dict)
     constants: dict[str, Codes] = field(default_factory=dict)
 
@@ -126,7 +126,7 @@ class _Lowering:
         if main.kind == "pool" and main.attributes.get("squeeze"):
             self.shapes[kernel.output] = self._squeezed(kernel)
         own = {role: self.tensors[name] for role, name in main.parameters.items()}
-        return LOWERED.of(main)(self, kernel, own)
+        return LOWERINGS.of(main)(self, kernel, own)
 
     def base(self, kernel: Kernel) -> dict[str, Any]:
         """The fields that all kernels have."""
@@ -155,15 +155,15 @@ class _Lowering:
         """The real step of a buffer's code."""
         return self.codes[name].scale
 
-    def scalings(self, kernel: Kernel, factors: Sequence[float]) -> Scaling:
+    def scalings(self, kernel: Kernel, factors: Sequence[float]) -> FixedPointMultiplier:
         """One scaling for each factor, from the code of what is read to that of the result."""
         read = self.scale(kernel.inputs[0]) * np.asarray(factors, dtype=np.float64)
-        return scaling_of(read / self.scale(kernel.output))
+        return fixed_point_multiplier(read / self.scale(kernel.output))
 
     def constant(self, kernel: Kernel, values: Reals) -> str:
         """Store a constant operand, (channels, height, width); returns its name."""
         name = f"{kernel.name}..operand"  # no value is named so: no module's name is empty
-        code = self.codes[name] = range_between(float(values.min()), float(values.max()))
+        code = self.codes[name] = qparams_between(float(values.min()), float(values.max()))
         self.shapes[name] = plane(values.shape)
         self.constants[name] = _coded(values, code)
         return name
@@ -182,7 +182,7 @@ class _Lowering:
         return channels, height, width
 
 
-def _coded(values: Reals, code: Range) -> Codes:
+def _coded(values: Reals, code: QuantParams) -> Codes:
     whole = np.rint(values / code.scale) + code.zero_point
     return whole.clip(LOW, HIGH).astype(np.int8)
 
@@ -191,7 +191,7 @@ Own = Mapping[str, Tensor]
 Rule = Callable[[_Lowering, Kernel, Own], IntegerKernel]
 
 
-def _layer(at: _Lowering, kernel: Kernel, own: Own) -> Layer:
+def _layer(at: _Lowering, kernel: Kernel, own: Own) -> Conv:
     main = kernel.main
     weight = _numbers(filters(main, own["weight"]))
     window, base = Window(), at.base(kernel)
@@ -203,7 +203,7 @@ def _layer(at: _Lowering, kernel: Kernel, own: Own) -> Layer:
         weight = weight.reshape(*weight.shape[:2], *along_two(weight.shape[2:], 1))
         window = _window(main)
     bias = _numbers(own["bias"]) if "bias" in own else np.zeros(len(weight))
-    make = Transposed if main.kind == "transposed" else Layer
+    make = ConvTranspose if main.kind == "transposed" else Conv
     groups = main.attributes.get("groups", 1)
     return _weighted(at, kernel, make, weight, bias, {"window": window, "groups": groups})
 
@@ -216,11 +216,11 @@ def _flattened(inputs: int, read: Shape3) -> Shape3:
 def _weighted(
     at: _Lowering,
     kernel: Kernel,
-    make: type[Layer],
+    make: type[Conv],
     weight: Reals,
     bias: Reals,
     settings: Mapping[str, Any],
-) -> Layer:
+) -> Conv:
     read = at.scale(kernel.inputs[0])
     sizes = np.abs(weight).reshape(len(weight), -1)
     # Where the weights are next to nothing, the bias must still find room; where there are very
@@ -239,32 +239,36 @@ def _weighted(
     )
 
 
-def _norm(at: _Lowering, kernel: Kernel, own: Own) -> Layer:
+def _norm(at: _Lowering, kernel: Kernel, own: Own) -> Conv:
     """A batch norm with no layer before it: one weight for every channel."""
     deviation = np.sqrt(_numbers(own["variance"]) + kernel.main.attributes["epsilon"])
     factor = _numbers(own["weight"]) / deviation
     bias = _numbers(own["bias"]) - _numbers(own["mean"]) * factor
     weight = factor.reshape(-1, 1, 1, 1)
-    return _weighted(at, kernel, Layer, weight, bias, {"groups": len(factor)})
+    return _weighted(at, kernel, Conv, weight, bias, {"groups": len(factor)})
 
 
-def _sum(at: _Lowering, kernel: Kernel, own: Own) -> Sum:
+def _sum(at: _Lowering, kernel: Kernel, own: Own) -> Add:
     base, names = _operands(at, kernel, own)
     first, second = (at.scale(name) for name in names)
     widest = 2 * max(first, second)
     result = widest / (2.0**ADD_SHIFT * at.scale(kernel.output))
     factors = (first / widest, second / widest, result)
-    return Sum(
-        scalings=(scaling_of(factors[0]), scaling_of(factors[1]), scaling_of(factors[2])),
+    return Add(
+        scalings=(
+            fixed_point_multiplier(factors[0]),
+            fixed_point_multiplier(factors[1]),
+            fixed_point_multiplier(factors[2]),
+        ),
         difference=kernel.main.kind == "subtract",
         **base,
     )
 
 
-def _product(at: _Lowering, kernel: Kernel, own: Own) -> Product:
+def _product(at: _Lowering, kernel: Kernel, own: Own) -> Mul:
     base, names = _operands(at, kernel, own, inverse=kernel.main.kind == "divide")
     factor = at.scale(names[0]) * at.scale(names[1]) / at.scale(kernel.output)
-    return Product(scaling=scaling_of(factor), **base)
+    return Mul(scaling=fixed_point_multiplier(factor), **base)
 
 
 def _operands(
@@ -297,7 +301,7 @@ def _pool(at: _Lowering, kernel: Kernel, own: Own) -> Pool | Mean:
     )
 
 
-def _mean_scaling(at: _Lowering, kernel: Kernel, count: int) -> Scaling:
+def _mean_scaling(at: _Lowering, kernel: Kernel, count: int) -> FixedPointMultiplier:
     """The factor of a sum; of a mean, its mantissa divided by the count, as the kernel does."""
     scaling = at.scalings(kernel, [1.0])
     if kernel.main.attributes["mode"] == "sum":
@@ -305,16 +309,16 @@ def _mean_scaling(at: _Lowering, kernel: Kernel, count: int) -> Scaling:
     exponent = int(scaling.left[0] - scaling.right[0])
     shift = min(count.bit_length() - 1, 32, 31 + exponent)
     mantissa, exponent = (int(scaling.mantissa[0]) << shift) // count, exponent - shift
-    return Scaling(
+    return FixedPointMultiplier(
         np.array([mantissa]), np.array([max(exponent, 0)]), np.array([max(-exponent, 0)])
     )
 
 
-def _table(at: _Lowering, kernel: Kernel, own: Own) -> Table:
+def _table(at: _Lowering, kernel: Kernel, own: Own) -> Lut:
     base = at.base(kernel)
     entries = _entries(at, kernel)
     slope = float(kernel.main.attributes.get("negative_slope", 0.0))
-    return Table(entries=entries, function=kernel.main.label, slope=slope, **base)
+    return Lut(entries=entries, function=kernel.main.label, slope=slope, **base)
 
 
 def _entries(at: _Lowering, kernel: Kernel) -> Codes:
@@ -323,7 +327,7 @@ def _entries(at: _Lowering, kernel: Kernel) -> Codes:
     steps = np.arange(LOW, HIGH + 1) - code.zero_point
     slopes = {"relu": 0.0, "relu6": 0.0, "leaky_relu": main.attributes.get("negative_slope")}
     if (slope := slopes.get(main.label)) is not None and slope >= 0:  # as their kernels compute
-        above, below = (scaled(steps, *at.scalings(kernel, [f])) for f in (1.0, slope))
+        above, below = (requantize(steps, *at.scalings(kernel, [f])) for f in (1.0, slope))
         whole = np.where(steps >= 0, above, below) + result.zero_point
         top = round(6 / result.scale) + result.zero_point if main.label == "relu6" else HIGH
         return whole.clip(LOW, min(HIGH, top)).astype(np.int8)
@@ -331,7 +335,7 @@ def _entries(at: _Lowering, kernel: Kernel) -> Codes:
     return _coded(_numbers(values), result)
 
 
-def _prelu(at: _Lowering, kernel: Kernel, own: Own) -> Prelu | Table:
+def _prelu(at: _Lowering, kernel: Kernel, own: Own) -> Prelu | Lut:
     slopes = _numbers(own["slope"])
     slopes = np.broadcast_to(slopes, at.shapes[kernel.output][:1])
     step = float(np.float32(max(float(np.abs(slopes).max()) / 127, 1e-12)))
@@ -344,17 +348,17 @@ def _prelu(at: _Lowering, kernel: Kernel, own: Own) -> Prelu | Table:
     )
 
 
-def _move(at: _Lowering, kernel: Kernel, own: Own) -> Move:
+def _move(at: _Lowering, kernel: Kernel, own: Own) -> Gather:
     main, base = kernel.main, at.base(kernel)
-    channels, positions = sources(main.attributes, main.shape)
-    hole = (channels == HOLE) | (positions == HOLE)
-    source = np.where(hole, HOLE, channels * prod(base["reads"][0][1:]) + positions)
+    channels, positions = source_indices(main.attributes, main.shape)
+    hole = (channels == PAD) | (positions == PAD)
+    source = np.where(hole, PAD, channels * prod(base["reads"][0][1:]) + positions)
     code = at.codes[kernel.output]
     fill = int(_coded(np.array(main.attributes.get("fill", 0.0)), code))
-    return Move(
+    return Gather(
         source=source.reshape(base["shape"]),
         fill=fill,
-        tables=tables(main.attributes, main.shape),
+        tables=index_tables(main.attributes, main.shape),
         **base,
     )
 
@@ -381,4 +385,4 @@ _RULES: Mapping[str, Rule] = {
     "move": _move,
     "concat": _concat,
 }
-LOWERED = ByKind("its integer kernel", WITH_C, _RULES)
+LOWERINGS = KindTable("its integer kernel", WITH_C, _RULES)

@@ -8,27 +8,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pruning.deploy.fixed_point import Integers, Scaling, scaled
+from pruning.deploy.fixed_point import FixedPointMultiplier, Integers, requantize
 from pruning.deploy.integer_ir import (
     ADD_SHIFT,
     INTEGER_KERNELS,
     LOW,
+    Add,
     Codes,
     Concat,
+    Conv,
+    ConvTranspose,
+    Gather,
     IntegerNetwork,
-    Layer,
+    Lut,
     Mean,
-    Move,
+    Mul,
     Pool,
     Prelu,
-    Product,
-    Sum,
-    Table,
-    Transposed,
     Window,
 )
-from pruning.ir.gather import HOLE
-from pruning.ir.kinds import ByKind
+from pruning.ir.gather import PAD
+from pruning.ir.kinds import KindTable
 from pruning.ir.operator import INPUT
 
 
@@ -66,10 +66,10 @@ def reference(network: IntegerNetwork, inputs: Codes) -> dict[str, Codes]:
     return values
 
 
-def along(scaling: Scaling) -> Scaling:
+def along(scaling: FixedPointMultiplier) -> FixedPointMultiplier:
     """One factor for each channel, to go with (batch, channels, height, width)."""
     mantissa, left, right = (part.reshape(-1, 1, 1) for part in scaling)
-    return Scaling(mantissa, left, right)
+    return FixedPointMultiplier(mantissa, left, right)
 
 
 def _taps(window: Window) -> Iterator[tuple[int, ...]]:
@@ -100,16 +100,16 @@ def _mixed(steps: Integers, weight: Codes, groups: int) -> Integers:
     return mixed.reshape(batch, -1, *extent)
 
 
-def _layer(kernel: Layer, at: Operands) -> Integers:
+def _layer(kernel: Conv, at: Operands) -> Integers:
     steps = _around(at.steps[0], kernel.window, kernel.shape, 0)
     total = kernel.bias.astype(np.int64).reshape(1, -1, 1, 1)
     for i, j in _taps(kernel.window):
         seen = _under(steps, kernel.window, kernel.shape, (i, j))
         total = total + _mixed(seen, kernel.weight[:, :, i, j], kernel.groups)
-    return scaled(total, *along(kernel.scaling)) + at.zero
+    return requantize(total, *along(kernel.scaling)) + at.zero
 
 
-def _transposed(kernel: Transposed, at: Operands) -> Integers:
+def _transposed(kernel: ConvTranspose, at: Operands) -> Integers:
     """Every pixel adds its window to a plane, from which the padding is cut off."""
     window, (channels, *extent) = kernel.window, kernel.shape
     batch, _, *read = at.codes[0].shape
@@ -129,20 +129,20 @@ def _transposed(kernel: Transposed, at: Operands) -> Integers:
         total[:, :, *places] += _mixed(at.steps[0], kernel.weight[:, :, i, j], kernel.groups)
     rows, columns = (slice(pad, pad + n) for pad, n in zip(window.padding, extent, strict=True))
     total = total[:, :, rows, columns] + kernel.bias.astype(np.int64).reshape(-1, 1, 1)
-    return scaled(total, *along(kernel.scaling)) + at.zero
+    return requantize(total, *along(kernel.scaling)) + at.zero
 
 
-def _sum(kernel: Sum, at: Operands) -> Integers:
+def _sum(kernel: Add, at: Operands) -> Integers:
     wide = [step << ADD_SHIFT for step in at.steps]
-    first = scaled(wide[0], *kernel.scalings[0])
-    second = scaled(wide[1], *kernel.scalings[1])
+    first = requantize(wide[0], *kernel.scalings[0])
+    second = requantize(wide[1], *kernel.scalings[1])
     total = first - second if kernel.difference else first + second
-    return scaled(total, *kernel.scalings[2]) + at.zero
+    return requantize(total, *kernel.scalings[2]) + at.zero
 
 
-def _product(kernel: Product, at: Operands) -> Integers:
+def _product(kernel: Mul, at: Operands) -> Integers:
     first, second = at.steps
-    return scaled(first * second, *kernel.scaling) + at.zero
+    return requantize(first * second, *kernel.scaling) + at.zero
 
 
 def _pool(kernel: Pool, at: Operands) -> Integers:
@@ -161,24 +161,24 @@ def _pool(kernel: Pool, at: Operands) -> Integers:
 
 def _mean(kernel: Mean, at: Operands) -> Integers:
     total: Integers = at.steps[0].sum((2, 3), keepdims=True)
-    return scaled(total, *kernel.scaling) + at.zero
+    return requantize(total, *kernel.scaling) + at.zero
 
 
-def _table(kernel: Table, at: Operands) -> Integers:
+def _table(kernel: Lut, at: Operands) -> Integers:
     return kernel.entries.astype(np.int64)[at.codes[0] - LOW]
 
 
 def _prelu(kernel: Prelu, at: Operands) -> Integers:
     (steps,) = at.steps
     slope = kernel.slope.astype(np.int64).reshape(-1, 1, 1)
-    above, below = scaled(steps, *kernel.above), scaled(steps * slope, *kernel.below)
+    above, below = requantize(steps, *kernel.above), requantize(steps * slope, *kernel.below)
     return np.where(steps >= 0, above, below) + at.zero
 
 
-def _move(kernel: Move, at: Operands) -> Integers:
+def _move(kernel: Gather, at: Operands) -> Integers:
     flat = at.codes[0].reshape(len(at.codes[0]), -1)
     moved = flat[:, np.maximum(kernel.source, 0)]
-    return np.where(kernel.source == HOLE, kernel.fill, moved)
+    return np.where(kernel.source == PAD, kernel.fill, moved)
 
 
 def _concat(kernel: Concat, at: Operands) -> Integers:
@@ -186,15 +186,15 @@ def _concat(kernel: Concat, at: Operands) -> Integers:
 
 
 _RULES: Mapping[type, Callable[[Any, Operands], Integers]] = {
-    Layer: _layer,
-    Transposed: _transposed,
-    Sum: _sum,
-    Product: _product,
+    Conv: _layer,
+    ConvTranspose: _transposed,
+    Add: _sum,
+    Mul: _product,
     Pool: _pool,
     Mean: _mean,
-    Table: _table,
+    Lut: _table,
     Prelu: _prelu,
-    Move: _move,
+    Gather: _move,
     Concat: _concat,
 }
-CODES = ByKind("what it computes", INTEGER_KERNELS, _RULES)
+CODES = KindTable("what it computes", INTEGER_KERNELS, _RULES)

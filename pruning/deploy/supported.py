@@ -7,7 +7,7 @@ from pruning.deploy.integer_ir import Shape3
 from pruning.errors import DeployError
 from pruning.graph.fusion import Kernel, fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import KERNELS, WITHOUT_C, WITHOUT_KERNEL, ByKind
+from pruning.ir.kinds import KERNELS, WITHOUT_C, WITHOUT_KERNEL, KindTable
 from pruning.ir.operator import INPUT, Shape
 
 LARGEST = 255  # setting of a window, as generated C stores it
@@ -80,7 +80,7 @@ def _pooling(kernel: Kernel) -> str:
     return "averages windows that hang over (ceil_mode)" if windows["ceil"] and odd else ""
 
 
-OBSTACLES: ByKind[str, Callable[[Kernel], str]] = ByKind(
+OBSTACLES: KindTable[str, Callable[[Kernel], str]] = KindTable(
     "what keeps it from having an integer kernel",
     KERNELS,
     {
@@ -133,7 +133,5 @@ def in_order(lies: Shape, read: Shape) -> bool:
     """Whether a value in memory looks the same when it is read in another shape."""
     flat, read_flat = prod(lies[1:]) == 1, prod(read[1:]) == 1
     return (
-        lies[0] == read[0]
-        or (flat and (read_flat or read[0] == 1))
-        or (lies[0] == 1 and read_flat)
+        lies[0] == read[0] or (flat and (read_flat or read[0] == 1)) or (lies[0] == 1 and read_flat)
     )

@@ -61,8 +61,7 @@ def _statistics(values: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor,
     # Statistics that move by nothing make torch sum values of fewer bits in fp32.
     idle = mean.repeat(pixels), variance.repeat(pixels)
     means, variances = (
-        each.view(pixels, -1)
-        for each in torch.batch_norm_update_stats(rows, *idle, momentum=0.0)
+        each.view(pixels, -1) for each in torch.batch_norm_update_stats(rows, *idle, momentum=0.0)
     )
     return means.mean(0), variances.mean(0) + means.var(0, correction=0)
 
@@ -126,9 +125,7 @@ def _affine(rows: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
     )
 
 
-def _sums(
-    gradient: Tensor, rows: Tensor, means: Tensor, rates: Tensor
-) -> tuple[Tensor, Tensor]:
+def _sums(gradient: Tensor, rows: Tensor, means: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
     """By column the sums of gradient x normalised rows and of the gradient, in fp32."""
     backward = torch.ops.aten.native_batch_norm_backward
     _, products, sums = backward(

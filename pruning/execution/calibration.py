@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from pruning.execution.fake_quant import Range, copies, extent, fold, range_between
+from pruning.execution.fake_quant import QuantParams, copies, fold, qparams_between, value_range
 from pruning.execution.operations import execute
 from pruning.graph.fusion import Kernel, fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import ELEMENTWISE, KERNELS, ByKind
+from pruning.ir.kinds import ELEMENTWISE, KERNELS, KindTable
 from pruning.ir.operator import INPUT
 
 
-def calibrate(graph: Graph, tensors: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Range]:
+def calibrate(
+    graph: Graph, tensors: Mapping[str, Tensor], inputs: Tensor
+) -> dict[str, QuantParams]:
     """The code of every buffer, by name.
 
     `inputs` are normalised samples, (batch, *graph.input_shape), on the device of the tensors.
@@ -28,13 +30,13 @@ def _extents(
     graph: Graph, tensors: Mapping[str, Tensor], batch: Tensor
 ) -> dict[str, tuple[float, float]]:
     """The least and the largest number of every value."""
-    values, found = {INPUT: batch}, {INPUT: extent(batch)}
+    values, found = {INPUT: batch}, {INPUT: value_range(batch)}
     remaining = {name: len(users) for name, users in graph.consumers().items()}
     for operator in graph.operators:
         own = {role: tensors[name] for role, name in operator.parameters.items()}
         inputs = [values[name] for name in operator.inputs]
         values[operator.name] = execute(operator, inputs, own, False)
-        found[operator.name] = extent(values[operator.name])
+        found[operator.name] = value_range(values[operator.name])
         for name in set(operator.inputs):
             remaining[name] -= 1
             if not remaining[name]:
@@ -42,7 +44,7 @@ def _extents(
     return found
 
 
-def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
+def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str, QuantParams]:
     """The code of every buffer: one for all that carry the same codes along."""
     leader = {INPUT: INPUT}
     for kernel in fuse(graph, norms=False):
@@ -53,7 +55,7 @@ def _codes(graph: Graph, extents: Mapping[str, tuple[float, float]]) -> dict[str
     codes = {}
     for one in set(leader.values()):
         lows, highs = zip(*(extents[n] for n in leader if leader[n] == one), strict=True)
-        codes[one] = range_between(min(lows), max(highs))
+        codes[one] = qparams_between(min(lows), max(highs))
     return {name: codes[one] for name, one in leader.items()}
 
 
@@ -64,7 +66,7 @@ def _pooled(kernel: Kernel) -> bool:
 
 
 # Whether a kernel's results are in the code of what it reads.
-CARRIES: ByKind[str, Callable[[Kernel], bool]] = ByKind(
+CARRIES: KindTable[str, Callable[[Kernel], bool]] = KindTable(
     "whether it carries codes along",
     KERNELS,
     {

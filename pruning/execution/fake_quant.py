@@ -17,7 +17,7 @@ from pruning.errors import DivergedError
 from pruning.execution.operations import execute, filters
 from pruning.graph.fusion import FOLDS, fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, ByKind
+from pruning.ir.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, KindTable
 from pruning.ir.operator import INPUT, Operator
 
 LEVELS = 255
@@ -28,9 +28,7 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
 
     Outputs are equal in inference mode up to rounding.
     """
-    norms = {
-        k.main.name: graph[k.chain[1]] for k in fuse(graph) if _norm_follows(graph, k.chain)
-    }
+    norms = {k.main.name: graph[k.chain[1]] for k in fuse(graph) if _norm_follows(graph, k.chain)}
     renamed = {norm.name: name for name, norm in norms.items()}
     operators: list[Operator] = []
     folded: dict[str, Tensor] = {}
@@ -69,7 +67,7 @@ def _folded(
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class QuantParams:
     """The affine int8 code of a tensor: real = scale * (integer - zero_point)."""
 
     scale: float
@@ -77,7 +75,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounding:
+class FakeQuant:
     """Weights and values as int8 codes while a network learns: the way back passes straight
     through, except where a value was clipped.
 
@@ -86,10 +84,10 @@ class Rounding:
     is folded, so a layer's own weights are rounded, and the norm may still learn.
     """
 
-    codes: Mapping[str, Range]
+    codes: Mapping[str, QuantParams]
 
     @staticmethod
-    def of(graph: Graph, codes: Mapping[str, Range]) -> "Rounding":
+    def of(graph: Graph, codes: Mapping[str, QuantParams]) -> "FakeQuant":
         """From the codes of a graph's folded form."""
         ends = {
             k.output: k.main.name if graph[k.output].kind == "batch_norm" else k.output
@@ -97,7 +95,7 @@ class Rounding:
             if not copies(k.main)
         }
         own = {name: codes[folded] for name, folded in ends.items()}
-        return Rounding({INPUT: codes[INPUT], **own})
+        return FakeQuant({INPUT: codes[INPUT], **own})
 
     def value(self, name: str, value: Tensor) -> Tensor:
         """A value as its kernel leaves it."""
@@ -115,14 +113,12 @@ class Rounding:
 class QuantizedNetwork:
     """A folded graph whose weights and buffers are rounded to int8 codes."""
 
-    def __init__(
-        self, graph: Graph, tensors: Mapping[str, Tensor], calibration: Tensor
-    ) -> None:
+    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor], calibration: Tensor) -> None:
         """`calibration` holds normalised inputs, (batch, *graph.input_shape)."""
         self.graph, floating = fold(graph, tensors)
         self._rounded = {INPUT, *_rounded_values(self.graph)}
         self.tensors = floating
-        self.ranges: dict[str, Range] = {}
+        self.ranges: dict[str, QuantParams] = {}
         self._run(calibration, calibrate=True)
         self.tensors = {
             name: _rounded(operator, role, floating[name])
@@ -169,7 +165,7 @@ def copies(main: Operator) -> bool:
     return COPIES.of(main)(main)
 
 
-COPIES: ByKind[str, Callable[[Operator], bool]] = ByKind(
+COPIES: KindTable[str, Callable[[Operator], bool]] = KindTable(
     "whether it copies what it reads",
     OPERATORS,
     {
@@ -186,11 +182,11 @@ COPIES: ByKind[str, Callable[[Operator], bool]] = ByKind(
 )  # fmt: skip
 
 
-def _coded(value: Tensor, code: Range) -> Tensor:
+def _coded(value: Tensor, code: QuantParams) -> Tensor:
     return torch.fake_quantize_per_tensor_affine(value, code.scale, code.zero_point, -128, 127)
 
 
-def range_between(low: float, high: float) -> Range:
+def qparams_between(low: float, high: float) -> QuantParams:
     """The code of values between two, zero among them. Files and kernels hold its scale in
     single precision, so that is what it has.
 
@@ -205,20 +201,20 @@ def range_between(low: float, high: float) -> Range:
     # What was always zero has the widest of codes: the narrowest would clip whatever comes.
     step = max((high - low) / LEVELS, 1e-8) if low < high else 1.0
     scale = float(np.float32(step))
-    return Range(scale, max(-128, min(127, round(-128 - low / scale))))
+    return QuantParams(scale, max(-128, min(127, round(-128 - low / scale))))
 
 
-def extent(value: Tensor) -> tuple[float, float]:
+def value_range(value: Tensor) -> tuple[float, float]:
     """The least and the largest number; infinities, as pad a maximum, are left to clipping."""
     low, high = value.min().item(), value.max().item()
     if isinf(low) or isinf(high):
         finite = value[~value.isinf()]
-        return extent(finite) if finite.numel() else (0.0, 0.0)
+        return value_range(finite) if finite.numel() else (0.0, 0.0)
     return low, high
 
 
-def _range(value: Tensor) -> Range:
-    return range_between(*extent(value))
+def _range(value: Tensor) -> QuantParams:
+    return qparams_between(*value_range(value))
 
 
 def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:

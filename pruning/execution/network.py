@@ -15,14 +15,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from pruning.execution.fake_quant import Rounding
+from pruning.execution.fake_quant import FakeQuant
 from pruning.execution.operations import Tensors, execute
 from pruning.graph.fusion import FOLDS
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, ByKind, either
+from pruning.ir.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, KindTable, either
 from pruning.ir.operator import INPUT, Operator
 
-__all__ = ["Network", "Tensors", "first", "mask_points"]
+__all__ = ["Network", "Tensors", "first_output", "mask_points"]
 
 BUFFERS = ("mean", "variance", "constant")  # parameter roles that are not trained
 
@@ -81,7 +81,7 @@ class Network(nn.Module):
         return {name: tensor for name, tensor in named if isinstance(tensor, nn.Parameter)}
 
     def forward(
-        self, batch: Tensor, mask: Tensor | None = None, rounding: Rounding | None = None
+        self, batch: Tensor, mask: Tensor | None = None, rounding: FakeQuant | None = None
     ) -> Tensor | tuple[Tensor, ...]:
         """Run the graph. `mask` holds one factor per unit of `graph.channels`; `rounding` makes
         int8 codes of weights and values.
@@ -107,7 +107,7 @@ class Network(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
 
-def first(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+def first_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
     """The first output of a network: the one that a task judges."""
     return outputs if isinstance(outputs, Tensor) else outputs[0]
 
@@ -119,9 +119,7 @@ def _step(
         return execute(operator, inputs, own, training)
     if SCALED.of(operator):
         scaled = {
-            role: t * mask.reshape(-1, *[1] * (t.dim() - 1))
-            if role in ("weight", "bias")
-            else t
+            role: t * mask.reshape(-1, *[1] * (t.dim() - 1)) if role in ("weight", "bias") else t
             for role, t in own.items()
         }
         return execute(operator, inputs, scaled, training)
@@ -169,7 +167,7 @@ def _by_filling(operator: Operator) -> bool:
 
 
 # Whether a channel of zeros, or one whose filter is to go, comes out as something else.
-WAKES: ByKind[str, Callable[[Operator], bool]] = ByKind(
+WAKES: KindTable[str, Callable[[Operator], bool]] = KindTable(
     "whether zeros become something else",
     OPERATORS,
     {

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruning.execution.batch_norm import batch_norm
-from pruning.ir.gather import move
-from pruning.ir.kinds import OPERATORS, ByKind
+from pruning.ir.gather import gather
+from pruning.ir.kinds import OPERATORS, KindTable
 from pruning.ir.operator import Operator
 
 Tensors = Mapping[str, Tensor]
@@ -67,9 +67,7 @@ def _group_norm(o: Operator, inputs: list[Tensor], own: Tensors, training: bool)
     a, scale, shift = o.attributes, own.get("scale"), own.get("shift")
     if a.get("pixelwise"):
         pixels = inputs[0].movedim(1, -1)
-        return functional.layer_norm(pixels, o.shape[:1], scale, shift, a["epsilon"]).movedim(
-            -1, 1
-        )
+        return functional.layer_norm(pixels, o.shape[:1], scale, shift, a["epsilon"]).movedim(-1, 1)
     own_scales = a["scales"] > 1 or (scale is not None and scale.dim() > 1)
     if own_scales:  # one for every element: all channels are normalised together
         return functional.layer_norm(inputs[0], o.shape, scale, shift, a["epsilon"])
@@ -132,7 +130,7 @@ def _reshaped(value: Tensor, o: Operator) -> Tensor:
 
 
 def _move(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
-    return move(inputs[0], o.attributes, o.shape)
+    return gather(inputs[0], o.attributes, o.shape)
 
 
 def _resize(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) -> Tensor:
@@ -155,9 +153,7 @@ def _dropout(o: Operator, inputs: list[Tensor], own: Tensors, training: bool) ->
     return drop(inputs[0], o.attributes["p"], training)
 
 
-def _hardtanh(
-    value: Tensor, min_val: float | None = None, max_val: float | None = None
-) -> Tensor:
+def _hardtanh(value: Tensor, min_val: float | None = None, max_val: float | None = None) -> Tensor:
     return value.clamp(min_val, max_val)
 
 
@@ -220,4 +216,4 @@ _EXECUTE: Mapping[str, Execute] = {
     "softmax": _softmax,
     "dropout": _dropout,
 }
-EXECUTE = ByKind("what it computes", OPERATORS, _EXECUTE)
+EXECUTE = KindTable("what it computes", OPERATORS, _EXECUTE)

@@ -15,7 +15,7 @@ Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class ConstantRef:
     """A parameter or buffer as an argument. Its reader sees it in `shape`; `own` is its own."""
 
     name: str
@@ -24,7 +24,7 @@ class Stored:
     trained: bool
 
 
-def listed(argument: Any) -> list[Any]:
+def as_list(argument: Any) -> list[Any]:
     """A list of arguments, or one argument as a list."""
     return list(argument) if isinstance(argument, list | tuple) else [argument]
 
@@ -87,7 +87,7 @@ def in_place(node: Node) -> bool:
     return str(node.target).partition(".")[2].partition(".")[0].endswith("_")
 
 
-def seen_shape(node: Any) -> Shape:
+def batched_shape(node: Any) -> Shape:
     """The shape of a node's result (the first of several) with its batch."""
     value: Tensor | list[Tensor] = node.meta["val"]
     return tuple((value[0] if isinstance(value, list | tuple) else value).shape)
@@ -95,21 +95,21 @@ def seen_shape(node: Any) -> Shape:
 
 def shape_of(node: Node) -> Shape:
     """The shape of a node's result, batch left out."""
-    shape = seen_shape(node)
+    shape = batched_shape(node)
     if len(shape) < 2 or shape[0] != BATCH:
-        raise unsupported(node, f"a result shaped {shape} that does not begin with the batch")
+        raise unsupported_error(node, f"a result shaped {shape} that does not begin with the batch")
     return shape[1:]
 
 
-def place_of(node: Node) -> str:
+def module_path(node: Node) -> str:
     """The path of the innermost module that the node belongs to."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     return str(stack[-1][0]) if stack else ""
 
 
-def unsupported(node: Node, what: str) -> UnsupportedOperatorError:
+def unsupported_error(node: Node, what: str) -> UnsupportedOperatorError:
     """The error for a node that cannot be translated."""
-    place = place_of(node) or "the top level"
+    place = module_path(node) or "the top level"
     return UnsupportedOperatorError(
         f"operator {node.name} of type {node.target} in {place}: {what}."
     )

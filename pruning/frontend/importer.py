@@ -10,20 +10,34 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from pruning.frontend.converters import TABLE, Built, is_broadcast, is_neutral, is_same_type
+from pruning.frontend.converters import (
+    CONVERTERS,
+    Conversion,
+    is_broadcast,
+    is_neutral,
+    is_same_type,
+)
 from pruning.frontend.fx_nodes import (
     Arguments,
-    Stored,
+    ConstantRef,
     arguments_of,
+    as_list,
+    batched_shape,
     functional_name,
     in_place,
-    listed,
-    place_of,
-    seen_shape,
+    module_path,
     shape_of,
-    unsupported,
+    unsupported_error,
 )
-from pruning.frontend.index_map import MOVES, STACK, VIEWS, Movement, attributes_of, clash, run
+from pruning.frontend.index_map import (
+    DATA_MOVEMENT,
+    STACK,
+    VIEWS,
+    IndexMap,
+    apply,
+    gather_attributes,
+    has_fill_conflict,
+)
 from pruning.ir.kinds import ELEMENTWISE, OPERATORS, either
 from pruning.ir.operator import INPUT, Operator, Shape
 
@@ -40,7 +54,7 @@ ALONE = either(
 TRAP = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 
-class Walk:
+class GraphImporter:
     """The nodes seen so far: which value or moved elements each stands for, in whose memory.
 
     Data movement becomes an operator only where somebody reads its result. An in-place operator
@@ -63,7 +77,7 @@ class Walk:
         self.paths: dict[str, str] = {}  # of operators: their names without numbers
         self.shapes: dict[str, Shape] = {INPUT: shape}
         self.values: dict[Node, str] = {}
-        self.moves: dict[Node, list[Movement]] = {}
+        self.moves: dict[Node, list[IndexMap]] = {}
         self.memory: dict[Node, Node] = {}
         self.seen: set[Node] = set()
 
@@ -81,16 +95,16 @@ class Walk:
         if node.op == "placeholder":
             self._placeholder(node)
         elif node.op == "get_attr":
-            raise unsupported(node, "a block of its own (no_grad, autocast, cond) in forward")
+            raise unsupported_error(node, "a block of its own (no_grad, autocast, cond) in forward")
         elif node.op != "call_function":
-            raise unsupported(node, "not a tensor operator")
+            raise unsupported_error(node, "not a tensor operator")
         elif node.target is getitem:
             self._pick(node, source)
         elif name in CHECKS:
             return
         elif is_broadcast(node) or is_same_type(node) or is_neutral(node):
             self._same(node, source)
-        elif name in MOVES:
+        elif name in DATA_MOVEMENT:
             self._move(node, source)
         else:
             self._compute(node, source)
@@ -98,18 +112,18 @@ class Walk:
     def value(self, node: Node, operand: object) -> str:
         """The value that a node reads; moved data gets its operator here."""
         if not isinstance(operand, Node):
-            raise unsupported(node, f"a constant operand ({operand})")
+            raise unsupported_error(node, f"a constant operand ({operand})")
         if operand not in self.values:
             moves = self.moves.get(operand, [])
             if len(moves) != 1 or moves[0].stored:
-                raise unsupported(node, f"a constant operand ({operand})")
+                raise unsupported_error(node, f"a constant operand ({operand})")
             self.values[operand] = self._carried(operand, moves[0])
         return self.values[operand]
 
     def _placeholder(self, node: Node) -> None:
         if node.name in self.names:
             name = self.names[node.name]
-            self.moves[node] = [Movement.none(name, seen_shape(node), stored=True)]
+            self.moves[node] = [IndexMap.none(name, batched_shape(node), stored=True)]
         else:
             self.values[node] = INPUT
 
@@ -132,31 +146,31 @@ class Walk:
     def _move(self, node: Node, source: Node) -> None:
         stacks = functional_name(node) == STACK
         movement = self._stacked(node) if stacks else self._movement(node, source)
-        if clash(node, movement):
+        if has_fill_conflict(node, movement):
             name = self.value(node, source)
-            movement = Movement.none(name, self.shapes[name])
+            movement = IndexMap.none(name, self.shapes[name])
         others = [self._known(node, argument) for argument in node.args[1:]]
         try:
-            self._moved(node, run(node, movement, others))
+            self._moved(node, apply(node, movement, others))
         except TRAP as error:
-            raise unsupported(node, f"data moved in an unknown way ({error})") from error
+            raise unsupported_error(node, f"data moved in an unknown way ({error})") from error
 
-    def _movement(self, node: Node, source: Node) -> Movement:
+    def _movement(self, node: Node, source: Node) -> IndexMap:
         """What was moved so far where a node reads."""
         if source in self.moves and source not in self.values:
             return self.moves[source][0]
         name = self.value(node, source)
-        return Movement.none(name, self.shapes[name])
+        return IndexMap.none(name, self.shapes[name])
 
-    def _stacked(self, node: Node) -> Movement:
+    def _stacked(self, node: Node) -> IndexMap:
         """Stacking is moving within a concatenation of what is stacked."""
-        parts = tuple(self.value(node, part) for part in listed(node.args[0]))
+        parts = tuple(self.value(node, part) for part in as_list(node.args[0]))
         channels, *rest = self.shapes[parts[0]]
         shape = (channels * len(parts), *rest)
         name = self._add(self._name(node, "concat"), "concat", parts, shape)
-        return Movement.none(name, shape)
+        return IndexMap.none(name, shape)
 
-    def _moved(self, node: Node, results: list[Movement]) -> None:
+    def _moved(self, node: Node, results: list[IndexMap]) -> None:
         first = results[0]
         if len(results) == 1 and not first.stored and first.nowhere:
             self.values[node] = first.source
@@ -179,38 +193,40 @@ class Walk:
                 .reshape(numbers.shape)
             )
         if functional_name(node).endswith("_as.default"):  # only its shape is asked for
-            return torch.empty(seen_shape(argument), device="cpu")
-        raise unsupported(node, f"elements chosen by a computed tensor ({argument})")
+            return torch.empty(batched_shape(argument), device="cpu")
+        raise unsupported_error(node, f"elements chosen by a computed tensor ({argument})")
 
-    def _carried(self, node: Node, movement: Movement, does: str = "") -> str:
+    def _carried(self, node: Node, movement: IndexMap, does: str = "") -> str:
         """Elements that were moved, as a value."""
         shape = tuple(movement.numbers.shape[1:])
         if not movement.numbers.numel():
-            raise unsupported(node, f"a result shaped {tuple(movement.numbers.shape)}: nothing")
+            raise unsupported_error(
+                node, f"a result shaped {tuple(movement.numbers.shape)}: nothing"
+            )
         if not movement.whole_samples:
             whole = tuple(movement.numbers.shape)
-            raise unsupported(
+            raise unsupported_error(
                 node, f"a result shaped {whole} that does not begin with the batch"
             )
         vector = len(shape) == 1 or prod(movement.shape[1:]) == 1
         inputs = (movement.source,)
         if movement.in_order and (vector or shape[0] == movement.shape[0]):
             return self._add(self._name(node, does), "flatten", inputs, shape)
-        return self._add(self._name(node, does), "move", inputs, shape, attributes_of(movement))
+        return self._add(self._name(node, does), "move", inputs, shape, gather_attributes(movement))
 
     # -- computing
 
     def _compute(self, node: Node, source: Node) -> None:
         name = functional_name(node)
-        if name not in TABLE:
-            known = ", ".join(sorted({n.split(".")[1] for n in (*TABLE, *MOVES)}))
-            raise unsupported(node, f"an unknown operator. Supported: {known}")
+        if name not in CONVERTERS:
+            known = ", ".join(sorted({n.split(".")[1] for n in (*CONVERTERS, *DATA_MOVEMENT)}))
+            raise unsupported_error(node, f"an unknown operator. Supported: {known}")
         arguments = {key: self._argument(node, a) for key, a in arguments_of(node).items()}
-        if not any(isinstance(a, Node) for given in arguments.values() for a in listed(given)):
-            raise unsupported(
+        if not any(isinstance(a, Node) for given in arguments.values() for a in as_list(given)):
+            raise unsupported_error(
                 node, "a constant that is computed; register the result as a buffer"
             )
-        built = self._turned(TABLE[name](node, arguments))
+        built = self._turned(CONVERTERS[name](node, arguments))
         attributes = dict(built.attributes)
         last = attributes.pop("channels_last", False)
         passed = self._passed(node, source, built)
@@ -234,12 +250,12 @@ class Walk:
             if in_place(node):
                 self.moves[source] = self.moves[node]
         elif last:
-            result = Movement.none(made, shape)
+            result = IndexMap.none(made, shape)
             self.moves[node] = [replace(result, numbers=result.numbers.movedim(1, -1))]
         else:
             self.values[node] = made
 
-    def _passed(self, node: Node, source: Node, built: Built) -> list[Movement] | None:
+    def _passed(self, node: Node, source: Node, built: Conversion) -> list[IndexMap] | None:
         """The movements, all alike, behind a function of each element instead of before."""
         single = ALONE.at(built.kind, node.name)
         # What drops whole channels, or spreads one over others, has to know which they are.
@@ -259,7 +275,7 @@ class Walk:
         )
         return found if all(alike) else None
 
-    def _only_moved(self, node: Node) -> Movement | None:
+    def _only_moved(self, node: Node) -> IndexMap | None:
         """How what a node reads was moved, where no operator has moved it yet."""
         return self.moves[node][0] if node in self.moves and node not in self.values else None
 
@@ -272,7 +288,7 @@ class Walk:
             for other, memory in self.memory.items()
         )
 
-    def _turned(self, built: Built) -> Built:
+    def _turned(self, built: Conversion) -> Conversion:
         """A constant along the last axis of channels that were turned there is one of them."""
         movement, constants = self._only_moved(built.inputs[0]), [*built.parameters.values()]
         if built.kind not in ELEMENTWISE or movement is None or len(constants) != 1:
@@ -301,18 +317,18 @@ class Walk:
         if argument in self.values or (moves and not moves[0].stored):
             return argument
         if not moves:
-            raise unsupported(node, f"a constant operand ({argument})")
+            raise unsupported_error(node, f"a constant operand ({argument})")
         return self._stored(node, moves[0])
 
-    def _stored(self, node: Node, movement: Movement) -> Stored | float:
+    def _stored(self, node: Node, movement: IndexMap) -> ConstantRef | float:
         name, shape = movement.source, tuple(movement.numbers.shape)
         if name in self.lifted and prod(movement.shape) == 1:
             return float(self.tensors[name])
         if name in self.lifted:
-            raise unsupported(node, f"a constant operand ({name}): register it as a buffer")
+            raise unsupported_error(node, f"a constant operand ({name}): register it as a buffer")
         if not movement.in_order:
-            raise unsupported(node, f"a constant operand ({name}) whose elements are moved")
-        return Stored(name=name, shape=shape, own=movement.shape, trained=name in self.trained)
+            raise unsupported_error(node, f"a constant operand ({name}) whose elements are moved")
+        return ConstantRef(name=name, shape=shape, own=movement.shape, trained=name in self.trained)
 
     def _overwrite(self, node: Node, old: str, result: str) -> None:
         """Whoever reads the overwritten value from here on reads the result."""
@@ -322,7 +338,7 @@ class Walk:
             if self.values.get(other) == old:
                 self.values[other] = result
             elif not self.seen.issuperset(other.users):
-                raise unsupported(node, f"an in-place change of memory that {other} views")
+                raise unsupported_error(node, f"an in-place change of memory that {other} views")
 
     # -- naming
 
@@ -350,7 +366,7 @@ class Walk:
     def _layer_name(self, node: Node, arguments: Arguments) -> str:
         """Layers with weights bear their path."""
         weight = arguments.get("weight")
-        if isinstance(weight, Stored):
+        if isinstance(weight, ConstantRef):
             return self._free(weight.name.removesuffix(".weight"))
         return self._name(node)
 
@@ -358,7 +374,7 @@ class Walk:
         """The path of the node's module, and what it does."""
         if node.target is getitem:  # one of several results is named after the call
             node = node.all_input_nodes[0]
-        place, does = place_of(node), kind or functional_name(node).split(".")[1]
+        place, does = module_path(node), kind or functional_name(node).split(".")[1]
         return self._free(f"{place}.{does}" if place else does)
 
     def _free(self, path: str) -> str:

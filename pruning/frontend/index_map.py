@@ -19,11 +19,11 @@ from torch.nn import functional
 from pruning.frontend.fx_nodes import (
     BATCH,
     arguments_of,
+    as_list,
     functional_form,
     functional_name,
-    listed,
 )
-from pruning.ir.gather import HOLE, follow
+from pruning.ir.gather import PAD, is_contiguous
 from pruning.ir.operator import Shape
 
 # Calls whose result lies in the memory of their argument, or may.
@@ -51,13 +51,13 @@ COPIES = {
         "upsample_nearest1d.vec", "upsample_nearest2d.vec",
     )
 }  # fmt: skip
-MOVES = VIEWS | COPIES
+DATA_MOVEMENT = VIEWS | COPIES
 PADS = ("aten.pad.default", "aten.constant_pad_nd.default")
 STACK = "aten.stack.default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
+class IndexMap:
     """Where the elements of a result are from.
 
     `numbers` is shaped like the result and holds the number of an element of `source`, counted
@@ -72,14 +72,12 @@ class Movement:
     fill: float = 0.0
 
     @staticmethod
-    def none(source: str, shape: Shape, stored: bool = False) -> "Movement":
+    def none(source: str, shape: Shape, stored: bool = False) -> "IndexMap":
         """Everything where it was. Elements of a value are numbered over its whole batch."""
         whole = shape if stored else (BATCH, *shape)
         # Not all calls know integers; doubles count exactly far enough.
         numbers = torch.arange(1, prod(whole) + 1, dtype=torch.float64, device="cpu")
-        return Movement(
-            source=source, shape=shape, numbers=numbers.reshape(whole), stored=stored
-        )
+        return IndexMap(source=source, shape=shape, numbers=numbers.reshape(whole), stored=stored)
 
     @property
     def in_order(self) -> bool:
@@ -116,37 +114,37 @@ class Movement:
         return bool((self.numbers == 0).any())
 
 
-def run(node: Node, movement: Movement, others: Sequence[Any]) -> list[Movement]:
-    """What a call in `MOVES` makes of its argument; several results of one that splits.
+def apply(node: Node, movement: IndexMap, others: Sequence[Any]) -> list[IndexMap]:
+    """What a call in `DATA_MOVEMENT` makes of its argument; several results of one that splits.
 
     `others` are the arguments behind the first, tensors in the place of nodes.
     """
     name, numbers = functional_name(node), movement.numbers
-    fill = movement.fill if movement.holes else fill_of(node)
+    fill = movement.fill if movement.holes else pad_value(node)
     if name in PADS:
         a = arguments_of(node)
         results: Any = functional.pad(numbers, a["pad"], a.get("mode", "constant"))
     elif name == STACK:  # the source is what it stacks, channels behind channels
-        parts = numbers.chunk(len(listed(node.args[0])), 1)
+        parts = numbers.chunk(len(as_list(node.args[0])), 1)
         results = functional_form(node)(parts, *others, **node.kwargs)
     else:
         results = functional_form(node)(numbers, *others, **node.kwargs)
-    return [replace(movement, numbers=part, fill=fill) for part in listed(results)]
+    return [replace(movement, numbers=part, fill=fill) for part in as_list(results)]
 
 
-def clash(node: Node, movement: Movement) -> bool:
+def has_fill_conflict(node: Node, movement: IndexMap) -> bool:
     """Whether a call makes holes to be filled with something else than those there are."""
     makes = functional_name(node) in (*PADS, "aten.im2col.default")
-    return makes and movement.holes and fill_of(node) != movement.fill
+    return makes and movement.holes and pad_value(node) != movement.fill
 
 
-def fill_of(node: Node) -> float:
+def pad_value(node: Node) -> float:
     """What a call puts into the holes that it makes."""
     padding = functional_name(node) in PADS
     return float(arguments_of(node).get("value") or 0.0) if padding else 0.0
 
 
-def attributes_of(movement: Movement) -> dict[str, Any]:
+def gather_attributes(movement: IndexMap) -> dict[str, Any]:
     """The attributes of a "move" operator: for every output channel its source channel, and
     for every position its source position, as flat lists.
 
@@ -158,12 +156,12 @@ def attributes_of(movement: Movement) -> dict[str, Any]:
     elements = movement.numbers[0].numpy().astype(np.int64) - 1
     elements = elements.reshape(len(elements), -1)
     pixels = prod(movement.shape[1:])
-    hole = elements == HOLE
-    channels = np.where(hole, HOLE, elements // pixels)
+    hole = elements == PAD
+    channels = np.where(hole, PAD, elements // pixels)
     empty = hole.all(1)
     # A hole lies in its channel, at no position; a channel of holes looks like any other.
     channels = np.where(hole, channels.max(1, keepdims=True), channels)
-    positions = np.where(hole, HOLE, elements % pixels)
+    positions = np.where(hole, PAD, elements % pixels)
     if not empty.all():
         positions[empty] = positions[~empty][0]
     if (channels == channels[:, :1]).all():
@@ -171,7 +169,7 @@ def attributes_of(movement: Movement) -> dict[str, Any]:
     if (positions == positions[:1]).all():
         positions = positions[:1]
     fill = {"fill": movement.fill} if hole.any() and movement.fill else {}
-    scattered = {"scattered": True} if not follow(channels[:, 0]) else {}
+    scattered = {"scattered": True} if not is_contiguous(channels[:, 0]) else {}
     return {
         "channels": channels.ravel().tolist(),
         "positions": positions.ravel().tolist(),

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
 from pruning.execution.network import BUFFERS
-from pruning.frontend.fx_nodes import BATCH, listed
-from pruning.frontend.importer import Walk
+from pruning.frontend.fx_nodes import BATCH, as_list
+from pruning.frontend.importer import GraphImporter
 from pruning.graph.graph import Graph
 from pruning.ir.kinds import WITHOUT_KERNEL
 from pruning.ir.operator import Operator
@@ -41,11 +41,11 @@ def trace(
     if not example.dim():
         raise UnsupportedOperatorError("a sample is one number; give it an axis of channels")
     program = _export(model, torch.stack([example] * BATCH))
-    walk = Walk(program, tuple(example.shape), _first_names(model))
+    walk = GraphImporter(program, tuple(example.shape), _first_names(model))
     outputs: tuple[str, ...] = ()
     for node in program.graph.nodes:
         if node.op == "output":
-            made = [out for out in listed(node.args[0]) if out is not None]
+            made = [out for out in as_list(node.args[0]) if out is not None]
             outputs = tuple(walk.value(node, out) for out in made)
         else:
             walk.visit(node)
@@ -149,13 +149,11 @@ def _is_named(path: str, entries: tuple[str, ...]) -> bool:
     return any(path == entry or path.startswith(f"{entry}.") for entry in entries)
 
 
-def _refuse_unknown(what: str, entries: tuple[str, ...], walk: Walk) -> None:
+def _refuse_unknown(what: str, entries: tuple[str, ...], walk: GraphImporter) -> None:
     for entry in entries:
         if not any(_is_named(path, (entry,)) for path in walk.paths.values()):
             known = ", ".join(o.name for o in walk.operators if o.parameters)
-            raise UnsupportedOperatorError(
-                f"{what}: no layer is named {entry!r}; layers: {known}"
-            )
+            raise UnsupportedOperatorError(f"{what}: no layer is named {entry!r}; layers: {known}")
 
 
 def _refuse_unwritable(operators: list[Operator]) -> None:

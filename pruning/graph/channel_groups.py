@@ -19,8 +19,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.ir.gather import HOLE, sources
-from pruning.ir.kinds import ELEMENTWISE, OPERATORS, ByKind
+from pruning.ir.gather import PAD, source_indices
+from pruning.ir.kinds import ELEMENTWISE, OPERATORS, KindTable
 from pruning.ir.operator import INPUT, Operator, Shape
 
 Ids = NDArray[np.int64]
@@ -28,7 +28,7 @@ Axes = tuple[Ids | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ChannelGroup:
     """Channels tied together. Its units are numbered `start` to `start + size - 1`.
 
     `least` is the fewest channels that somebody asked for; 0 lets the group vanish where a
@@ -64,18 +64,16 @@ class Group:
 
     def nearest(self, width: float) -> int:
         """The width allowed that is nearest to `width`."""
-        return min(
-            self.down(width), self.up(max(width, self.floor)), key=lambda n: abs(n - width)
-        )
+        return min(self.down(width), self.up(max(width, self.floor)), key=lambda n: abs(n - width))
 
 
 @dataclass(frozen=True, slots=True)
-class Channels:
+class ChannelGroups:
     """`layout[value][c]` is the unit of channel c; `counts[value][g]` how often each unit of
     group g occurs in the value.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ChannelGroup, ...]
     layout: Mapping[str, Ids]
     counts: Mapping[str, Ids]
 
@@ -90,7 +88,7 @@ class Channels:
         return tuple(group.size for group in self.groups)
 
 
-class _Atoms:
+class _UnionFind:
     """Union-find over channel atoms."""
 
     def __init__(self) -> None:
@@ -115,35 +113,33 @@ class _Atoms:
                 self.parent[high] = low
 
 
-Rule = Callable[[Operator, list[Ids], _Atoms], Ids]
+Rule = Callable[[Operator, list[Ids], _UnionFind], Ids]
 
 
-def _layer(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _layer(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
     out = atoms.fresh(operator.shape[0])
     groups = operator.attributes.get("groups", 1)
     by_group_in, by_group_out = inputs[0].reshape(groups, -1), out.reshape(groups, -1)
     if operator.attributes.get("depthwise"):  # an output lives with the input it filters
         atoms.tie(by_group_out, by_group_in)
-    elif (
-        groups > 1
-    ):  # every convolution group keeps the same positions, so they stay equal in size
+    elif groups > 1:  # every convolution group keeps the same positions, so they stay equal in size
         atoms.tie(by_group_in, by_group_in[:1])
         atoms.tie(by_group_out, by_group_out[:1])
     return out
 
 
-def _same(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _same(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
     return inputs[0]
 
 
-def _elementwise(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _elementwise(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
     if operator.attributes.get("spread"):  # one channel meets all: it is tied to none of them
         return inputs[int(operator.attributes["widest"])]
     atoms.tie(inputs[0], inputs[-1])
     return inputs[0]
 
 
-def _concat(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _concat(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
     if "axis" not in operator.attributes:
         return np.concatenate(inputs)
     for other in inputs[1:]:  # behind each other along a spatial axis, channel by channel
@@ -151,7 +147,7 @@ def _concat(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     return inputs[0]
 
 
-def _flatten(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _flatten(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
     channels = operator.shape[0]
     if channels >= len(inputs[0]):
         return np.repeat(inputs[0], channels // len(inputs[0]))
@@ -160,22 +156,22 @@ def _flatten(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
     return together[:, 0]
 
 
-def _move(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
-    channels, _ = sources(operator.attributes, operator.shape)
-    empty = channels[:, 0] == HOLE  # a channel of zeros is nobody's
+def _move(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
+    channels, _ = source_indices(operator.attributes, operator.shape)
+    empty = channels[:, 0] == PAD  # a channel of zeros is nobody's
     out = np.where(empty, 0, inputs[0][channels[:, 0]])
     out[empty] = atoms.fresh(int(empty.sum()))
     atoms.tie(out[~empty, None], inputs[0][channels[~empty]])
     return out
 
 
-def _normalised(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _normalised(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
     together = inputs[0].reshape(-1, operator.attributes["together"])
     atoms.tie(together, together[:, :1])  # statistics over several channels need all of them
     return inputs[0]
 
 
-def _reduced(operator: Operator, inputs: list[Ids], atoms: _Atoms) -> Ids:
+def _reduced(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
     return atoms.fresh(1)
 
 
@@ -197,7 +193,7 @@ _TIES: Mapping[str, Rule] = {
     "flatten": _flatten,
     "move": _move,
 }
-TIES = ByKind("which channels it ties", OPERATORS, _TIES)
+TIES = KindTable("which channels it ties", OPERATORS, _TIES)
 
 
 def parameter_axes(operator: Operator, inputs: Sequence[Ids], out: Ids) -> dict[str, Axes]:
@@ -229,7 +225,7 @@ def _of_channels(operator: Operator, role: str, inputs: Sequence[Ids], out: Ids)
     return () if axis is None else (*[None] * axis, out)
 
 
-AXES = ByKind(
+AXES = KindTable(
     "what its parameters run over",
     OPERATORS,
     {
@@ -244,19 +240,19 @@ AXES = ByKind(
 )
 
 
-def find_channels(
+def find_channel_groups(
     input_shape: Shape,
     operators: Sequence[Operator],
     outputs: Sequence[str],
     keep: Sequence[str],
     least: Mapping[str, int],
     align: int,
-) -> Channels:
+) -> ChannelGroups:
     """The units, groups and layouts of a graph; channels of `keep` and outputs are fixed.
 
     `least` bounds the channels of values from below, `align` divides all widths.
     """
-    atoms = _Atoms()
+    atoms = _UnionFind()
     layout: dict[str, Ids] = {INPUT: atoms.fresh(input_shape[0])}
     sharing: dict[str, Axes] = {}
     for operator in operators:
@@ -265,9 +261,7 @@ def find_channels(
         layout[operator.name] = ties(operator, inputs, atoms)
         axes = parameter_axes(operator, inputs, layout[operator.name])
         for role, name in operator.parameters.items():  # who shares weights shares channels
-            for ours, theirs in zip(
-                axes[role], sharing.setdefault(name, axes[role]), strict=False
-            ):
+            for ours, theirs in zip(axes[role], sharing.setdefault(name, axes[role]), strict=False):
                 if ours is not None and theirs is not None:
                     atoms.tie(ours, theirs)
     roots = np.array([atoms.root(atom) for atom in range(len(atoms.parent))])
@@ -302,7 +296,7 @@ def _compared(operator: Operator) -> tuple[str, ...]:
 
 
 # Values of which no channel may be zero, or gone, because others would change.
-WHOLE: ByKind[str, Callable[[Operator], tuple[str, ...]]] = ByKind(
+WHOLE: KindTable[str, Callable[[Operator], tuple[str, ...]]] = KindTable(
     "which of its values must stay whole",
     OPERATORS,
     {
@@ -320,7 +314,7 @@ WHOLE: ByKind[str, Callable[[Operator], tuple[str, ...]]] = ByKind(
 
 def _grouped(
     layout: dict[str, Ids], fixed: NDArray[np.bool_], least: Mapping[str, int], align: int
-) -> Channels:
+) -> ChannelGroups:
     """Gather roots that occur equally often everywhere into groups; number their units."""
     roots = np.unique(np.concatenate(list(layout.values())))
     index = np.zeros(int(roots.max()) + 1, dtype=np.int64)
@@ -331,7 +325,7 @@ def _grouped(
     of_root = np.array([numbers.setdefault(s.tobytes(), len(numbers)) for s in signatures])
     first = np.unique(of_root, return_index=True)[1]
     unit_of = np.zeros(len(index), dtype=np.int64)
-    groups: list[Group] = []
+    groups: list[ChannelGroup] = []
     start = 0
     for number, root in enumerate(first):
         members = roots[of_root == number]
@@ -341,10 +335,14 @@ def _grouped(
         name = _unique_name(where[0], {group.name for group in groups})
         asked = max((least.get(value, 0) for value in where), default=0)
         bounds = (min(asked, len(members)), align)
-        groups.append(Group(name, start, len(members), bool(prunable), tuple(where), *bounds))
+        groups.append(
+            ChannelGroup(name, start, len(members), bool(prunable), tuple(where), *bounds)
+        )
         start += len(members)
     counts = {name: row[first] for name, row in zip(layout, table, strict=True)}
-    return Channels(tuple(groups), {name: unit_of[ids] for name, ids in layout.items()}, counts)
+    return ChannelGroups(
+        tuple(groups), {name: unit_of[ids] for name, ids in layout.items()}, counts
+    )
 
 
 def _unique_name(name: str, taken: set[str]) -> str:

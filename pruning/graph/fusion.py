@@ -144,9 +144,7 @@ def fuse(graph: Graph, norms: bool = True) -> tuple[Kernel, ...]:
 
 def buffers(graph: Graph, kernels: Sequence[Kernel]) -> dict[str, str]:
     """The buffer in which every value of a graph lies, the input among them."""
-    holds = {INPUT: INPUT} | {
-        name: kernel.output for kernel in kernels for name in kernel.chain
-    }
+    holds = {INPUT: INPUT} | {name: kernel.output for kernel in kernels for name in kernel.chain}
     for operator in graph.operators:
         holds.setdefault(operator.name, holds.get(operator.inputs[0], INPUT))
     return holds

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pruning.graph.channel_groups import Channels, find_channels
+from pruning.graph.channel_groups import ChannelGroups, find_channel_groups
 from pruning.ir.operator import INPUT, Operator, Shape
 
 
@@ -29,10 +29,10 @@ class Graph:
     least: Mapping[str, int] = field(default_factory=dict)
     align: int = 1
     frozen: tuple[str, ...] = ()
-    channels: Channels = field(init=False, compare=False, repr=False)
+    channels: ChannelGroups = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        channels = find_channels(
+        channels = find_channel_groups(
             self.input_shape, self.operators, self.outputs, self.keep, self.least, self.align
         )
         object.__setattr__(self, "channels", channels)

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.graph.channel_groups import Channels, Ids, parameter_axes
+from pruning.graph.channel_groups import ChannelGroups, Ids, parameter_axes
 from pruning.graph.graph import Graph
 from pruning.ir import gather
-from pruning.ir.kinds import OPERATORS, WITHOUT_KERNEL, ByKind
+from pruning.ir.kinds import OPERATORS, WITHOUT_KERNEL, KindTable
 from pruning.ir.operator import INPUT, Operator
 
 Kept = NDArray[np.bool_]  # one entry per unit
@@ -27,7 +27,7 @@ class Left(Enum):
     OTHERS = "the other operands"
 
 
-LEFT = ByKind(
+LEFT = KindTable(
     "what is left of it without an operand",
     OPERATORS,
     {
@@ -66,9 +66,7 @@ def shrink_graph(graph: Graph, kept: Kept) -> Graph:
     )
 
 
-def shrink_tensors(
-    tensors: Mapping[str, Tensor], axes: Mapping[str, Indices]
-) -> dict[str, Tensor]:
+def shrink_tensors(tensors: Mapping[str, Tensor], axes: Mapping[str, Indices]) -> dict[str, Tensor]:
     """The tensors that `axes` names, with only the kept indices: weights or optimizer state."""
     return {name: _take(tensors[name], kept) for name, kept in axes.items() if name in tensors}
 
@@ -100,7 +98,7 @@ def units_left(graph: Graph, smaller: Graph, kept: Kept) -> Ids:
     return units
 
 
-def group_shares(before: Channels, after: Channels, units: Ids) -> Tensor:
+def group_shares(before: ChannelGroups, after: ChannelGroups, units: Ids) -> Tensor:
     """(groups after, groups before) float64: which share of each old group a new one holds.
 
     All ones and zeros, unless a branch that vanished was what held groups apart or together.
@@ -190,13 +188,11 @@ def _shrunk(graph: Graph, operator: Operator, kept: Kept) -> Operator:
     if attributes.get("depthwise"):
         attributes["groups"] = int(read.sum())
     if operator.kind == "move":
-        attributes = gather.without(attributes, operator.shape, left, read)
-    return replace(
-        operator, shape=(int(left.sum()), *operator.shape[1:]), attributes=attributes
-    )
+        attributes = gather.keep_channels(attributes, operator.shape, left, read)
+    return replace(operator, shape=(int(left.sum()), *operator.shape[1:]), attributes=attributes)
 
 
-def _check(channels: Channels, kept: Kept) -> None:
+def _check(channels: ChannelGroups, kept: Kept) -> None:
     for group in channels.groups:
         left = int(kept[group.units].sum())
         if not group.prunable and left < group.size:

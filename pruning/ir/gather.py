@@ -17,10 +17,10 @@ from torch.nn import functional
 from pruning.ir.operator import Shape
 
 Integers = NDArray[np.int64]
-HOLE = -1
+PAD = -1
 
 
-def sources(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integers, Integers]:
+def source_indices(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integers, Integers]:
     """Source channels, (channels, 1 or pixels), and source positions, (1 or channels, pixels),
     of a "move" with an output of this shape.
     """
@@ -29,7 +29,7 @@ def sources(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integers, Inte
     return channels, positions.reshape(-1, prod(shape[1:]))
 
 
-class Tables(NamedTuple):
+class IndexTables(NamedTuple):
     """The sources of a "move" that treats all channels alike and all positions alike.
 
     The source position is the sum of an entry of `rows` and one of `columns`, a hole where
@@ -42,21 +42,21 @@ class Tables(NamedTuple):
     columns: Integers
 
 
-def tables(attributes: Mapping[str, Any], shape: Shape) -> Tables | None:
+def index_tables(attributes: Mapping[str, Any], shape: Shape) -> IndexTables | None:
     """The sources of a "move" with an output of this shape as tables, if they can be."""
-    channels, positions = sources(attributes, shape)
+    channels, positions = source_indices(attributes, shape)
     if channels.shape[1] > 1 or len(positions) > 1:
         return None
     which = channels[:, 0]
-    if follow(which) and not attributes.get("scattered"):
+    if is_contiguous(which) and not attributes.get("scattered"):
         which = which[:0]
-    return Tables(which, max(int(channels[0, 0]), 0), *_rows_and_columns(positions[0], shape))
+    return IndexTables(which, max(int(channels[0, 0]), 0), *_rows_and_columns(positions[0], shape))
 
 
-def follow(channels: Integers) -> bool:
+def is_contiguous(channels: Integers) -> bool:
     """Whether channels follow each other, without holes."""
     first = int(channels[0])
-    return first != HOLE and np.array_equal(channels, np.arange(first, first + len(channels)))
+    return first != PAD and np.array_equal(channels, np.arange(first, first + len(channels)))
 
 
 def _rows_and_columns(positions: Integers, shape: Shape) -> tuple[Integers, Integers]:
@@ -64,28 +64,28 @@ def _rows_and_columns(positions: Integers, shape: Shape) -> tuple[Integers, Inte
     or as many rows as there are positions.
     """
     plane = positions.reshape(-1, shape[-1] if len(shape) > 1 else 1)
-    there = plane != HOLE
+    there = plane != PAD
     below, across = there.any(1), there.any(0)
     if there.any() and np.array_equal(there, below[:, None] & across):
         first = plane[below.argmax()]
         start = first[across].min()
         rows = plane[:, (first == start).argmax()]
-        columns = np.where(across, first - start, HOLE)
-        sums = np.where(there, rows[:, None] + columns, HOLE)
+        columns = np.where(across, first - start, PAD)
+        sums = np.where(there, rows[:, None] + columns, PAD)
         if np.array_equal(sums, plane):
             return rows, columns
     return positions, np.zeros(1, dtype=np.int64)
 
 
-def without(
+def keep_channels(
     attributes: Mapping[str, Any],
     shape: Shape,
     kept: NDArray[np.bool_],
     kept_input: NDArray[np.bool_],
 ) -> dict[str, Any]:
     """The attributes of a "move" between the channels that are kept; `shape` is from before."""
-    channels, positions = sources(attributes, shape)
-    renumbered = np.append(np.cumsum(kept_input) - 1, HOLE)  # a hole stays one
+    channels, positions = source_indices(attributes, shape)
+    renumbered = np.append(np.cumsum(kept_input) - 1, PAD)  # a hole stays one
     if len(positions) > 1:
         positions = positions[kept]
     return {
@@ -95,16 +95,16 @@ def without(
     }
 
 
-def move(value: Tensor, attributes: Mapping[str, Any], shape: Shape) -> Tensor:
+def gather(value: Tensor, attributes: Mapping[str, Any], shape: Shape) -> Tensor:
     """Carry out a "move": (batch, channels, *positions) -> (batch, *shape)."""
-    channels, positions = sources(attributes, shape)
+    channels, positions = source_indices(attributes, shape)
     value = value.reshape(*value.shape[:2], -1)
     fill = float(attributes.get("fill", 0.0))
     if channels.shape[1] == 1 and len(positions) == 1:
         value = _picked(value, 1, channels.ravel(), fill)
         return _picked(value, 2, positions.ravel(), fill).reshape(-1, *shape)
-    hole = (channels == HOLE) | (positions == HOLE)
-    elements = np.where(hole, HOLE, channels * value.shape[2] + positions)
+    hole = (channels == PAD) | (positions == PAD)
+    elements = np.where(hole, PAD, channels * value.shape[2] + positions)
     return _picked(value.flatten(1), 1, elements.ravel(), fill).reshape(-1, *shape)
 
 
@@ -112,8 +112,8 @@ def _picked(value: Tensor, axis: int, index: Integers, fill: float) -> Tensor:
     """Elements along an axis by their numbers, and `fill` where there is none."""
     if np.array_equal(index, np.arange(value.shape[axis])):
         return value
-    if (index == HOLE).any():  # one more element holds the filling
-        index = np.where(index == HOLE, value.shape[axis], index)
+    if (index == PAD).any():  # one more element holds the filling
+        index = np.where(index == PAD, value.shape[axis], index)
         behind = [0, 0] * (value.dim() - 1 - axis)
         value = functional.pad(value, [*behind, 0, 1], value=fill)
     return value.index_select(axis, torch.from_numpy(index).to(value.device))

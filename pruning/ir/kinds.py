@@ -34,12 +34,10 @@ class Named(Protocol):
 
 
 @final
-class ByKind(dict[Kind, Value], Generic[Kind, Value]):
+class KindTable(dict[Kind, Value], Generic[Kind, Value]):
     """A value for each of `kinds`, neither more nor fewer."""
 
-    def __init__(
-        self, what: str, kinds: Collection[Kind], entries: Mapping[Kind, Value]
-    ) -> None:
+    def __init__(self, what: str, kinds: Collection[Kind], entries: Mapping[Kind, Value]) -> None:
         """`what` is decided, in words for who forgets a kind."""
         super().__init__(entries)
         self.what = what
@@ -67,9 +65,9 @@ class ByKind(dict[Kind, Value], Generic[Kind, Value]):
 
 def either(
     what: str, kinds: Collection[str], yes: Iterable[str], no: Iterable[str]
-) -> ByKind[str, bool]:
+) -> KindTable[str, bool]:
     """A table of what is so and what is not, both in full."""
-    return ByKind(what, kinds, {**dict.fromkeys(yes, True), **dict.fromkeys(no, False)})
+    return KindTable(what, kinds, {**dict.fromkeys(yes, True), **dict.fromkeys(no, False)})
 
 
 def _listed(kinds: Iterable[Any]) -> str:

@@ -26,9 +26,7 @@ def dense_autoencoder(
     widths = [*[hidden] * layers, code, *[hidden] * layers]
     blocks = {
         f"layer{number}": _linear_bn(inputs, outputs)
-        for number, (inputs, outputs) in enumerate(
-            zip([values, *widths], widths, strict=False), 1
-        )
+        for number, (inputs, outputs) in enumerate(zip([values, *widths], widths, strict=False), 1)
     }
     return named(flatten=nn.Flatten(), **blocks, output=nn.Linear(hidden, values))
 
@@ -61,6 +59,4 @@ def conv_autoencoder(
 
 
 def _linear_bn(inputs: int, outputs: int) -> nn.Sequential:
-    return named(
-        linear=nn.Linear(inputs, outputs), norm=nn.BatchNorm1d(outputs), relu=nn.ReLU()
-    )
+    return named(linear=nn.Linear(inputs, outputs), norm=nn.BatchNorm1d(outputs), relu=nn.ReLU())

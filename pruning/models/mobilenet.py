@@ -37,9 +37,7 @@ def mobilenet_v2(classes: int = 10, in_channels: int = 3, width: float = 1.0) ->
     """
     channels = scaled(32, width)
     last = scaled(1280, max(1.0, width))
-    layers: dict[str, nn.Module] = {
-        "stem": conv_bn(in_channels, channels, 3, activation=nn.ReLU6)
-    }
+    layers: dict[str, nn.Module] = {"stem": conv_bn(in_channels, channels, 3, activation=nn.ReLU6)}
     for expansion, wide, repeats, first in V2_STAGES:
         outputs = scaled(wide, width)
         for stride in (first, *[1] * (repeats - 1)):

@@ -10,9 +10,7 @@ from pruning.models.layers import Classifier, conv_bn, named, require_positive, 
 STAGES: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-def vgg16(
-    classes: int = 10, in_channels: int = 3, side: int = 32, width: float = 1.0
-) -> nn.Module:
+def vgg16(classes: int = 10, in_channels: int = 3, side: int = 32, width: float = 1.0) -> nn.Module:
     """VGG-16 for images of `side` x `side`.
 
     Each stage ends with a 2x2 maximum while there is more than one pixel left, so the linear

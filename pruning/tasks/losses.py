@@ -38,14 +38,10 @@ class CrossEntropy:
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:
-            raise PruningError(
-                f"label_smoothing is {self.label_smoothing}; it must lie in 0 to 1."
-            )
+            raise PruningError(f"label_smoothing is {self.label_smoothing}; it must lie in 0 to 1.")
         given = self.class_weights
         if isinstance(given, str) and given != "balanced":
-            raise PruningError(
-                f'class_weights is "{given}"; give "balanced", numbers, or nothing.'
-            )
+            raise PruningError(f'class_weights is "{given}"; give "balanced", numbers, or nothing.')
         if given is not None and not isinstance(given, str):
             object.__setattr__(self, "class_weights", _positive(given))
 

@@ -64,9 +64,7 @@ class Decayed:
             {"params": weights, "weight_decay": self.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        return self.algorithm(
-            [group for group in groups if group["params"]], **dict(self.options)
-        )
+        return self.algorithm([group for group in groups if group["params"]], **dict(self.options))
 
 
 def sgd(
@@ -84,9 +82,7 @@ def adamw(
     eps: float = 1e-8,
 ) -> Decayed:
     """Adam with decoupled weight decay."""
-    return Decayed(
-        AdamW, weight_decay, (("lr", lr), ("betas", (betas[0], betas[1])), ("eps", eps))
-    )
+    return Decayed(AdamW, weight_decay, (("lr", lr), ("betas", (betas[0], betas[1])), ("eps", eps)))
 
 
 @final

@@ -3,15 +3,15 @@
 import torch
 
 from pruning.allocation.allocate import allocate
-from pruning.allocation.masks import Gates
-from pruning.graph.channel_groups import Channels
+from pruning.allocation.masks import ChannelMasks
+from pruning.graph.channel_groups import ChannelGroups
 from pruning.graph.shrink import Kept, without
 from pruning.training.job import Job, annealed
 from pruning.training.state import TrainState
 from pruning.training.surgery import remove
 
 
-def narrow(state: TrainState, job: Job, progress: float) -> None:
+def step_widths(state: TrainState, job: Job, progress: float) -> None:
     """Move the widths to the budget at this share of the way, from 0 to 1, to the target.
 
     A branch whose group has no channel left vanishes at once: nothing could bring it back.
@@ -43,7 +43,7 @@ def _lost_work(state: TrainState, job: Job, kept: Kept) -> float:
     return 1 - model.cost(widths).macs / model.dense.macs
 
 
-def close_gates(state: TrainState, job: Job, widths: list[int]) -> None:
+def close_masks(state: TrainState, job: Job, widths: list[int]) -> None:
     """Remove all but so many of the most salient channels, and end pruning."""
     if state.gates is not None:
         state.gates.keep_most_salient(state.graph.channels, widths)
@@ -51,7 +51,7 @@ def close_gates(state: TrainState, job: Job, widths: list[int]) -> None:
         state.gates = None
 
 
-def with_reserve(gates: Gates, channels: Channels, slack: float) -> Kept:
+def with_reserve(gates: ChannelMasks, channels: ChannelGroups, slack: float) -> Kept:
     """The mask, widened in every group by the next most salient channels."""
     kept = gates.kept.numpy().copy()
     for index, group in enumerate(channels.groups):

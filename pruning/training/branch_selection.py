@@ -20,22 +20,22 @@ from pruning.cost.model import CostModel
 from pruning.data import batches
 from pruning.errors import BudgetError, DivergedError
 from pruning.graph.shrink import without
-from pruning.training.anneal import close_gates, discard, narrow
+from pruning.training.anneal import close_masks, discard, step_widths
 from pruning.training.batchwise import Batchwise
 from pruning.training.job import Job
 from pruning.training.sensitivity import SEEDS, Batch, branch_rises, loss_under, samples_of
 from pruning.training.state import TrainState
-from pruning.training.step import learn
+from pruning.training.step import train_step
 from pruning.training.surgery import fork, remove
 
 Groups = tuple[int, ...]  # that vanish
 LEAST = 20  # steps: a shorter race is mostly noise
 NARROWING = 0.5  # of a run; the rest trains at the widths found
-HEADSTART = 0.05  # of the loss: who has lost a branch has more still to regain
+TIE_MARGIN = 0.05  # of the loss: who has lost a branch has more still to regain
 JUDGES = 4096  # training samples that decide, or half of all where there are fewer
 
 
-def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
+def select_branches(state: TrainState, job: Job) -> Batchwise[None]:
     """Remove branches one by one while a network without one more wins the race.
 
     The `racers` branches that the model of the loss would rather miss run, and a close result
@@ -52,7 +52,7 @@ def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
         return
     gone: Groups = ()
     least = yield from loss_after(state, job, gone)
-    least += HEADSTART * abs(least)
+    least += TIE_MARGIN * abs(least)
     while candidates := _candidates(state, job, gone, rises):
         losses = {}
         for index in candidates[: 1 if gone else job.pruning.racers]:
@@ -65,9 +65,7 @@ def drop_branches(state: TrainState, job: Job) -> Batchwise[None]:
         remove(state, job, without(state.graph, gone))
 
 
-def _candidates(
-    state: TrainState, job: Job, gone: Groups, rises: Mapping[int, float]
-) -> list[int]:
+def _candidates(state: TrainState, job: Job, gone: Groups, rises: Mapping[int, float]) -> list[int]:
     """The branches that may go besides, the one that the model would rather miss first: of the
     groups of one branch, any of which takes it along, only one.
     """
@@ -105,7 +103,7 @@ def _steps(job: Job) -> int:
     return round(job.pruning.race * job.prune_steps)
 
 
-def _heat(state: TrainState, job: Job) -> Iterator[Batch]:
+def _run_candidate(state: TrainState, job: Job) -> Iterator[Batch]:
     """The batches that a runner trains on, the same for all."""
     generator = torch.Generator().manual_seed((job.seed * 1013 + state.epoch) % SEEDS)
     train, size = job.data.train, job.task.batch_size
@@ -134,15 +132,15 @@ def loss_after(state: TrainState, job: Job, gone: Groups) -> Batchwise[float]:
 def _run(runner: TrainState, job: Job) -> Batchwise[None]:
     steps, rates = _steps(job), [group["lr"] for group in runner.optimizer.param_groups]
     last = round(NARROWING * steps)  # step of narrowing
-    for step, (inputs, targets) in enumerate(_heat(runner, job)):
+    for step, (inputs, targets) in enumerate(_run_candidate(runner, job)):
         if step < last and step % job.pruning.every == 0:
-            narrow(runner, job, step / last)
+            step_widths(runner, job, step / last)
             discard(runner, job)
         elif runner.gates is not None and step >= last:
             model, how = job.cost_model(runner.graph), job.pruning.allocation
-            close_gates(runner, job, project(runner.gates, model, job.limits(model), how))
+            close_masks(runner, job, project(runner.gates, model, job.limits(model), how))
         # The rate falls to zero: at a high one, losses of the moment are mostly noise.
         for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - step / steps)
-        learn(runner, job, inputs, targets)
+        train_step(runner, job, inputs, targets)
         yield

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pruning.allocation.explain import explanation_from_json, start_from_json
-from pruning.allocation.masks import Gates
+from pruning.allocation.masks import ChannelMasks
 from pruning.budget import Budget, Cost
 from pruning.errors import CheckpointError, PruningError
 from pruning.execution.network import Network
@@ -48,9 +48,7 @@ class StoredNetwork:
         return Network(self.graph, self.tensors).eval()
 
 
-def pack_network(
-    graph: Graph, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]
-) -> bytes:
+def pack_network(graph: Graph, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> bytes:
     """A network as bytes. `notes` are JSON values (normalisation, classes, costs, ...)."""
     header = {"graph": graph.to_json(), "notes": dict(notes)}
     return _pack(tensors, NETWORK, header)
@@ -79,13 +77,9 @@ def _require_fit(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
         raise CheckpointError(f"network file: tensors are missing: {', '.join(missing)}")
     network = Network(graph, {name: tensors[name].to("meta") for name in names}).eval()
     outputs = network(torch.empty(1, *graph.input_shape, device="meta"))
-    shapes = [
-        tuple(out.shape[1:]) for out in ([outputs] if len(graph.outputs) == 1 else outputs)
-    ]
+    shapes = [tuple(out.shape[1:]) for out in ([outputs] if len(graph.outputs) == 1 else outputs)]
     if shapes != [graph.shape(name) for name in graph.outputs]:
-        raise CheckpointError(
-            f"network file: outputs shaped {shapes} are not those it declares"
-        )
+        raise CheckpointError(f"network file: outputs shaped {shapes} are not those it declares")
 
 
 def pack_state(state: TrainState) -> bytes:
@@ -122,7 +116,7 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
         network = Network(Graph.from_json(header["graph"]), parts["weight"])
-        gates = Gates(**parts["gates"]) if parts["gates"] else None
+        gates = ChannelMasks(**parts["gates"]) if parts["gates"] else None
         start = start_from_json(header["start"]) if header["start"] else None
         found = header["explanation"]
         explanation = explanation_from_json(found) if found else None

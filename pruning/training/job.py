@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pruning.allocation.allocate import Allocation
 from pruning.budget import Budget, Cost, Device
-from pruning.cost.memory.peak import DEPLOYED, Conventions
+from pruning.cost.memory.peak import DEPLOYED, MemoryConventions
 from pruning.cost.model import CostModel, Encoding
 from pruning.data import Dataset, batch_count
 from pruning.deploy.supported import obstacles
@@ -119,9 +119,7 @@ class Accelerator:
         if self.precision not in ("fp32", "bf16"):
             raise PruningError(f"precision {self.precision!r}: write fp32 or bf16")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise PruningError(
-                f"accelerator {self.device!r}: torch sees no GPU here; write cpu"
-            )
+            raise PruningError(f"accelerator {self.device!r}: torch sees no GPU here; write cpu")
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which a training step runs."""
@@ -171,9 +169,9 @@ class Precision(StrEnum):
         return Encoding.C if self is Precision.EXACT else Encoding.INT8
 
     @property
-    def conventions(self) -> Conventions:
+    def conventions(self) -> MemoryConventions:
         """What counts as memory: buffers overlap in generated C, not in interpreters."""
-        return DEPLOYED if self is Precision.EXACT else Conventions()
+        return DEPLOYED if self is Precision.EXACT else MemoryConventions()
 
 
 def precision_of(graph: Graph) -> Precision:
@@ -201,7 +199,7 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     pruning: Pruning = field(default_factory=Pruning)
     encoding: Encoding | None = None
-    conventions: Conventions | None = None
+    conventions: MemoryConventions | None = None
     accelerator: Accelerator = field(default_factory=Accelerator)
     scoring: Precision | None = None
 

@@ -5,23 +5,23 @@ from torch import Tensor
 
 from pruning.allocation.allocate import Method
 from pruning.allocation.explain import Start, explain
-from pruning.allocation.masks import Gates
+from pruning.allocation.masks import ChannelMasks
 from pruning.allocation.project import project
 from pruning.execution.network import Tensors
 from pruning.execution.operations import filters
 from pruning.graph.graph import Graph
-from pruning.training.anneal import close_gates, discard, narrow
+from pruning.training.anneal import close_masks, discard, step_widths
 from pruning.training.batchwise import Batchwise
-from pruning.training.branch_selection import drop_branches
+from pruning.training.branch_selection import select_branches
 from pruning.training.job import Job
-from pruning.training.sensitivity import measure
+from pruning.training.sensitivity import measure_sensitivity
 from pruning.training.state import TrainState
 
 
-def open_gates(state: TrainState, job: Job) -> None:
+def open_masks(state: TrainState, job: Job) -> None:
     """Begin to prune where it has not begun: all channels are kept, and the cost is noted."""
     if state.gates is None:
-        state.gates = Gates.open(state.graph.channels)
+        state.gates = ChannelMasks.open(state.graph.channels)
         state.start = Start.of(job.cost_model(state.graph))
 
 
@@ -33,7 +33,7 @@ def prune(state: TrainState, job: Job, progress: float, step: int) -> Batchwise[
         _rank(state, job)
     if moving:
         yield from _probe(state, job, progress)
-        narrow(state, job, progress / settings.settle)
+        step_widths(state, job, progress / settings.settle)
     if removing:
         discard(state, job)
 
@@ -44,9 +44,9 @@ def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
     if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
         return
     if progress * job.pruning.probes >= (done := int(gates.probes)):
-        yield from measure(state, job)
+        yield from measure_sensitivity(state, job)
         if not done:
-            yield from drop_branches(state, job)
+            yield from select_branches(state, job)
 
 
 def _rank(state: TrainState, job: Job) -> None:
@@ -91,4 +91,4 @@ def finish_pruning(state: TrainState, job: Job) -> None:
     widths = project(gates, model, limits, how)
     if how.method is Method.DIFFERENTIABLE:  # the others have no model to explain by
         state.explanation = explain(state.start, gates, model, limits, how, widths)
-    close_gates(state, job, widths)
+    close_masks(state, job, widths)

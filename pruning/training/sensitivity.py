@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pruning.allocation.masks import inner_groups
 from pruning.errors import DivergedError
-from pruning.execution.network import first
+from pruning.execution.network import first_output
 from pruning.training.batchwise import Batchwise
 from pruning.training.job import Job
 from pruning.training.state import TrainState
@@ -19,7 +19,7 @@ SEEDS = 2**63  # that a generator takes
 MOST = 4  # importance is measured with a quarter of a group's channels
 
 
-def measure(state: TrainState, job: Job) -> Batchwise[None]:
+def measure_sensitivity(state: TrainState, job: Job) -> Batchwise[None]:
     """By how much the loss rises now when a group loses most of its channels.
 
     A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
@@ -37,9 +37,7 @@ def measure(state: TrainState, job: Job) -> Batchwise[None]:
             continue
         narrower = yield from loss_under(state, job, samples, gates.with_only(group, after))
         lengthening = ((after / size) ** -power - (before / size) ** -power) / power
-        gates.importance[index] = _mean(
-            gates.importance[index], (narrower - whole) / lengthening
-        )
+        gates.importance[index] = _mean(gates.importance[index], (narrower - whole) / lengthening)
     gates.probes = gates.probes + 1
 
 
@@ -54,9 +52,7 @@ def samples_of(job: Job, most: int, number: int) -> list[Batch]:
 
 def _few(state: TrainState, job: Job) -> list[Batch]:
     number = 0 if state.gates is None else int(state.gates.probes)
-    return samples_of(
-        job, min(len(job.data.train) // EIGHTH, job.pruning.probe_samples), number
-    )
+    return samples_of(job, min(len(job.data.train) // EIGHTH, job.pruning.probe_samples), number)
 
 
 def branch_rises(state: TrainState, job: Job) -> Batchwise[dict[int, float]]:
@@ -105,7 +101,7 @@ def loss_of_one(state: TrainState, job: Job, batch: Batch, mask: Tensor) -> floa
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     with torch.random.fork_rng(devices=[]), job.accelerator.autocast():
         clean = job.data.normalise(inputs)
-        outputs = first(network(job.accelerator.place(clean), mask))
+        outputs = first_output(network(job.accelerator.place(clean), mask))
         aims = job.task.aim(clean, targets).to(outputs.device)
         loss = job.task.loss(outputs, aims).item()
     for buffer, before in buffers:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pruning.allocation.explain import Explanation, Start
-from pruning.allocation.masks import Gates
+from pruning.allocation.masks import ChannelMasks
 from pruning.budget import Budget, Cost
 from pruning.errors import PruningError
 from pruning.execution.network import Network, Tensors
@@ -38,7 +38,7 @@ class TrainState:
 
     network: Network
     optimizer: torch.optim.Optimizer
-    gates: Gates | None = None
+    gates: ChannelMasks | None = None
     start: Start | None = None  # the network when pruning began
     explanation: Explanation | None = None  # what pruning found when it ended
     epoch: int = 0
@@ -57,9 +57,7 @@ class TrainState:
 
     def result(self) -> tuple[Graph, dict[str, Tensor]]:
         """The network without its masked channels, and copies of its tensors (on the CPU)."""
-        tensors = {
-            n: t.detach().to("cpu", copy=True) for n, t in self.network.tensors().items()
-        }
+        tensors = {n: t.detach().to("cpu", copy=True) for n, t in self.network.tensors().items()}
         if self.gates is None or bool(self.gates.kept.all()):
             return self.graph, tensors
         kept = self.gates.kept.numpy()

@@ -4,24 +4,24 @@ import numpy as np
 from torch import Tensor
 
 from pruning.errors import DivergedError
-from pruning.execution.fake_quant import Rounding
-from pruning.execution.network import first
+from pruning.execution.fake_quant import FakeQuant
+from pruning.execution.network import first_output
 from pruning.training.job import Job
 from pruning.training.state import TrainState
 
 
-def set_rate(state: TrainState, factor: float) -> None:
+def set_lr(state: TrainState, factor: float) -> None:
     """Set the learning rate to `factor` times the optimizer's own."""
     for group in state.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
 
 
-def learn(
+def train_step(
     state: TrainState,
     job: Job,
     inputs: Tensor,
     targets: Tensor,
-    rounding: Rounding | None = None,
+    rounding: FakeQuant | None = None,
 ) -> float:
     """Train on one batch; returns its loss. Open gates see the gradient of the mask.
 
@@ -32,7 +32,7 @@ def learn(
     if state.gates is not None:
         mask = state.gates.kept.float().to(job.accelerator.device).requires_grad_()
     with job.accelerator.autocast():
-        outputs = first(state.network(job.accelerator.place(inputs), mask, rounding))
+        outputs = first_output(state.network(job.accelerator.place(inputs), mask, rounding))
         loss = job.task.loss(outputs, targets.to(outputs.device))
     value = loss.item()
     if not np.isfinite(value):

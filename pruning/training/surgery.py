@@ -38,9 +38,7 @@ def fork(state: TrainState, job: Job, kept: Kept) -> TrainState:
     return replace(state, network=network, optimizer=optimizer, gates=gates, history=[])
 
 
-def _copy_rates(
-    before: Optimizer, network: Network, after: Optimizer, smaller: Network
-) -> None:
+def _copy_rates(before: Optimizer, network: Network, after: Optimizer, smaller: Network) -> None:
     """Of any of its parameters: a task's optimizer may have a group for each."""
     rates = {id(p): group["lr"] for group in before.param_groups for p in group["params"]}
     known = {name: rates[id(p)] for name, p in network.trained().items() if id(p) in rates}

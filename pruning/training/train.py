@@ -19,14 +19,14 @@ from pruning.cost.model import CostModel
 from pruning.data import Split, batch_count, batches, permutation
 from pruning.deploy import Evaluator, calibrate, lower
 from pruning.errors import PruningError
-from pruning.execution.fake_quant import QuantizedNetwork, Range, Rounding
-from pruning.execution.network import Tensors, first
+from pruning.execution.fake_quant import FakeQuant, QuantizedNetwork, QuantParams
+from pruning.execution.network import Tensors, first_output
 from pruning.graph.graph import Graph
 from pruning.training.batchwise import Batchwise, finished
 from pruning.training.job import Job, Phase, PhaseKind, Precision, annealed, precision_of
-from pruning.training.prune_phase import finish_pruning, open_gates, prune
+from pruning.training.prune_phase import finish_pruning, open_masks, prune
 from pruning.training.state import Epoch, TrainState, widths_of
-from pruning.training.step import learn, set_rate
+from pruning.training.step import set_lr, train_step
 
 __all__ = [
     "Epoch",
@@ -121,7 +121,7 @@ def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise
     answers = []
     for inputs, _ in batches(split, 500):
         clean = place(normalise(inputs))
-        answers.append(job.task.answers(first(network(clean)).float(), clean).cpu())
+        answers.append(job.task.answers(first_output(network(clean)).float(), clean).cpu())
         yield
     return job.task.score(torch.cat(answers), split.targets.cpu())
 
@@ -133,7 +133,7 @@ def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetw
     return QuantizedNetwork(graph, *placed(tensors, job))
 
 
-def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, Range]:
+def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, QuantParams]:
     """The codes of a network's buffers, from some samples of the training set."""
     return calibrate(graph, *placed(tensors, job))
 
@@ -165,13 +165,13 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
     state.network.train()
     rounding = rounding_of(state, job) if phase.kind is PhaseKind.QUANTISE else None
     if phase.kind is PhaseKind.PRUNE:
-        open_gates(state, job)
+        open_masks(state, job)
     for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
         progress = (position + step / count) / phase.epochs
-        set_rate(state, phase.rate_at(progress))
+        set_lr(state, phase.rate_at(progress))
         clean = job.data.normalise(inputs)
         inputs, targets = job.task.augment(clean, generator), job.task.aim(clean, targets)
-        loss = learn(state, job, inputs, targets, rounding)
+        loss = train_step(state, job, inputs, targets, rounding)
         if phase.kind is PhaseKind.PRUNE:
             yield from prune(state, job, progress, position * count + step + 1)
         total += loss * len(targets)
@@ -180,12 +180,12 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
     return total / seen
 
 
-def rounding_of(state: TrainState, job: Job) -> Rounding:
+def rounding_of(state: TrainState, job: Job) -> FakeQuant:
     """The codes that the network would be scored with now."""
     graph, tensors = state.result()
     if job.precision(graph) is Precision.EXACT:
-        return Rounding.of(graph, int8_codes(graph, tensors, job))
-    return Rounding.of(graph, QuantizedNetwork(graph, *placed(tensors, job)).ranges)
+        return FakeQuant.of(graph, int8_codes(graph, tensors, job))
+    return FakeQuant.of(graph, QuantizedNetwork(graph, *placed(tensors, job)).ranges)
 
 
 def _record(

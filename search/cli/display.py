@@ -113,9 +113,7 @@ def _dense_line(study: Study) -> list[Text]:
         return [Text(f"dense network: score {note['score']:.4f}", style="dim")]
     if now is not None:
         return [
-            Text(
-                f"dense network: epoch {now['epoch']} of {now['of']}, score {now['score']:.4f}"
-            )
+            Text(f"dense network: epoch {now['epoch']} of {now['of']}, score {now['score']:.4f}")
         ]
     return [Text("dense network: about to be trained")]
 

@@ -187,9 +187,7 @@ def _told(error: Exception) -> Exception:
     if type(error).__name__ in ("ConfigAttributeError", "ConfigKeyError"):
         from search.errors import ConfigError
 
-        return ConfigError(
-            f"{getattr(error, 'key', 'a setting')} is needed; do not leave it out"
-        )
+        return ConfigError(f"{getattr(error, 'key', 'a setting')} is needed; do not leave it out")
     cause = error.__cause__
     plain = type(error).__name__ in ("ConfigCompositionException", "InstantiationException")
     unknown = "Could not override" in str(error)  # told of by `search.config.settings`

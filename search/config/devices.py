@@ -6,7 +6,7 @@ from importlib.resources import files
 from omegaconf import OmegaConf
 
 from pruning.budget import Device, parse_limit
-from pruning.cost.trip_counts import LOOPS, Loops
+from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
 from pruning.errors import BudgetError
 from search.config.parse import margin_from
 from search.config.schema import DeviceConfig
@@ -32,16 +32,16 @@ def device_from(config: DeviceConfig) -> Device:
     for name in ("clock_hz", "cycles_per_instruction"):
         if not 0 < (value := getattr(config, name)) < float("inf"):
             raise ConfigError(f"device.{name}={value}: write a positive number")
-    if config.core not in LOOPS:
-        raise ConfigError(f"device.core={config.core}: write one of {', '.join(LOOPS)}")
-    if unknown := config.loops.keys() - LOOPS["cortex-m4"].keys():
+    if config.core not in LOOP_COSTS:
+        raise ConfigError(f"device.core={config.core}: write one of {', '.join(LOOP_COSTS)}")
+    if unknown := config.loops.keys() - LOOP_COSTS["cortex-m4"].keys():
         raise ConfigError(f"device.loops: no kernels of kind {', '.join(sorted(unknown))}")
-    rates = len(Loops._fields)
+    rates = len(LoopCosts._fields)
     for kind, own in config.loops.items():
         if len(own) != rates or not all(0 <= rate < float("inf") for rate in own):
             raise ConfigError(
                 f"device.loops.{kind}={own}: write {rates} numbers of at least 0, the "
-                f"instructions per {', '.join(Loops._fields)}"
+                f"instructions per {', '.join(LoopCosts._fields)}"
             )
     names = ("flash", "sram", "reserved_flash", "reserved_sram")
     sizes = {name: _size(name, getattr(config, name)) for name in names}

@@ -200,9 +200,7 @@ def _not_there(path: str, target: str, cause: BaseException) -> str:
     try:
         holder = resolve_name(owner)
     except Exception:
-        return (
-            f"{asked}: {type(cause).__name__}: {cause}; looked here and among what is installed"
-        )
+        return f"{asked}: {type(cause).__name__}: {cause}; looked here and among what is installed"
     role = path.rpartition(".")[2]
     own = [key for key, each in vars(holder).items() if _made_in(each, owner) and key[0] != "_"]
     public = getattr(holder, "__all__", own)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pruning import models
 from pruning.budget import Device
 from pruning.cost.model import deployed
-from pruning.cost.trip_counts import Loops, loops_of
+from pruning.cost.trip_counts import LoopCosts, loop_costs
 from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.execution.calibration import calibrate
@@ -127,9 +127,7 @@ def counted(networks: Sequence[Subject], core: str, workers: int) -> Iterator[Me
     ]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(networks)), mp_context=context) as pool:
-        yield from pool.map(
-            measure, [s.network for s in networks], [core] * len(networks), inputs
-        )
+        yield from pool.map(measure, [s.network for s in networks], [core] * len(networks), inputs)
 
 
 def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[Observation]:
@@ -189,9 +187,7 @@ def _require_complete(observation: Observation, device: Device, where: str) -> N
         )
 
 
-def calibrated(
-    device: Device, seen: Sequence[Observation], board: bool
-) -> tuple[Device, Quality]:
+def calibrated(device: Device, seen: Sequence[Observation], board: bool) -> tuple[Device, Quality]:
     """A device whose estimates agree with observations, and how well.
 
     Times of a `board` give cycles per instruction; with those of kernels all loops are fitted
@@ -201,9 +197,7 @@ def calibrated(
     held_out = len(seen) >= 4
     fit, check = (seen[::2], seen[1::2]) if held_out else (seen, seen)
     found = _fitted(device, fit, board)
-    judged = quality(
-        [cycles_of(found, o.graph) for o in check], [o.total for o in check], held_out
-    )
+    judged = quality([cycles_of(found, o.graph) for o in check], [o.total for o in check], held_out)
     if judged.margin >= 1:
         raise ConfigError(
             f"device={device.name}: what is measured is up to {judged.margin:.0%} more than "
@@ -227,19 +221,19 @@ def _fitted(device: Device, seen: Sequence[Observation], board: bool) -> Device:
     if any(WHOLE in observation.cycles for observation in seen):
         return device
     own = {
-        kind: Loops(*(rate / device.cycles_per_instruction for rate in rates))
+        kind: LoopCosts(*(rate / device.cycles_per_instruction for rate in rates))
         for kind, rates in fitted_loops(seen, device).items()
     }
-    known = loops_of(device.core, device.loops)
+    known = loop_costs(device.core, device.loops)
     changed = {kind: rates for kind, rates in own.items() if rates != known[kind]}
     return replace(device, loops={**device.loops, **changed})
 
 
-def fitted_loops(seen: Iterable[Observation], device: Device) -> dict[str, Loops]:
+def fitted_loops(seen: Iterable[Observation], device: Device) -> dict[str, LoopCosts]:
     """Cycles of each loop by kind of kernel, none below zero: least squares, in which a
     kernel's error weighs less the more it takes, but less than in proportion.
     """
-    rows: dict[str, list[tuple[Loops, float]]] = {}
+    rows: dict[str, list[tuple[LoopCosts, float]]] = {}
     for observation in seen:
         passes = deployed(observation.graph, device).passes()
         for name, cycles in observation.cycles.items():
@@ -248,13 +242,13 @@ def fitted_loops(seen: Iterable[Observation], device: Device) -> dict[str, Loops
     return {kind: _least_squares(own) for kind, own in sorted(rows.items())}
 
 
-def _least_squares(rows: Sequence[tuple[Loops, float]]) -> Loops:
+def _least_squares(rows: Sequence[tuple[LoopCosts, float]]) -> LoopCosts:
     taken = np.array([cycles for _, cycles in rows])
     weights = 1 / np.sqrt(np.maximum(taken, 1.0))
     passes = np.array([own for own, _ in rows]) * weights[:, None]
     scale = np.maximum(np.abs(passes).max(0), 1e-12)
     rates, _ = nnls(passes / scale, taken * weights)
-    return Loops(*(rates / scale).tolist())
+    return LoopCosts(*(rates / scale).tolist())
 
 
 def quality(estimated: Sequence[float], measured: Sequence[float], held_out: bool) -> Quality:

@@ -37,9 +37,7 @@ class Mixed(nn.Module):
         x = x + functional.relu6(self.up(deep))
         weights = self.excite(functional.relu(self.squeeze(x.mean((2, 3), keepdim=True))))
         x = x * torch.sigmoid(weights) * 0.5
-        x = torch.cat(
-            [functional.interpolate(functional.max_pool2d(x, 2), scale_factor=2), x], 1
-        )
+        x = torch.cat([functional.interpolate(functional.max_pool2d(x, 2), scale_factor=2), x], 1)
         return self.head(functional.avg_pool2d(self.last(x), 2).flatten(1))  # type: ignore[no-any-return]
 
 

@@ -40,8 +40,7 @@ def finished_slot(record: StudyRecord, number: int) -> SlotRecord:
         state = "does not exist" if found is None else f"is {found.state.value}"
         finished = [str(slot.number) for slot in record.slots if MODEL in slot.files]
         raise StudyError(
-            f"trial={number}: this slot {state}; "
-            f"with a model: {', '.join(finished) or 'none yet'}"
+            f"trial={number}: this slot {state}; with a model: {', '.join(finished) or 'none yet'}"
         )
     return found
 

@@ -80,9 +80,7 @@ def front_slots(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.slots() if on.get(trial.number)]
 
 
-def hypervolumes(
-    points: Sequence[Point], dense: Cost, chance: float, best: float
-) -> list[float]:
+def hypervolumes(points: Sequence[Point], dense: Cost, chance: float, best: float) -> list[float]:
     """The hypervolume after each point, between 0 and 1 (see `hypervolume`)."""
     rows: list[list[float]] = []
     volumes = [0.0]

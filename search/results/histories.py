@@ -52,9 +52,7 @@ class Histories:
         try:
             content = self._store[digest]
             whole = _finished(slot)
-            entries = (
-                map(epoch_from_json, json.loads(content)) if whole else read_history(content)
-            )
+            entries = map(epoch_from_json, json.loads(content)) if whole else read_history(content)
             return tuple(map(_row, entries))
         except KeyError:
             if _finished(slot):  # a checkpoint goes when a later one comes, or the slot is over

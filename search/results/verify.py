@@ -42,9 +42,7 @@ def verify(
     cores = [device.core] * len(slots)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(slots)), mp_context=context) as pool:
-        for slot, measured in zip(
-            slots, pool.map(measure, networks, cores, inputs), strict=True
-        ):
+        for slot, measured in zip(slots, pool.map(measure, networks, cores, inputs), strict=True):
             if own:
                 study.set_note(measured_note(slot.number), asdict(measured))
             yield slot, measured

@@ -13,7 +13,7 @@ from pruning.allocation.feasibility import require_reachable
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.deploy import calibrate, lower, require_deployable
 from pruning.errors import BudgetError, PruningError
-from pruning.execution.network import Network, first
+from pruning.execution.network import Network, first_output
 from pruning.training.job import Job, Precision, fast_precision
 from pruning.training.state import TrainState
 from pruning.training.train import require_one_output
@@ -50,9 +50,7 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
     study = find_study(home, name)
     if study is None:
         if spec is None:
-            raise StudyError(
-                f"study={name}: there is none; add experiment=... or a model and data"
-            )
+            raise StudyError(f"study={name}: there is none; add experiment=... or a model and data")
         blueprint = Blueprint(spec)
         study = _created(home, name, blueprint)
     else:
@@ -238,7 +236,7 @@ def _judge(blueprint: Blueprint) -> None:
     task = blueprint.task().fitted(data.train.targets, len(data.classes))
     task.require_shape(start.graph.shape(start.graph.outputs[0]), len(data.classes))
     clean = data.normalise(data.train.inputs[:2])
-    outputs = first(Network(start.graph, start.tensors).eval()(clean))
+    outputs = first_output(Network(start.graph, start.tensors).eval()(clean))
     with _tried("task.loss"):
         task.loss(outputs, task.aim(clean, data.train.targets[:2]))
 
@@ -248,9 +246,7 @@ def _directions(objectives: list[str], rises: bool) -> dict[str, str]:
         raise ConfigError(f"objectives: unknown {unknown}; choose from {', '.join(OBJECTIVES)}")
     if not objectives:
         raise ConfigError(f"objectives: none; choose from {', '.join(OBJECTIVES)}")
-    return {
-        name: "maximize" if name == "score" and rises else "minimize" for name in objectives
-    }
+    return {name: "maximize" if name == "score" and rises else "minimize" for name in objectives}
 
 
 def _require_same(study: Study, spec: Spec) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pruning.allocation.allocate import Allocation, Method
 from pruning.budget import Budget, Device
-from pruning.cost.memory.peak import Conventions
+from pruning.cost.memory.peak import MemoryConventions
 from pruning.cost.model import CostModel, Encoding
 from pruning.data import Dataset
 from pruning.deploy import require_deployable
@@ -77,9 +77,7 @@ class Blueprint:
             "shape": list(self.data.input_shape),
             "side": self.data.input_shape[-1],
         }
-        config = {
-            k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()
-        }
+        config = {k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()}
         model = made(config, nn.Module, "model")
         if self._typed.weights is not None:
             load_weights(model, self._typed.weights, self._typed.fresh)
@@ -110,10 +108,10 @@ class Blueprint:
         return self.precision.encoding
 
     @property
-    def conventions(self) -> Conventions:
+    def conventions(self) -> MemoryConventions:
         """What counts as memory there, where an interpreter may run what has C."""
         interpreted = self._typed.target == "tflite"
-        return Conventions() if interpreted else self.precision.conventions
+        return MemoryConventions() if interpreted else self.precision.conventions
 
     @cached_property
     def precision(self) -> Precision:

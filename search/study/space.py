@@ -192,9 +192,7 @@ def _range(config: BudgetConfig, dense: Cost) -> list[Budget]:
             f"{ {FIELDS[name]: values for name, values in ends.items()} }"
         )
     steps = [step / (config.count - 1) for step in range(config.count)]
-    return [
-        _budget({name: _between(values, s) for name, values in ends.items()}) for s in steps
-    ]
+    return [_budget({name: _between(values, s) for name, values in ends.items()}) for s in steps]
 
 
 def _between(ends: list[float | None], share: float) -> float:
@@ -220,7 +218,5 @@ def _budget(limits: Mapping[str, float | None]) -> Budget:
             "budget: nothing is limited; give flash, sram or latency, or a power above 0"
         )
     if below := [name for name, limit in whole.items() if limit <= 0]:
-        raise ConfigError(
-            f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit"
-        )
+        raise ConfigError(f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit")
     return Budget(**whole)  # type: ignore[arg-type]

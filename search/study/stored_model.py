@@ -6,7 +6,7 @@ from pruning.budget import Cost
 from pruning.cost.memory.peak import DEPLOYED
 from pruning.cost.model import CostModel
 from pruning.deploy import IntegerNetwork, lower, plan, require_deployable
-from pruning.execution.fake_quant import Range
+from pruning.execution.fake_quant import QuantParams
 from pruning.training.checkpoint import StoredNetwork, pack_network
 from pruning.training.job import Job, Precision
 from pruning.training.state import TrainState
@@ -49,7 +49,7 @@ def integer_network(network: StoredNetwork) -> IntegerNetwork:
             f"this model was scored with precision={network.notes.get('precision')} and has no "
             "integers of its own: run a new sweep with precision=int8-exact"
         )
-    codes = {name: Range(*code) for name, code in network.notes["codes"].items()}
+    codes = {name: QuantParams(*code) for name, code in network.notes["codes"].items()}
     return lower(network.graph, network.tensors, codes)
 
 

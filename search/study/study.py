@@ -91,9 +91,7 @@ class Study:
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets of the slots, those added later at the end."""
-        return tuple(
-            Budget(**limits) for limits in self.note("budgets") or self.facts["budgets"]
-        )
+        return tuple(Budget(**limits) for limits in self.note("budgets") or self.facts["budgets"])
 
     @property
     def rungs(self) -> Rungs:

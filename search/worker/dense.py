@@ -70,9 +70,7 @@ def _trained(study: Study, blueprint: Blueprint, key: str, watch: Watch) -> Stor
     return watch.outlast(lambda: _stored_result(study, state, job, book))
 
 
-def _stored_result(
-    study: Study, state: TrainState, job: Job, book: "_DenseBook"
-) -> StoredNetwork:
+def _stored_result(study: Study, state: TrainState, job: Job, book: "_DenseBook") -> StoredNetwork:
     content = packed(state, job)
     network = unpack_network(content)
     book.announce([digest_of(content)])

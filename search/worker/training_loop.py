@@ -45,9 +45,7 @@ class Logbook(Protocol):
         ...
 
 
-def train_on(
-    state: TrainState, job: Job, home: Home, book: Logbook, watch: Watch
-) -> str | None:
+def train_on(state: TrainState, job: Job, home: Home, book: Logbook, watch: Watch) -> str | None:
     """Train to the end of the recipe, or to a verdict, which is returned.
 
     Raises:

@@ -22,7 +22,7 @@ from pruning import models
 from pruning.budget import Device
 from pruning.cost.model import deployed
 from pruning.deploy import IntegerNetwork, calibrate, lower, plan
-from pruning.deploy.toolchain.build import build
+from pruning.deploy.toolchain.build import build_firmware
 from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.frontend.trace import trace
 from search.config.devices import known_devices
@@ -115,7 +115,7 @@ def whole_table() -> str:
     for name, (_, filters, _) in WHOLE.items():
         for core in ("cortex-m4", "cortex-m3"):
             made = _made(name, filters, core)
-            taken, linked = made.taken, build(made.network, core)
+            taken, linked = made.taken, build_firmware(made.network, core)
             lines.append(
                 f"| {name} | {core} | {taken.instructions / 1e6:.2f} M | "
                 f"{made.estimate / 1e6:.2f} M | {size(taken.flash_bytes)} | "

@@ -114,10 +114,7 @@ class Readers:
         for item in group:
             dependency, indices = item[0], item[1]
             module = dependency.target.module
-            if (
-                dependencies.is_in_channel_pruning_fn(dependency.handler)
-                and module in self.names
-            ):
+            if dependencies.is_in_channel_pruning_fn(dependency.handler) and module in self.names:
                 self._silence(self.names[module], indices)
 
     def _silence(self, name: str, indices: list[int]) -> None:

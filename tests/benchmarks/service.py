@@ -147,9 +147,7 @@ def overhead(home: Home) -> None:
     study = _study(home, SLOTS)
     with pool.mirroring(home.config, "s"):
         arguments = (home.config, REST_S)
-        workers = [
-            SPAWN.Process(target=_resting_worker, args=arguments) for _ in range(WORKERS)
-        ]
+        workers = [SPAWN.Process(target=_resting_worker, args=arguments) for _ in range(WORKERS)]
         for process in workers:
             process.start()
         for process in workers:
@@ -227,9 +225,7 @@ def mlflow_away(home: Home) -> None:
     nobody = replace(home.config, tracking_uri=f"http://127.0.0.1:{free_port()}")
     for name, storage in (("there", home.config), ("away", nobody), ("there", home.config)):
         own = open_home(storage)
-        study = _study(
-            own, 4, "method.phases.finetune_epochs=40", name=f"{name}-{uuid4().hex[:4]}"
-        )
+        study = _study(own, 4, "method.phases.finetune_epochs=40", name=f"{name}-{uuid4().hex[:4]}")
         moment = time.monotonic()
         with pool.mirroring(storage, study.name):
             worker.work(storage, study.name, threads=1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pruning.allocation.geometric_program import Loss, best_widths
+from pruning.allocation.geometric_program import LossModel, best_widths
 from pruning.budget import Budget
 from pruning.cost.model import deployed
 from pruning.execution.network import Network
@@ -54,7 +54,7 @@ def test_cost_and_gradient_beside_a_training_step(name, capsys):
         sram_bytes=dense.sram_bytes // 2,
         latency_ms=dense.latency_ms / 4,
     )
-    loss = Loss(prunable.astype(float), sizes)
+    loss = LossModel(prunable.astype(float), sizes)
     near = best_widths(model, budget, loss, low, sizes).widths
 
     def update() -> None:  # what pruning does every `Pruning.every` steps

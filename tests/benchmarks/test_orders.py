@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.cost.memory.peak import Conventions, schedule
+from pruning.cost.memory.peak import MemoryConventions, schedule
 from pruning.cost.model import deployed
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import Kernel, fuse
@@ -153,7 +153,7 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
 def searched(kernels, sizes, outputs) -> str:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        seconds, steps = timed(lambda: schedule(kernels, sizes, outputs, Conventions()))
+        seconds, steps = timed(lambda: schedule(kernels, sizes, outputs, MemoryConventions()))
     peak = max(sum(sizes[name] for name in step.live) for step in steps)
     proven = "not proven the best" if told else "exact"
     return f"{len(kernels)} kernels, order {seconds * 1e3:.1f} ms, peak {peak} ({proven})"
@@ -191,5 +191,5 @@ def test_growth_with_width(name, capsys):
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_kernel_gets_its_place(name):
     made = GRAPHS[name]()
-    steps = schedule(made.kernels, made.sizes, made.unread(), Conventions())
+    steps = schedule(made.kernels, made.sizes, made.unread(), MemoryConventions())
     assert sorted(step.kernel for step in steps) == list(range(len(made.kernels)))

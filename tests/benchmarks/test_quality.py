@@ -47,9 +47,7 @@ def test_the_table_pairs_runs_of_the_same_budget_and_seed(tmp_path):
     uniform = next(line for line in lines if line.startswith("| uniform"))
     assert "80.00 ± 1.41 | 68.00 |" in uniform
     assert "+2.00 (-0.48 to +4.48)" in uniform  # 1, 3 and 2 points: 4.30 / sqrt(3) on each side
-    assert uniform.rstrip().endswith(
-        "0.71 |"
-    )  # 40 and 60 of 70 seconds: seeds without dense out
+    assert uniform.rstrip().endswith("0.71 |")  # 40 and 60 of 70 seconds: seeds without dense out
 
     parts = {"bf16": rows, "fp32": rows}
     plot(parts, ["B1", "B2", "B3"], OURS, "validation", "title", tmp_path / "picture.svg")

@@ -65,9 +65,7 @@ def begun(budget: str | None, images: int, pruning: Pruning) -> tuple[TrainState
     limits = problem.budgets[budget or "B2"]
     run = Run(setting, problem, problem.dataset(images), limits, seed=0)
     kinds = (DENSE, PRUNE, FINETUNE)
-    parts = (
-        list(zip(kinds, setting.split, strict=True)) if budget else [(DENSE, setting.epochs)]
-    )
+    parts = list(zip(kinds, setting.split, strict=True)) if budget else [(DENSE, setting.epochs)]
     job = run.job(parts, pruning=pruning)
     _, graph, tensors = run.network()
     return TrainState.begin(graph, tensors, job), job

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pruning.execution.network import Network
 from pruning.frontend.trace import tensors_of, trace
-from pruning.graph.channel_groups import Channels
+from pruning.graph.channel_groups import ChannelGroups
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 
@@ -52,16 +52,14 @@ def without(network: Network, kept: np.ndarray) -> Network:
 
 def shrunk_as_masked(network: Network, kept: np.ndarray) -> Network:
     """The shrunk network, which computes what the masked one does."""
-    inputs = torch.randn(
-        3, *network.graph.input_shape, generator=torch.Generator().manual_seed(3)
-    )
+    inputs = torch.randn(3, *network.graph.input_shape, generator=torch.Generator().manual_seed(3))
     smaller = without(network, kept)
     with torch.no_grad():
         close(smaller(inputs), network(inputs, torch.from_numpy(kept).float()))
     return smaller
 
 
-def only_one(channels: Channels) -> np.ndarray:
+def only_one(channels: ChannelGroups) -> np.ndarray:
     """Units to keep: the middle one of every group that can be pruned."""
     assert any(group.prunable and group.size > 1 for group in channels.groups)
     kept = np.ones(channels.units, dtype=bool)

@@ -65,9 +65,7 @@ class Stacked(nn.Module):
     def forward(self, x):
         stack = torch.cat([self.a(x), self.b(x)], 1)
         total = functional.relu(self.norm(stack + self.whole(x)))
-        return self.last(
-            functional.adaptive_avg_pool2d(torch.cat([total, stack], 1), 1).flatten(1)
-        )
+        return self.last(functional.adaptive_avg_pool2d(torch.cat([total, stack], 1), 1).flatten(1))
 
 
 class Grouped(nn.Module):

@@ -168,9 +168,7 @@ def grouped():
     return Net(
         forward,
         stem=block(3, 7),
-        body=nn.Sequential(
-            block(7, 12, 1), block(12, 9, 3, groups=3), block(9, 7, 1, nn.Identity)
-        ),
+        body=nn.Sequential(block(7, 12, 1), block(12, 9, 3, groups=3), block(9, 7, 1, nn.Identity)),
         head=nn.Linear(7, 3),
     )
 
@@ -224,9 +222,7 @@ def split_shuffle():
         return n.head(x.mean((2, 3)))
 
     def branch():
-        return nn.Sequential(
-            block(6, 6, 1), block(6, 6, 3, nn.Identity, groups=6), block(6, 6, 1)
-        )
+        return nn.Sequential(block(6, 6, 1), block(6, 6, 3, nn.Identity, groups=6), block(6, 6, 1))
 
     return Net(
         forward,
@@ -626,9 +622,7 @@ def inception():
     def forward(n, x):
         x = n.stem(x)
         pooled = functional.avg_pool2d(x, 3, 1, 1)
-        x = torch.cat(
-            [n.one(x), n.three(x), n.pool(pooled), functional.max_pool2d(x, 3, 1, 1)], 1
-        )
+        x = torch.cat([n.one(x), n.three(x), n.pool(pooled), functional.max_pool2d(x, 3, 1, 1)], 1)
         return n.head(x.mean((2, 3)))
 
     return Net(
@@ -667,9 +661,7 @@ def ghost():
         x = torch.cat([x, n.cheap(x)], 1)[:, :9]
         return n.head(x.mean((2, 3)))
 
-    return Net(
-        forward, primary=block(3, 5), cheap=block(5, 5, 3, groups=5), head=nn.Linear(9, 3)
-    )
+    return Net(forward, primary=block(3, 5), cheap=block(5, 5, 3, groups=5), head=nn.Linear(9, 3))
 
 
 def super_resolution():

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from pruning.cost.memory.peak import Conventions
+from pruning.cost.memory.peak import MemoryConventions
 from pruning.graph.fusion import Kernel
 from pruning.ir.operator import INPUT, Operator
 
@@ -16,7 +16,7 @@ POINTWISE = (
 )  # fmt: skip
 SWITCHES = ("count_input", "in_place_add", "in_place_depthwise", "overlap", "search_order")
 ALL = [
-    Conventions(**dict(zip(SWITCHES, flags, strict=True)))
+    MemoryConventions(**dict(zip(SWITCHES, flags, strict=True)))
     for flags in itertools.product((False, True), repeat=len(SWITCHES))
 ]
 
@@ -54,8 +54,7 @@ def taps(kernel) -> list[list[int]]:
     for place in itertools.product(*map(range, made_plane(kernel))):
         axes = [along(*axis) for axis in zip(place, *settings, strict=True)]
         inside = [
-            [at for at in axis if 0 <= at < size]
-            for axis, size in zip(axes, plane, strict=True)
+            [at for at in axis if 0 <= at < size] for axis, size in zip(axes, plane, strict=True)
         ]
         numbers = [0]
         for axis, size in zip(inside, plane, strict=True):

@@ -110,9 +110,7 @@ class Program:
                 part = self.number(0, 1) if channels > 1 else 0
                 self.add(lambda x: torch.split(x, [at, x.shape[1] - at], 1)[part], index)
             case _:
-                self.add(
-                    Constant(self.one_of(((channels, 1, 1), (1, height, width), (1,)))), index
-                )
+                self.add(Constant(self.one_of(((channels, 1, 1), (1, height, width), (1,)))), index)
 
     def convolution(self, channels: int, size: int) -> nn.Module:
         groups = self.one_of([g for g in (1, 1, 2, channels) if channels % g == 0])
@@ -130,9 +128,7 @@ class Program:
 
     def pair(self, index: int) -> None:
         """With a value of the same size, or with one channel of it, or one pixel."""
-        fits = self.like(
-            index, lambda a, b: all(m in (n, 1) for m, n in zip(a, b, strict=True))
-        )
+        fits = self.like(index, lambda a, b: all(m in (n, 1) for m, n in zip(a, b, strict=True)))
         reads = (index, self.one_of(fits))
         self.add(self.one_of(PAIRS), *(reads if self.number(0, 1) else reversed(reads)))
 
@@ -175,9 +171,7 @@ def networks(draw, steps: int = 9) -> Network:
             program.extend()
     model = randomised(Random(program))
     graph = trace(model, torch.zeros(SHAPE))
-    network = Network(
-        graph, dict(model.named_parameters()) | dict(model.named_buffers())
-    ).eval()
+    network = Network(graph, dict(model.named_parameters()) | dict(model.named_buffers())).eval()
     inputs = torch.randn(2, *SHAPE)
     with torch.no_grad():
         close(network(inputs), model(inputs))

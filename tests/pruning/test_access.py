@@ -5,7 +5,7 @@ import math
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pruning.cost.memory.overlap import Windows, closest, moments, overlapped
+from pruning.cost.memory.overlap import ConvWindow, best_direction, overlap_points, overlapped
 from pruning.graph.fusion import Kernel
 from pruning.ir.operator import INPUT, Operator
 from tests.pruning.orders import shared_bytes
@@ -26,7 +26,7 @@ def windows(draw):
             made = (read + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
         assume(made > 0)
         axes.append((read, made, kernel, stride, padding, dilation))
-    return Windows(*zip(*axes, strict=True), transposed)
+    return ConvWindow(*zip(*axes, strict=True), transposed)
 
 
 @given(windows(), st.integers(1, 9), st.integers(1, 9))
@@ -42,7 +42,7 @@ def test_what_overlaps_is_what_windows_no_longer_need(given_windows, channels, f
     )
     kernel = Kernel(main=main, inputs=(INPUT,), chain=("k",), channels=channels, plane=a.read)
     read, made = channels * math.prod(a.read), filters * math.prod(a.made)
-    together = overlapped(closest(a, read, made), read, made)
+    together = overlapped(best_direction(a, read, made), read, made)
     assert max(read, made) <= together <= read + made
     assert read + made - together == shared_bytes(kernel, {INPUT: read, "k": made})
 
@@ -54,13 +54,13 @@ def test_backward_twice_is_forward(given_windows):
 
 def test_a_convolution_of_3_by_3_by_hand():
     """While pixel n and the next are written, all from a row and a pixel before n is needed."""
-    same = Windows((32, 32), (32, 32), (3, 3), (1, 1), (1, 1))
-    assert (1024, 35) in moments(same)  # row 1, column 1 still reads the first pixel
+    same = ConvWindow((32, 32), (32, 32), (3, 3), (1, 1), (1, 1))
+    assert (1024, 35) in overlap_points(same)  # row 1, column 1 still reads the first pixel
     assert overlapped(same, 1024, 1024) == 1024 + 35
-    pixel = Windows((32, 32), (32, 32), (1, 1), (1, 1), (0, 0))
+    pixel = ConvWindow((32, 32), (32, 32), (1, 1), (1, 1), (0, 0))
     assert overlapped(pixel, 1024, 4096) == 4096 + 2
 
 
 def test_a_window_over_everything_overlaps_nothing():
-    whole = Windows((8, 8), (1, 1), (8, 8), (8, 8), (0, 0))
+    whole = ConvWindow((8, 8), (1, 1), (8, 8), (8, 8), (0, 0))
     assert overlapped(whole, 64 * 5, 7) == 64 * 5 + 7

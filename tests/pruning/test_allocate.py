@@ -10,12 +10,12 @@ from torch import nn
 
 from pruning.allocation.allocate import Allocation, Method, allocate, optimum
 from pruning.allocation.feasibility import (
-    least_cost,
-    least_widths,
+    min_cost,
+    min_widths,
     require_reachable,
     uniform_ratio,
 )
-from pruning.allocation.masks import Gates, inner_groups
+from pruning.allocation.masks import ChannelMasks, inner_groups
 from pruning.allocation.project import project
 from pruning.budget import RESOURCES, Budget, Cost
 from pruning.cost.model import CostModel
@@ -29,11 +29,9 @@ NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.slow
 METHODS = list(Method)
 
 
-def opened(graph, seed=0) -> Gates:
-    gates = Gates.open(graph.channels)
-    gates.salience = torch.rand(
-        graph.channels.units, generator=torch.Generator().manual_seed(seed)
-    )
+def opened(graph, seed=0) -> ChannelMasks:
+    gates = ChannelMasks.open(graph.channels)
+    gates.salience = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(seed))
     return gates
 
 
@@ -114,8 +112,8 @@ def test_the_mask_keeps_the_most_salient(model):
 def test_impossible_budgets_are_refused_with_the_kernel_to_blame(small, device):
     graph, _ = small("resnet8")
     model = CostModel(graph, device)
-    least = least_cost(model)
-    lines = model.explain(least_widths(model))
+    least = min_cost(model)
+    lines = model.explain(min_widths(model))
     cases = {
         "flash_bytes": (least.flash_bytes - 1, max(lines, key=lambda x: x.flash_bytes)),
         "sram_bytes": (least.sram_bytes - 1, max(lines, key=lambda x: x.live_bytes)),
@@ -137,10 +135,10 @@ def test_impossible_budgets_are_refused_with_the_kernel_to_blame(small, device):
 
 
 def test_no_width_costs_less_than_the_least(model):
-    assert least_cost(model) == model.cost(least_widths(model))
+    assert min_cost(model) == model.cost(min_widths(model))
     inner = inner_groups(model.graph)
     for width, group, vanishes in zip(
-        least_widths(model), model.graph.channels.groups, inner, strict=True
+        min_widths(model), model.graph.channels.groups, inner, strict=True
     ):
         assert width == (group.size if not group.prunable else 0 if vanishes else 1)
 
@@ -151,9 +149,7 @@ def test_uniform_ratio_is_maximal(model, part):
     groups = model.graph.channels.groups
 
     def cost(ratio: float) -> Cost:
-        return model.cost(
-            [max(1, int(ratio * g.size)) if g.prunable else g.size for g in groups]
-        )
+        return model.cost([max(1, int(ratio * g.size)) if g.prunable else g.size for g in groups])
 
     budget = share(model, part)
     ratio = uniform_ratio(model, sizes, budget)
@@ -214,7 +210,7 @@ def test_what_was_not_measured_counts_as_equal(model):
 def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
     model = CostModel(small("resnet8")[0], device)
     final = share(model, 0.2)
-    begin = model.dense if start == "dense" else least_cost(model)
+    begin = model.dense if start == "dense" else min_cost(model)
     path = [annealed(final, begin, s / 50) for s in range(61)]
     for name in RESOURCES:
         values = [getattr(budget, name) for budget in path]
@@ -233,7 +229,7 @@ def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
 
 
 def test_salience_is_a_running_mean_of_magnitudes(small):
-    gates = Gates.open(small("resnet8")[0].channels)
+    gates = ChannelMasks.open(small("resnet8")[0].channels)
     units = len(gates.salience)
     gates.observe(torch.full((units,), -2.0), memory=0.9)
     gates.observe(torch.full((units,), 1.0), memory=0.9)
@@ -252,9 +248,7 @@ def test_mask_gradient_is_the_first_order_change_of_the_loss(odd, network_of):
         change[unit] = 1e-6
         with torch.no_grad():
             up, down = (network(inputs, mask + s * change).square().sum() for s in (1, -1))
-        assert (up - down).item() / 2e-6 == pytest.approx(
-            slope[unit].item(), rel=1e-4, abs=1e-4
-        )
+        assert (up - down).item() / 2e-6 == pytest.approx(slope[unit].item(), rel=1e-4, abs=1e-4)
 
 
 def test_with_only_keeps_the_most_salient_of_those_kept(small):
@@ -319,7 +313,7 @@ def test_of_operands_that_cannot_all_go_the_cheapest_stays(device):
             widths[index] = width
         if model.stands(widths):
             costs.append(model.cost(widths).flash_bytes)
-    assert least_cost(model).flash_bytes == min(costs) < max(costs)
+    assert min_cost(model).flash_bytes == min(costs) < max(costs)
     require_reachable(model, Budget(flash_bytes=min(costs)))
 
 
@@ -333,7 +327,7 @@ def test_of_operands_that_cannot_all_go_the_cheapest_stays(device):
 )
 def test_reach_without_vanishing_branches_is_told_before_training(small, device, how):
     model = CostModel(small("resnet8")[0], device)
-    between = (narrowest(model).flash_bytes + least_cost(model).flash_bytes) // 2
+    between = (narrowest(model).flash_bytes + min_cost(model).flash_bytes) // 2
     budget = Budget(flash_bytes=between)
     require_reachable(model, budget)
     with pytest.raises(BudgetError, match="of the least widths: flash_bytes"):

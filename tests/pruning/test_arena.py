@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning.allocation.allocate import Allocation
-from pruning.allocation.feasibility import least_widths
-from pruning.allocation.masks import Gates
+from pruning.allocation.feasibility import min_widths
+from pruning.allocation.masks import ChannelMasks
 from pruning.allocation.project import project
 from pruning.budget import Budget
-from pruning.cost.memory.arena import WORD, Plan, pack
-from pruning.cost.memory.peak import DEPLOYED, accesses, schedule
+from pruning.cost.memory.arena import WORD, ArenaPlan, pack
+from pruning.cost.memory.peak import DEPLOYED, buffer_uses, schedule
 from pruning.cost.model import CostModel, Encoding, deployed
 from pruning.errors import BudgetError
 from pruning.frontend.trace import trace
@@ -31,7 +31,7 @@ from tests.pruning.random_networks import FEW, networks
 class Memory:
     """An arena whose bytes know which byte of which buffer they hold."""
 
-    def __init__(self, plan: Plan, sizes: dict[str, int]) -> None:
+    def __init__(self, plan: ArenaPlan, sizes: dict[str, int]) -> None:
         self.plan, self.sizes = plan, sizes
         self.holds = np.full((plan.arena_bytes, 2), -1)
         self.names = list(sizes)
@@ -47,12 +47,12 @@ class Memory:
         assert (held[:, 1] == numbers).all()
 
 
-def run(kernels: list[Kernel], sizes: dict[str, int], outputs, plan: Plan) -> None:
+def run(kernels: list[Kernel], sizes: dict[str, int], outputs, plan: ArenaPlan) -> None:
     """As generated code does: pixel by pixel where there are windows, from either end."""
     memory = Memory(plan, sizes)
     everything = {name: np.arange(size) for name, size in sizes.items()}
     memory.write(INPUT, everything[INPUT])
-    for kernel, access in zip(kernels, accesses(kernels, DEPLOYED), strict=True):
+    for kernel, access in zip(kernels, buffer_uses(kernels, DEPLOYED), strict=True):
         if access.windows is not None:
             _by_pixel(memory, kernel, kernel.output in plan.backward)
             continue
@@ -91,12 +91,12 @@ def in_order(kernels, sizes, outputs) -> list[Kernel]:
 def test_nothing_is_overwritten_before_it_is_read(problem):
     kernels, sizes, outputs = problem
     ordered = in_order(kernels, sizes, outputs)
-    plan = pack(accesses(ordered, DEPLOYED), sizes, outputs)
+    plan = pack(buffer_uses(ordered, DEPLOYED), sizes, outputs)
     assert plan.arena_bytes >= plan.peak_bytes
     run(ordered, sizes, outputs, plan)
 
 
-def run_graph(graph, device) -> tuple[Plan, int]:
+def run_graph(graph, device) -> tuple[ArenaPlan, int]:
     """The plan, after a run in it, and the peak that the budget counts."""
     model = deployed(graph, device)
     widths = graph.channels.widths
@@ -121,9 +121,7 @@ def test_networks_run_in_an_arena_of_their_peak(device, name):
     assert plan.arena_bytes == peak
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet20", "ds_cnn", "mobilenet_v1", "mobilenet_v2", "vgg16"]
-)
+@pytest.mark.parametrize("name", ["resnet20", "ds_cnn", "mobilenet_v1", "mobilenet_v2", "vgg16"])
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_pruned_zoo_models_fill_their_arena(zoo, device, random_mask, name, seed):
     graph = shrink_graph(zoo(name), random_mask(zoo(name), seed))
@@ -153,7 +151,7 @@ def test_a_budget_is_that_of_the_arena(zoo, device, monkeypatch):
     """Where buffers cannot be packed, widths leave room for the gaps."""
     graph = zoo("resnet8")
     model = deployed(graph, device)
-    gates = Gates.open(graph.channels)
+    gates = ChannelMasks.open(graph.channels)
     budget = Budget(sram_bytes=20_000)
     tight = project(gates, model, budget, Allocation())
 
@@ -166,7 +164,7 @@ def test_a_budget_is_that_of_the_arena(zoo, device, monkeypatch):
     assert 19_000 < model.peak(tight) <= 20_000
     assert 18_000 < model.peak(roomy) <= 19_000
     assert model.arena(roomy).arena_bytes <= 20_000
-    least = model.peak(least_widths(model))
+    least = model.peak(min_widths(model))
     small = project(gates, model, Budget(sram_bytes=least + 1_200), Allocation())
     assert model.arena(small).arena_bytes <= least + 1_200
     with pytest.raises(BudgetError, match=f"finds no widths within.*{least + 999}"):

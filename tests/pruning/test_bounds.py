@@ -6,8 +6,8 @@ import torch
 
 from pruning import models
 from pruning.allocation.allocate import Allocation, Method, allocate
-from pruning.allocation.feasibility import least_widths
-from pruning.allocation.masks import Gates, inner_groups
+from pruning.allocation.feasibility import min_widths
+from pruning.allocation.masks import ChannelMasks, inner_groups
 from pruning.allocation.project import project
 from pruning.budget import Budget
 from pruning.cost.model import CostModel
@@ -25,10 +25,8 @@ def resnet(**bounds) -> Graph:
 
 
 def pruned(graph, device, method, share=0.25) -> dict[str, int]:
-    model, gates = CostModel(graph, device), Gates.open(graph.channels)
-    gates.salience = torch.rand(
-        graph.channels.units, generator=torch.Generator().manual_seed(0)
-    )
+    model, gates = CostModel(graph, device), ChannelMasks.open(graph.channels)
+    gates.salience = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(0))
     gates.importance[:] = 1.0
     final = Budget(flash_bytes=int(model.dense.flash_bytes * share))
     how = Allocation(method=method)
@@ -69,7 +67,7 @@ def test_a_group_with_a_least_width_does_not_vanish(device):
     place = names.index("features.block1.body.first.conv")
     assert inner_groups(resnet())[place]
     assert not inner_groups(graph)[place]
-    assert least_widths(CostModel(graph, device))[place] == 1
+    assert min_widths(CostModel(graph, device))[place] == 1
 
 
 def test_bounds_survive_shrinking_and_json(random_mask):
@@ -106,12 +104,12 @@ def test_unknown_names_and_senseless_numbers_are_refused():
 def test_a_branch_that_holds_something_to_keep_does_not_vanish(device, method, bounds):
     """Though it is another of its groups that is empty."""
     graph = resnet(**bounds)
-    model, gates = CostModel(graph, device), Gates.open(graph.channels)
+    model, gates = CostModel(graph, device), ChannelMasks.open(graph.channels)
     names = [group.name for group in graph.channels.groups]
     place = names.index("features.block1.body.first.conv")
     assert inner_groups(resnet())[place]
     assert not inner_groups(graph)[place]
-    least = model.cost(least_widths(model))
+    least = model.cost(min_widths(model))
     final = Budget(flash_bytes=int(least.flash_bytes * 1.05))
     widths = project(gates, model, final, Allocation(method=method))
     kept = np.zeros(graph.channels.units, dtype=bool)
@@ -133,7 +131,7 @@ def test_what_must_stay_cannot_be_shrunk_away():
 def test_channels_in_reserve_keep_widths_aligned(device):
     """Though others are the most salient now than when the mask was made."""
     graph = resnet(align=4)
-    gates = Gates.open(graph.channels)
+    gates = ChannelMasks.open(graph.channels)
     draw = torch.Generator().manual_seed(0)
     gates.salience = torch.rand(graph.channels.units, generator=draw)
     gates.keep_most_salient(

@@ -72,7 +72,5 @@ def test_a_limit_holds_up_to_equality():
 
 
 def test_a_device_leaves_what_it_does_not_reserve(device: Device):
-    assert device.budget == Budget(
-        flash_bytes=(1 << 20) - 40_000, sram_bytes=(128 << 10) - 8000
-    )
+    assert device.budget == Budget(flash_bytes=(1 << 20) - 40_000, sram_bytes=(128 << 10) - 8000)
     assert device.milliseconds(80e6) == pytest.approx(1500)

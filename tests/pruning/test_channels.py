@@ -24,9 +24,7 @@ def prunable(graph: Graph) -> dict[str, int]:
 def group_of(graph: Graph, value: str) -> set[str]:
     """The names of the groups whose channels a value holds."""
     units = set(graph.channels.layout[value].tolist())
-    return {
-        g.name for g in graph.channels.groups if units & set(range(*g.units.indices(1 << 30)))
-    }
+    return {g.name for g in graph.channels.groups if units & set(range(*g.units.indices(1 << 30)))}
 
 
 def test_residual_branches_are_tied_to_their_trunk(small):
@@ -160,9 +158,7 @@ def test_groups_of_a_shrunk_graph_are_those_of_the_first(small, odd, random_mask
         kept = random_mask(graph, seed)
         smaller = shrink_graph(graph, kept)
         renumbered = np.cumsum(kept) - 1
-        assert [g.name for g in smaller.channels.groups] == [
-            g.name for g in graph.channels.groups
-        ]
+        assert [g.name for g in smaller.channels.groups] == [g.name for g in graph.channels.groups]
         assert [g.prunable for g in smaller.channels.groups] == [
             g.prunable for g in graph.channels.groups
         ]
@@ -190,7 +186,5 @@ def test_inner_groups_are_those_inside_residual_branches(small):
 
 def test_operators_without_a_rule_are_refused():
     odd = Operator(name="x", kind="fourier", inputs=(INPUT,), shape=(1, 2, 2))
-    with pytest.raises(
-        Exception, match=r"x: which channels it ties is not known of kind fourier"
-    ):
+    with pytest.raises(Exception, match=r"x: which channels it ties is not known of kind fourier"):
         Graph(input_shape=(1, 2, 2), operators=(odd,), outputs=("x",))

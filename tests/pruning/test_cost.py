@@ -9,10 +9,10 @@ from torch import nn
 
 from pruning import models
 from pruning.cost.forms import macs
-from pruning.cost.latency import instructions
-from pruning.cost.memory.peak import PUBLISHED, Conventions
+from pruning.cost.latency import instruction_count
+from pruning.cost.memory.peak import PUBLISHED, MemoryConventions
 from pruning.cost.model import CostModel, Encoding, deployed, published
-from pruning.cost.trip_counts import loops_of
+from pruning.cost.trip_counts import loop_costs
 from pruning.errors import PruningError
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
@@ -67,7 +67,7 @@ def test_golden_peaks_under_other_conventions(zoo, device, name):
     peak = GOLDEN[name][0]
 
     def under(**switches):
-        conventions = Conventions(**{"count_input": False, **switches})
+        conventions = MemoryConventions(**{"count_input": False, **switches})
         return CostModel(graph, device, conventions=conventions).dense.sram_bytes
 
     assert under(count_input=True) == peak
@@ -78,9 +78,7 @@ def test_golden_peaks_under_other_conventions(zoo, device, name):
 
 def test_the_bottleneck_of_a_residual_block_holds_input_output_and_skip(zoo, device):
     graph = zoo("resnet8")
-    lines = {
-        line.name: line for line in published(graph, device).explain(graph.channels.widths)
-    }
+    lines = {line.name: line for line in published(graph, device).explain(graph.channels.widths)}
     line = lines["features.block1.body.second.conv"]
     assert line.live_bytes == 3 * 16 * 32 * 32
     assert len(line.live) == 3
@@ -107,7 +105,7 @@ def counted(graph: Graph, core: str = "cortex-m4") -> float:
     for kernel in fuse(graph):
         c_in = sum(graph.shape(name)[0] for name in kernel.main.inputs)
         c_out = graph.shape(kernel.output)[0]
-        count = instructions(kernel, loops_of(core, {}))
+        count = instruction_count(kernel, loop_costs(core, {}))
         total += float(count(np.array(float(c_in)), np.array(float(c_out))))
     return total
 
@@ -118,9 +116,7 @@ def layer_macs(graph: Graph) -> float:
     for kernel in fuse(graph):
         if kernel.main.kind in ("conv", "linear"):
             work, c_out = macs(kernel), graph.shape(kernel.output)[0]
-            total += (
-                work.product * graph.shape(kernel.main.inputs[0])[0] + work.output
-            ) * c_out
+            total += (work.product * graph.shape(kernel.main.inputs[0])[0] + work.output) * c_out
     return total
 
 
@@ -243,9 +239,9 @@ def test_cost_at_widths_is_the_dense_cost_of_the_shrunk_graph(
         kept = random_mask(graph, seed)
         widths = [int(kept[g.units].sum()) for g in graph.channels.groups]
         for encoding, conventions in (
-            (Encoding.INT8, Conventions()),
+            (Encoding.INT8, MemoryConventions()),
             (Encoding.PUBLISHED, PUBLISHED),
-            (Encoding.INT8, Conventions(in_place_add=True, in_place_depthwise=True)),
+            (Encoding.INT8, MemoryConventions(in_place_add=True, in_place_depthwise=True)),
         ):
             wide = CostModel(graph, device, encoding, conventions)
             narrow = CostModel(shrink_graph(graph, kept), device, encoding, conventions)
@@ -278,9 +274,7 @@ def test_cost_at_zoo_sizes(zoo, device, random_mask):
 def test_cost_at_widths_is_that_of_a_net_built_narrow_and_traced(device, wide, narrow, shape):
     graph, small = meta(wide, shape), meta(narrow, shape)
     assert [g.name for g in graph.channels.groups] == [g.name for g in small.channels.groups]
-    assert (
-        CostModel(graph, device).cost(small.channels.widths) == CostModel(small, device).dense
-    )
+    assert CostModel(graph, device).cost(small.channels.widths) == CostModel(small, device).dense
 
 
 @pytest.mark.parametrize("counting", [CostModel, deployed])

@@ -64,9 +64,7 @@ def test_digest_tells_content_split_and_name_apart():
     other_target = random_split(9)
     other_target.targets[0] = 2
     moved = three(train=random_split(6), validation=random_split(9))
-    renamed = data.assemble(
-        "other", base.train, base.validation, base.test, classes=base.classes
-    )
+    renamed = data.assemble("other", base.train, base.validation, base.test, classes=base.classes)
     variants = [three(train=other_pixel), three(train=other_target), moved, renamed]
     assert three().digest == base.digest
     assert len({base.digest, *(variant.digest for variant in variants)}) == 5
@@ -213,9 +211,7 @@ def test_digits_refuse_impossible_shares(share):
 
 def test_synthetic_is_separable_and_repeats():
     made = data.synthetic(classes=3, shape=(2, 6), train=60, validation=30, test=30)
-    centres = torch.stack(
-        [made.train.inputs[made.train.targets == c].mean(0) for c in range(3)]
-    )
+    centres = torch.stack([made.train.inputs[made.train.targets == c].mean(0) for c in range(3)])
     distance = (made.test.inputs[:, None] - centres).flatten(2).norm(dim=2)
     assert (distance.argmin(1) == made.test.targets).float().mean() > 0.95
     again = data.synthetic(classes=3, shape=(2, 6), train=60, validation=30, test=30)
@@ -226,8 +222,7 @@ def test_synthetic_is_separable_and_repeats():
 def test_vectors_with_several_numbers_as_targets():
     generator = torch.Generator().manual_seed(0)
     parts = [
-        Split(torch.randn(n, 5, generator=generator) * 3 + 1, torch.rand(n, 2))
-        for n in (40, 9, 9)
+        Split(torch.randn(n, 5, generator=generator) * 3 + 1, torch.rand(n, 2)) for n in (40, 9, 9)
     ]
     made = data.assemble("vectors", *parts, classes=["height", "width"])
     assert made.input_shape == (5,)

@@ -296,9 +296,7 @@ def jpeg(colour: tuple[int, int, int], size: int = 32) -> bytes:
 few = pytest.mark.filterwarnings("ignore:.*no training sample:pruning.errors.DataWarning")
 
 
-def write_jpegs(
-    folder: Path, images: list[bytes] | None = None, **replaced: np.ndarray
-) -> Path:
+def write_jpegs(folder: Path, images: list[bytes] | None = None, **replaced: np.ndarray) -> Path:
     images = images or [jpeg((20 * n, 255 - 20 * n, 100)) for n in range(10)]
     for part in ("train", "test"):
         arrays = {

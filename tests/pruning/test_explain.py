@@ -17,8 +17,8 @@ from pruning.allocation.explain import (
     explanation_from_json,
     start_from_json,
 )
-from pruning.allocation.feasibility import least_cost
-from pruning.allocation.masks import Gates, inner_groups
+from pruning.allocation.feasibility import min_cost
+from pruning.allocation.masks import ChannelMasks, inner_groups
 from pruning.allocation.project import project
 from pruning.budget import LIMITS, RESOURCES, Budget
 from pruning.cost.model import CostModel
@@ -27,9 +27,9 @@ from pruning.graph.shrink import shrink_graph, units_left, without
 from tests.pruning.networks import NETWORKS, Net, block
 
 
-def gates_of(graph, seed=0) -> Gates:
+def gates_of(graph, seed=0) -> ChannelMasks:
     generator = torch.Generator().manual_seed(seed)
-    gates = Gates.open(graph.channels)
+    gates = ChannelMasks.open(graph.channels)
     gates.salience = torch.rand(graph.channels.units, generator=generator)
     gates.importance = torch.rand(len(gates.sizes), generator=generator).double() + 0.5
     return gates
@@ -50,9 +50,7 @@ def test_what_is_balanced_is_worth_what_it_costs(small, device, name):
     assert [report.name for report in found.groups] == [
         group.name for group in model.graph.channels.groups
     ]
-    for report, group, width in zip(
-        found.groups, model.graph.channels.groups, widths, strict=True
-    ):
+    for report, group, width in zip(found.groups, model.graph.channels.groups, widths, strict=True):
         assert (report.before, report.after) == (group.size, width)
         assert (report.reason is Reason.FIXED) == (not group.prunable)
         if report.reason is Reason.WHOLE:
@@ -146,9 +144,13 @@ def test_groups_at_their_least_and_those_of_a_vanished_branch_are_called_so(devi
     }
     module = Net(forward, stem=block(1, 12), head=nn.Linear(12, 4), **branches)
     graph = trace(module, torch.zeros(1, 8, 8))
-    model, gates, how = CostModel(graph, device), Gates.open(graph.channels), Allocation()
+    model, gates, how = (
+        CostModel(graph, device),
+        ChannelMasks.open(graph.channels),
+        Allocation(),
+    )
     narrow = model.cost([group.floor for group in graph.channels.groups]).flash_bytes
-    budget = Budget(flash_bytes=(narrow + least_cost(model).flash_bytes) // 2)
+    budget = Budget(flash_bytes=(narrow + min_cost(model).flash_bytes) // 2)
     widths = project(gates, model, budget, how)
     found = explain(Start.of(model), gates, model, budget, how, widths)
     reasons = {report.name: report.reason for report in found.groups}

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
 from pruning.execution.network import Network
-from pruning.frontend.converters import TABLE
+from pruning.frontend.converters import CONVERTERS
 from pruning.frontend.fx_nodes import ALIASES
-from pruning.frontend.index_map import MOVES
+from pruning.frontend.index_map import DATA_MOVEMENT
 from pruning.frontend.trace import tensors_of, trace
 from tests.pruning.agreement import agree, masks, shrunk_as_masked
 
@@ -37,7 +37,7 @@ SETTINGS = {
 
 def forms() -> Iterator[tuple[str, Form]]:
     """By name, of all operators that the engine knows by some name."""
-    for base in sorted({name.split(".")[1] for name in (*TABLE, *MOVES, *ALIASES)}):
+    for base in sorted({name.split(".")[1] for name in (*CONVERTERS, *DATA_MOVEMENT, *ALIASES)}):
         packet = getattr(torch.ops.aten, f"{base}_", None)
         for overload in packet.overloads() if packet else ():
             form = getattr(packet, overload)

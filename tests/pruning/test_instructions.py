@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from pruning.cost.latency import FEW_TAPS, PATCH, instructions, passes, posynomial
-from pruning.cost.trip_counts import LOOPS, Loops
+from pruning.cost.latency import FEW_TAPS, PATCH, instruction_count, posynomial, trip_counts
+from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import Kernel, fuse
 
@@ -23,9 +23,9 @@ def kernel_of(layer: nn.Module, *shape: int) -> Kernel:
     return kernel
 
 
-def counted(kernel: Kernel, c_in: int, c_out: int) -> Loops:
-    found = passes(kernel)(np.array(float(c_in)), np.array(float(c_out)))
-    return Loops(*map(float, found))
+def counted(kernel: Kernel, c_in: int, c_out: int) -> LoopCosts:
+    found = trip_counts(kernel)(np.array(float(c_in)), np.array(float(c_out)))
+    return LoopCosts(*map(float, found))
 
 
 windows = st.tuples(
@@ -115,7 +115,7 @@ def test_channels_of_a_depthwise_layer_come_in_fours():
     assert counted(kernel, 3, 3).copy == 9 * 9 * 3
 
 
-@pytest.mark.parametrize("core", LOOPS)
+@pytest.mark.parametrize("core", LOOP_COSTS)
 @pytest.mark.parametrize(
     "layer",
     [
@@ -127,7 +127,7 @@ def test_channels_of_a_depthwise_layer_come_in_fours():
     ids=["conv", "depthwise", "pointwise", "transposed"],
 )
 def test_a_form_without_negative_coefficients_is_near(layer, core):
-    count = instructions(kernel_of(layer, 40, 10, 10), LOOPS[core])
+    count = instruction_count(kernel_of(layer, 40, 10, 10), LOOP_COSTS[core])
     form = posynomial(count, (10.0, 10.0), (40.0, 24.0))
     assert min(form) >= 0
     for c_in, c_out in product((10, 17, 26, 40), (10, 13, 24)):
@@ -136,7 +136,7 @@ def test_a_form_without_negative_coefficients_is_near(layer, core):
 
 
 def test_many_widths_at_once_are_each_alone():
-    count = instructions(kernel_of(nn.Conv2d(16, 16, 3), 16, 8, 8), LOOPS["cortex-m4"])
+    count = instruction_count(kernel_of(nn.Conv2d(16, 16, 3), 16, 8, 8), LOOP_COSTS["cortex-m4"])
     c_in, c_out = np.arange(1.0, 17), np.arange(16.0, 0, -1)
     together = count(c_in, c_out)
     alone = [float(count(np.array(a), np.array(b))) for a, b in zip(c_in, c_out, strict=True)]

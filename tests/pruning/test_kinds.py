@@ -9,10 +9,10 @@ import torch
 
 import pruning
 from pruning.cost.forms import NETWORK_BYTES, RECORD_BYTES, flash, macs
-from pruning.cost.latency import instructions
-from pruning.cost.memory.peak import Conventions, accesses
+from pruning.cost.latency import instruction_count
+from pruning.cost.memory.peak import MemoryConventions, buffer_uses
 from pruning.cost.model import CostModel, Encoding, deployed
-from pruning.cost.trip_counts import LOOPS, loops_of
+from pruning.cost.trip_counts import LOOP_COSTS, loop_costs
 from pruning.deploy import obstacles
 from pruning.deploy.integer_ir import INTEGER_KERNELS
 from pruning.errors import PruningError, UnsupportedOperatorError
@@ -22,7 +22,7 @@ from pruning.execution.operations import execute
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import Kernel, fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import KERNELS, OPERATORS, ROUTINES, WITH_C, WITHOUT_C, ByKind, either
+from pruning.ir.kinds import KERNELS, OPERATORS, ROUTINES, WITH_C, WITHOUT_C, KindTable, either
 from pruning.ir.operator import INPUT, Operator
 from tests.pruning.networks import NETWORKS, build
 
@@ -42,8 +42,8 @@ UNKNOWN = {
     "flash": lambda: flash(KERNEL, Encoding.INT8),
     "flash of C": lambda: flash(KERNEL, Encoding.C),
     "macs": lambda: macs(KERNEL),
-    "instructions": lambda: instructions(KERNEL, loops_of("cortex-m4", {})),
-    "accesses": lambda: accesses([KERNEL], Conventions(overlap=True)),
+    "instructions": lambda: instruction_count(KERNEL, loop_costs("cortex-m4", {})),
+    "accesses": lambda: buffer_uses([KERNEL], MemoryConventions(overlap=True)),
     "execute": lambda: execute(WARP, [torch.zeros(1, 3, 4, 4)], {}, False),
     "channels": lambda: Graph(input_shape=(3, 4, 4), operators=(WARP,), outputs=(WARP.name,)),
     "masks": lambda: mask_points(unknown_graph()),
@@ -61,28 +61,26 @@ def test_an_unknown_kind_is_refused_with_its_name(what):
 
 def test_a_table_that_forgets_a_kind_is_refused_when_it_is_made():
     with pytest.raises(TypeError, match="its colour: undecided: conv; unknown: warp"):
-        ByKind("its colour", ("add", "conv"), {"add": 1, "warp": 2})
+        KindTable("its colour", ("add", "conv"), {"add": 1, "warp": 2})
     with pytest.raises(TypeError, match="whether it shines: undecided: add"):
         either("whether it shines", ("add", "conv"), yes=("conv",), no=())
     table = either("whether it shines", ("add", "conv"), yes=("conv",), no=("add",))
     assert (table["conv"], table["add"]) == (True, False)
 
 
-def tables() -> dict[str, ByKind]:
+def tables() -> dict[str, KindTable]:
     """All tables of the engine, by module and name."""
     found = {}
     for info in pkgutil.walk_packages(pruning.__path__, "pruning."):
         if info.name != "pruning.deploy.toolchain.tflm_runner":  # a program
             module = importlib.import_module(info.name)
-            own = {n: v for n, v in vars(module).items() if isinstance(v, ByKind)}
+            own = {n: v for n, v in vars(module).items() if isinstance(v, KindTable)}
             found |= {f"{info.name}.{name}": table for name, table in own.items()}
     return found
 
 
 def test_tables_are_over_operators_kernels_routines_or_kernels_of_integers():
-    known = {
-        frozenset(each) for each in (OPERATORS, KERNELS, ROUTINES, WITH_C, INTEGER_KERNELS)
-    }
+    known = {frozenset(each) for each in (OPERATORS, KERNELS, ROUTINES, WITH_C, INTEGER_KERNELS)}
     assert {frozenset(table) for table in tables().values()} == known
     decided = {name.rpartition(".")[0] for name in tables()}
     assert decided >= {
@@ -98,12 +96,12 @@ def test_tables_are_over_operators_kernels_routines_or_kernels_of_integers():
 
 
 def test_every_core_has_rates_and_an_overhead(device):
-    assert LOOPS.keys() == NETWORK_BYTES.keys()
+    assert LOOP_COSTS.keys() == NETWORK_BYTES.keys()
     graph = trace(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1)), torch.zeros(1, 3, 3))
     with pytest.raises(PruningError, match="'z80'; known: cortex-m3"):
         deployed(graph, replace(device, core="z80")).cost(graph.channels.widths)
     with pytest.raises(PruningError, match=r"unknown kinds warp; known: .*conv"):
-        loops_of("cortex-m4", {"warp": (1.0,)})
+        loop_costs("cortex-m4", {"warp": (1.0,)})
 
 
 def test_every_kind_is_met_in_the_networks_and_has_a_cost(odd, device):
@@ -117,7 +115,7 @@ def test_every_kind_is_met_in_the_networks_and_has_a_cost(odd, device):
             routines.add(kernel.routine)
             told = any(r.startswith(f"{kernel.name} (") for r in obstacles(graph))
             assert told or kernel.kind not in WITHOUT_C
-        cost = CostModel(graph, device, Encoding.INT8, Conventions(overlap=True)).dense
+        cost = CostModel(graph, device, Encoding.INT8, MemoryConventions(overlap=True)).dense
         assert min(cost.flash_bytes, cost.sram_bytes, cost.latency_ms) > 0
     assert operators == set(OPERATORS)
     assert kernels == set(KERNELS)

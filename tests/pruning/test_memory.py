@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning.cost.memory.partial_schedule import Problem
-from pruning.cost.memory.peak import Conventions, accesses, schedule
+from pruning.cost.memory.partial_schedule import SchedulingProblem
+from pruning.cost.memory.peak import MemoryConventions, buffer_uses, schedule
 from pruning.cost.memory.scheduler import best_order
 from pruning.cost.model import CostModel
 from pruning.errors import PeakMemoryWarning
@@ -73,7 +73,7 @@ def test_each_switch_matters(pruned, device, switch, name, widths, off, on):
     n = [widths.get(g.name, g.size) for g in graph.channels.groups]
     others = {"count_input": False, "search_order": False}
     found = [
-        CostModel(graph, device, conventions=Conventions(**{**others, switch: flag})).peak(n)
+        CostModel(graph, device, conventions=MemoryConventions(**{**others, switch: flag})).peak(n)
         for flag in (False, True)
     ]
     assert found == [off, on]
@@ -93,13 +93,13 @@ def test_random_networks(problem, conventions):
 def live_bytes(kernel, step, sizes) -> int:
     """What a step says is live, at its worst moment."""
     whole = sum(sizes[name] for name in step.live)
-    if not step.moments:
+    if not step.overlap_points:
         return whole
     read, made = sizes[kernel.inputs[0]], sizes[kernel.output]
     pixels_in, pixels_out = math.prod(kernel.plane), math.prod(made_plane(kernel))
     return max(
         whole - read - made + unread * read // pixels_in + written * made // pixels_out
-        for unread, written in step.moments
+        for unread, written in step.overlap_points
     )
 
 
@@ -109,14 +109,14 @@ def test_a_circle_is_an_error():
         main = Operator(name=name, kind="conv", inputs=(other,), shape=(1,))
         pair.append(Kernel(main=main, inputs=(other,), chain=(name,), channels=1))
     with pytest.raises(ValueError, match="circle"):
-        schedule(pair, {INPUT: 1, "a": 1, "b": 1}, ("b",), Conventions())
+        schedule(pair, {INPUT: 1, "a": 1, "b": 1}, ("b",), MemoryConventions())
 
 
 def test_among_equals_the_order_of_the_graph_wins(zoo):
     for name in ("resnet8", "ds_cnn", "vgg16"):
         graph = zoo(name)
         kernels = fuse(graph)
-        steps = schedule(kernels, sizes_of(graph), graph.outputs, Conventions())
+        steps = schedule(kernels, sizes_of(graph), graph.outputs, MemoryConventions())
         assert [s.kernel for s in steps] == list(range(len(kernels)))
 
 
@@ -146,18 +146,14 @@ def mirrored(kernels, sizes, outputs):
     """The same network run backwards: what was read is made."""
     (last,) = outputs
     name = {k.output: f"~{k.output}" for k in kernels}
-    readers = {
-        k.output: [name[r.output] for r in kernels if k.output in r.inputs] for k in kernels
-    }
-    turned = [
-        kernel(name[k.output], *(readers[k.output] or [INPUT])) for k in reversed(kernels)
-    ]
+    readers = {k.output: [name[r.output] for r in kernels if k.output in r.inputs] for k in kernels}
+    turned = [kernel(name[k.output], *(readers[k.output] or [INPUT])) for k in reversed(kernels)]
     bytes_of = {name[k.output]: sum(sizes[n] for n in k.inputs) for k in kernels}
     return turned, {INPUT: sizes[last], **bytes_of}, (name[kernels[0].output],)
 
 
 def peak_and_order(kernels, sizes, outputs):
-    steps = schedule(kernels, sizes, outputs, Conventions())
+    steps = schedule(kernels, sizes, outputs, MemoryConventions())
     return max(sum(sizes[n] for n in s.live) for s in steps), [kernels[s.kernel] for s in steps]
 
 
@@ -169,8 +165,8 @@ branches = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), min_siz
 def test_parallel_branches_either_way_round(sizes, stem):
     for problem in (fan(sizes, stem), mirrored(*fan(sizes, stem))):
         peak, order = peak_and_order(*problem)
-        assert peak == brute(*problem, Conventions())
-        assert peak == peak_of(order, *problem, Conventions())
+        assert peak == brute(*problem, MemoryConventions())
+        assert peak == peak_of(order, *problem, MemoryConventions())
 
 
 @pytest.mark.parametrize("count", [16, 40])
@@ -188,7 +184,7 @@ def test_many_unequal_branches_are_proven(count, stem):
     sizes = [random.integers(1, 40, random.integers(1, 4)).tolist() for _ in range(count)]
     for problem in (fan(sizes, stem), mirrored(*fan(sizes, stem))):
         peak, order = peak_and_order(*problem)
-        assert peak == peak_of(order, *problem, Conventions())
+        assert peak == peak_of(order, *problem, MemoryConventions())
 
 
 def test_a_large_stem_by_hand():
@@ -199,11 +195,11 @@ def test_a_large_stem_by_hand():
 
 def test_a_graph_that_is_too_wide_is_not_passed_off_as_searched(monkeypatch):
     problem = fan([[7, 3], [9, 1], [8, 5], [6, 4]], stem=6)
-    best = brute(*problem, Conventions())
-    monkeypatch.setattr("pruning.cost.memory.scheduler.STATES", 0)
+    best = brute(*problem, MemoryConventions())
+    monkeypatch.setattr("pruning.cost.memory.scheduler.MAX_EXPANSIONS", 0)
     with pytest.warns(PeakMemoryWarning, match="10 kernels can run in too many orders"):
         peak, order = peak_and_order(*problem)
-    assert peak == peak_of(order, *problem, Conventions()) >= best
+    assert peak == peak_of(order, *problem, MemoryConventions()) >= best
 
 
 @settings(max_examples=60, deadline=None)
@@ -211,7 +207,11 @@ def test_a_graph_that_is_too_wide_is_not_passed_off_as_searched(monkeypatch):
 def test_what_a_cut_search_proves_is_true(problem, states):
     kernels, sizes, outputs = problem
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pruning.cost.memory.scheduler.STATES", states)
-        found = best_order(Problem(accesses(kernels, Conventions()), sizes, outputs))
-    real = peak_of([kernels[i] for i in found.kernels], kernels, sizes, outputs, Conventions())
-    assert found.bound <= brute(kernels, sizes, outputs, Conventions()) <= found.peak == real
+        patch.setattr("pruning.cost.memory.scheduler.MAX_EXPANSIONS", states)
+        found = best_order(
+            SchedulingProblem(buffer_uses(kernels, MemoryConventions()), sizes, outputs)
+        )
+    real = peak_of(
+        [kernels[i] for i in found.kernels], kernels, sizes, outputs, MemoryConventions()
+    )
+    assert found.bound <= brute(kernels, sizes, outputs, MemoryConventions()) <= found.peak == real

@@ -7,15 +7,15 @@ from torch import nn
 from torch.nn import functional
 
 from pruning.cost.forms import flash, macs
-from pruning.cost.latency import instructions
+from pruning.cost.latency import instruction_count
 from pruning.cost.model import CostModel
-from pruning.cost.trip_counts import LOOPS
+from pruning.cost.trip_counts import LOOP_COSTS
 from pruning.execution.fake_quant import QuantizedNetwork
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph
-from pruning.ir.gather import move
+from pruning.ir.gather import gather
 from tests.pruning.networks import Net
 
 
@@ -108,12 +108,12 @@ def test_holes_are_filled_also_when_channels_go():
     operator = the_move(graph)
     value = torch.arange(64.0).reshape(1, 4, 4, 4)
     wanted = functional.pad(value, (0, 1, 0, 0, 2, 0), value=0.5)
-    assert torch.equal(move(value, operator.attributes, operator.shape), wanted)
+    assert torch.equal(gather(value, operator.attributes, operator.shape), wanted)
     kept = np.ones(graph.channels.units, dtype=bool)
     layout = graph.channels.layout["pad"]
     kept[layout[[0, 3]]] = False
     smaller = the_move(shrink_graph(graph, kept))
-    found = move(value[:, [0, 2, 3]], smaller.attributes, smaller.shape)
+    found = gather(value[:, [0, 2, 3]], smaller.attributes, smaller.shape)
     assert torch.equal(found, wanted[:, [1, 2, 4, 5]])
 
 
@@ -138,7 +138,7 @@ def cost_of(layer: nn.Module, *shape: int):
     graph = trace(nn.Sequential(layer), torch.zeros(shape))
     (kernel,) = fuse(graph)
     c_in, c_out = shape[0], graph.shape(kernel.output)[0]
-    count = instructions(kernel, LOOPS["cortex-m4"])
+    count = instruction_count(kernel, LOOP_COSTS["cortex-m4"])
     stored, work = (w.at(c_in, c_out) for w in (flash(kernel, "int8"), macs(kernel)))
     return stored, work, float(count(np.array(float(c_in)), np.array(float(c_out))))
 

@@ -77,9 +77,7 @@ NAMES = st.text(LETTERS, max_size=4).filter(lambda name: name not in TAKEN)
 
 
 @settings(max_examples=25, phases=(Stage.generate,))
-@given(
-    st.lists(NAMES.filter(lambda name: name not in TAKEN), min_size=5, max_size=5, unique=True)
-)
+@given(st.lists(NAMES.filter(lambda name: name not in TAKEN), min_size=5, max_size=5, unique=True))
 def test_a_network_computes_the_same_whatever_its_names(names):
     check_network(tuple(names))
 
@@ -102,9 +100,7 @@ def check_network(names: tuple[str, ...]) -> None:
         assert {graph_weight(kept, name) for name in kept.keep} == {f"{path}.weight"}
         assert kept.least.keys() == set(kept.keep)
     network = Network(graph, tensors).eval()
-    assert network.tensors().keys() == tensors.keys() - {
-        f"{inner}.{outer}.1.num_batches_tracked"
-    }
+    assert network.tensors().keys() == tensors.keys() - {f"{inner}.{outer}.1.num_batches_tracked"}
     for name, tensor in network.tensors().items():
         assert torch.equal(tensor, tensors[name])
     smaller = shrunk_as_masked(network, masks(graph, 1))

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pruning.allocation.geometric_program import Limits, Loss, best_widths
+from pruning.allocation.geometric_program import BudgetLimits, LossModel, best_widths
 from pruning.budget import LIMITS, Budget
 from pruning.cost.model import CostModel
 
@@ -16,7 +16,7 @@ def setup(graph, seed=0, power=0.5):
     sizes = np.array([float(n) for n in graph.channels.widths])
     prunable = np.array([group.prunable for group in graph.channels.groups])
     importance = np.exp(np.random.RandomState(seed).uniform(-1, 1, len(sizes)))
-    loss = Loss(np.where(prunable, importance, 0.0), sizes, power)
+    loss = LossModel(np.where(prunable, importance, 0.0), sizes, power)
     return loss, np.where(prunable, 1.0, sizes), sizes
 
 
@@ -64,7 +64,7 @@ def test_derivatives_against_finite_differences(small, device):
     for name in NETS:
         model = CostModel(small(name)[0], device)
         live = model.live(model.schedule(model.graph.channels.widths)).numpy()
-        limits = Limits.of(model, budget_of(model, 0.5), live)
+        limits = BudgetLimits.of(model, budget_of(model, 0.5), live)
         x = np.log(np.array(model.graph.channels.widths) * 0.7)
         first, second = limits.slopes(np.exp(x))
         assert (first >= 0).all()
@@ -122,9 +122,7 @@ def test_a_loose_limit_has_no_price_and_a_budget_out_of_reach_gives_the_least(sm
     prices = best_widths(model, both, loss, low, sizes).prices
     assert prices["flash_bytes"] > 0.1
     assert prices["sram_bytes"] == pytest.approx(0, abs=1e-3)
-    assert best_widths(model, Budget(), loss, low, sizes).widths == pytest.approx(
-        sizes, rel=1e-3
-    )
+    assert best_widths(model, Budget(), loss, low, sizes).widths == pytest.approx(sizes, rel=1e-3)
     assert (best_widths(model, Budget(flash_bytes=1), loss, low, sizes).widths == low).all()
 
 
@@ -136,5 +134,5 @@ def test_more_importance_means_more_channels(small, device):
     for group in np.flatnonzero(sizes > low)[::3]:
         importance = loss.importance.copy()
         importance[group] *= 4
-        after = best_widths(model, budget, Loss(importance, sizes), low, sizes).widths
+        after = best_widths(model, budget, LossModel(importance, sizes), low, sizes).widths
         assert after[group] > before[group] or after[group] == sizes[group]

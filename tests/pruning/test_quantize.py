@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pruning.data import digits
-from pruning.execution.fake_quant import QuantizedNetwork, extent, fold, range_between
+from pruning.execution.fake_quant import QuantizedNetwork, fold, qparams_between, value_range
 from pruning.execution.network import Network
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
@@ -96,7 +96,7 @@ reals = st.floats(-1e4, 1e4, width=32)
 def test_zero_is_a_code(one, other):
     """Padding writes zeros: they must be exact, also where all values lie beside zero."""
     low, high = sorted((one, other))
-    code = range_between(low, high)
+    code = qparams_between(low, high)
     values = np.array([0.0, low, high])
     codes = np.clip(np.rint(values / code.scale) + code.zero_point, -128, 127)
     decoded = code.scale * (codes - code.zero_point)
@@ -192,7 +192,7 @@ def test_masked_out_channels_do_not_move_ranges(small, network_of, random_mask):
     for kernel in fuse(smaller):
         ends_in_norm = smaller[kernel.output].kind == "batch_norm"
         code = ranges[kernel.name if ends_in_norm else kernel.output]
-        wanted = range_between(*extent(values[kernel.output]))
+        wanted = qparams_between(*value_range(values[kernel.output]))
         assert code.scale == pytest.approx(wanted.scale, rel=1e-4)
         assert abs(code.zero_point - wanted.zero_point) <= 1
         compared += 1

@@ -9,9 +9,9 @@ from torch.nn.functional import relu
 
 from pruning.allocation.allocate import Allocation, Method
 from pruning.allocation.explain import Reason, Start
-from pruning.allocation.masks import Gates
+from pruning.allocation.masks import ChannelMasks
 from pruning.budget import Budget
-from pruning.cost.memory.peak import Conventions
+from pruning.cost.memory.peak import MemoryConventions
 from pruning.cost.model import Encoding
 from pruning.data import synthetic
 from pruning.errors import DivergedError
@@ -19,10 +19,15 @@ from pruning.frontend.trace import trace
 from pruning.graph.shrink import shrink_graph, without
 from pruning.tasks import Task, sgd
 from pruning.training.batchwise import finished
-from pruning.training.branch_selection import drop_branches, loss_after
+from pruning.training.branch_selection import loss_after, select_branches
 from pruning.training.job import Job, Phase, PhaseKind, Pruning
-from pruning.training.prune_phase import open_gates, prune
-from pruning.training.sensitivity import branch_rises, loss_under, measure, samples_of
+from pruning.training.prune_phase import open_masks, prune
+from pruning.training.sensitivity import (
+    branch_rises,
+    loss_under,
+    measure_sensitivity,
+    samples_of,
+)
 from pruning.training.state import TrainState, optimizer_tensors
 from pruning.training.train import train
 from tests.pruning.networks import Net, block
@@ -63,7 +68,7 @@ def job_of(device, race=1.25, **settings) -> Job:
         device=device,
         # Which branch looks the cheaper depends on how costs are counted.
         encoding=Encoding.INT8,
-        conventions=Conventions(),
+        conventions=MemoryConventions(),
         pruning=Pruning(every=2, remove_every=4, probe_samples=256, race=race, **settings),
     )
 
@@ -71,20 +76,18 @@ def job_of(device, race=1.25, **settings) -> Job:
 def ready(job: Job) -> TrainState:
     """Trained densely, with open gates and a first measurement."""
     torch.manual_seed(0)
-    state = TrainState.begin(
-        trace(model := Two(), torch.zeros(1, 8, 8)), model.state_dict(), job
-    )
+    state = TrainState.begin(trace(model := Two(), torch.zeros(1, 8, 8)), model.state_dict(), job)
     dense = replace(job, recipe=job.recipe[:1])
     list(train(state, dense))
     with torch.no_grad():  # what the idle branch says comes to nothing, whatever it computes
         state.network.tensors()["idle.4.weight"].zero_()
         state.network.tensors()["idle.4.bias"].zero_()
-    open_gates(state, job)
+    open_masks(state, job)
     mask = torch.ones(state.graph.channels.units, requires_grad=True)
     inputs = job.data.normalise(job.data.train.inputs[:64])
     job.task.loss(state.network(inputs, mask), job.data.train.targets[:64]).backward()
     state.gates.observe(mask.grad, 0.0)
-    finished(measure(state, job))
+    finished(measure_sensitivity(state, job))
     return state
 
 
@@ -110,9 +113,9 @@ def test_measurements_find_the_idle_branch(device):
 def test_under_a_tight_budget_the_idle_branch_goes(device):
     job = job_of(device)
     state = ready(job)
-    finished(drop_branches(state, tight(job, state, 0.1)))
+    finished(select_branches(state, tight(job, state, 0.1)))
     assert "idle.0" not in names(state)
-    assert isinstance(state.gates, Gates)
+    assert isinstance(state.gates, ChannelMasks)
     assert len(state.gates.sizes) == len(state.graph.channels.groups)
 
 
@@ -121,7 +124,7 @@ def test_without_a_race_no_branch_goes(device):
         job = job_of(device, **settings)
         state = ready(job)
         before = names(state)
-        finished(drop_branches(state, tight(job, state, 0.1)))
+        finished(select_branches(state, tight(job, state, 0.1)))
         assert names(state) == before
 
 
@@ -137,7 +140,7 @@ def test_a_race_that_changes_nothing_leaves_no_trace(device):
     }
     random = torch.random.get_rng_state()
     whole = finished(loss_under(state, job, samples, state.gates.kept))
-    finished(drop_branches(state, job))
+    finished(select_branches(state, job))
     assert "idle.0" in names(state)
     for name, tensor in state.network.tensors().items():
         assert torch.equal(tensor, tensors[name]), name
@@ -186,9 +189,9 @@ def test_where_the_budget_holds_nothing_runs(device):
     state = ready(job)
     job = replace(job, task=replace(job.task, loss=never))
     with pytest.raises(AssertionError, match="a race was held"):
-        finished(drop_branches(state, tight(job, state, 0.9)))
+        finished(select_branches(state, tight(job, state, 0.9)))
     before = names(state)
-    finished(drop_branches(state, tight(job, state, 1.0)))
+    finished(select_branches(state, tight(job, state, 1.0)))
     assert names(state) == before
 
 
@@ -205,7 +208,7 @@ def held(device, monkeypatch, losses: dict[tuple[str, ...], float], **settings):
 
     monkeypatch.setattr("pruning.training.branch_selection.loss_after", end)
     groups = {group.name for group in state.graph.channels.groups}
-    finished(drop_branches(state, tight(job, state, 0.1)))
+    finished(select_branches(state, tight(job, state, 0.1)))
     left = {group.name for group in state.graph.channels.groups}
     return ran, groups - left
 
@@ -213,9 +216,7 @@ def held(device, monkeypatch, losses: dict[tuple[str, ...], float], **settings):
 WHOLE, IDLE, BUSY, BOTH = (), ("idle.0",), ("busy.0",), ("idle.0", "busy.0")
 
 
-@pytest.mark.parametrize(
-    ("loss", "gone"), [(0.9, {"idle.0"}), (1.04, {"idle.0"}), (1.06, set())]
-)
+@pytest.mark.parametrize(("loss", "gone"), [(0.9, {"idle.0"}), (1.04, {"idle.0"}), (1.06, set())])
 def test_a_close_race_goes_to_the_network_with_fewer_branches(device, monkeypatch, loss, gone):
     _, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: loss, BUSY: 2.0, BOTH: 2.0})
     assert went == gone
@@ -263,8 +264,8 @@ def test_a_branch_of_two_groups_runs_once(device, monkeypatch):
     graph = trace(module, torch.zeros(1, 8, 8))
     job = job_of(device)
     state = TrainState.begin(graph, module.state_dict(), job)
-    open_gates(state, job)
-    finished(measure(state, job))
+    open_masks(state, job)
+    finished(measure_sensitivity(state, job))
     ran = []
 
     def end(state, job, gone):
@@ -274,7 +275,7 @@ def test_a_branch_of_two_groups_runs_once(device, monkeypatch):
         return float(len(ran[-1]))  # the fewer the better
 
     monkeypatch.setattr("pruning.training.branch_selection.loss_after", end)
-    finished(drop_branches(state, tight(job, state, 0.1)))
+    finished(select_branches(state, tight(job, state, 0.1)))
     assert [len(branches) for branches in ran] == [3, 2, 2, 1, 0]
     assert ran[1] != ran[2]
     assert not {o.name.split(".")[0] for o in state.graph.operators} & set(three)
@@ -287,5 +288,5 @@ def test_who_ends_without_a_number_loses(device, monkeypatch):
     monkeypatch.setattr("pruning.training.sensitivity.loss_of_one", lambda *_: float("nan"))
     assert finished(loss_after(state, job, ())) == float("inf")
     with pytest.raises(DivergedError, match="without some channels is nan"):
-        finished(measure(state, job))
+        finished(measure_sensitivity(state, job))
     assert names(state) == before

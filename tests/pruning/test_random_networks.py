@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning.cost.memory.peak import Conventions
+from pruning.cost.memory.peak import MemoryConventions
 from pruning.cost.model import CostModel
 from pruning.execution.fake_quant import QuantizedNetwork
 from pruning.execution.network import Network
@@ -79,9 +79,7 @@ def stored_bytes(model: CostModel, network: Network) -> int:
 def exhaustive(model: CostModel) -> int:
     """The peak of the best of all orders, from the shapes alone."""
     graph = model.graph
-    sizes = {
-        name: int(np.prod(graph.shape(name))) for name in (INPUT, *map(output, model.kernels))
-    }
+    sizes = {name: int(np.prod(graph.shape(name))) for name in (INPUT, *map(output, model.kernels))}
     holds = {name: kernel.output for kernel in model.kernels for name in kernel.chain}
     for operator in graph.operators:  # a reshape has the buffer of what it reads
         holds.setdefault(operator.name, holds.get(operator.inputs[0], INPUT))
@@ -96,7 +94,7 @@ def output(kernel: Kernel) -> str:
 @FEW
 @given(networks(steps=5), st.integers(0, 9), st.booleans(), st.booleans())
 def test_peak_is_that_of_the_best_of_all_orders(device, network, seed, in_place, overlap):
-    conventions = Conventions(
+    conventions = MemoryConventions(
         in_place_add=in_place, in_place_depthwise=in_place, overlap=overlap
     )
     model = CostModel(

@@ -65,15 +65,11 @@ def test_a_mask_of_ones_changes_nothing(odd, network_of):
         inputs = torch.randn(2, *graph.input_shape)
         ones = torch.ones(graph.channels.units)
         with torch.no_grad():
-            torch.testing.assert_close(
-                network(inputs, ones), network(inputs), rtol=0, atol=1e-6
-            )
+            torch.testing.assert_close(network(inputs, ones), network(inputs), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_equals_the_torch_module_with_its_channels_silenced(
-    small, network_of, random_mask, name
-):
+def test_equals_the_torch_module_with_its_channels_silenced(small, network_of, random_mask, name):
     """Independent of our masks: scales and shifts of the module itself are set to zero."""
     graph, model = small(name)
     kept = random_mask(graph, 2)

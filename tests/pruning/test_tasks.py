@@ -26,9 +26,7 @@ METRICS = {
     "accuracy": (tasks.Accuracy(), accuracy_score),
     "balanced_accuracy": (
         tasks.BalancedAccuracy(),
-        lambda t, a: recall_score(
-            t, a, labels=sorted(set(t)), average="macro", zero_division=0
-        ),
+        lambda t, a: recall_score(t, a, labels=sorted(set(t)), average="macro", zero_division=0),
     ),
     "macro_f1": (
         tasks.MacroF1(),
@@ -231,9 +229,7 @@ def test_balanced_weights_come_from_the_training_targets():
     targets = torch.tensor([0] * 6 + [1] * 3 + [2] * 1)
     task = tasks.Task(loss=tasks.CrossEntropy(class_weights="balanced")).fitted(targets, 4)
     assert task.loss.class_weights == pytest.approx((10 / 18, 10 / 9, 10 / 3, 0))
-    assert task.loss(torch.zeros(2, 4), torch.tensor([0, 2])).item() == pytest.approx(
-        math.log(4)
-    )
+    assert task.loss(torch.zeros(2, 4), torch.tensor([0, 2])).item() == pytest.approx(math.log(4))
 
 
 def test_a_class_that_never_occurs_pulls_nothing():

@@ -16,7 +16,7 @@ from pruning.budget import Budget
 from pruning.cost.model import CostModel
 from pruning.data import Augment, Split, assemble, digits, synthetic
 from pruning.errors import BudgetError, DivergedError, PruningError
-from pruning.execution.fake_quant import QuantizedNetwork, Rounding
+from pruning.execution.fake_quant import FakeQuant, QuantizedNetwork
 from pruning.execution.network import Network
 from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.fusion import fuse
@@ -88,9 +88,7 @@ def test_resumed_from_any_epoch_is_uninterrupted(device, variant):
     assert [e.phase for e in whole.history] == ["dense", "prune", "prune", "prune", "finetune"]
     assert sizes[4] <= sizes[3] <= sizes[2] <= sizes[1] == sizes[0]
     found = whole.explanation  # where a branch went, there may be room for all the others
-    assert sizes[4] < sizes[3] or (
-        found and all(g.after in (0, g.before) for g in found.groups)
-    )
+    assert sizes[4] < sizes[3] or (found and all(g.after in (0, g.before) for g in found.groups))
     assert sizes[3] < sizes[0]  # channels were removed before the phase ended
     wanted = snapshot(whole)
     for epoch, content in enumerate(stored):
@@ -157,10 +155,7 @@ def test_records(device):
     graph, tensors = state.result()
     assert last.widths == widths_of(graph)
     assert last.cost == epochs[3].cost == job.cost_model(graph).dense
-    assert (
-        last.bottleneck
-        == job.cost_model(graph).bottlenecks(graph.channels.widths)["sram_bytes"]
-    )
+    assert last.bottleneck == job.cost_model(graph).bottlenecks(graph.channels.widths)["sram_bytes"]
     assert last.score == evaluate(graph, tensors, job, job.data.validation)
     assert json.loads(json.dumps(asdict(last)))["phase"] == "finetune"
 
@@ -194,18 +189,17 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
         n: state.optimizer.state[p]["momentum_buffer"].clone()
         for n, p in state.network.trained().items()
     }
-    from pruning.allocation.masks import Gates
+    from pruning.allocation.masks import ChannelMasks
     from pruning.training.surgery import remove
 
-    state.gates = Gates.open(state.graph.channels)
+    state.gates = ChannelMasks.open(state.graph.channels)
     kept = torch.ones(state.graph.channels.units, dtype=torch.bool).numpy()
     group = next(g for g in state.graph.channels.groups if g.name == "inner.0")
     kept[group.start + 2] = False
     remove(state, job, kept)
     rows = [0, 1, 3, 4, 5, 6, 7]
     after = {
-        n: state.optimizer.state[p]["momentum_buffer"]
-        for n, p in state.network.trained().items()
+        n: state.optimizer.state[p]["momentum_buffer"] for n, p in state.network.trained().items()
     }
     assert torch.equal(after["inner.0.weight"], before["inner.0.weight"][rows])
     assert torch.equal(after["inner.3.weight"], before["inner.3.weight"][rows])
@@ -282,9 +276,7 @@ def test_a_diverging_run_says_so(device):
     job = make_job(
         device, task=task, recipe=(Phase(kind=PhaseKind.DENSE, epochs=3),), budget=Budget()
     )
-    with pytest.raises(
-        DivergedError, match=r"loss is (nan|inf) in epoch 1; lower the learning"
-    ):
+    with pytest.raises(DivergedError, match=r"loss is (nan|inf) in epoch 1; lower the learning"):
         list(train(starting(job), job))
 
 
@@ -296,9 +288,7 @@ def test_a_budget_out_of_reach_is_an_error_of_the_phase(device):
 
 def test_learning_rate_follows_the_phases(device):
     job = make_job(device)
-    assert Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.2)).rate_at(0.5) == pytest.approx(
-        0.6
-    )
+    assert Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.2)).rate_at(0.5) == pytest.approx(0.6)
     assert [job.phase_at(e)[0].kind.value for e in range(5)] == [
         "dense", "prune", "prune", "prune", "finetune",
     ]  # fmt: skip
@@ -327,9 +317,7 @@ def test_magnitudes_are_scales_where_there_are_batch_norms(device):
 
 def test_magnitude_pruning_goes_by_magnitude_to_the_end(device):
     """Gradients of the mask must not leak into the ranking of the magnitude baseline."""
-    pruning = Pruning(
-        every=1000, remove_every=1000, allocation=Allocation(method=Method.MAGNITUDE)
-    )
+    pruning = Pruning(every=1000, remove_every=1000, allocation=Allocation(method=Method.MAGNITUDE))
     job = make_job(device, pruning=pruning, recipe=(Phase(kind=PhaseKind.PRUNE, epochs=1),))
     job = replace(job, task=replace(job.task, optimizer=sgd(lr=0.0, weight_decay=0.0)))
     state = starting(job)
@@ -540,7 +528,7 @@ def test_int8_aware_epochs_use_the_codes_of_their_score(device):
     codes = rounding_of(state, job).codes
     assert codes
     assert all(codes[name] == scored[name] for name in codes)
-    assert codes != Rounding.of(graph, int8_codes(graph, tensors, job)).codes
+    assert codes != FakeQuant.of(graph, int8_codes(graph, tensors, job)).codes
 
 
 def test_magnitudes_of_channels_without_a_norm_beside_some_with_one():

@@ -59,9 +59,7 @@ def on_postgres(postgres_url: str, tmp_path: Path) -> Iterator[StorageConfig]:
     yield StorageConfig(folder=str(tmp_path / ".paring"), url=text_url, schema=schema)
     with connected(locate(postgres_url, schema).optuna, autocommit=True) as connection:
         # Pools of this process keep their sessions, of which a server has a hundred.
-        ours = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :s"
-        )
+        ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :s"
         connection.execute(text(ours), {"s": schema})
         connection.execute(text("SET lock_timeout = '10s'"))
         for kind in ("optuna", "mlflow", "users"):

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
 from pruning.cost.model import deployed
-from pruning.cost.trip_counts import LOOPS, Loops
+from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
 from pruning.deploy.toolchain import build
 from pruning.graph.graph import Graph
 from search.config.devices import device_from, known_devices
@@ -35,7 +35,10 @@ from search.study.study import Study
 from search.worker.worker import work
 
 Paring = Callable[..., tuple[int, str, str]]
-OTHER = {"conv": Loops(2.0, 2.5, 9.0, 50.0, 100.0, 300.0), "linear": Loops(3.0, element=60.0)}
+OTHER = {
+    "conv": LoopCosts(2.0, 2.5, 9.0, 50.0, 100.0, 300.0),
+    "linear": LoopCosts(3.0, element=60.0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +229,7 @@ def test_a_calibrated_device_is_a_config(paring: Paring, here: Path) -> None:
     text = (here / "conf" / "device" / "mine.yaml").read_text()
     device = device_from(cross(OmegaConf.create(text), DeviceConfig, "device"))
     assert (device.name, device.core) == ("mine", "cortex-m3")
-    assert device.loops["conv"] != LOOPS["cortex-m3"]["conv"]
+    assert device.loops["conv"] != LOOP_COSTS["cortex-m3"]["conv"]
     assert device.latency_margin >= told["quality"]["margin"]
     code, out, _ = paring(
         "inspect", "--config-dir", str(here / "conf"), "device=mine", "model=resnet8"

@@ -329,9 +329,7 @@ def npz_of(folder: Path, **arrays: Any) -> list[str]:
     return [*network.split(), "data=npz", "data.path=own.npz", "data.layout=NL"]
 
 
-def test_what_is_odd_about_data_is_told_on_the_terminal(
-    paring: Paring, elsewhere: Path
-) -> None:
+def test_what_is_odd_about_data_is_told_on_the_terminal(paring: Paring, elsewhere: Path) -> None:
     labels = np.arange(30) % 3 + 1
     given = npz_of(elsewhere, y_train=labels, y_test=labels, subject_train=labels)
     code, out, err = paring("inspect", *given, "output=json")
@@ -466,18 +464,14 @@ def test_a_password_in_a_config_is_refused(paring: Paring, own_configs: str) -> 
     complaint = the_complaint(called)
     assert "password" in complaint
     assert "hush" not in complaint
-    debug = paring(
-        "sweep", "--config-dir", own_configs, "storage=mine", "study=a", "debug=true"
-    )
+    debug = paring("sweep", "--config-dir", own_configs, "storage=mine", "study=a", "debug=true")
     assert "hush" not in debug[1] + debug[2]
 
 
 @pytest.mark.parametrize(
     "option", ["--cfg job", "--cfg=job", "-cjob", "-c all", "--info config", "-i all", "--help"]
 )
-def test_a_shown_config_hides_the_password(
-    paring: Paring, own_configs: str, option: str
-) -> None:
+def test_a_shown_config_hides_the_password(paring: Paring, own_configs: str, option: str) -> None:
     arguments = ["--config-dir", own_configs, "storage=mine", "study=a", *option.split()]
     code, out, err = paring("sweep", *arguments)
     assert code == 0, err
@@ -568,9 +562,7 @@ def test_the_users_own_network_is_found(paring: Paring, elsewhere: Path) -> None
     assert json.loads(out)["groups"][1]["channels"] == 5
 
 
-def test_a_network_of_two_heads_is_inspected_but_not_swept(
-    paring: Paring, elsewhere: Path
-) -> None:
+def test_a_network_of_two_heads_is_inspected_but_not_swept(paring: Paring, elsewhere: Path) -> None:
     (elsewhere / "two_heads_of_the_cli_test.py").write_text(
         "from torch import nn\n"
         "class Two(nn.Module):\n"

@@ -90,9 +90,7 @@ def start(on_postgres: StorageConfig, tmp_path: Path) -> Iterator[Start]:
             key: filled(value, MLFLOW_PASSWORD=PASSWORD)
             for key, value in SERVICES[service]["environment"].items()
         }
-        known = {
-            k: os.environ[k] for k in ("PATH", "HOME", "OMP_NUM_THREADS") if k in os.environ
-        }
+        known = {k: os.environ[k] for k in ("PATH", "HOME", "OMP_NUM_THREADS") if k in os.environ}
         arguments = [*map(filled, command), f"storage.schema={on_postgres.schema}", *more]
         with (tmp_path / f"{len(begun)}.log").open("wb") as log:
             process = subprocess.Popen(

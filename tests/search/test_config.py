@@ -28,9 +28,7 @@ from search.study.limits import both
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GROUPS = sorted(
-    (path.parent.name, path.stem)
-    for path in CONF.glob("*/*.yaml")
-    if path.parent.name != "hydra"
+    (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra"
 )
 NEEDED = {
     "custom": ["_target_=x.Y"],
@@ -121,9 +119,7 @@ def test_a_spec_survives_its_storage(compose_spec: composed) -> None:
     assert "storage" not in spec.values
 
 
-def test_no_secret_is_in_a_spec(
-    compose_spec: composed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_secret_is_in_a_spec(compose_spec: composed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "hush-hush")
     assert "hush-hush" not in compose_spec("storage=postgres").yaml()
 
@@ -167,9 +163,7 @@ def test_a_setting_that_is_null_can_be_replaced(tiny_spec: Spec) -> None:
         ("data=npz", r"data\.path"),
     ],
 )
-def test_nonsense_is_named_by_its_path(
-    compose_spec: composed, override: str, said: str
-) -> None:
+def test_nonsense_is_named_by_its_path(compose_spec: composed, override: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         compose_spec(override)
 

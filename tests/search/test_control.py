@@ -373,9 +373,7 @@ def test_slots_that_fail_by_deaths_halt_the_sweep(home: Home, tiny_spec: Spec) -
         reap(study)
     assert given(study).order is Order.HALT
     assert "killed 3 times" in given(study).why
-    assert [state(study, n) for n in range(5)] == [TrialState.FAIL] * 3 + [
-        TrialState.WAITING
-    ] * 2
+    assert [state(study, n) for n in range(5)] == [TrialState.FAIL] * 3 + [TrialState.WAITING] * 2
 
 
 def nobody() -> Owner:
@@ -386,17 +384,13 @@ def nobody() -> Owner:
 def silence(study: Study) -> None:
     """Let all hearts have stopped long ago."""
     with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
-        connection.execute(
-            text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'")
-        )
+        connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'"))
 
 
 # --- growing
 
 
-def test_another_budget_adds_its_slots(
-    home: Home, compose_spec: Composed, tiny: list[str]
-) -> None:
+def test_another_budget_adds_its_slots(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
     study = create.prepare(home, "a", compose_spec(*tiny), None)
     more = compose_spec(*tiny, "scale=[0.5,0.4]")
     grown = create.prepare(home, "a", more, None)
@@ -471,9 +465,7 @@ def test_a_space_can_only_become_narrower(
         assert slot.params["method.phases.rate"] == 0.2
 
 
-def test_lost_choices_are_not_taken_by_any_sampler(
-    compose_spec: Composed, tiny: list[str]
-) -> None:
+def test_lost_choices_are_not_taken_by_any_sampler(compose_spec: Composed, tiny: list[str]) -> None:
     for name in ("tpe", "random", "nsga2"):
         spec = compose_spec(*tiny, "+space={task.optimizer.lr: [1, 2, 3]}", f"sampler={name}")
         study = optuna.create_study(directions=["minimize", "minimize"])

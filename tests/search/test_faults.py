@@ -400,9 +400,7 @@ class Cluster:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """No process of the server does anything while the block runs."""
-        first = psutil.Process(
-            int((self.folder / "data/postmaster.pid").read_text().split()[0])
-        )
+        first = psutil.Process(int((self.folder / "data/postmaster.pid").read_text().split()[0]))
         processes = [first, *first.children(recursive=True)]
         for process in processes:
             with suppress(psutil.NoSuchProcess):  # a session that has just ended

@@ -64,9 +64,7 @@ def test_the_volume_counts_dominated_cells(rows: list[tuple[int, ...]]) -> None:
 
 
 shares = st.floats(0.01, 0.99)
-points = st.lists(
-    st.tuples(st.floats(0.0, 1.0), shares, shares, shares), min_size=1, max_size=5
-)
+points = st.lists(st.tuples(st.floats(0.0, 1.0), shares, shares, shares), min_size=1, max_size=5)
 
 
 @given(points)

@@ -77,8 +77,6 @@ def test_a_space_that_became_narrower_still_tells() -> None:
     first, drawn = slots(80), slots(160, seed=1)
     rest = [trial for trial in drawn if 0.01 <= trial.params["rate"] <= 0.1]
     for trial in rest:
-        trial.distributions = trial.distributions | {
-            "rate": FloatDistribution(0.01, 0.1, log=True)
-        }
+        trial.distributions = trial.distributions | {"rate": FloatDistribution(0.01, 0.1, log=True)}
     assert len(rest) > 20
     assert importances([*first, *rest], OBJECTIVES, rises=True)["score"]["rate"] > 0.8

@@ -23,9 +23,7 @@ RAY = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(
-    "launcher", ["joblib", "submitit_local", pytest.param("ray", marks=RAY)]
-)
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", pytest.param("ray", marks=RAY)])
 def test_a_launcher_starts_workers(
     launcher: str,
     on_postgres: StorageConfig,

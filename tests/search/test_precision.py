@@ -76,9 +76,7 @@ def test_simulation_can_be_asked_for_and_has_a_start_of_its_own(
     assert exact.dense_key() != simulated.dense_key()
 
 
-def test_a_study_from_before_goes_on_as_it_began(
-    compose_spec: Composed, tiny: list[str]
-) -> None:
+def test_a_study_from_before_goes_on_as_it_began(compose_spec: Composed, tiny: list[str]) -> None:
     values = dict(compose_spec(*tiny).values)
     del values["precision"]
     assert Blueprint(Spec(values)).precision is Precision.SIMULATED

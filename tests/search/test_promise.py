@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from pruning.budget import Budget
-from pruning.cost.memory.peak import DEPLOYED, Conventions
+from pruning.cost.memory.peak import DEPLOYED, MemoryConventions
 from pruning.cost.model import Encoding, deployed
 from pruning.deploy import lower
 from pruning.errors import BudgetError
@@ -119,11 +119,11 @@ def test_linked_firmware_holds_the_budget_by_every_door(
 
 def linked(state: TrainState, job: Job) -> Mapping[str, Any]:
     """What the network takes in firmware of its core."""
-    from pruning.deploy.toolchain.build import build  # its libraries are an extra
+    from pruning.deploy.toolchain.build import build_firmware  # its libraries are an extra
 
     graph, tensors = state.result()
     network = lower(graph, tensors, int8_codes(graph, tensors, job))
-    firmware = build(network, job.device.core)
+    firmware = build_firmware(network, job.device.core)
     return {"flash_bytes": firmware.flash_bytes, "sram_bytes": firmware.sram_bytes}
 
 
@@ -138,7 +138,7 @@ def test_a_job_counts_what_it_scores(blueprint_of: Made) -> None:
     assert job.limits(model).sram_bytes == 4_000  # static memory takes whole words
     simulated = replace(job, scoring=Precision.SIMULATED)
     model = simulated.cost_model(graph)
-    assert (model.encoding, model.conventions) == (Encoding.INT8, Conventions())
+    assert (model.encoding, model.conventions) == (Encoding.INT8, MemoryConventions())
     assert simulated.limits(model) == job.budget
-    interpreted = replace(job, conventions=Conventions()).cost_model(graph)
-    assert (interpreted.encoding, interpreted.conventions) == (Encoding.C, Conventions())
+    interpreted = replace(job, conventions=MemoryConventions()).cost_model(graph)
+    assert (interpreted.encoding, interpreted.conventions) == (Encoding.C, MemoryConventions())

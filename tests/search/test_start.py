@@ -51,8 +51,7 @@ def test_weights_and_what_is_fresh_are_part_of_the_dense_key(
     from_file = [*tiny, f"weights={weights}", "fresh=[classifier]"]
     fresher = [*from_file[:-1], "fresh=[classifier,features.stem]"]
     keys = [
-        Blueprint(compose_spec(*overrides)).dense_key()
-        for overrides in (tiny, from_file, fresher)
+        Blueprint(compose_spec(*overrides)).dense_key() for overrides in (tiny, from_file, fresher)
     ]
     assert len(set(keys)) == 3
     copy = weights.with_name("copy.safetensors")

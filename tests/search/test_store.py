@@ -61,9 +61,7 @@ def test_a_missing_blob(store: Store) -> None:
 
 
 @pytest.mark.parametrize("damaged", [b"", b"conten", b"content!", b"cOntent"])
-def test_a_damaged_blob_is_refused_and_heals(
-    store: Store, folder: Path, damaged: bytes
-) -> None:
+def test_a_damaged_blob_is_refused_and_heals(store: Store, folder: Path, damaged: bytes) -> None:
     digest = store.put(b"content")
     (path,) = files(folder)
     path.write_bytes(damaged)

@@ -63,9 +63,7 @@ def reopened(home: Home, name: str = "s") -> Study:
 
 
 def finished(**changes: Any) -> Finished:
-    whole = Finished(
-        score=0.9, cost=COST, widths={"a": 2}, bottleneck="a", files={}, seconds=1.0
-    )
+    whole = Finished(score=0.9, cost=COST, widths={"a": 2}, bottleneck="a", files={}, seconds=1.0)
     return replace(whole, **changes)
 
 
@@ -319,9 +317,7 @@ def test_a_silent_owner_on_another_host_loses_its_slot(study: Study) -> None:
     trial.set_user_attr("owner", replace(Owner.me(), pid=1 << 30, place="elsewhere").note())
     assert study.reap() == []  # its heart beats
     with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
-        connection.execute(
-            text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'")
-        )
+        connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'"))
     assert study.reap() == [0]
     assert study.slots()[0].state is TrialState.WAITING
 

@@ -187,18 +187,14 @@ def test_a_model_for_another_device_is_judged_by_that_devices_costs(
     assert all(latency != own[number] for number, latency in there.items())
     least = min(there.values())
     limit = f"budget.latency={least * (1.001 + other.latency_margin)}ms"
-    done = ran(
-        folder, "pick", "study=own", "device=rp2040", limit, "out=quick", "register=false"
-    )
+    done = ran(folder, "pick", "study=own", "device=rp2040", limit, "out=quick", "register=false")
     assert done.returncode == 0, done.stderr
     quickest = [number for number, latency in there.items() if latency == least]
     assert any(f"slot {number}: " in done.stdout for number in quickest)
     assert f"{duration(least)} on rp2040 (estimated)" in done.stdout
     assert "for rp2040" in (folder / "quick" / "README.md").read_text()
     limit = f"budget.latency={least * (0.999 + other.latency_margin)}ms"
-    done = ran(
-        folder, "pick", "study=own", "device=rp2040", limit, "out=none", "register=false"
-    )
+    done = ran(folder, "pick", "study=own", "device=rp2040", limit, "out=none", "register=false")
     assert done.returncode == 2
     assert not (folder / "none").exists()
 
@@ -209,9 +205,7 @@ def test_inspect_counts_as_the_sweep_does(study: Study, folder: Path, tiny: list
     done = ran(folder, "inspect", "output=json", *network)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert {name: facts[name] for name in study.facts["dense_cost"]} == study.facts[
-        "dense_cost"
-    ]
+    assert {name: facts[name] for name in study.facts["dense_cost"]} == study.facts["dense_cost"]
 
 
 def _graph(study: Study, slot: SlotRecord) -> Graph:

@@ -530,9 +530,7 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
 
 
 @needs_cc
-def test_exported_c_scores_what_the_slot_scored(
-    paring: Paring, here: Path, done: Study
-) -> None:
+def test_exported_c_scores_what_the_slot_scored(paring: Paring, here: Path, done: Study) -> None:
     code, _, err = paring("export", "study=done", "trial=1", "format=c", "out=models/c")
     assert (code, err) == (0, "")
     folder = here / "models" / "c"
@@ -651,9 +649,7 @@ def test_a_folder_that_an_earlier_version_wrote_is_taken(
 
 
 @pytest.mark.parametrize("output", ["html", "json", "csv"])
-def test_a_page_replaces_pages_alone(
-    paring: Paring, here: Path, done: Study, output: str
-) -> None:
+def test_a_page_replaces_pages_alone(paring: Paring, here: Path, done: Study, output: str) -> None:
     line = f"front study=done output={output} out=a.page"
     times = "trial,latency_ms\n0,1\n"
     for text in ("print('mine')\n", "", times, '{\n "schema": "mine"', "<!DOCTYPE html>\n"):
@@ -667,9 +663,7 @@ def test_a_page_replaces_pages_alone(
     (here / "a.page").unlink()
 
 
-def test_nothing_is_written_where_studies_are_kept(
-    paring: Paring, here: Path, done: Study
-) -> None:
+def test_nothing_is_written_where_studies_are_kept(paring: Paring, here: Path, done: Study) -> None:
     for line in (
         "front study=done output=html out=.paring/optuna.db",
         "compare study=[done,other] output=html out=.paring/store/x",

@@ -180,9 +180,7 @@ def _study(*states: State, epochs: int = 3, **changes: object) -> StudyRecord:
             costs=Costs(flash_bytes=98304, sram_bytes=20480, latency_ms=40.0, macs=1_000_000),
             train_seconds=90.0,
         ),
-        device=DeviceRecord(
-            name="stm32f446", limits=Limits(flash_bytes=458752, sram_bytes=12288)
-        ),
+        device=DeviceRecord(name="stm32f446", limits=Limits(flash_bytes=458752, sram_bytes=12288)),
         hypervolumes=tuple(0.5 + 0.1 * i for i in range(done)),
     )
     return replace(study, **changes)  # type: ignore[arg-type]

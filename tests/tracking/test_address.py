@@ -10,12 +10,8 @@ from tracking import AddressError, locate, mask
 
 MARK = "Zq7x9"
 FEW = settings(max_examples=50, deadline=None)
-PRINTABLE = st.text(
-    st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), max_size=8
-)
-UNBROKEN = st.text(
-    st.characters(codec="ascii", min_codepoint=33, max_codepoint=126), max_size=8
-)
+PRINTABLE = st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), max_size=8)
+UNBROKEN = st.text(st.characters(codec="ascii", min_codepoint=33, max_codepoint=126), max_size=8)
 
 
 def test_a_folder_holds_sqlite_files(tmp_path: Path) -> None:
@@ -54,9 +50,7 @@ def test_postgresql_gets_schemas(scheme: str) -> None:
 def test_given_options_stay() -> None:
     found = locate("postgresql://db/lab?options=-cstatement_timeout%3D9s&connect_timeout=30")
     options = dict(make_url(found.optuna).query)["options"]
-    assert options.endswith(
-        " -cstatement_timeout=9s -csearch_path=paring_optuna"
-    )  # the last wins
+    assert options.endswith(" -cstatement_timeout=9s -csearch_path=paring_optuna")  # the last wins
     assert "connect_timeout=30" in found.optuna
 
 

@@ -13,8 +13,7 @@ from tracking.mlflow.client import Client
 from tracking.mlflow.schema_init import ensure_tables
 
 _MAKE = (
-    "import sys; from tracking.mlflow.schema_init import ensure_tables; "
-    "ensure_tables(sys.argv[1])"
+    "import sys; from tracking.mlflow.schema_init import ensure_tables; ensure_tables(sys.argv[1])"
 )
 
 

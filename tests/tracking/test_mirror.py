@@ -90,9 +90,7 @@ def test_one_run_a_slot_and_one_for_the_study(
     assert len(runs(store, study)) == 4
 
 
-def test_what_a_finished_slots_run_holds(
-    store: Any, make_study: MakeStudy, blobs: Blobs
-) -> None:
+def test_what_a_finished_slots_run_holds(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE)
     mirror(store).sync(study, blobs)
     run = slot_runs(store, study)[0]
@@ -208,9 +206,7 @@ def test_a_missing_explanation_is_supplied_later(
     assert "why.html" in artifacts(sqlite_store, run)
 
 
-def test_what_the_studys_run_holds(
-    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
-) -> None:
+def test_what_the_studys_run_holds(sqlite_store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE, State.COMPLETE, State.WAITING)
     mirror(sqlite_store).sync(study, blobs)
     run = study_run(sqlite_store, study)
@@ -335,9 +331,7 @@ def test_again_changes_nothing(
     assert snapshot(store, study) == before
 
 
-def test_in_step_nothing_is_written(
-    own_store: Any, make_study: MakeStudy, blobs: Blobs
-) -> None:
+def test_in_step_nothing_is_written(own_store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE, State.RUNNING, State.STOPPED)
     one = mirror(own_store)
     one.sync(study, blobs)
@@ -506,9 +500,7 @@ def test_counts_may_fall(sqlite_store: Any, make_study: MakeStudy, blobs: Blobs)
     assert study_run(sqlite_store, study).metrics["slots.running"] == 1
 
 
-def test_a_deleted_experiment_is_restored(
-    store: Any, make_study: MakeStudy, blobs: Blobs
-) -> None:
+def test_a_deleted_experiment_is_restored(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE, State.RUNNING)
     one = mirror(store)
     ids = one.sync(study, blobs)
@@ -664,9 +656,7 @@ def test_a_share_needs_a_budget(make_study: MakeStudy) -> None:
     assert [key for key in wanted.finals if "share" in key] == ["final.latency_budget_share"]
 
 
-def test_points_reach_mlflow_in_calls_it_accepts(
-    sqlite_store: Any, make_study: MakeStudy
-) -> None:
+def test_points_reach_mlflow_in_calls_it_accepts(sqlite_store: Any, make_study: MakeStudy) -> None:
     study = make_study(State.RUNNING, epochs=0)
     ids = mirror(sqlite_store).sync(study, {})
     client = Client(sqlite_store.mlflow)

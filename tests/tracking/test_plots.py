@@ -250,9 +250,7 @@ def contrast_on_white(color: Sequence[float]) -> float:
     """The contrast ratio of WCAG 2."""
     parts = [value / 255 for value in color]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 1.05 / (
-        0.05 + sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    )
+    return 1.05 / (0.05 + sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
 
 
 @pytest.mark.parametrize(

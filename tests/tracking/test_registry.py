@@ -31,13 +31,9 @@ def study(make_study: MakeStudy, store: Any, blobs: dict[str, bytes]) -> StudyRe
     return made
 
 
-def test_a_version_belongs_to_the_slots_run(
-    store: Any, study: StudyRecord, picked: Path
-) -> None:
+def test_a_version_belongs_to_the_slots_run(store: Any, study: StudyRecord, picked: Path) -> None:
     api = Client(store.mlflow).api
-    version = register(
-        store.mlflow, study, study.slots[0], files(picked), "stm32f446", study.name
-    )
+    version = register(store.mlflow, study, study.slots[0], files(picked), "stm32f446", study.name)
     found = api.get_model_version_by_alias(study.name, "stm32f446")
     run = api.get_run(found.run_id)
     assert str(found.version) == version == "1"

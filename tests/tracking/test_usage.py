@@ -145,9 +145,7 @@ def test_curves_of_any_reach_stay_on_the_chart(
 def test_a_loss_that_is_no_number_leaves_a_gap(make_study: MakeStudy) -> None:
     made = slot(make_study, 4)
     broken = replace(made.epochs[2], loss=float("nan"))
-    text = curves_card(
-        replace(made, epochs=(*made.epochs[:2], broken, made.epochs[3])), "accuracy"
-    )
+    text = curves_card(replace(made, epochs=(*made.epochs[:2], broken, made.epochs[3])), "accuracy")
     assert "nan" not in text
     assert curves_card(replace(made, epochs=made.epochs[:1]), "accuracy") == ""
 
@@ -183,9 +181,7 @@ def test_a_browser_draws_the_bars_in_proportion(
             one => one.getBoundingClientRect().width))"""
     )
     memory, flash, latency = widths
-    assert memory[1:] == pytest.approx(
-        [memory[0] * part for part in (0.512, 0.128, 0.16)], abs=1
-    )
+    assert memory[1:] == pytest.approx([memory[0] * part for part in (0.512, 0.128, 0.16)], abs=1)
     assert flash[0] == pytest.approx(flash[1], abs=1)
     assert latency[0] == pytest.approx(latency[1], abs=1)
     assert browser.locator("polyline").count() == 3

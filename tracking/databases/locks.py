@@ -61,9 +61,7 @@ def _file_lock(folder: Path, name: str, timeout: float | None) -> Iterator[None]
 def _session_lock(databases: Databases, name: str, timeout: float | None) -> Iterator[None]:
     """Hold an advisory lock; closing the session is what releases it."""
     url = databases.optuna
-    session = (
-        ExitStack()
-    )  # unlike `with`, its close() leaves errors of the caller's block alone
+    session = ExitStack()  # unlike `with`, its close() leaves errors of the caller's block alone
     try:
         connection = session.enter_context(connected(url, autocommit=True))
         with mapped(url):
@@ -93,8 +91,7 @@ def _acquired(connection: Connection, number: int, timeout: float | None) -> boo
 def _busy(name: str, timeout: float | None) -> BusyError:
     waited = "" if not timeout else f" after {timeout:g} s"
     return BusyError(
-        f"another process still holds the lock {name!r}{waited}: wait for it, or end that "
-        "process"
+        f"another process still holds the lock {name!r}{waited}: wait for it, or end that process"
     )
 
 

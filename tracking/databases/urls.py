@@ -35,9 +35,7 @@ _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _IN_URL = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):\S*@")
 _TOKEN = re.compile(r"(\bhttps?://)[^\s:/@]+@", re.IGNORECASE)  # as a user
 _IN_WHOLE_URL = re.compile(r"(\w[\w+.-]*://[^:/@]*):.*@", re.DOTALL)
-_BARE = re.compile(
-    r"(\w):(?!/|\d+/)[^\s@]*@"
-)  # a user and a password without `://` before them
+_BARE = re.compile(r"(\w):(?!/|\d+/)[^\s@]*@")  # a user and a password without `://` before them
 _IN_QUERY = re.compile(
     r"\b(ssl)?(password|passwd|pwd)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.IGNORECASE
 )

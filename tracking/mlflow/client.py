@@ -154,9 +154,7 @@ class Client:
         kind = self._mlflow.entities
         params, tags = shortened(params or {}), shortened(tags or {})
         parts = zip_longest(
-            _chunks(
-                [kind.Metric(p.key, p.value, p.at, p.step) for p in points], _METRICS_A_CALL
-            ),
+            _chunks([kind.Metric(p.key, p.value, p.at, p.step) for p in points], _METRICS_A_CALL),
             _chunks([kind.Param(*pair) for pair in params.items()], _OTHERS_A_CALL),
             _chunks([kind.RunTag(*pair) for pair in tags.items()], _OTHERS_A_CALL),
             fillvalue=(),

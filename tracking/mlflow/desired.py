@@ -177,9 +177,7 @@ def _slot_finals(slot: SlotRecord) -> dict[str, float]:
     values: dict[str, float | None] = {"score": slot.score, "test_score": slot.test_score}
     if slot.costs is not None:
         values |= _costs(slot.costs) | _shares(slot.costs, slot.budget)
-    finals = {
-        f"final.{name}": float(value) for name, value in values.items() if value is not None
-    }
+    finals = {f"final.{name}": float(value) for name, value in values.items() if value is not None}
     return finals | _measured(slot)
 
 
@@ -272,9 +270,7 @@ _PASSING = frozenset({"attempt", "epochs", "started", "finished"})  # of a slot
 
 def _shown(slot: SlotRecord) -> tuple[object, ...]:
     """Return what the study's page shows of a slot: all but its epochs and times."""
-    return tuple(
-        getattr(slot, field.name) for field in fields(slot) if field.name not in _PASSING
-    )
+    return tuple(getattr(slot, field.name) for field in fields(slot) if field.name not in _PASSING)
 
 
 def _explained(study: StudyRecord, slot: SlotRecord) -> tuple[object, ...]:

@@ -82,8 +82,7 @@ def _run_of(client: Client, study: StudyRecord, slot: SlotRecord) -> Run:
         for run in client.runs(experiment.experiment_id, where):
             return run
     raise RegistryError(
-        f"slot {slot.number} of study {study.name!r} has no run in MLflow: mirror the study "
-        "first"
+        f"slot {slot.number} of study {study.name!r} has no run in MLflow: mirror the study first"
     )
 
 
@@ -96,9 +95,7 @@ def _version_of(client: Client, name: str, digest: str) -> str | None:
                 return str(version.version)
         if not found.token:
             return None
-        found = client.api.search_model_versions(
-            f"name = {quoted(name)}", page_token=found.token
-        )
+        found = client.api.search_model_versions(f"name = {quoted(name)}", page_token=found.token)
 
 
 def _create(

@@ -15,9 +15,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 22, 24
 _SHADES = {"dense": "#eef2f5", "prune": "#fdf0e2", "finetune": "#e8f3f6", "quantise": "#efeaf6"}
 _WORDS = {"finetune": "fine-tune", "quantise": "int8-aware"}
 _COLORS = {"flash_bytes": "#0072b2", "sram_bytes": "#d55e00", "latency_ms": "#009e73"}
-_LIMIT_LINE = (
-    f"<path d='M{_LEFT} {{}}H{_WIDTH - _RIGHT}' stroke='{LIMIT}' stroke-dasharray='4 3'/>"
-)
+_LIMIT_LINE = f"<path d='M{_LEFT} {{}}H{_WIDTH - _RIGHT}' stroke='{LIMIT}' stroke-dasharray='4 3'/>"
 _NARROW = 0.11  # of the width, below which a phase's name has no room
 
 CURVES_STYLE = """
@@ -95,9 +93,7 @@ def curves_card(slot: SlotRecord, metric: str) -> str:
 
 def _shares(rows: Sequence[EpochRow], budget: Limits) -> list[Line]:
     shares = [shares_of(row.costs, budget) for row in rows]
-    return [
-        (NAMES[name], _COLORS[name], [share[name] for share in shares]) for name in shares[0]
-    ]
+    return [(NAMES[name], _COLORS[name], [share[name] for share in shares]) for name in shares[0]]
 
 
 def _chart(

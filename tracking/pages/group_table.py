@@ -77,8 +77,7 @@ def groups_card(why: Explanation) -> str:
 def _legend(groups: Sequence[GroupStory]) -> str:
     counts = Counter(group.reason for group in groups)
     spans = "".join(
-        f"<span class='{reason}'>{_swatch(reason)}<b>{counts[reason]} {reason}</b> "
-        f"{words}</span>"
+        f"<span class='{reason}'>{_swatch(reason)}<b>{counts[reason]} {reason}</b> {words}</span>"
         for reason, words in _WORDS.items()
         if counts[reason]
     )

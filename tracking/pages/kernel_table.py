@@ -139,13 +139,10 @@ def _gone(line: KernelLine, name: str) -> str:
 def _legend(limit: int | None) -> str:
     spans = [f"<span><i class='swatch {kind}'></i>{words}</span>" for kind, words in _PARTS]
     spans.append(
-        f"<span><i class='swatch' style='background:{_PEAK}'></i>takes most: the bottleneck"
-        "</span>"
+        f"<span><i class='swatch' style='background:{_PEAK}'></i>takes most: the bottleneck</span>"
     )
     if limit is not None:
-        rule = (
-            f"<svg width='6' height='14'><path d='M3 0 V14' stroke='{LIMIT}' {_DASHED}/></svg>"
-        )
+        rule = f"<svg width='6' height='14'><path d='M3 0 V14' stroke='{LIMIT}' {_DASHED}/></svg>"
         spans.append(f"<span>{rule}limit on SRAM: {size(limit)}</span>")
     return f"<div class='legend'>{''.join(spans)}</div>"
 

@@ -37,9 +37,7 @@ def shortened(names: Iterable[str], length: int = _LENGTH) -> dict[str, str]:
     rests = {name: f"…{name[start:]}" if start else name for name in long}
     labels = {name: _middle_cut(rest, length) for name, rest in rests.items()}
     seen = Counter(labels.values())
-    alike = {
-        name: _end_cut(rests[name], length) for name, cut in labels.items() if seen[cut] > 1
-    }
+    alike = {name: _end_cut(rests[name], length) for name, cut in labels.items() if seen[cut] > 1}
     return {name: name for name in distinct} | labels | alike
 
 

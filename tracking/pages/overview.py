@@ -77,9 +77,7 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 def _dimension(label: str, values: Sequence[Scalar]) -> Figure:
     """Return one axis: by logarithms where values span much, by places where they are words."""
-    numbers = [
-        float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)
-    ]
+    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(values):
         words = sorted({str(value) for value in values})
         places = [words.index(str(value)) for value in values]
@@ -114,9 +112,7 @@ def _round_ends(low: float, high: float) -> list[float]:
 
 def importance_figure(study: StudyRecord) -> Figure:
     """Return how much each hyperparameter matters for each objective, as bars."""
-    names = list(
-        dict.fromkeys(name for shares in study.importances.values() for name in shares)
-    )
+    names = list(dict.fromkeys(name for shares in study.importances.values() for name in shares))
     traces = [
         {
             "type": "bar",

@@ -70,9 +70,7 @@ def front_page(study: StudyRecord, pages: Mapping[int, str] | None = None) -> st
     """
     body = _plots(study, pages or {}) if finished_slots(study) else _nothing(study)
     title = escape(study.name)
-    return html_page(
-        f"{title} · Pareto front", title, _facts(study), body, _source(study), _STYLE
-    )
+    return html_page(f"{title} · Pareto front", title, _facts(study), body, _source(study), _STYLE)
 
 
 def comparison_page(studies: Sequence[StudyRecord]) -> str:
@@ -82,8 +80,7 @@ def comparison_page(studies: Sequence[StudyRecord]) -> str:
     }
     cards = _front_cards()
     spans = (
-        f"<span>{look.swatch}{escape(study.name)}: {count(len(front_slots(study)), 'point')}"
-        "</span>"
+        f"<span>{look.swatch}{escape(study.name)}: {count(len(front_slots(study)), 'point')}</span>"
         for study, look in zip(studies, looks(len(studies)), strict=True)
     )
     names = escape(" and ".join(study.name for study in studies))
@@ -97,9 +94,7 @@ def comparison_page(studies: Sequence[StudyRecord]) -> str:
 
 
 def _plots(study: StudyRecord, pages: Mapping[int, str]) -> str:
-    figures: dict[str, Figure] = {
-        panel.resource: front_figure(study, panel) for panel in PANELS
-    }
+    figures: dict[str, Figure] = {panel.resource: front_figure(study, panel) for panel in PANELS}
     cards = _front_cards()
     lower = []
     if study.hypervolumes:
@@ -180,9 +175,7 @@ def _legend(study: StudyRecord) -> str:
         diamond = f"<path d='M9 1 L15 7 L9 13 L3 7 Z' fill='{DENSE}'/>"
         entries.append((diamond, "dense network"))
     if repeats(study):
-        upright = line.format("M9 0 V14", MEAN, 1.5, "") + line.format(
-            "M3 7 H15", MEAN, 2.5, ""
-        )
+        upright = line.format("M9 0 V14", MEAN, 1.5, "") + line.format("M3 7 H15", MEAN, 2.5, "")
         entries.append((upright, "mean over seeds and its standard deviation"))
     if study.device is not None:
         upright = line.format("M9 0 V14", LIMIT, 1.6, "3 2")

@@ -214,9 +214,7 @@ def _kernel_cell(pair: tuple[str, str], shown: Mapping[str, str]) -> str:
     before, after = (shown[kernel] for kernel in pair)
     then = "the same" if before == after else after
     title = escape("before: {}\nafter: {}".format(*pair))
-    return (
-        f"<td class='text kernels' title='{title}'><div>{before}</div><div>→ {then}</div></td>"
-    )
+    return f"<td class='text kernels' title='{title}'><div>{before}</div><div>→ {then}</div></td>"
 
 
 def _verdict(why: Explanation, most: str | None) -> str:

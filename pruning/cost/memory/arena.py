@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pruning.cost.memory.overlap import Access, overlapped
-from pruning.cost.memory.partial_schedule import Problem
+from pruning.cost.memory.overlap import BufferUse, overlapped
+from pruning.cost.memory.partial_schedule import SchedulingProblem
 from pruning.ir.operator import INPUT
 
 TRIES = 300  # orders in which buffers are laid down, until nothing is wasted
@@ -16,7 +16,7 @@ WORD = 4  # bytes: devices that fill an input by themselves write whole words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ArenaPlan:
     """Byte offsets in the arena, and the buffers that their kernels have to write `backward`,
     from the last pixel to the first. No arena is smaller than `peak_bytes`, which are needed at
     once; `arena_bytes` is more where buffers could not be packed without gaps.
@@ -28,27 +28,29 @@ class Plan:
     peak_bytes: int
 
 
-class _Life(NamedTuple):
+class _Lifetime(NamedTuple):
     """A place's bytes, and the first and the last kernel that it must be there for."""
 
     size: int
     first: int
     last: int
 
-    def meets(self, other: "_Life") -> bool:
+    def meets(self, other: "_Lifetime") -> bool:
         return self.first <= other.last and other.first <= self.last
 
 
-def pack(kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[str]) -> Plan:
+def pack(
+    kernels: Sequence[BufferUse], sizes: Mapping[str, int], outputs: Sequence[str]
+) -> ArenaPlan:
     """The smallest arena that is found, for the kernels in their order.
 
     Places are laid down one after the other, each as low as it fits: the largest first, or as
     they come, then in other orders, the same ones every time. The input begins with a word
     where that makes the arena no larger.
     """
-    places = _Places(kernels, sizes, outputs)
+    places = _Placement(kernels, sizes, outputs)
     lives, shuffled = places.lives, random.Random(0)
-    best = Plan(offsets={}, arena_bytes=1 << 62, peak_bytes=places.peak)
+    best = ArenaPlan(offsets={}, arena_bytes=1 << 62, peak_bytes=places.peak)
     early = sorted(lives, key=lambda name: lives[name].first)
     large = sorted(early, key=lambda name: -lives[name].size)
     for attempt in range(TRIES):
@@ -57,7 +59,7 @@ def pack(kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[
         arena = places.extent(offsets)
         if arena < best.arena_bytes:
             found = {name: offsets[first] for name, first in places.place.items()}
-            best = Plan(
+            best = ArenaPlan(
                 offsets=found,
                 backward=places.backward(offsets),
                 arena_bytes=arena,
@@ -70,7 +72,7 @@ def pack(kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[
     return best
 
 
-class _Places:
+class _Placement:
     """The places that buffers lie in, one for those that are written over each other in place,
     named after the buffer that is there first.
 
@@ -79,9 +81,9 @@ class _Places:
     """
 
     def __init__(
-        self, kernels: Sequence[Access], sizes: Mapping[str, int], outputs: Sequence[str]
+        self, kernels: Sequence[BufferUse], sizes: Mapping[str, int], outputs: Sequence[str]
     ) -> None:
-        problem, done = Problem(kernels, sizes, outputs), 0
+        problem, done = SchedulingProblem(kernels, sizes, outputs), 0
         self.place = {INPUT: INPUT}
         self.near: dict[tuple[str, str], tuple[int, int]] = {}
         first, last = {INPUT: 0}, {INPUT: 0}
@@ -98,7 +100,7 @@ class _Places:
             last.update({self.place[name]: index for name in (*dying, made)})
             done |= 1 << index
         last.update({self.place[name]: len(kernels) for name in outputs})
-        self.lives = {name: _Life(sizes[name], first[name], last[name]) for name in first}
+        self.lives = {name: _Lifetime(sizes[name], first[name], last[name]) for name in first}
 
     @property
     def peak(self) -> int:

@@ -3,18 +3,18 @@
 from functools import cached_property
 from typing import final
 
-from pruning.cost.memory.partial_schedule import Gap, Problem, Side, bits
+from pruning.cost.memory.partial_schedule import End, PartialSchedule, SchedulingProblem, bits
 
 
 @final
-class Floor:
+class LowerBound:
     """What every order of a gap needs, and of every gap that is left while it is closed.
 
     Around each kernel that is its own working set and what is held over it in any order.
     Around the last reader of a value it is also what the other readers have led to.
     """
 
-    def __init__(self, problem: Problem, gap: Gap) -> None:
+    def __init__(self, problem: SchedulingProblem, gap: PartialSchedule) -> None:
         self.problem, self.start = problem, gap
 
     @cached_property
@@ -29,15 +29,12 @@ class Floor:
         pairs = {(problem.made[n], readers & rest) for n, readers in problem.readers.items()}
         return sorted(pair for pair in pairs if pair[1].bit_count() > 1)
 
-    def of(self, gap: Gap) -> int:
+    def of(self, gap: PartialSchedule) -> int:
         """Bytes that every order of a gap within the first one needs."""
         inside = gap.done | gap.rest
         alone = max(self._alone[index] for index in bits(gap.rest))
         crowded = (
-            min(
-                self._alone[index] + self._beside(gap, index, readers & inside)
-                for index in last
-            )
+            min(self._alone[index] + self._beside(gap, index, readers & inside) for index in last)
             for maker, readers in self._shared
             if not maker & ~gap.done and (last := self._last(gap, readers))
         )
@@ -56,15 +53,13 @@ class Floor:
         dying = [name for name in problem.inputs[index] if not problem.readers[name] & later]
         return held + problem.written(dying, index)
 
-    def _last(self, gap: Gap, readers: int) -> list[int]:
+    def _last(self, gap: PartialSchedule, readers: int) -> list[int]:
         """Which of some kernels may be the last of them to run."""
         return [
-            i
-            for i in bits(readers & gap.rest)
-            if not self.problem.beyond[i] & readers & gap.rest
+            i for i in bits(readers & gap.rest) if not self.problem.beyond[i] & readers & gap.rest
         ]
 
-    def _beside(self, gap: Gap, index: int, others: int) -> int:
+    def _beside(self, gap: PartialSchedule, index: int, others: int) -> int:
         """The least that is held because `others` run before a kernel."""
         before, beyond = self.problem.before, self.problem.beyond
         related = before[index] | beyond[index] | 1 << index
@@ -74,12 +69,12 @@ class Floor:
             if not before[other] & others
         )
 
-    def _pause(self, gap: Gap, index: int, other: int) -> int:
+    def _pause(self, gap: PartialSchedule, index: int, other: int) -> int:
         """The smallest buffer in the chain behind a kernel `other`, one of which is held while
         kernel `index` runs; 0 where the chain can be over by then.
         """
         problem, inside = self.problem, gap.done | gap.rest
-        needs, feeds = problem.waits[Side.FRONT], problem.waits[Side.BACK]
+        needs, feeds = problem.waits[End.FRONT], problem.waits[End.BACK]
         held: list[int] = []
         while True:
             name = problem.output[other]

@@ -22,7 +22,7 @@ NOWHERE = 1 << 30  # no position
 Pair = tuple[int, int]
 
 
-class Windows(NamedTuple):
+class ConvWindow(NamedTuple):
     """The windows of a kernel: planes and settings as (height, width)."""
 
     read: Pair
@@ -34,7 +34,7 @@ class Windows(NamedTuple):
     transposed: bool = False
 
     @property
-    def backward(self) -> "Windows":
+    def backward(self) -> "ConvWindow":
         """The same ones, seen from the last pixel."""
         wide, narrow = (self.read, self.made) if self.transposed else (self.made, self.read)
         first, second = (
@@ -46,7 +46,7 @@ class Windows(NamedTuple):
         return self._replace(padding=(first, second))
 
 
-class Moment(NamedTuple):
+class OverlapPoint(NamedTuple):
     """While a kernel runs: pixels of its input that are still to be read, and pixels of its
     output that may be written.
     """
@@ -56,7 +56,7 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class BufferUse:
     """The buffers that a kernel reads and the one that it writes.
 
     in_place: it reads every element before it writes the same one, so that it may write into an
@@ -67,25 +67,25 @@ class Access:
     inputs: tuple[str, ...]
     output: str
     in_place: bool = False
-    windows: Windows | None = None
+    windows: ConvWindow | None = None
 
 
-def overlapped(windows: Windows, read: int, made: int) -> int:
+def overlapped(windows: ConvWindow, read: int, made: int) -> int:
     """Bytes that an input of `read` and an output of `made` bytes take together, the output as
     far over the input as it may lie.
     """
     pixel_in, pixel_out = read // prod(windows.read), made // prod(windows.made)
-    return max(left * pixel_in + done * pixel_out for left, done in moments(windows))
+    return max(left * pixel_in + done * pixel_out for left, done in overlap_points(windows))
 
 
-def closest(windows: Windows, read: int, made: int) -> Windows:
+def best_direction(windows: ConvWindow, read: int, made: int) -> ConvWindow:
     """The windows from the end where input and output overlap most."""
     both = (windows, windows.backward)
     return min(both, key=lambda way: overlapped(way, read, made))
 
 
 @lru_cache(maxsize=4096)
-def moments(windows: Windows) -> tuple[Moment, ...]:
+def overlap_points(windows: ConvWindow) -> tuple[OverlapPoint, ...]:
     """When a kernel may need most of its input and its output together, whatever their
     channels. Bytes are linear in the pixels, so the corners of the convex hull are enough.
     """
@@ -95,12 +95,10 @@ def moments(windows: Windows) -> tuple[Moment, ...]:
     needed = np.minimum.accumulate(first[::-1])[::-1]  # by this pixel or a later one
     written = np.minimum(np.arange(len(needed)) + AHEAD, len(needed))
     unread = height * width - needed
-    return tuple(
-        _hull([(height * width, 0), *zip(unread.tolist(), written.tolist(), strict=True)])
-    )
+    return tuple(_hull([(height * width, 0), *zip(unread.tolist(), written.tolist(), strict=True)]))
 
 
-def _first(windows: Windows, axis: int) -> NDArray[np.int64]:
+def _first(windows: ConvWindow, axis: int) -> NDArray[np.int64]:
     """Along one axis, the first position that the window of each result reads."""
     read, made, kernel, stride, padding, dilation = (each[axis] for each in windows[:-1])
     results, taps = np.arange(made)[:, None], np.arange(kernel) * dilation
@@ -113,19 +111,19 @@ def _first(windows: Windows, axis: int) -> NDArray[np.int64]:
     return first
 
 
-def _hull(points: Iterable[tuple[int, int]]) -> Sequence[Moment]:
+def _hull(points: Iterable[tuple[int, int]]) -> Sequence[OverlapPoint]:
     """The corners that are largest in some direction between the two axes. The points come
     with the first number falling and the second one rising.
     """
-    hull: list[Moment] = []
+    hull: list[OverlapPoint] = []
     for point in points:
         while hull and (hull[-1].unread <= point[0] or _inside(hull, point)):
             hull.pop()
-        hull.append(Moment(*point))
+        hull.append(OverlapPoint(*point))
     return hull
 
 
-def _inside(hull: Sequence[Moment], point: tuple[int, int]) -> bool:
+def _inside(hull: Sequence[OverlapPoint], point: tuple[int, int]) -> bool:
     """Whether the last corner lies on or below the line from the one before to a point."""
     if len(hull) < 2:
         return False

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple, final
 
-from pruning.cost.memory.overlap import Access, Windows, closest, overlapped
+from pruning.cost.memory.overlap import BufferUse, ConvWindow, best_direction, overlapped
 from pruning.ir.operator import INPUT
 
 
-class Side(IntEnum):
+class End(IntEnum):
     """Where a kernel is placed: at the front of a gap, or at its back."""
 
     FRONT = 0
@@ -22,7 +22,7 @@ class Side(IntEnum):
 Path = tuple[int, "Path"] | None  # kernels placed, the nearest to the gap first
 
 
-class Gap(NamedTuple):
+class PartialSchedule(NamedTuple):
     """The kernels `rest` are to be ordered; those in `done` have run before them.
 
     `held` gives the bytes held where the gap begins and where it ends, `placed` the kernels
@@ -42,7 +42,7 @@ class Gap(NamedTuple):
 
 
 @final
-class Problem:
+class SchedulingProblem:
     """Kernels as bit sets: who needs whom, what is freed when.
 
     `sizes` gives every buffer's bytes, `outputs` the buffers that are read after the last
@@ -54,7 +54,7 @@ class Problem:
 
     def __init__(
         self,
-        kernels: Sequence[Access],
+        kernels: Sequence[BufferUse],
         sizes: Mapping[str, int],
         outputs: Sequence[str],
     ) -> None:
@@ -90,12 +90,12 @@ class Problem:
         same = (name for name in dying if name != INPUT and self.sizes[name] == size)
         return next(same, None)
 
-    def overlaps(self, dying: Sequence[str], index: int) -> Windows | None:
+    def overlaps(self, dying: Sequence[str], index: int) -> ConvWindow | None:
         """The windows of kernel `index` if it writes over what it has read of its input."""
         windows = self.kernels[index].windows
         if windows is None or not dying or not (read := self.sizes[dying[0]]):
             return None
-        return closest(windows, read, self.sizes[self.output[index]])
+        return best_direction(windows, read, self.sizes[self.output[index]])
 
     def written(self, dying: Sequence[str], index: int) -> int:
         """Bytes that kernel `index` needs while it runs beside those that are held already."""
@@ -111,7 +111,7 @@ class Problem:
         kept = self.sizes[name] if self.readers[name] else 0
         return self.written(dying, index), kept - sum(self.sizes[each] for each in dying)
 
-    def ready(self, rest: int, side: Side, among: int = -1) -> list[int]:
+    def ready(self, rest: int, side: End, among: int = -1) -> list[int]:
         """The kernels (of `among`) that can come first, or last, of the rest."""
         waits = self.waits[side]
         return [index for index in bits(among & rest) if not waits[index] & rest]
@@ -124,16 +124,18 @@ class Problem:
                 yield before | 1 << index
         yield self.all
 
-    def place(self, gap: Gap, side: Side, index: int) -> tuple[int, Gap]:
+    def place(self, gap: PartialSchedule, side: End, index: int) -> tuple[int, PartialSchedule]:
         """Bytes live while a kernel runs at one end of a gap, and the gap that is left."""
         done, rest, (begin, end), (front, back) = gap
         rest ^= 1 << index
-        if side is Side.FRONT:
+        if side is End.FRONT:
             added, change = self.effect(done, index)
-            left = Gap(done | 1 << index, rest, (begin + change, end), ((index, front), back))
+            left = PartialSchedule(
+                done | 1 << index, rest, (begin + change, end), ((index, front), back)
+            )
             return begin + added, left
         added, change = self.effect(done | rest, index)
-        left = Gap(done, rest, (begin, end - change), (front, (index, back)))
+        left = PartialSchedule(done, rest, (begin, end - change), (front, (index, back)))
         return end - change + added, left
 
 

@@ -8,12 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pruning.cost.memory.overlap import Access, Moment, Windows, along_two, moments
-from pruning.cost.memory.partial_schedule import Problem
+from pruning.cost.memory.overlap import (
+    BufferUse,
+    ConvWindow,
+    OverlapPoint,
+    along_two,
+    overlap_points,
+)
+from pruning.cost.memory.partial_schedule import SchedulingProblem
 from pruning.cost.memory.scheduler import best_order
 from pruning.errors import PeakMemoryWarning
 from pruning.graph.fusion import Kernel
-from pruning.ir.kinds import ELEMENTWISE, KERNELS, ByKind, either
+from pruning.ir.kinds import ELEMENTWISE, KERNELS, KindTable, either
 from pruning.ir.operator import INPUT
 
 _WITHOUT = ("move", "concat", "group_norm", "reduce", "resize", "softmax")
@@ -23,7 +29,7 @@ WINDOWED = either(
     yes=("conv", "depthwise", "transposed", "pool", "linear", "batch_norm"),
     no=(*ELEMENTWISE, "activation", "prelu", *_WITHOUT),
 )
-IN_PLACE = ByKind(  # by the convention that lets it; an empty one never does
+IN_PLACE = KindTable(  # by the convention that lets it; an empty one never does
     "whether it writes over what it reads",
     KERNELS,
     {
@@ -35,7 +41,7 @@ IN_PLACE = ByKind(  # by the convention that lets it; an empty one never does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conventions:
+class MemoryConventions:
     """What counts as memory. Each switch changes the number, so each is explicit.
 
     count_input: the network's input occupies SRAM until its last reader has run.
@@ -53,26 +59,26 @@ class Conventions:
     search_order: bool = True
 
 
-PUBLISHED = Conventions(count_input=False)
-DEPLOYED = Conventions(in_place_add=True, overlap=True)  # as generated C lays its buffers
+PUBLISHED = MemoryConventions(count_input=False)
+DEPLOYED = MemoryConventions(in_place_add=True, overlap=True)  # as generated C lays its buffers
 
 
-class Step(NamedTuple):
+class ScheduleStep(NamedTuple):
     """One kernel in execution order, and the buffers that are live while it runs. Where its
-    output overlaps its only input, `moments` tells how much of both is there.
+    output overlaps its only input, `overlap_points` tells how much of both is there.
     """
 
     kernel: int
     live: tuple[str, ...]
-    moments: tuple[Moment, ...] = ()
+    overlap_points: tuple[OverlapPoint, ...] = ()
 
 
 def schedule(
     kernels: Sequence[Kernel],
     sizes: Mapping[str, int],
     outputs: Sequence[str],
-    conventions: Conventions,
-) -> tuple[Step, ...]:
+    conventions: MemoryConventions,
+) -> tuple[ScheduleStep, ...]:
     """The order with the smallest peak, with the buffers live at each step.
 
     `sizes` gives every buffer's bytes (and that of "input"); `outputs` the buffers that are
@@ -82,27 +88,25 @@ def schedule(
     that was found: its peak is true, but another order may have a smaller one.
     """
     counted = {**sizes, INPUT: sizes[INPUT] if conventions.count_input else 0}
-    problem = Problem(accesses(kernels, conventions), counted, outputs)
+    problem = SchedulingProblem(buffer_uses(kernels, conventions), counted, outputs)
     order = _best(problem) if conventions.search_order else range(len(kernels))
     return tuple(_steps(problem, order))
 
 
-def accesses(kernels: Sequence[Kernel], conventions: Conventions) -> list[Access]:
+def buffer_uses(kernels: Sequence[Kernel], conventions: MemoryConventions) -> list[BufferUse]:
     """How kernels go about their buffers."""
     return [
-        Access(
+        BufferUse(
             inputs=kernel.inputs,
             output=kernel.output,
-            in_place=bool(
-                (convention := IN_PLACE.of(kernel)) and getattr(conventions, convention)
-            ),
+            in_place=bool((convention := IN_PLACE.of(kernel)) and getattr(conventions, convention)),
             windows=_windows(kernel) if conventions.overlap else None,
         )
         for kernel in kernels
     ]
 
 
-def _windows(kernel: Kernel) -> Windows | None:
+def _windows(kernel: Kernel) -> ConvWindow | None:
     """The windows of a kernel, if it has any: those of one pixel among them."""
     a, made, plane = kernel.main.attributes, kernel.main.shape[1:], kernel.plane
     if not WINDOWED.of(kernel) or len(plane) not in (1, 2):
@@ -110,7 +114,7 @@ def _windows(kernel: Kernel) -> Windows | None:
     if a.get("squeeze"):  # an axis that has become one pixel is not in the shape any more
         made = tuple(size // each for size, each in zip(plane, a["kernel"], strict=True))
     once, none = [1] * len(made), [0] * len(made)
-    return Windows(
+    return ConvWindow(
         read=along_two(plane, 1),
         made=along_two(made, 1),
         kernel=along_two(a.get("kernel", once), 1),
@@ -121,7 +125,7 @@ def _windows(kernel: Kernel) -> Windows | None:
     )
 
 
-def _best(problem: Problem) -> Sequence[int]:
+def _best(problem: SchedulingProblem) -> Sequence[int]:
     """The best order; a warning where it may not be the best one."""
     order = best_order(problem)
     if order.bound < order.peak:
@@ -135,14 +139,14 @@ def _best(problem: Problem) -> Sequence[int]:
     return order.kernels
 
 
-def _steps(problem: Problem, order: Iterable[int]) -> Iterator[Step]:
+def _steps(problem: SchedulingProblem, order: Iterable[int]) -> Iterator[ScheduleStep]:
     """The buffers that are live while each kernel runs."""
     held, done = [INPUT], 0
     for index in order:
         output, dying = problem.output[index], problem.dying(done, index)
         reused = problem.overwritten(dying, index)
         overlaps = problem.overlaps(dying, index)
-        at = moments(overlaps) if overlaps else ()
-        yield Step(index, (*(name for name in held if name != reused), output), at)
+        at = overlap_points(overlaps) if overlaps else ()
+        yield ScheduleStep(index, (*(name for name in held if name != reused), output), at)
         held = [name for name in (*held, output) if name not in dying and problem.readers[name]]
         done |= 1 << index

@@ -4,12 +4,12 @@ Five things keep it small:
 
 - A kernel that every other one comes before or after splits the problem in two. Chains,
   residual blocks and dense blocks fall apart into single kernels.
-- A part whose order in the graph needs no more than any order must (`Floor`) is done.
+- A part whose order in the graph needs no more than any order must (`LowerBound`) is done.
 - Kernels that stay within the memory reached so far and leave no more occupied than they
   found are placed at once, at either end of what remains (`_settled`).
 - Parallel branches can be trivial from one end and exponential from the other. So one search
   chooses the next kernel, another the last one, and they take turns until either ends.
-- `Floor` also bounds what remains, so that orders which only look cheap are left alone.
+- `LowerBound` also bounds what remains, so that orders which only look cheap are left alone.
 
 Both searches are best-first, the length of a path being its largest memory use (the recurrence
 of Liberis and Lane, arXiv 1910.05110). Placing at once is safe because the bytes held after a
@@ -21,14 +21,14 @@ import heapq
 from collections.abc import Iterator
 from typing import NamedTuple, final
 
-from pruning.cost.memory.lower_bound import Floor
-from pruning.cost.memory.partial_schedule import Gap, Problem, Side, bits
+from pruning.cost.memory.lower_bound import LowerBound
+from pruning.cost.memory.partial_schedule import End, PartialSchedule, SchedulingProblem, bits
 from pruning.ir.operator import INPUT
 
-STATES = 1000  # gaps that each of the two searches may look at
+MAX_EXPANSIONS = 1000  # gaps that each of the two searches may look at
 
 
-class Order(NamedTuple):
+class Schedule(NamedTuple):
     """Kernels as they run, the bytes that they need, and a bound: no order needs less (0: none
     is proven).
     """
@@ -38,14 +38,14 @@ class Order(NamedTuple):
     bound: int
 
 
-def best_order(problem: Problem) -> Order:
+def best_order(problem: SchedulingProblem) -> Schedule:
     """The order with the smallest peak; in each part of the graph its own order where that is
     as good.
 
-    Where the graph is too wide for `STATES`, the best order that was found: then its `bound`
-    is below its `peak`.
+    Where the graph is too wide for `MAX_EXPANSIONS`, the best order that was found: then its
+    `bound` is below its `peak`.
     """
-    parts = [(Floor(problem, gap), order) for gap, order in _parts(problem)]
+    parts = [(LowerBound(problem, gap), order) for gap, order in _parts(problem)]
     bound = max((order.peak for _, order in parts if len(order.kernels) == 1), default=0)
     for floor, order in parts:
         if order.peak > bound:
@@ -56,28 +56,28 @@ def best_order(problem: Problem) -> Order:
         best = _searched(floor, bound, order) if order.peak > bound else order
         bound, peak = max(bound, best.bound), max(peak, best.peak)
         kernels += best.kernels
-    return Order(peak, kernels, bound)
+    return Schedule(peak, kernels, bound)
 
 
-def _parts(problem: Problem) -> Iterator[tuple[Gap, Order]]:
+def _parts(problem: SchedulingProblem) -> Iterator[tuple[PartialSchedule, Schedule]]:
     """The gaps between the kernels that all others come before or after, each of which is a
     gap of its own, with the order of the graph.
     """
     done, held = 0, problem.sizes[INPUT]
     for mark in problem.marks():
-        gap, peak = Gap(done, mark & ~done, (held, held), (None, None)), 0
+        gap, peak = PartialSchedule(done, mark & ~done, (held, held), (None, None)), 0
         left = gap
         for index in bits(gap.rest):
-            live, left = problem.place(left, Side.FRONT, index)
+            live, left = problem.place(left, End.FRONT, index)
             peak = max(peak, live)
         done, held = mark, left.held[0]
-        yield gap._replace(held=(gap.held[0], held)), Order(peak, left.order, 0)
+        yield gap._replace(held=(gap.held[0], held)), Schedule(peak, left.order, 0)
 
 
-def _searched(floor: Floor, bound: int, known: Order) -> Order:
+def _searched(floor: LowerBound, bound: int, known: Schedule) -> Schedule:
     """The best order of a part, of which `known` is one; less than `bound` is of no use."""
-    searches = [_Search(floor, bound, known, side) for side in Side]
-    for _ in range(STATES):
+    searches = [_Search(floor, bound, known, side) for side in End]
+    for _ in range(MAX_EXPANSIONS):
         for search in searches:
             if (found := search.step()) is not None:
                 return found._replace(bound=found.peak)
@@ -90,7 +90,7 @@ def _searched(floor: Floor, bound: int, known: Order) -> Order:
 class _Search:
     """Best-first over gaps that are closed from one side, and on both at no cost."""
 
-    def __init__(self, floor: Floor, bound: int, known: Order, side: Side) -> None:
+    def __init__(self, floor: LowerBound, bound: int, known: Schedule, side: End) -> None:
         self.problem, self.floor = floor.problem, floor
         self.known, self.side = known, side
         self.heap = [(bound, floor.start.rest.bit_count(), 0, floor.start)]
@@ -102,14 +102,14 @@ class _Search:
         """No order needs fewer bytes."""
         return self.heap[0][0] if self.heap else self.known.peak
 
-    def step(self) -> Order | None:
+    def step(self) -> Schedule | None:
         """Look at the best gap; the order once it is known that none is better."""
         if not self.heap:
             return self.known
         peak, _, _, gap = heapq.heappop(self.heap)
         gap = _settled(self.problem, gap, peak)
         if not gap.rest:
-            return Order(peak, gap.order, 0)
+            return Schedule(peak, gap.order, 0)
         if (gap.done, gap.rest) in self.seen:
             return None
         if (needed := self.floor.of(gap)) > peak:
@@ -121,12 +121,12 @@ class _Search:
             self._push(max(peak, live), left)
         return None
 
-    def _push(self, peak: int, gap: Gap) -> None:
+    def _push(self, peak: int, gap: PartialSchedule) -> None:
         if peak < self.known.peak:
             self.pushed += 1  # among equals the fewest left, then the first found
             heapq.heappush(self.heap, (peak, gap.rest.bit_count(), self.pushed, gap))
 
-    def dive(self) -> Order:
+    def dive(self) -> Schedule:
         """Some order: from the best gap on always to the best next one."""
         self.seen.clear()
         while True:
@@ -135,12 +135,12 @@ class _Search:
                 return found
 
 
-def _settled(problem: Problem, gap: Gap, peak: int) -> Gap:
+def _settled(problem: SchedulingProblem, gap: PartialSchedule, peak: int) -> PartialSchedule:
     """The gap after all that can be placed at no cost, as long as `peak` is not exceeded."""
     while True:
         free = (
             left
-            for side in Side
+            for side in End
             for index in problem.ready(gap.rest, side)
             if (left := _free(problem, gap, side, index, peak)) is not None
         )
@@ -149,7 +149,9 @@ def _settled(problem: Problem, gap: Gap, peak: int) -> Gap:
         gap = left
 
 
-def _free(problem: Problem, gap: Gap, side: Side, index: int, peak: int) -> Gap | None:
+def _free(
+    problem: SchedulingProblem, gap: PartialSchedule, side: End, index: int, peak: int
+) -> PartialSchedule | None:
     """The gap after a run of kernels, each the only one that the last made ready, that ends
     with no more held than it began with; None if there is none within `peak`.
 

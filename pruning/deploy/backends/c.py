@@ -15,30 +15,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.cost.memory.arena import WORD, Plan
+from pruning.cost.memory.arena import WORD, ArenaPlan
 from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
-from pruning.deploy.fixed_point import Scaling
+from pruning.deploy.fixed_point import FixedPointMultiplier
 from pruning.deploy.integer_ir import (
     INTEGER_KERNELS,
     ONE_PIXEL,
+    Add,
     Concat,
+    Conv,
+    ConvTranspose,
+    Gather,
     IntegerNetwork,
     Kernel,
-    Layer,
+    Lut,
     Mean,
-    Move,
+    Mul,
     Pool,
     Prelu,
-    Product,
     Shape3,
-    Sum,
-    Table,
-    Transposed,
     Window,
 )
 from pruning.deploy.memory_plan import plan
-from pruning.ir.gather import HOLE, Tables
-from pruning.ir.kinds import ByKind
+from pruning.ir.gather import PAD, IndexTables
+from pruning.ir.kinds import KindTable
 from pruning.ir.operator import INPUT
 
 # What budgets hold for: `verify` and the CMakeLists of a folder compile with it.
@@ -95,7 +95,7 @@ class _Writer:
     """Writes one network. Symbols are numbered in the order of the kernels."""
 
     def __init__(
-        self, network: IntegerNetwork, planned: Plan, name: str, origin: Sequence[str]
+        self, network: IntegerNetwork, planned: ArenaPlan, name: str, origin: Sequence[str]
     ) -> None:
         self.network, self.plan = network, planned
         self.name, self.upper, self.origin = name, name.upper(), origin
@@ -185,9 +185,7 @@ class _Writer:
         if buffer in self.network.constants:
             if buffer not in self._stored:
                 values = _pixelwise(self.network.constants[buffer])
-                self._stored[buffer] = self.array(
-                    "int8_t", f"constant{len(self._stored)}", values
-                )
+                self._stored[buffer] = self.array("int8_t", f"constant{len(self._stored)}", values)
             return self._stored[buffer]
         return f"{self.name}_arena + {self.plan.offsets[buffer]}"
 
@@ -249,17 +247,17 @@ def _pixelwise(values: NDArray[Any]) -> NDArray[Any]:
     return np.moveaxis(np.atleast_3d(values), -3, -1)
 
 
-def _shifts(scaling: Scaling) -> NDArray[np.int64]:
+def _shifts(scaling: FixedPointMultiplier) -> NDArray[np.int64]:
     return scaling.left - scaling.right
 
 
-def _factor(scaling: Scaling) -> str:
+def _factor(scaling: FixedPointMultiplier) -> str:
     mantissa, shift = (int(part.reshape(-1)[0]) for part in (scaling[0], _shifts(scaling)))
     return f"{{{mantissa}, {shift}}}"
 
 
-def _layer(to: _Writer, kernel: Layer, index: int) -> None:
-    transposed = isinstance(kernel, Transposed)
+def _layer(to: _Writer, kernel: Conv, index: int) -> None:
+    transposed = isinstance(kernel, ConvTranspose)
     one_each = kernel.depthwise and not transposed
     order = (1, 2, 3, 0) if one_each else (0, 2, 3, 1)  # (1, rows, columns, outputs), or O..I
     zero = to.zero(kernel.inputs[0])
@@ -285,20 +283,20 @@ def _layer(to: _Writer, kernel: Layer, index: int) -> None:
     to.step(kernel, kind, record)
 
 
-def _with_zero(kernel: Layer, zero: int) -> NDArray[np.int64]:
+def _with_zero(kernel: Conv, zero: int) -> NDArray[np.int64]:
     """The bias with the input's zero point in it, so that codes are multiplied as they are."""
     weight = kernel.weight.astype(np.int64)
     folded: NDArray[np.int64] = kernel.bias - zero * weight.reshape(len(weight), -1).sum(1)
     return folded
 
 
-def _as_read(kernel: Layer) -> tuple[Shape3, Shape3, Window]:
+def _as_read(kernel: Conv) -> tuple[Shape3, Shape3, Window]:
     """A layer's shapes and window, as long runs of memory: a window over a whole plane is one
     over one pixel, and the pixels that windows of one pixel are laid on are one row.
     """
     (read,), made, window = kernel.reads, kernel.shape, kernel.window
     plain = window.stride, window.padding, window.dilation
-    if kernel.groups > 1 or isinstance(kernel, Transposed):
+    if kernel.groups > 1 or isinstance(kernel, ConvTranspose):
         return read, made, window
     if window.kernel == read[1:] and made[1:] == (1, 1) and window.padding == (0, 0):
         return (prod(read), 1, 1), made, ONE_PIXEL
@@ -316,9 +314,9 @@ def _settings(window: Window) -> dict[str, int]:
     }
 
 
-def _pair(to: _Writer, kernel: Sum | Product, index: int) -> None:
-    factors: Iterable[Scaling | None] = (None, None)
-    if isinstance(kernel, Sum):
+def _pair(to: _Writer, kernel: Add | Mul, index: int) -> None:
+    factors: Iterable[FixedPointMultiplier | None] = (None, None)
+    if isinstance(kernel, Add):
         *factors, result = kernel.scalings
         function = "subtract" if kernel.difference else "add"
     else:
@@ -335,7 +333,7 @@ def _pair(to: _Writer, kernel: Sum | Product, index: int) -> None:
     to.step(kernel, function, record)
 
 
-def _operand(read: Shape3, factor: Scaling | None, zero: int) -> str:
+def _operand(read: Shape3, factor: FixedPointMultiplier | None, zero: int) -> str:
     """An operand's steps: where it has one pixel, or one channel, it stays where it is."""
     height, width, channels = _nhwc(read)
     steps = (
@@ -388,13 +386,13 @@ def _prelu(to: _Writer, kernel: Prelu, index: int) -> None:
     to.step(kernel, "prelu", to.record("paring_slopes", f"slopes{index}", settings))
 
 
-def _table(to: _Writer, kernel: Table, index: int) -> None:
+def _table(to: _Writer, kernel: Lut, index: int) -> None:
     entries = to.array("int8_t", f"table{index}", kernel.entries)
     settings = {"entries": entries, "count": prod(kernel.shape)}
     to.step(kernel, "table", to.record("paring_entries", f"entries{index}", settings))
 
 
-def _move(to: _Writer, kernel: Move, index: int) -> None:
+def _move(to: _Writer, kernel: Gather, index: int) -> None:
     """Places count pixel by pixel on both sides."""
     channels, *plane = kernel.reads[0]
     pixels = prod(plane)
@@ -405,17 +403,17 @@ def _move(to: _Writer, kernel: Move, index: int) -> None:
     places = source % pixels * channels + source // pixels
     large = channels * pixels > SMALL
     kind, which, hole = ("uint32_t", "_large", LARGE) if large else ("uint16_t", "", SMALL)
-    places = np.where(source == HOLE, hole, places)
+    places = np.where(source == PAD, hole, places)
     table = to.array(kind, f"table{index}", _pixelwise(places))
     settings = {"places": table, "count": places.size, "fill": kernel.fill}
     record = to.record("paring_places", f"places{index}", settings)
     to.step(kernel, f"move{which}", record)
 
 
-def _gather(to: _Writer, kernel: Move, tables: Tables, index: int) -> None:
+def _gather(to: _Writer, kernel: Gather, tables: IndexTables, index: int) -> None:
     """Whole pixels, or some channels of them, by short tables."""
     rows, columns, which = (
-        np.where(table == HOLE, SMALL, table)
+        np.where(table == PAD, SMALL, table)
         for table in (tables.rows, tables.columns, tables.channels)
     )
     settings = {
@@ -446,15 +444,15 @@ def _concat(to: _Writer, kernel: Concat, index: int) -> None:
 
 
 _RULES: Mapping[type, Callable[[_Writer, Any, int], None]] = {
-    Layer: _layer,
-    Transposed: _layer,
-    Sum: _pair,
-    Product: _pair,
+    Conv: _layer,
+    ConvTranspose: _layer,
+    Add: _pair,
+    Mul: _pair,
     Pool: _pool,
     Mean: _mean,
-    Table: _table,
+    Lut: _table,
     Prelu: _prelu,
-    Move: _move,
+    Gather: _move,
     Concat: _concat,
 }
-STEPS = ByKind("which C runs it", INTEGER_KERNELS, _RULES)
+STEPS = KindTable("which C runs it", INTEGER_KERNELS, _RULES)

@@ -115,9 +115,7 @@ def _tensor(to: flatbuffers.Builder, tensor: Tensor, buffer: int) -> int:
     if tensor.scales:
         code = {
             "Scale": to.CreateNumpyVector(np.array(tensor.scales, np.float32)),
-            "ZeroPoint": to.CreateNumpyVector(
-                np.full(len(tensor.scales), tensor.zero, np.int64)
-            ),
+            "ZeroPoint": to.CreateNumpyVector(np.full(len(tensor.scales), tensor.zero, np.int64)),
             "QuantizedDimension": tensor.axis,
         }
         fields["Quantization"] = _table(to, "QuantizationParameters", code)

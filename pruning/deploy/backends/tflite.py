@@ -15,25 +15,25 @@ from pruning.deploy.integer_ir import (
     HIGH,
     INTEGER_KERNELS,
     LOW,
+    Add,
     Codes,
     Concat,
+    Conv,
+    ConvTranspose,
+    Gather,
     IntegerKernel,
     IntegerNetwork,
-    Layer,
+    Lut,
     Mean,
-    Move,
+    Mul,
     Pool,
     Prelu,
-    Product,
     Shape3,
-    Sum,
-    Table,
-    Transposed,
     Window,
 )
 from pruning.errors import DeployError
-from pruning.ir.gather import HOLE
-from pruning.ir.kinds import ByKind
+from pruning.ir.gather import PAD
+from pruning.ir.kinds import KindTable
 from pruning.ir.operator import INPUT
 
 SAME, VALID = 0, 1
@@ -154,9 +154,7 @@ class _Writer:
                 return activation
         raise _no_operator(kernel, "clips its results as no activation does")
 
-    def around(
-        self, kernel: IntegerKernel, window: Window, fill: int | None
-    ) -> tuple[int, int]:
+    def around(self, kernel: IntegerKernel, window: Window, fill: int | None) -> tuple[int, int]:
         """What a kernel reads and the kind of padding, with a PAD before it where neither kind
         gives the same windows. `fill`: a code that lies around; None: the zero point.
         """
@@ -226,7 +224,7 @@ def _strides(window: Window) -> dict[str, int]:
     return {"StrideH": window.stride[0], "StrideW": window.stride[1]}
 
 
-def _layer(to: _Writer, kernel: Layer) -> None:
+def _layer(to: _Writer, kernel: Conv) -> None:
     if _covers(kernel):
         _connected(to, kernel)
         return
@@ -249,13 +247,13 @@ def _layer(to: _Writer, kernel: Layer) -> None:
         to.call("CONV_2D", 3, inputs, made, "Conv2DOptions", **fields)
 
 
-def _covers(kernel: Layer) -> bool:
+def _covers(kernel: Conv) -> bool:
     """Whether one window covers all that is read."""
     whole = kernel.window.kernel == kernel.reads[0][1:] and kernel.shape[1:] == (1, 1)
     return whole and kernel.window.padding == (0, 0) and kernel.groups == 1
 
 
-def _connected(to: _Writer, kernel: Layer) -> None:
+def _connected(to: _Writer, kernel: Conv) -> None:
     outputs = len(kernel.weight)
     flat = kernel.weight.transpose(0, 2, 3, 1).reshape(outputs, -1)
     inputs = [to.read(kernel), *_weights(to, kernel, flat, 0)]
@@ -265,7 +263,7 @@ def _connected(to: _Writer, kernel: Layer) -> None:
     )  # fmt: skip
 
 
-def _weights(to: _Writer, kernel: Layer, weight: Codes, axis: int) -> tuple[int, int]:
+def _weights(to: _Writer, kernel: Conv, weight: Codes, axis: int) -> tuple[int, int]:
     """The weights and the biases of a layer."""
     steps = tuple(kernel.steps.tolist())
     filters = to.tensor(Tensor(shape=weight.shape, scales=steps, axis=axis, data=weight))
@@ -277,16 +275,14 @@ def _weights(to: _Writer, kernel: Layer, weight: Codes, axis: int) -> tuple[int,
     return filters, to.tensor(bias)
 
 
-def _transposed(to: _Writer, kernel: Transposed) -> None:
+def _transposed(to: _Writer, kernel: ConvTranspose) -> None:
     """Its windows fill a plane, of which the padding is cut off afterwards."""
     window = kernel.window
     if kernel.groups > 1 or window.dilation != (1, 1):
         raise _no_operator(kernel, "transposes a convolution with groups or dilation")
     plane = [
         (n - 1) * stride + size
-        for n, stride, size in zip(
-            kernel.reads[0][1:], window.stride, window.kernel, strict=True
-        )
+        for n, stride, size in zip(kernel.reads[0][1:], window.stride, window.kernel, strict=True)
     ]
     wanted = [pad + n for pad, n in zip(window.padding, kernel.shape[1:], strict=True)]
     if any(n > whole for n, whole in zip(wanted, plane, strict=True)):
@@ -309,7 +305,7 @@ def _transposed(to: _Writer, kernel: Transposed) -> None:
     to.call("STRIDED_SLICE", 2, cut, to.made(kernel), "StridedSliceOptions")
 
 
-def _sum(to: _Writer, kernel: Sum) -> None:
+def _sum(to: _Writer, kernel: Add) -> None:
     operator, options = ("SUB", "SubOptions") if kernel.difference else ("ADD", "AddOptions")
     mantissa, left, _ = (int(part.reshape(-1)[0]) for part in kernel.scalings[2])
     if left or not mantissa:
@@ -319,7 +315,7 @@ def _sum(to: _Writer, kernel: Sum) -> None:
     to.call(operator, 2, inputs, to.made(kernel), options, **fields)
 
 
-def _product(to: _Writer, kernel: Product) -> None:
+def _product(to: _Writer, kernel: Mul) -> None:
     inputs = [to.read(kernel, 0), to.read(kernel, 1)]
     fields = {"FusedActivationFunction": to.clamp(kernel)}
     to.call("MUL", 2, inputs, to.made(kernel), "MulOptions", **fields)
@@ -354,7 +350,7 @@ def _mean(to: _Writer, kernel: Mean) -> None:
     to.call("MEAN", 2, inputs, to.made(kernel), "ReducerOptions", KeepDims=True)
 
 
-def _table(to: _Writer, kernel: Table) -> None:
+def _table(to: _Writer, kernel: Lut) -> None:
     if kernel.function == "leaky_relu":
         fields = {"Alpha": kernel.slope}
         inputs = [to.read(kernel)]
@@ -379,7 +375,7 @@ def _concat(to: _Writer, kernel: Concat) -> None:
     to.call("CONCATENATION", 2, inputs, to.made(kernel), "ConcatenationOptions", **fields)
 
 
-def _move(to: _Writer, kernel: Move) -> None:
+def _move(to: _Writer, kernel: Gather) -> None:
     """Along each axis what is picked, and what is filled at its ends."""
     axes = _along_axes(kernel)
     if axes is None:
@@ -388,11 +384,11 @@ def _move(to: _Writer, kernel: Move) -> None:
     shape = list(_nhwc(kernel.reads[0]))
     pads = [(0, 0)]
     for axis, places in zip((1, 2, 3), (axes[1], axes[2], axes[0]), strict=True):
-        there = np.flatnonzero(places != HOLE)
+        there = np.flatnonzero(places != PAD)
         first, last = int(there[0]), int(there[-1]) + 1
         pads.append((first, len(places) - last))
         picked = places[first:last]
-        if (picked == HOLE).any():
+        if (picked == PAD).any():
             raise _no_operator(kernel, "fills in between")
         if not np.array_equal(picked, np.arange(shape[axis])):
             shape[axis] = len(picked)
@@ -412,40 +408,38 @@ def _move(to: _Writer, kernel: Move) -> None:
         to.number[kernel.output] = current
 
 
-def _along_axes(kernel: Move) -> tuple[NDArray[np.int64], ...] | None:
+def _along_axes(kernel: Gather) -> tuple[NDArray[np.int64], ...] | None:
     """The places that are read along channels, rows and columns; None where one depends on
     another.
     """
-    hole = kernel.source == HOLE
+    hole = kernel.source == PAD
     if hole.all():
         return None
     found = []
-    for axis, places in enumerate(
-        np.unravel_index(np.maximum(kernel.source, 0), kernel.reads[0])
-    ):
+    for axis, places in enumerate(np.unravel_index(np.maximum(kernel.source, 0), kernel.reads[0])):
         others = tuple(n for n in range(3) if n != axis)
-        highest = np.where(hole, HOLE, places).max(others)
+        highest = np.where(hole, PAD, places).max(others)
         shape = [1, 1, 1]
         shape[axis] = -1
-        if not np.array_equal(np.where(hole, HOLE, places),
-                              np.where(hole, HOLE, highest.reshape(shape))):  # fmt: skip
+        if not np.array_equal(np.where(hole, PAD, places),
+                              np.where(hole, PAD, highest.reshape(shape))):  # fmt: skip
             return None
         found.append(highest)
-    rows = (found[0] == HOLE)[:, None, None] | (found[1] == HOLE)[:, None]
-    filled = rows | (found[2] == HOLE)
+    rows = (found[0] == PAD)[:, None, None] | (found[1] == PAD)[:, None]
+    filled = rows | (found[2] == PAD)
     return tuple(found) if np.array_equal(filled, hole) else None
 
 
 _RULES: Mapping[type, Callable[[_Writer, Any], None]] = {
-    Layer: _layer,
-    Transposed: _transposed,
-    Sum: _sum,
-    Product: _product,
+    Conv: _layer,
+    ConvTranspose: _transposed,
+    Add: _sum,
+    Mul: _product,
     Pool: _pool,
     Mean: _mean,
-    Table: _table,
+    Lut: _table,
     Prelu: _prelu,
-    Move: _move,
+    Gather: _move,
     Concat: _concat,
 }
-WRITTEN = ByKind("how it is written", INTEGER_KERNELS, _RULES)
+WRITTEN = KindTable("how it is written", INTEGER_KERNELS, _RULES)

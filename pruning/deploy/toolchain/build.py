@@ -44,7 +44,7 @@ class Firmware:
     symbols: Mapping[str, tuple[int, int]]
 
 
-def build(network: IntegerNetwork, core: str) -> Firmware:
+def build_firmware(network: IntegerNetwork, core: str) -> Firmware:
     """Compile and link the C of a network for a core.
 
     Raises:

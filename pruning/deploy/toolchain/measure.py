@@ -34,10 +34,10 @@ def measure(network: IntegerNetwork, core: str, codes: Codes) -> Measured:
     Raises:
         ToolchainError: it cannot be built. EmulatorError: it cannot be run.
     """
-    from pruning.deploy.toolchain.build import build
+    from pruning.deploy.toolchain.build import build_firmware
     from pruning.deploy.toolchain.emulate import execute  # their libraries are an extra
 
-    firmware = build(network, core)
+    firmware = build_firmware(network, core)
     done = execute(firmware, network, codes)
     expected = reference(network, codes)
     wanted = [expected[name] for name in network.outputs]

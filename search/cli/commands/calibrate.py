@@ -77,8 +77,7 @@ def _counted(config: DictConfig, device: Device) -> list[Observation]:
         drawn, counted(drawn, device.core, workers_for(config.workers)), strict=True
     ):
         cycles = {
-            name: number * device.cycles_per_instruction
-            for name, number in taken.by_kernel.items()
+            name: number * device.cycles_per_instruction for name, number in taken.by_kernel.items()
         }
         seen.append(Observation(name=subject.name, graph=subject.graph, cycles=cycles))
         print(f"[{len(seen)}/{len(drawn)}] {subject.name} counted", file=sys.stderr)

@@ -67,9 +67,7 @@ def _table(findings: list[Finding]) -> Table:
 def machine(folder: Path) -> Iterator[Finding]:
     """Python, torch, threads and disk."""
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding(
-        "Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer"
-    )
+    yield Finding("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     works = torch.ones(2).sum().item() == 2
     where = "with CUDA" if torch.cuda.is_available() else "CPU"
     yield Finding("torch", works, f"{torch.__version__}, {where}", "reinstall torch")

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.table import Table
 
-from pruning.allocation.feasibility import least_cost
+from pruning.allocation.feasibility import min_cost
 from pruning.budget import RESOURCES
 from pruning.deploy import obstacles
 from search.cli.app import verb
@@ -45,7 +45,7 @@ def explained(blueprint: Blueprint) -> dict[str, Any]:
         "parameters": sum(t.numel() for t in blueprint.start.tensors.values() if t.dim()),
         "limits": device.budget.limits,
         "fits": device.budget.holds(cost),
-        "least": asdict(least_cost(model)),
+        "least": asdict(min_cost(model)),
         "obstacles": obstacles(graph),
         "bottleneck": model.bottlenecks(graph.channels.widths),
         "operators": [asdict(line) for line in model.explain(graph.channels.widths)],

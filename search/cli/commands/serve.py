@@ -31,6 +31,4 @@ def main(config: DictConfig) -> None:
         catch_up(study)
         key = study.key
     users = home.databases.users if flag(config.login, "login") else None
-    serve(
-        home.databases.mlflow, home.folder / "artifacts", config.host, config.port, key, users
-    )
+    serve(home.databases.mlflow, home.folder / "artifacts", config.host, config.port, key, users)

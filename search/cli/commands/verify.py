@@ -68,8 +68,7 @@ class Line:
     def errors(self) -> dict[str, float]:
         """Estimate / measurement - 1."""
         return {
-            name: self.estimated_costs[name] / self.measured_costs[name] - 1
-            for name in RESOURCES
+            name: self.estimated_costs[name] / self.measured_costs[name] - 1 for name in RESOURCES
         }
 
 
@@ -144,9 +143,7 @@ def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
     return [finished_slot(record, slot_number(trial))]
 
 
-def _line(
-    slot: SlotRecord, measured: Measured, device: Device, own: bool, study: Study
-) -> Line:
+def _line(slot: SlotRecord, measured: Measured, device: Device, own: bool, study: Study) -> Line:
     estimated = {name: cost_of(slot.known_costs, name) for name in RESOURCES}
     if not own:
         graph = unpack_network(study.home.store.read(slot.files[MODEL])).graph

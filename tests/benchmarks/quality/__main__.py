@@ -131,9 +131,7 @@ def _missing(
                 yield method, budget, seed
 
 
-def _start(
-    problem: Problem, setting: Setting, what: tuple[str, str, int]
-) -> subprocess.Popen[str]:
+def _start(problem: Problem, setting: Setting, what: tuple[str, str, int]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.quality", "--problem", problem.name,
          "--setting", setting.name, "--one", *map(str, what)],

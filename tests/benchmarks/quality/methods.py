@@ -10,7 +10,7 @@ from torch import nn
 
 from pruning.allocation.allocate import Allocation, Method
 from pruning.allocation.feasibility import scaled_widths, uniform_ratio
-from pruning.allocation.fit import fill
+from pruning.allocation.fit import grow_to_fill
 from pruning.budget import Budget
 from pruning.cost.model import CostModel
 from pruning.data import Dataset
@@ -51,9 +51,7 @@ class Run:
         total = max(self.setting.epochs, begun + sum(count for _, count in parts))
         phases = recipe(parts, begun, total)
         pruning = pruning or Pruning()
-        return job(
-            self.setting, self.problem, self.data, phases, self.seed, self.budget, pruning
-        )
+        return job(self.setting, self.problem, self.data, phases, self.seed, self.budget, pruning)
 
     def network(self) -> tuple[nn.Module, Graph, Tensors]:
         """The problem's network with the starting weights of the seed."""
@@ -187,7 +185,7 @@ def _uniform_widths(run: Run) -> list[int]:
 def _filled(run: Run, widths: list[int]) -> list[int]:
     _, graph, _ = run.network()
     behind = [[1 - n / g.size for n in range(g.size)] for g in graph.channels.groups]
-    return fill(run.cost_model(graph), run.budget, widths, behind)
+    return grow_to_fill(run.cost_model(graph), run.budget, widths, behind)
 
 
 def _shrink_module(run: Run, module: nn.Module, importance: str) -> None:

@@ -121,9 +121,7 @@ def plot(
         axes.set_ylabel(f"{precision}, {seeds_of(parts[precision])}")
         axes.spines[["top", "right"]].set_visible(False)
     top, bottom = grid[0, 0], grid[-1, 0]
-    drawn = {
-        b for against in panels.values() for found in against.values() for _, b, _ in found
-    }
+    drawn = {b for against in panels.values() for found in against.values() for _, b, _ in found}
     for budget, color in zip(budgets, COLORS, strict=False):
         if budget in drawn:
             top.plot([], [], "D", color=color, markersize=5, label=budget)

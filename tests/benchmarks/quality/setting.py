@@ -104,7 +104,5 @@ def job(
         pruning=pruning,
         encoding=Encoding.PUBLISHED,
         conventions=PUBLISHED,
-        accelerator=Accelerator(
-            device=setting.device, precision=fast_precision(setting.device)
-        ),
+        accelerator=Accelerator(device=setting.device, precision=fast_precision(setting.device)),
     )

@@ -60,17 +60,11 @@ class Core:
 THUMB = unicorn.UC_MODE_THUMB
 M = THUMB | unicorn.UC_MODE_MCLASS
 CORES = {
-    "m0+": Core(
-        options=("-mcpu=cortex-m0plus", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_M0, mode=M
-    ),
+    "m0+": Core(options=("-mcpu=cortex-m0plus", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_M0, mode=M),
     "m3": Core(options=("-mcpu=cortex-m3", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_M3, mode=M),
     "m4": Core(options=("-mcpu=cortex-m4", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_M4, mode=M),
-    "m33": Core(
-        options=("-mcpu=cortex-m33", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_M33, mode=M
-    ),
-    "r5": Core(
-        options=("-mcpu=cortex-r5", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_R5, mode=THUMB
-    ),
+    "m33": Core(options=("-mcpu=cortex-m33", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_M33, mode=M),
+    "r5": Core(options=("-mcpu=cortex-r5", "-mthumb"), model=arm.UC_CPU_ARM_CORTEX_R5, mode=THUMB),
     "r5-arm": Core(
         options=("-mcpu=cortex-r5", "-marm"),
         model=arm.UC_CPU_ARM_CORTEX_R5,

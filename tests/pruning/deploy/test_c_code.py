@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pruning.cost.memory.peak import Conventions
+from pruning.cost.memory.peak import MemoryConventions
 from pruning.cost.model import CostModel, deployed
 from pruning.deploy import IntegerNetwork, obstacles, plan, reference
-from pruning.deploy.integer_ir import Sum
+from pruning.deploy.integer_ir import Add
 from pruning.frontend.trace import trace
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from tests.pruning.agreement import masks
@@ -110,7 +110,7 @@ def test_layers_lie_over_what_they_have_read(small):
         for kernel in network.kernels:
             ends = {n: offsets[n] + prod(network.shapes[n]) for n in offsets}
             read, made = kernel.inputs[0], kernel.output
-            if isinstance(kernel, Sum):
+            if isinstance(kernel, Add):
                 assert offsets[made] in [offsets[n] for n in kernel.inputs]
             elif offsets[made] < ends[read] and offsets[read] < ends[made]:
                 over.add(made)
@@ -121,12 +121,10 @@ def test_layers_lie_over_what_they_have_read(small):
 def test_sums_in_place_save_memory(device):
     """Where a branch is thin, adding it up takes most: two maps instead of three."""
     torch.manual_seed(0)
-    thin = nn.Sequential(
-        nn.Conv2d(8, 1, 3, padding=1), nn.ReLU(), nn.Conv2d(1, 8, 3, padding=1)
-    )
+    thin = nn.Sequential(nn.Conv2d(8, 1, 3, padding=1), nn.ReLU(), nn.Conv2d(1, 8, 3, padding=1))
     graph = trace(Skip(thin), torch.zeros(8, 10, 10))
     network = lowered(graph, Skip(thin).state_dict(), drawn(graph, 2))
-    in_place = CostModel(graph, device, conventions=Conventions(in_place_add=True))
+    in_place = CostModel(graph, device, conventions=MemoryConventions(in_place_add=True))
     assert CostModel(graph, device).dense.sram_bytes == 2_400
     assert in_place.dense.sram_bytes == 1_700  # two maps, and one of a channel
     # two maps, and 13 bytes of that channel that are unread when the last pixels are written
@@ -141,9 +139,7 @@ def test_a_mean_over_one_axis_lies_over_what_it_has_read(axis, device, tmp_path)
     graph = trace(model, torch.zeros(1, 9, 12))
     inputs = drawn(graph, 3)
     network = lowered(graph, model.state_dict(), inputs)
-    assert (
-        plan(network).arena_bytes == deployed(graph, device).dense.sram_bytes < 8 * 9 * 12 * 1.2
-    )
+    assert plan(network).arena_bytes == deployed(graph, device).dense.sram_bytes < 8 * 9 * 12 * 1.2
     assert_same_codes(network, inputs, tmp_path)
 
 

@@ -132,9 +132,7 @@ def test_the_loops_of_the_assembly_begin_with_whole_words(core, option, tmp_path
             code.pop()
         assert not [text for _, text in code if text.startswith("nop")]
         jumps = [
-            (at, int(to, 16))
-            for at, text in code
-            for to in re.findall(r"^b\S*\s+(\w+) <", text)
+            (at, int(to, 16)) for at, text in code for to in re.findall(r"^b\S*\s+(\w+) <", text)
         ]
         starts = {to for at, to in jumps if to < at}
         assert len(starts) == 2

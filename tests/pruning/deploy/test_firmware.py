@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from pruning.budget import Device
 from pruning.cost.model import deployed
-from pruning.deploy import IntegerNetwork, firmware, plan, reference
+from pruning.deploy import IntegerNetwork, plan, reference
 from pruning.deploy.backends.c import run_symbol
-from pruning.deploy.toolchain.build import COMPILER, CORES, Firmware, build
+from pruning.deploy.toolchain import build
+from pruning.deploy.toolchain.build import COMPILER, CORES, Firmware, build_firmware
 from pruning.deploy.toolchain.emulate import Execution, execute
 from pruning.errors import EmulatorError, ToolchainError
 from pruning.frontend.trace import trace
@@ -66,7 +67,7 @@ def run(network: IntegerNetwork, core: str, seed: int = 0) -> tuple[Firmware, Ex
     shape = network.shapes["input"]
     codes = np.random.default_rng(seed).integers(-128, 128, (2, *shape)).astype(np.int8)
     expected = reference(network, codes)
-    linked = build(network, core)
+    linked = build_firmware(network, core)
     done = execute(linked, network, codes)
     for name, output in zip(network.outputs, done.outputs, strict=True):
         np.testing.assert_array_equal(output.reshape(expected[name].shape), expected[name])
@@ -91,7 +92,7 @@ def test_every_core_gives_the_same_codes(small, name, core):
 def test_flash_is_known_to_the_byte(device, outputs, core):
     torch.manual_seed(0)
     graph, tensors = heads(outputs)
-    linked = build(lowered(graph, tensors, drawn(graph, 2)), core)
+    linked = build_firmware(lowered(graph, tensors, drawn(graph, 2)), core)
     assert linked.flash_bytes == estimated(graph, device, core)
 
 
@@ -182,25 +183,25 @@ def test_a_core_with_simd_takes_fewer_instructions(small):
 
 
 def test_a_missing_compiler_names_its_package(small, monkeypatch):
-    monkeypatch.setattr(firmware, "COMPILER", "no-such-compiler")
+    monkeypatch.setattr(build, "COMPILER", "no-such-compiler")
     with pytest.raises(ToolchainError, match="apt-get install gcc-arm-none-eabi"):
-        build(small_network(small, "resnet8"), "cortex-m4")
+        build_firmware(small_network(small, "resnet8"), "cortex-m4")
 
 
 def test_a_compiler_error_is_told(small, monkeypatch):
-    monkeypatch.setattr(firmware, "OPTIONS", (*firmware.OPTIONS, "-include", "nonsense.h"))
+    monkeypatch.setattr(build, "OPTIONS", (*build.OPTIONS, "-include", "nonsense.h"))
     with pytest.raises(ToolchainError, match="nonsense"):
-        build(small_network(small, "resnet8"), "cortex-m4")
+        build_firmware(small_network(small, "resnet8"), "cortex-m4")
 
 
 def test_an_unknown_core_is_refused(small):
     with pytest.raises(ToolchainError, match=r"cortex-a53.*cortex-m4"):
-        build(small_network(small, "resnet8"), "cortex-a53")
+        build_firmware(small_network(small, "resnet8"), "cortex-a53")
 
 
 def test_firmware_that_hangs_is_stopped(small):
     network = small_network(small, "resnet8")
-    linked = build(network, "cortex-m4")
+    linked = build_firmware(network, "cortex-m4")
     hangs = broken(linked, bytes.fromhex("fee7"))  # b .
     with pytest.raises(EmulatorError, match=r"did not end within 0\.5 s"):
         execute(hangs, network, np.zeros((1, *network.shapes["input"]), np.int8), 0.5)
@@ -208,7 +209,7 @@ def test_firmware_that_hangs_is_stopped(small):
 
 def test_firmware_that_faults_is_told(small):
     network = small_network(small, "resnet8")
-    linked = build(network, "cortex-m4")
+    linked = build_firmware(network, "cortex-m4")
     faults = broken(linked, bytes.fromhex("00de"))  # undefined
     with pytest.raises(EmulatorError, match="faulted"):
         execute(faults, network, np.zeros((1, *network.shapes["input"]), np.int8))
@@ -216,16 +217,16 @@ def test_firmware_that_faults_is_told(small):
 
 def test_firmware_of_another_network_is_told(small):
     wanted, other = small_network(small, "resnet8"), small_network(small, "resnet20")
-    linked = build(other, "cortex-m4")
+    linked = build_firmware(other, "cortex-m4")
     shape = wanted.shapes["input"]
     with pytest.raises(EmulatorError, match=r"kernels for a network of .*build it anew"):
         execute(linked, wanted, np.zeros((1, *shape), np.int8))
 
 
 def test_a_program_without_symbols_is_told(small, monkeypatch):
-    monkeypatch.setattr(firmware, "LINKING", (*firmware.LINKING, "-s"))
+    monkeypatch.setattr(build, "LINKING", (*build.LINKING, "-s"))
     with pytest.raises(ToolchainError, match=r"without symbols.*\(-s\)"):
-        build(small_network(small, "resnet8"), "cortex-m4")
+        build_firmware(small_network(small, "resnet8"), "cortex-m4")
 
 
 def broken(linked: Firmware, instruction: bytes) -> Firmware:

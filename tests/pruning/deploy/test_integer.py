@@ -15,10 +15,10 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from pruning.deploy import Evaluator, IntegerNetwork, calibrate, obstacles, reference
-from pruning.deploy.fixed_point import scaling_of
-from pruning.deploy.integer_ir import Layer, Mean, Pool, Sum, Table, Transposed
+from pruning.deploy.fixed_point import fixed_point_multiplier
+from pruning.deploy.integer_ir import Add, Conv, ConvTranspose, Lut, Mean, Pool
 from pruning.errors import DeployError
-from pruning.execution.fake_quant import QuantizedNetwork, Range, Rounding
+from pruning.execution.fake_quant import FakeQuant, QuantizedNetwork, QuantParams
 from pruning.execution.network import Network
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
@@ -199,17 +199,17 @@ def test_large_terms_that_cancel_are_still_exact():
     for _ in range(40):
         first = generator.uniform(0.5, 1)
         second, result = first * generator.uniform(0.7, 1.4), first / 64
-        kernel = Sum(
+        kernel = Add(
             name="sum", inputs=("a", "b"), output="sum", reads=(pixels, pixels), shape=pixels,
             scalings=tuple(
-                scaling_of(factor / (2 * max(first, second)))
+                fixed_point_multiplier(factor / (2 * max(first, second)))
                 for factor in (first, second, 4 * max(first, second) ** 2 / 2**20 / result)
             ),
             difference=True,
         )  # fmt: skip
         zeros = generator.integers(-128, 128, 3)
         codes = {
-            name: Range(scale, int(zero))
+            name: QuantParams(scale, int(zero))
             for name, scale, zero in zip(
                 ("a", "b", "sum"), (first, second, result), zeros, strict=True
             )
@@ -217,7 +217,7 @@ def test_large_terms_that_cancel_are_still_exact():
         every = np.arange(-128, 128, dtype=np.int8)
         network = IntegerNetwork(
             kernels=(kernel,), outputs=("sum",), shown=(pixels,),
-            codes={**codes, INPUT: Range(1.0, 0)},
+            codes={**codes, INPUT: QuantParams(1.0, 0)},
             shapes=dict.fromkeys((*codes, INPUT), pixels),
             constants=dict(zip("ab", np.meshgrid(every[None], every), strict=True)),
         )  # fmt: skip
@@ -227,7 +227,7 @@ def test_large_terms_that_cancel_are_still_exact():
 def test_a_linear_layer_reads_a_flattened_map_as_one_window():
     graph, tensors = traced("lenet")
     network = lowered(graph, tensors, drawn(graph, 4))
-    first = next(k for k in network.kernels if isinstance(k, Layer) and k.shape[1:] == (1, 1))
+    first = next(k for k in network.kernels if isinstance(k, Conv) and k.shape[1:] == (1, 1))
     assert first.window.kernel == first.reads[0][1:] != (1, 1)
 
 
@@ -264,7 +264,7 @@ def test_every_kind_of_kernel_is_among_them():
     for name in DEPLOYED:
         graph, tensors = traced(name)
         kinds |= {type(k) for k in lowered(graph, tensors, drawn(graph, 4)).kernels}
-    assert {Layer, Transposed, Pool, Mean, Table} < kinds
+    assert {Conv, ConvTranspose, Pool, Mean, Lut} < kinds
     assert len(kinds) == 10
 
 
@@ -321,7 +321,7 @@ def test_two_norms_behind_each_other_can_be_trained_as_int8():
     graph = trace(model, torch.zeros(3, 10, 10))
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     inputs = drawn(graph, 8)
-    rounding = Rounding.of(graph, calibrate(graph, tensors, inputs))
+    rounding = FakeQuant.of(graph, calibrate(graph, tensors, inputs))
     network = Network(graph, tensors).eval()
     exact, rounded = network(inputs), network(inputs, None, rounding)
     assert 0 < (exact - rounded).abs().max() < 0.05 * exact.abs().max()
@@ -342,11 +342,9 @@ def test_sums_that_no_number_holds_exactly_are_refused():
     graph, tensors = traced("narrow")
     network = lowered(graph, tensors, drawn(graph, 2))
     (index, layer) = next(
-        (n, kernel) for n, kernel in enumerate(network.kernels) if isinstance(kernel, Layer)
+        (n, kernel) for n, kernel in enumerate(network.kernels) if isinstance(kernel, Conv)
     )
     kernels = list(network.kernels)
     kernels[index] = replace(layer, bias=layer.bias.astype(np.int64) + (1 << 53))
-    with pytest.raises(
-        DeployError, match=f"{layer.name}: its sums reach .*9,007,199,254,740,992"
-    ):
+    with pytest.raises(DeployError, match=f"{layer.name}: its sums reach .*9,007,199,254,740,992"):
         Evaluator(replace(network, kernels=tuple(kernels)))

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning.deploy import IntegerNetwork, firmware, reference
-from pruning.deploy.toolchain.build import COMPILER, Firmware, build
+from pruning.deploy import IntegerNetwork, reference
+from pruning.deploy.toolchain import build
+from pruning.deploy.toolchain.build import COMPILER, Firmware, build_firmware
 from pruning.deploy.toolchain.emulate import execute
 from tests.pruning.deploy.lowered import drawn, lowered, traced
 from tests.search.commands import free_port
@@ -136,11 +137,11 @@ def network(request: pytest.FixtureRequest, small: Callable) -> IntegerNetwork:
 def test_cores_that_trap_unaligned_words_run_what_is_compiled_for_them(
     network: IntegerNetwork, core: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = (*firmware.OPTIONS, "-mno-unaligned-access")
-    monkeypatch.setattr(firmware, "OPTIONS", options)
+    options = (*build.OPTIONS, "-mno-unaligned-access")
+    monkeypatch.setattr(build, "OPTIONS", options)
     shape = network.shapes["input"]
     codes = np.random.default_rng(4).integers(-128, 128, (1, *shape)).astype(np.int8)
-    linked = build(network, core)
+    linked = build_firmware(network, core)
     at = {name: place for name, (place, _) in linked.symbols.items()}
     values = reference(network, codes)
     with running(MACHINES[core], linked, tmp_path) as remote:
@@ -162,7 +163,7 @@ def test_cores_that_trap_unaligned_words_run_what_is_compiled_for_them(
 def test_both_agree(network: IntegerNetwork, core: str, tmp_path: Path) -> None:
     shape = network.shapes["input"]
     codes = np.random.default_rng(3).integers(-128, 128, (1, *shape)).astype(np.int8)
-    linked = build(network, core)
+    linked = build_firmware(network, core)
     known = execute(linked, network, codes)
     at = {name: place for name, (place, _) in linked.symbols.items()}
     with running(MACHINES[core], linked, tmp_path) as remote:

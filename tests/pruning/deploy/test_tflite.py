@@ -135,9 +135,7 @@ def test_a_damaged_file_is_told(damage):
         "scrambled": content[:200] + bytes(len(content) - 200),
         "other": b"PK\x03\x04" + content[4:8].replace(b"TFL3", b"nope") + content[8:],
     }[damage]
-    with pytest.raises(
-        EmulatorError, match=r"tflite-micro does not run this file of \d+ bytes"
-    ):
+    with pytest.raises(EmulatorError, match=r"tflite-micro does not run this file of \d+ bytes"):
         run(damaged, codes_for(network))
 
 
