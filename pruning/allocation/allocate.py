@@ -32,28 +32,29 @@ class Method(StrEnum):
 class Allocation:
     """Settings of the allocation.
 
-    power: how fast the loss rises as a group narrows, p in (n / size)^-p.
-    trust: how much of the measured differences between groups to believe, from 0 (all are
+    loss_exponent: how fast the loss rises as a group narrows, p in (n / size)^-p.
+    shrinkage: how much of the measured differences between groups to believe, from 0 (all are
     equal) to 1; in logarithms.
-    vanish: whether groups inside residual branches may vanish, and their branches with them.
+    remove_branches: whether groups inside residual branches may vanish, and their branches with
+    them.
 
     Raises:
         PruningError: a setting that makes no sense.
     """
 
     method: Method = Method.DIFFERENTIABLE
-    power: float = 0.5
-    trust: float = 0.5
-    vanish: bool = True
+    loss_exponent: float = 0.5
+    shrinkage: float = 0.5
+    remove_branches: bool = True
 
     def __post_init__(self) -> None:
-        require("power", self.power, above=0)
-        require("trust", self.trust, least=0, most=1)
+        require("loss_exponent", self.loss_exponent, above=0)
+        require("shrinkage", self.shrinkage, least=0, most=1)
 
     @property
     def vanishing(self) -> bool:
         """Whether groups may vanish; one ratio or one threshold for all leaves none empty."""
-        return self.vanish and self.method in (Method.DIFFERENTIABLE, Method.GREEDY)
+        return self.remove_branches and self.method in (Method.DIFFERENTIABLE, Method.GREEDY)
 
 
 def allocate(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> None:
@@ -87,8 +88,8 @@ def loss_model(gates: ChannelMasks, model: CostModel, how: Allocation) -> LossMo
     measured = gates.importance.numpy()
     mean = measured[prunable].mean() if prunable.any() else 0.0
     known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
-    importance = np.where(prunable, max(mean, 1e-12) * known**how.trust, 0.0)
-    return LossModel(importance, gates.sizes.double().numpy(), how.power)
+    importance = np.where(prunable, max(mean, 1e-12) * known**how.shrinkage, 0.0)
+    return LossModel(importance, gates.sizes.double().numpy(), how.loss_exponent)
 
 
 def channel_worth(gates: ChannelMasks, model: CostModel, how: Allocation) -> list[list[float]]:
@@ -98,9 +99,17 @@ def channel_worth(gates: ChannelMasks, model: CostModel, how: Allocation) -> lis
     """
     groups = model.graph.channels.groups
     if how.method is not Method.DIFFERENTIABLE:
-        return [gates.salience[g.units].sort(descending=True).values.tolist() for g in groups]
+        return [gates.saliency[g.units].sort(descending=True).values.tolist() for g in groups]
     loss = loss_model(gates, model, how)
     return [
-        [inf, *(float(pull) for pull in scale * np.arange(1.5, group.size) ** (-how.power - 1))]
-        for group, scale in zip(groups, loss.importance * loss.sizes**how.power, strict=True)
+        [
+            inf,
+            *(
+                float(pull)
+                for pull in scale * np.arange(1.5, group.size) ** (-how.loss_exponent - 1)
+            ),
+        ]
+        for group, scale in zip(
+            groups, loss.importance * loss.sizes**how.loss_exponent, strict=True
+        )
     ]

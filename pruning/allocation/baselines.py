@@ -22,7 +22,7 @@ def uniform(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
 
 def magnitude(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
     """One threshold on salience over the whole network, each group scaled to mean one."""
-    scaled = [_relative(gates.salience[group.units]) for group in model.graph.channels.groups]
+    scaled = [_relative(gates.saliency[group.units]) for group in model.graph.channels.groups]
     low, high = 0.0, float(max(part.max() for part in scaled)) + 1e-6
     if budget.holds(model.cost(_above(model, scaled, low))):
         high = low
@@ -34,15 +34,21 @@ def magnitude(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
 
 
 def greedy(
-    gates: ChannelMasks, model: CostModel, budget: Budget, worth: ChannelValues, vanish: bool
+    gates: ChannelMasks,
+    model: CostModel,
+    budget: Budget,
+    worth: ChannelValues,
+    remove_branches: bool,
 ) -> Tensor:
     """From the widths so far, the least salience per marginal resource goes."""
-    widths = shrink_to_fit(model, budget, gates.rounded(model.graph.channels), worth, vanish)
+    widths = shrink_to_fit(
+        model, budget, gates.rounded(model.graph.channels), worth, remove_branches
+    )
     return torch.tensor(widths, dtype=torch.float64)
 
 
-def _relative(salience: Tensor) -> Tensor:
-    return salience / salience.mean().clamp_min(1e-30)
+def _relative(saliency: Tensor) -> Tensor:
+    return saliency / saliency.mean().clamp_min(1e-30)
 
 
 def _above(model: CostModel, scaled: Sequence[Tensor], threshold: float) -> list[int]:

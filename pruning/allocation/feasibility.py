@@ -13,15 +13,17 @@ from pruning.errors import BudgetError
 NANO = 1e6  # nanoseconds in a millisecond
 
 
-def min_widths(model: CostModel, budget: Budget | None = None, vanish: bool = True) -> list[int]:
-    """The smallest widths the engine goes to: the floor of every group and, with `vanish`, no
-    channel in those inside residual branches.
+def min_widths(
+    model: CostModel, budget: Budget | None = None, remove_branches: bool = True
+) -> list[int]:
+    """The smallest widths the engine goes to: the floor of every group and, with
+    `remove_branches`, no channel in those inside residual branches.
 
     Where not all can go, as one operand of a concatenation has to stay, what stays is what
     comes nearest to the budget; without one, or within it, what takes the least flash.
     """
     floors = [group.floor for group in model.graph.channels.groups]
-    inner = [i for i, may in enumerate(inner_groups(model.graph)) if may and vanish]
+    inner = [i for i, may in enumerate(inner_groups(model.graph)) if may and remove_branches]
     least, staying = _emptied(model, floors, inner)
     for index in staying:
         other, _ = _emptied(model, floors, [index, *inner])
@@ -56,16 +58,16 @@ def min_cost(model: CostModel) -> Cost:
 
 
 def require_reachable(
-    model: CostModel, budget: Budget, margins: Device | None = None, vanish: bool = True
+    model: CostModel, budget: Budget, margins: Device | None = None, remove_branches: bool = True
 ) -> None:
     """Refuse a budget that no width meets, before any training: with the margins of a device,
-    one whose guarded form none meets. `vanish` tells whether residual branches may go.
+    one whose guarded form none meets. `remove_branches` tells whether residual branches may go.
 
     Raises:
         BudgetError: naming each limit, the least reachable cost and the kernel to blame.
     """
     held = margins.guarded(budget) if margins else budget
-    widths = min_widths(model, held, vanish)
+    widths = min_widths(model, held, remove_branches)
     if held.holds(least := model.cost(widths)):
         return
     blame = model.bottlenecks(widths)
@@ -77,7 +79,7 @@ def require_reachable(
         for name, limit in held.limits.items()
         if getattr(least, name) > limit
     ]
-    without = " without the residual branches" if vanish else ""
+    without = " without the residual branches" if remove_branches else ""
     raise BudgetError(
         f"budget out of reach of the least widths{without}: "
         + "; ".join(missed)

@@ -15,14 +15,15 @@ FEW = 32
 
 
 def shrink_to_fit(
-    model: CostModel, budget: Budget, widths: list[int], worth: ChannelValues, vanish: bool
+    model: CostModel, budget: Budget, widths: list[int], worth: ChannelValues, remove_branches: bool
 ) -> list[int]:
     """What is worth least per relief of the exceeded limits goes, until all of them hold.
 
-    A few channels at a time (one in thirty-two) or, with `vanish`, all that is left of a group
-    inside a residual branch. If nothing holds the budget, the smallest network is the result.
+    A few channels at a time (one in thirty-two) or, with `remove_branches`, all that is left of a
+    group inside a residual branch. If nothing holds the budget, the smallest network is the
+    result.
     """
-    inner = [i for i, may in enumerate(inner_groups(model.graph)) if may] if vanish else []
+    inner = [i for i, may in enumerate(inner_groups(model.graph)) if may] if remove_branches else []
     while not budget.holds(model.cost(widths)):
         choices = _smaller(model, widths, inner)
         if not choices:

@@ -46,16 +46,16 @@ class LossModel:
 
     importance: Vector
     sizes: Vector
-    power: float = 0.5
+    exponent: float = 0.5
 
     def __call__(self, widths: Vector) -> float:
         """What the loss rises by when groups have these widths."""
-        ratios = (widths / self.sizes) ** -self.power
-        return float(self.importance @ (ratios - 1) / self.power)
+        ratios = (widths / self.sizes) ** -self.exponent
+        return float(self.importance @ (ratios - 1) / self.exponent)
 
     def pull(self, widths: Vector) -> Vector:
-        """-d loss / d log(width); the second derivative is `power` times as much."""
-        return self.importance * (widths / self.sizes) ** -self.power
+        """-d loss / d log(width); the second derivative is `exponent` times as much."""
+        return self.importance * (widths / self.sizes) ** -self.exponent
 
 
 def best_widths(
@@ -148,15 +148,15 @@ def _interior(
     weight = 1 / scale
 
     def merit(x: Vector) -> float:
-        slack = np.concatenate([limits.room(np.exp(x)), (top - x)[free], (x - bottom)[free]])
-        if (slack <= 0).any():
+        reserve = np.concatenate([limits.room(np.exp(x)), (top - x)[free], (x - bottom)[free]])
+        if (reserve <= 0).any():
             return float("inf")
-        return float(weight * loss(np.exp(x)) - np.log(slack).sum())
+        return float(weight * loss(np.exp(x)) - np.log(reserve).sum())
 
     while barriers / weight > GAP * scale * len(free) / GROWTH:
         for _ in range(60):
             pull = weight * loss.pull(np.exp(x))
-            step, decrement = _newton(limits, pull, loss.power, x, bottom, top, free)
+            step, decrement = _newton(limits, pull, loss.exponent, x, bottom, top, free)
             if decrement < 1e-7:
                 break
             x = _line_search(merit, x, step, decrement)
@@ -179,7 +179,7 @@ def _start(limits: BudgetLimits, bottom: Vector, top: Vector) -> Vector | None:
 def _newton(
     limits: BudgetLimits,
     pull: Vector,
-    power: float,
+    exponent: float,
     x: Vector,
     bottom: Vector,
     top: Vector,
@@ -193,7 +193,7 @@ def _newton(
     gradient = -pull + (first / room[:, None]).sum(0) + 1 / above - 1 / below
     curve = np.einsum("rgh,r->gh", second, 1 / room)
     curve += np.einsum("rg,rh,r->gh", first, first, 1 / room**2)
-    curve += np.diag(power * pull + 1 / above**2 + 1 / below**2)
+    curve += np.diag(exponent * pull + 1 / above**2 + 1 / below**2)
     step = np.zeros(len(x))
     step[free] = -np.linalg.solve(curve[np.ix_(free, free)], gradient[free])
     return step, float(-gradient[free] @ step[free])

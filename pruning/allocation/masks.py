@@ -20,18 +20,18 @@ class ChannelMasks:
     """Pruning state over the groups and units of the current graph.
 
     `sizes` (groups,) int64: channels of each group before pruning began. `widths` (groups,)
-    float64: continuous channels kept. `salience` (units,) float32. `kept` (units,) bool.
+    float64: continuous channels kept. `saliency` (units,) float32. `kept` (units,) bool.
     `importance` (groups,) float64: s in the model of the loss (see
     `pruning.allocation.geometric_program`), measured by how the loss rises when a group loses
-    most of its channels. `probes`, an int64 scalar, counts the measurements.
+    most of its channels. `sensitivity_runs`, an int64 scalar, counts the measurements.
     """
 
     sizes: Tensor
     widths: Tensor
-    salience: Tensor
+    saliency: Tensor
     kept: Tensor
     importance: Tensor
-    probes: Tensor
+    sensitivity_runs: Tensor
 
     @staticmethod
     def open(channels: ChannelGroups) -> "ChannelMasks":
@@ -40,10 +40,10 @@ class ChannelMasks:
         return ChannelMasks(
             sizes=sizes,
             widths=sizes.double(),
-            salience=torch.zeros(channels.units),
+            saliency=torch.zeros(channels.units),
             kept=torch.ones(channels.units, dtype=torch.bool),
             importance=torch.zeros(len(channels.groups), dtype=torch.float64),
-            probes=torch.tensor(0),
+            sensitivity_runs=torch.tensor(0),
         )
 
     def observe(self, gradient: Tensor, memory: float) -> None:
@@ -52,14 +52,14 @@ class ChannelMasks:
         Behind a ReLU a masked channel has no gradient, so that its salience fades: those masked
         last come back first. (Kept as it was instead, ResNet-8 did no better.)
         """
-        fresh = gradient.detach().abs().to(self.salience)
-        self.salience = memory * self.salience + (1 - memory) * fresh
+        fresh = gradient.detach().abs().to(self.saliency)
+        self.saliency = memory * self.saliency + (1 - memory) * fresh
 
     def with_only(self, group: ChannelGroup, width: int) -> Tensor:
         """The mask, with only so many of one group's kept channels, the most salient."""
         mask = self.kept.clone()
         kept = torch.nonzero(mask[group.units]).flatten() + group.start
-        order = torch.argsort(self.salience[kept], descending=True, stable=True)
+        order = torch.argsort(self.saliency[kept], descending=True, stable=True)
         mask[kept[order[width:]]] = False
         return mask
 
@@ -73,7 +73,7 @@ class ChannelMasks:
     def keep_most_salient(self, channels: ChannelGroups, widths: list[int]) -> None:
         """Set the mask: in every group the given number of most salient units."""
         for group, width in zip(channels.groups, widths, strict=True):
-            order = torch.argsort(self.salience[group.units], descending=True, stable=True)
+            order = torch.argsort(self.saliency[group.units], descending=True, stable=True)
             mask = torch.zeros(group.size, dtype=torch.bool)
             mask[order[:width]] = True
             self.kept[group.units] = mask
@@ -92,7 +92,7 @@ class ChannelMasks:
         index = torch.from_numpy(units)
         return replace(
             self.without(group_shares(before, after, units)),
-            salience=self.salience[index],
+            saliency=self.saliency[index],
             kept=self.kept[index],
         )
 
@@ -103,6 +103,8 @@ def inner_groups(graph: Graph) -> tuple[bool, ...]:
     Such groups lie inside a residual branch; the others carry everything there is to know.
     """
     return tuple(
-        group.prunable and not group.least and stays_connected(graph, without(graph, (index,)))
+        group.prunable
+        and not group.min_channels
+        and stays_connected(graph, without(graph, (index,)))
         for index, group in enumerate(graph.channels.groups)
     )

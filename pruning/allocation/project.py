@@ -22,7 +22,7 @@ def project(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocati
     Raises:
         BudgetError: no width meets the budget, or this method finds none.
     """
-    require_reachable(model, budget, vanish=how.vanishing)
+    require_reachable(model, budget, remove_branches=how.vanishing)
     held = budget
     while held.holds(model.cost(widths := _integers(gates, model, held, how))):
         if budget.sram_bytes is None or budget.holds(model.laid(widths)):

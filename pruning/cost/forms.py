@@ -59,13 +59,13 @@ RECORD_BYTES: KindTable[str, int | None] = KindTable(
     ROUTINES,
     {
         **dict.fromkeys(("conv", "grouped", "depthwise", "multiplied", "linear"), 56),
-        **dict.fromkeys(("batch_norm", "transposed"), 56),
-        **dict.fromkeys(("add", "subtract", "multiply", "divide"), 76),
+        **dict.fromkeys(("batch_norm", "conv_transpose"), 56),
+        **dict.fromkeys(("add", "sub", "mul", "div"), 76),
         "pool": 36,
         "mean": 20,
         "prelu": 32,
         "activation": 8,
-        "move": 12,
+        "gather": 12,
         "concat": 12,
         **dict.fromkeys(WITHOUT_C, None),
     },
@@ -128,7 +128,7 @@ def _settings(kernel: Kernel) -> int:
             return own + TABLE_BYTES
         case "concat":
             return own * len(kernel.inputs)
-        case "move" if len(_places(kernel)) > 1:
+        case "gather" if len(_places(kernel)) > 1:
             return own + GATHER_BYTES
         case _:
             return own
@@ -136,7 +136,7 @@ def _settings(kernel: Kernel) -> int:
 
 def _places(kernel: Kernel) -> tuple[BilinearForm, ...]:
     """Bytes of the tables of a move: of rows, columns and channels, or of all elements."""
-    if kernel.kind != "move":
+    if kernel.kind != "gather":
         return ()
     found = index_tables(kernel.main.attributes, kernel.main.shape)
     if found is None:
@@ -172,13 +172,13 @@ def _nothing(kernel: Kernel) -> BilinearForm:
 
 
 _Table = KindTable[str, Callable[[Kernel], BilinearForm]]
-_COPYING = ("activation", "concat", "move", "softmax")
+_COPYING = ("activation", "concat", "gather", "softmax")
 # Weights and constants that are stored, one byte each.
 NUMBERS: _Table = KindTable(
     "how many numbers it stores",
     KERNELS,
     {
-        **dict.fromkeys(("conv", "transposed"), _filters),
+        **dict.fromkeys(("conv", "conv_transpose"), _filters),
         "linear": lambda _: BilinearForm(product=1),
         "depthwise": lambda kernel: BilinearForm(output=kernel.taps),
         "batch_norm": _each,  # a scale and a shift of its own
@@ -192,7 +192,7 @@ SCALED: _Table = KindTable(
     "how many scales it stores",
     KERNELS,
     {
-        **dict.fromkeys(("conv", "transposed", "linear", "depthwise", "batch_norm"), _each),
+        **dict.fromkeys(("conv", "conv_transpose", "linear", "depthwise", "batch_norm"), _each),
         "group_norm": _scales,
         **dict.fromkeys((*ELEMENTWISE, "prelu"), _nothing),
         **dict.fromkeys(("pool", "reduce", "resize", *_COPYING), _nothing),
@@ -221,7 +221,7 @@ MACS: _Table = KindTable(
     "how much it multiplies",
     KERNELS,
     {
-        **dict.fromkeys(("conv", "transposed"), _windows),
+        **dict.fromkeys(("conv", "conv_transpose"), _windows),
         "linear": lambda kernel: BilinearForm(product=kernel.pixels),
         "reduce": lambda kernel: BilinearForm(input=kernel.pixels),
         **dict.fromkeys(("depthwise", "pool", "resize"), _own_windows),

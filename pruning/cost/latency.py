@@ -180,8 +180,8 @@ TRIP_COUNTS: KindTable[str, Callable[[Kernel], TripCounts]] = KindTable(
         **dict.fromkeys(("conv", "grouped", "linear"), _convolution),
         # A batch norm of its own has a window of one pixel.
         **dict.fromkeys(("depthwise", "batch_norm"), _depthwise),
-        "transposed": _transposed,
-        "move": _move,
+        "conv_transpose": _transposed,
+        "gather": _move,
         **dict.fromkeys(("multiplied", "pool", "mean", "activation", "prelu", "concat"), _plain),
         **dict.fromkeys((*ELEMENTWISE, "group_norm", "reduce", "resize", "softmax"), _plain),
     },

@@ -36,7 +36,7 @@ class LoopCosts(NamedTuple):
 # emulated core. "conv", "depthwise", "linear" and "batch_norm" to half of 64 random prunings of
 # ResNet-8, DS-CNN, MobileNetV1, VGG-16, two autoencoders and networks of all other kinds, and
 # of 127 single layers; make bench-estimates tells how far off others are. "grouped",
-# "multiplied", "transposed", "pool" and "mean" to half of 118 single layers: on the other half
+# "multiplied", "conv_transpose", "pool" and "mean" to half of 118 single layers: on the other half
 # they are 2, 0, 1, 7 and 0.3 % off in the mean, 7, 0, 3, 16 and 0.6 % at worst (M4). Kinds
 # without C are a guess. Numbers without a name are in the order of the fields.
 M4 = {
@@ -47,17 +47,17 @@ M4 = {
     "grouped": LoopCosts(1.47, 1.34, 19.84, 47.47, 86.85, 912, 25.88, 1.219, 1.21, 5.29),
     "multiplied": LoopCosts(mac=16.98, element=137.1, pixel=70.74, call=46.96),
     "linear": LoopCosts(mac=1.814, element=31.39, pixel=261.6, run=40.04, tail=1.481),
-    "transposed": LoopCosts(cut_mac=6.003, cut_tap=17.28, element=113.1, pixel=39.4, run=21.05),
+    "conv_transpose": LoopCosts(cut_mac=6.003, cut_tap=17.28, element=113.1, pixel=39.4, run=21.05),
     "batch_norm": LoopCosts(mac=44.22, pixel=87.91),
     "pool": LoopCosts(13.88, element=73.88, pixel=26.66),
     "mean": LoopCosts(7.051, element=28.83, pixel=22.03),
     "add": LoopCosts(element=75.98),
-    "subtract": LoopCosts(element=76.97),
-    "multiply": LoopCosts(element=47.98, pixel=8.0, call=80.0),
-    "divide": LoopCosts(element=47.98, pixel=8.0, call=80.0),
+    "sub": LoopCosts(element=76.97),
+    "mul": LoopCosts(element=47.98, pixel=8.0, call=80.0),
+    "div": LoopCosts(element=47.98, pixel=8.0, call=80.0),
     "prelu": LoopCosts(element=40.5, pixel=6.0),
     "activation": LoopCosts(element=6.0, call=11.0),
-    "move": LoopCosts(9.5, element=0.93, pixel=41.0, call=60.0),
+    "gather": LoopCosts(9.5, element=0.93, pixel=41.0, call=60.0),
     "concat": LoopCosts(element=0.94, pixel=54.2, call=140.0),
     "maximum": LoopCosts(element=14.0, call=100.0),
     "minimum": LoopCosts(element=14.0, call=100.0),
@@ -80,14 +80,16 @@ M3 = M4 | {
     "linear": LoopCosts(mac=3.498, element=29.98, pixel=261.5, run=43.97),
     "grouped": LoopCosts(2.599, 2.379, 28.86, 53.17, 69.07, 2001, 26.53, 5.93, 1.439, 5.238),
     "multiplied": LoopCosts(mac=17.1, element=142, pixel=69.95, call=50.28),
-    "transposed": LoopCosts(cut_mac=6.003, cut_tap=17.28, element=116.1, pixel=39.44, run=21.04),
+    "conv_transpose": LoopCosts(
+        cut_mac=6.003, cut_tap=17.28, element=116.1, pixel=39.44, run=21.04
+    ),
     "batch_norm": LoopCosts(mac=46.2, pixel=86.56),
     "pool": LoopCosts(13.88, element=72.79, pixel=27.24),
     "mean": LoopCosts(7.051, element=33.84, pixel=22.02),
     "add": LoopCosts(element=85.99),
-    "subtract": LoopCosts(element=86.97),
-    "multiply": LoopCosts(element=50.98, pixel=8.0, call=86.0),
-    "divide": LoopCosts(element=50.98, pixel=8.0, call=86.0),
+    "sub": LoopCosts(element=86.97),
+    "mul": LoopCosts(element=50.98, pixel=8.0, call=86.0),
+    "div": LoopCosts(element=50.98, pixel=8.0, call=86.0),
     "prelu": LoopCosts(element=42.6, pixel=6.0),
 }
 M0 = {kind: LoopCosts(*(1.5 * value for value in loops)) for kind, loops in M3.items()} | {
@@ -96,19 +98,19 @@ M0 = {kind: LoopCosts(*(1.5 * value for value in loops)) for kind, loops in M3.i
     "linear": LoopCosts(mac=5.497, element=93.31, pixel=465.5, run=44.46),
     "grouped": LoopCosts(7.144, 7.079, 43.25, 119.0, 120.0, 4296, 38.98, 0.0, 3.476, 8.949),
     "multiplied": LoopCosts(mac=24.36, element=279.3, pixel=50.84, tap=0.2694),
-    "transposed": LoopCosts(
+    "conv_transpose": LoopCosts(
         cut_mac=7.972, cut_tap=55.87, element=263.3, pixel=37.28, call=3147, run=22.93
     ),
     "batch_norm": LoopCosts(mac=113.1, pixel=141.2),
     "pool": LoopCosts(18.73, element=131.1, pixel=40.79, tap=0.8053),
     "mean": LoopCosts(8.062, element=89.78, pixel=37.61),
     "add": LoopCosts(element=252.2),
-    "subtract": LoopCosts(element=253.3),
-    "multiply": LoopCosts(element=116.9, pixel=21.0, call=2100.0),
-    "divide": LoopCosts(element=116.9, pixel=21.0, call=2100.0),
+    "sub": LoopCosts(element=253.3),
+    "mul": LoopCosts(element=116.9, pixel=21.0, call=2100.0),
+    "div": LoopCosts(element=116.9, pixel=21.0, call=2100.0),
     "prelu": LoopCosts(element=100.1, pixel=16.0),
     "activation": LoopCosts(element=9.0, call=10.0),
-    "move": LoopCosts(8.5, element=5.56, pixel=39.4, call=80.0),
+    "gather": LoopCosts(8.5, element=5.56, pixel=39.4, call=80.0),
     "concat": LoopCosts(element=5.57, pixel=43.0, call=110.0),
 }
 WHAT = "what its loops take"

@@ -189,7 +189,7 @@ class IntegerNetwork:
     shapes: Mapping[str, Shape3]
     constants: Mapping[str, Codes] = field(default_factory=dict)
 
-    def quantised(self, values: Any) -> Any:
+    def quantized(self, values: Any) -> Any:
         """Real inputs, of numpy, as the codes that the network reads."""
         code = self.codes["input"]
         whole = np.rint(np.asarray(values, dtype=np.float64) / code.scale) + code.zero_point

@@ -203,7 +203,7 @@ def _layer(at: _Lowering, kernel: Kernel, own: Own) -> Conv:
         weight = weight.reshape(*weight.shape[:2], *along_two(weight.shape[2:], 1))
         window = _window(main)
     bias = _numbers(own["bias"]) if "bias" in own else np.zeros(len(weight))
-    make = ConvTranspose if main.kind == "transposed" else Conv
+    make = ConvTranspose if main.kind == "conv_transpose" else Conv
     groups = main.attributes.get("groups", 1)
     return _weighted(at, kernel, make, weight, bias, {"window": window, "groups": groups})
 
@@ -260,13 +260,13 @@ def _sum(at: _Lowering, kernel: Kernel, own: Own) -> Add:
             fixed_point_multiplier(factors[1]),
             fixed_point_multiplier(factors[2]),
         ),
-        difference=kernel.main.kind == "subtract",
+        difference=kernel.main.kind == "sub",
         **base,
     )
 
 
 def _product(at: _Lowering, kernel: Kernel, own: Own) -> Mul:
-    base, names = _operands(at, kernel, own, inverse=kernel.main.kind == "divide")
+    base, names = _operands(at, kernel, own, inverse=kernel.main.kind == "div")
     factor = at.scale(names[0]) * at.scale(names[1]) / at.scale(kernel.output)
     return Mul(scaling=fixed_point_multiplier(factor), **base)
 
@@ -372,17 +372,17 @@ def _concat(at: _Lowering, kernel: Kernel, own: Own) -> Concat:
 
 _RULES: Mapping[str, Rule] = {
     "conv": _layer,
-    "transposed": _layer,
+    "conv_transpose": _layer,
     "linear": _layer,
     "batch_norm": _norm,
     "add": _sum,
-    "subtract": _sum,
-    "multiply": _product,
-    "divide": _product,
+    "sub": _sum,
+    "mul": _product,
+    "div": _product,
     "pool": _pool,
     "activation": _table,
     "prelu": _prelu,
-    "move": _move,
+    "gather": _move,
     "concat": _concat,
 }
 LOWERINGS = KindTable("its integer kernel", WITH_C, _RULES)

@@ -84,12 +84,12 @@ OBSTACLES: KindTable[str, Callable[[Kernel], str]] = KindTable(
     "what keeps it from having an integer kernel",
     KERNELS,
     {
-        "divide": _division,
+        "div": _division,
         "pool": _pooling,
         **dict.fromkeys(
             (
-                "conv", "depthwise", "linear", "transposed", "batch_norm", "add", "subtract",
-                "multiply", "activation", "prelu", "move", "concat",
+                "conv", "depthwise", "linear", "conv_transpose", "batch_norm", "add", "sub",
+                "mul", "activation", "prelu", "gather", "concat",
             ),
             lambda _: "",
         ),

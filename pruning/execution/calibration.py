@@ -71,10 +71,10 @@ CARRIES: KindTable[str, Callable[[Kernel], bool]] = KindTable(
     KERNELS,
     {
         "pool": _pooled,
-        **dict.fromkeys(("concat", "move"), lambda _: True),  # what fills gaps is in the code
+        **dict.fromkeys(("concat", "gather"), lambda _: True),  # what fills gaps is in the code
         **dict.fromkeys(
             (
-                "conv", "depthwise", "transposed", "linear", "batch_norm", "group_norm",
+                "conv", "depthwise", "conv_transpose", "linear", "batch_norm", "group_norm",
                 *ELEMENTWISE, "activation", "prelu", "reduce", "resize", "softmax",
             ),
             lambda _: False,

@@ -45,8 +45,10 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
         inputs = tuple(renamed.get(name, name) for name in operator.inputs)
         operators.append(replace(operator, inputs=inputs, parameters=names))
     outputs = tuple(renamed.get(name, name) for name in graph.outputs)
-    keep = tuple(name for name in graph.keep if name not in renamed)
-    unbound = replace(graph, operators=tuple(operators), outputs=outputs, keep=keep, least={})
+    ignored = tuple(name for name in graph.ignored_layers if name not in renamed)
+    unbound = replace(
+        graph, operators=tuple(operators), outputs=outputs, ignored_layers=ignored, min_channels={}
+    )
     return unbound, folded
 
 
@@ -169,11 +171,11 @@ COPIES: KindTable[str, Callable[[Operator], bool]] = KindTable(
     "whether it copies what it reads",
     OPERATORS,
     {
-        "move": lambda main: not main.attributes.get("fill"),
+        "gather": lambda main: not main.attributes.get("fill"),
         "pool": lambda main: bool(main.attributes["mode"] == "max"),
         **dict.fromkeys(
             (
-                "conv", "transposed", "linear", "batch_norm", "group_norm", *ELEMENTWISE,
+                "conv", "conv_transpose", "linear", "batch_norm", "group_norm", *ELEMENTWISE,
                 "activation", "prelu", "concat", "reduce", "resize", "softmax", *WITHOUT_KERNEL,
             ),
             lambda _: False,
@@ -221,7 +223,7 @@ def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:
     """A parameter as it is stored: weights by output channel, constant operands by tensor."""
     if role in ("operand", "constant", "slope"):
         values = tensor.float()
-        if operator.kind == "divide":  # a reciprocal is stored
+        if operator.kind == "div":  # a reciprocal is stored
             return 1 / _coded(1 / values, _range(1 / values))
         return _coded(values, _range(values))
     if role != "weight" or not FOLDS.of(operator):

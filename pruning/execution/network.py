@@ -32,7 +32,7 @@ SCALED = either(
     OPERATORS,
     yes=("conv", "linear", "batch_norm"),
     no=(
-        "transposed", "group_norm", *ELEMENTWISE, "pool", "activation", "prelu", "move",
+        "conv_transpose", "group_norm", *ELEMENTWISE, "pool", "activation", "prelu", "gather",
         "concat", "reduce", "resize", "softmax", *WITHOUT_KERNEL,
     ),
 )  # fmt: skip
@@ -171,12 +171,12 @@ WAKES: KindTable[str, Callable[[Operator], bool]] = KindTable(
     "whether zeros become something else",
     OPERATORS,
     {
-        **dict.fromkeys(("conv", "transposed", "linear", "batch_norm"), _always),
+        **dict.fromkeys(("conv", "conv_transpose", "linear", "batch_norm"), _always),
         "activation": _by_value,
-        **dict.fromkeys(("add", "subtract", "maximum", "minimum"), _by_operand),
+        **dict.fromkeys(("add", "sub", "maximum", "minimum"), _by_operand),
         "group_norm": _by_parameters,
-        "move": _by_filling,
-        **dict.fromkeys(("multiply", "divide", "pool", "prelu", "concat"), _never),
+        "gather": _by_filling,
+        **dict.fromkeys(("mul", "div", "pool", "prelu", "concat"), _never),
         **dict.fromkeys(("reduce", "resize", "softmax", "flatten", "dropout"), _never),
     },
 )

@@ -26,7 +26,7 @@ def execute(operator: Operator, inputs: list[Tensor], own: Tensors, training: bo
 
 def filters(operator: Operator, weight: Tensor) -> Tensor:
     """A layer's weight with its output channels first. Done twice it gives the weight back."""
-    if operator.kind != "transposed":
+    if operator.kind != "conv_transpose":
         return weight
     groups = operator.attributes["groups"]
     by_group = weight.reshape(groups, -1, *weight.shape[1:])
@@ -192,16 +192,16 @@ ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {
 }
 BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
-    "subtract": torch.sub,
-    "multiply": torch.mul,
-    "divide": torch.div,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
     "maximum": torch.maximum,
     "minimum": torch.minimum,
 }
 _EXECUTE: Mapping[str, Execute] = {
     **dict.fromkeys(BINARY, _elementwise),
     "conv": _convolution,
-    "transposed": _transposed,
+    "conv_transpose": _transposed,
     "linear": _linear,
     "batch_norm": _batch_norm,
     "group_norm": _group_norm,
@@ -212,7 +212,7 @@ _EXECUTE: Mapping[str, Execute] = {
     "prelu": _prelu,
     "concat": _concat,
     "flatten": _flatten,
-    "move": _move,
+    "gather": _move,
     "softmax": _softmax,
     "dropout": _dropout,
 }

@@ -110,7 +110,7 @@ def _transposed(node: Node, a: Arguments) -> Conversion:
     parameters = _parameters(node, a, weight="weight", bias="bias")
     weight, read = parameters["weight"].shape, batched_shape(a["input"])[2:]
     return Conversion(
-        "transposed",
+        "conv_transpose",
         {
             **_window(node, a, weight),
             "output_padding": _wide(a["output_padding"], len(read)),
@@ -390,7 +390,7 @@ def _elementwise(kind: str, reverse: bool = False) -> Converter:
             return _pair(node, kind, operands)
         first = not isinstance(operands[0], Node)
         constant, value = operands if first else operands[::-1]
-        if first and kind == "divide":
+        if first and kind == "div":
             raise unsupported_error(
                 node, "a constant divided by a value; multiply by its reciprocal"
             )
@@ -415,11 +415,11 @@ def _with_number(kind: str, value: Node, number: float, first: bool) -> Conversi
     match kind:
         case "add":
             return _affine(value, 1.0, number)
-        case "subtract":
+        case "sub":
             return _affine(value, -1.0, number) if first else _affine(value, 1.0, -number)
-        case "multiply":
+        case "mul":
             return _affine(value, number, 0.0)
-        case "divide":
+        case "div":
             return _affine(value, 1 / number, 0.0)
         case "maximum":
             return _clamped(value, {"min_val": number})
@@ -459,10 +459,10 @@ def _concat(node: Node, a: Arguments) -> Conversion:
 
 ELEMENTWISE_CONVERTERS: Mapping[str, Converter] = {
     "aten.add.Tensor": _elementwise("add"),
-    "aten.sub.Tensor": _elementwise("subtract"),
-    "aten.rsub.Scalar": _elementwise("subtract", reverse=True),
-    "aten.mul.Tensor": _elementwise("multiply"),
-    "aten.div.Tensor": _elementwise("divide"),
+    "aten.sub.Tensor": _elementwise("sub"),
+    "aten.rsub.Scalar": _elementwise("sub", reverse=True),
+    "aten.mul.Tensor": _elementwise("mul"),
+    "aten.div.Tensor": _elementwise("div"),
     "aten.maximum.default": _elementwise("maximum"),
     "aten.max.other": _elementwise("maximum"),
     "aten.minimum.default": _elementwise("minimum"),

@@ -47,7 +47,7 @@ ALONE = either(
     OPERATORS,
     yes=("activation", "dropout", *ELEMENTWISE),
     no=(
-        "conv", "transposed", "linear", "batch_norm", "group_norm", "pool", "prelu", "move",
+        "conv", "conv_transpose", "linear", "batch_norm", "group_norm", "pool", "prelu", "gather",
         "concat", "reduce", "resize", "softmax", "flatten",
     ),
 )  # fmt: skip
@@ -212,7 +212,9 @@ class GraphImporter:
         inputs = (movement.source,)
         if movement.in_order and (vector or shape[0] == movement.shape[0]):
             return self._add(self._name(node, does), "flatten", inputs, shape)
-        return self._add(self._name(node, does), "move", inputs, shape, gather_attributes(movement))
+        return self._add(
+            self._name(node, does), "gather", inputs, shape, gather_attributes(movement)
+        )
 
     # -- computing
 

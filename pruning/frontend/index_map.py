@@ -145,7 +145,7 @@ def pad_value(node: Node) -> float:
 
 
 def gather_attributes(movement: IndexMap) -> dict[str, Any]:
-    """The attributes of a "move" operator: for every output channel its source channel, and
+    """The attributes of a "gather" operator: for every output channel its source channel, and
     for every position its source position, as flat lists.
 
     Where all positions of a channel have one source channel, and all channels the same source

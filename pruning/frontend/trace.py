@@ -25,15 +25,16 @@ from pruning.ir.operator import Operator
 def trace(
     model: nn.Module,
     example: Tensor,
-    keep: tuple[str, ...] = (),
-    least: Mapping[str, int] | None = None,
-    align: int = 1,
+    ignored_layers: tuple[str, ...] = (),
+    min_channels: Mapping[str, int] | None = None,
+    round_to: int = 1,
 ) -> Graph:
     """The graph of `model` in inference mode.
 
-    `example` is one input without its batch axis, shaped (channels, *spatial). `keep` names
-    modules whose output channels are not pruned (a prefix names all modules below it), `least`
-    the fewest channels that modules may be pruned to; pruned widths are multiples of `align`.
+    `example` is one input without its batch axis, shaped (channels, *spatial). `ignored_layers`
+    names modules whose output channels are not pruned (a prefix names all modules below it),
+    `min_channels` the fewest channels that modules may be pruned to; pruned widths are multiples
+    of `round_to`.
 
     Raises:
         UnsupportedOperatorError: the model cannot be exported, or holds an unknown operator.
@@ -50,10 +51,10 @@ def trace(
         else:
             walk.visit(node)
     _refuse_unwritable(walk.operators)
-    least = least or {}
-    _refuse_unknown("keep", keep, walk)
-    _refuse_unknown("least", tuple(least), walk)
-    _refuse_below_one({**least, "align": align})
+    min_channels = min_channels or {}
+    _refuse_unknown("ignored_layers", ignored_layers, walk)
+    _refuse_unknown("min_channels", tuple(min_channels), walk)
+    _refuse_below_one({**min_channels, "round_to": round_to})
     live, paths = _alive(walk.operators, outputs), walk.paths
     if all(operator.kind in WITHOUT_KERNEL for operator in live):
         raise UnsupportedOperatorError(
@@ -63,13 +64,15 @@ def trace(
         input_shape=tuple(example.shape),
         operators=live,
         outputs=outputs,
-        keep=tuple(o.name for o in live if _is_named(paths[o.name], keep)),
-        least={
-            o.name: max(n for entry, n in least.items() if _is_named(paths[o.name], (entry,)))
+        ignored_layers=tuple(o.name for o in live if _is_named(paths[o.name], ignored_layers)),
+        min_channels={
+            o.name: max(
+                n for entry, n in min_channels.items() if _is_named(paths[o.name], (entry,))
+            )
             for o in live
-            if _is_named(paths[o.name], tuple(least))
+            if _is_named(paths[o.name], tuple(min_channels))
         },
-        align=align,
+        round_to=round_to,
         frozen=_frozen(model, live),
     )
 

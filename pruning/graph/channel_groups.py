@@ -31,7 +31,7 @@ Axes = tuple[Ids | None, ...]
 class ChannelGroup:
     """Channels tied together. Its units are numbered `start` to `start + size - 1`.
 
-    `least` is the fewest channels that somebody asked for; 0 lets the group vanish where a
+    `min_channels` is the fewest channels that somebody asked for; 0 lets the group vanish where a
     network is left without it. `step` divides every width but the full one.
     """
 
@@ -40,7 +40,7 @@ class ChannelGroup:
     size: int
     prunable: bool
     operators: tuple[str, ...]
-    least: int = 0
+    min_channels: int = 0
     step: int = 1
 
     @property
@@ -51,7 +51,7 @@ class ChannelGroup:
     @property
     def floor(self) -> int:
         """The smallest width above zero."""
-        return self.up(max(1, self.least)) if self.prunable else self.size
+        return self.up(max(1, self.min_channels)) if self.prunable else self.size
 
     def up(self, width: float) -> int:
         """The smallest width allowed from `width` on."""
@@ -177,7 +177,7 @@ def _reduced(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
 
 _TIES: Mapping[str, Rule] = {
     "conv": _layer,
-    "transposed": _layer,
+    "conv_transpose": _layer,
     "linear": _layer,
     "batch_norm": _same,
     "group_norm": _normalised,
@@ -191,7 +191,7 @@ _TIES: Mapping[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     "concat": _concat,
     "flatten": _flatten,
-    "move": _move,
+    "gather": _move,
 }
 TIES = KindTable("which channels it ties", OPERATORS, _TIES)
 
@@ -231,11 +231,11 @@ AXES = KindTable(
     {
         "conv": _of_filters,
         "linear": _of_filters,
-        "transposed": _of_transposed,
+        "conv_transpose": _of_transposed,
         **dict.fromkeys(("batch_norm", "group_norm", "prelu", *ELEMENTWISE), _of_channels),
         # These have none.
         **dict.fromkeys(("activation", "pool", "reduce", "resize", "softmax"), _of_channels),
-        **dict.fromkeys(("dropout", "concat", "flatten", "move"), _of_channels),
+        **dict.fromkeys(("dropout", "concat", "flatten", "gather"), _of_channels),
     },
 )
 
@@ -244,13 +244,13 @@ def find_channel_groups(
     input_shape: Shape,
     operators: Sequence[Operator],
     outputs: Sequence[str],
-    keep: Sequence[str],
-    least: Mapping[str, int],
-    align: int,
+    ignored_layers: Sequence[str],
+    min_channels: Mapping[str, int],
+    round_to: int,
 ) -> ChannelGroups:
-    """The units, groups and layouts of a graph; channels of `keep` and outputs are fixed.
+    """The units, groups and layouts of a graph; channels of `ignored_layers` and outputs are fixed.
 
-    `least` bounds the channels of values from below, `align` divides all widths.
+    `min_channels` bounds the channels of values from below, `round_to` divides all widths.
     """
     atoms = _UnionFind()
     layout: dict[str, Ids] = {INPUT: atoms.fresh(input_shape[0])}
@@ -268,9 +268,9 @@ def find_channel_groups(
     layout = {name: roots[ids] for name, ids in layout.items()}
     fixed = np.zeros(len(roots), dtype=bool)
     whole = (name for operator in operators for name in WHOLE.of(operator)(operator))
-    for name in (INPUT, *outputs, *keep, *whole):
+    for name in (INPUT, *outputs, *ignored_layers, *whole):
         fixed[layout[name]] = True
-    return _grouped(layout, fixed, least, align)
+    return _grouped(layout, fixed, min_channels, round_to)
 
 
 def _nothing(operator: Operator) -> tuple[str, ...]:
@@ -302,18 +302,18 @@ WHOLE: KindTable[str, Callable[[Operator], tuple[str, ...]]] = KindTable(
     {
         "softmax": _result,
         "activation": _steep,
-        "divide": _divisor,
+        "div": _divisor,
         "reduce": _compared,
-        **dict.fromkeys(("conv", "transposed", "linear", "batch_norm", "group_norm"), _nothing),
-        **dict.fromkeys(("add", "subtract", "multiply", "maximum", "minimum"), _nothing),
-        **dict.fromkeys(("pool", "prelu", "resize", "move", "concat"), _nothing),
+        **dict.fromkeys(("conv", "conv_transpose", "linear", "batch_norm", "group_norm"), _nothing),
+        **dict.fromkeys(("add", "sub", "mul", "maximum", "minimum"), _nothing),
+        **dict.fromkeys(("pool", "prelu", "resize", "gather", "concat"), _nothing),
         **dict.fromkeys(("flatten", "dropout"), _nothing),
     },
 )
 
 
 def _grouped(
-    layout: dict[str, Ids], fixed: NDArray[np.bool_], least: Mapping[str, int], align: int
+    layout: dict[str, Ids], fixed: NDArray[np.bool_], min_channels: Mapping[str, int], round_to: int
 ) -> ChannelGroups:
     """Gather roots that occur equally often everywhere into groups; number their units."""
     roots = np.unique(np.concatenate(list(layout.values())))
@@ -333,8 +333,8 @@ def _grouped(
         where = [name for name, row in zip(layout, table[:, root], strict=True) if row]
         prunable = not fixed[members[0]]
         name = _unique_name(where[0], {group.name for group in groups})
-        asked = max((least.get(value, 0) for value in where), default=0)
-        bounds = (min(asked, len(members)), align)
+        asked = max((min_channels.get(value, 0) for value in where), default=0)
+        bounds = (min(asked, len(members)), round_to)
         groups.append(
             ChannelGroup(name, start, len(members), bool(prunable), tuple(where), *bounds)
         )

@@ -14,8 +14,8 @@ from pruning.ir.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, either
 from pruning.ir.operator import INPUT, Operator
 
 CLAMPS = ("relu", "relu6")
-FOLDING = ("conv", "transposed", "linear")
-_PLAIN = ("activation", "prelu", "move", "concat", "reduce", "softmax", *WITHOUT_KERNEL)
+FOLDING = ("conv", "conv_transpose", "linear")
+_PLAIN = ("activation", "prelu", "gather", "concat", "reduce", "softmax", *WITHOUT_KERNEL)
 _NORMS = ("batch_norm", "group_norm")
 FOLDS = either(
     "whether it takes in a batch norm",
@@ -70,8 +70,8 @@ class Kernel:
         """
         if self.averages_planes:
             return "mean"
-        if self.main.kind == "transposed":
-            return "transposed"
+        if self.main.kind == "conv_transpose":
+            return "conv_transpose"
         if self.kind == "depthwise" and self.main.shape[0] != self.channels:
             return "multiplied"
         return "grouped" if self.kind == "conv" and self.groups > 1 else self.kind

@@ -16,24 +16,29 @@ from pruning.ir.operator import INPUT, Operator, Shape
 class Graph:
     """Operators in a valid order, from one input to the outputs.
 
-    `keep` names operators whose output channels must not be pruned; the channels of the
-    network's input and outputs never are. `least` maps operators to the fewest channels that
-    they may be pruned to; `align` divides every pruned width. `frozen` names tensors that are
+    `ignored_layers` names operators whose output channels must not be pruned; the channels of the
+    network's input and outputs never are. `min_channels` maps operators to the fewest channels that
+    they may be pruned to; `round_to` divides every pruned width. `frozen` names tensors that are
     not trained.
     """
 
     input_shape: Shape
     operators: tuple[Operator, ...]
     outputs: tuple[str, ...]
-    keep: tuple[str, ...] = ()
-    least: Mapping[str, int] = field(default_factory=dict)
-    align: int = 1
+    ignored_layers: tuple[str, ...] = ()
+    min_channels: Mapping[str, int] = field(default_factory=dict)
+    round_to: int = 1
     frozen: tuple[str, ...] = ()
     channels: ChannelGroups = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         channels = find_channel_groups(
-            self.input_shape, self.operators, self.outputs, self.keep, self.least, self.align
+            self.input_shape,
+            self.operators,
+            self.outputs,
+            self.ignored_layers,
+            self.min_channels,
+            self.round_to,
         )
         object.__setattr__(self, "channels", channels)
 
@@ -58,9 +63,9 @@ class Graph:
         return {
             "input_shape": list(self.input_shape),
             "outputs": list(self.outputs),
-            "keep": list(self.keep),
-            "least": dict(self.least),
-            "align": self.align,
+            "keep": list(self.ignored_layers),
+            "least": dict(self.min_channels),
+            "align": self.round_to,
             **({"frozen": list(self.frozen)} if self.frozen else {}),
             "operators": [
                 {
@@ -93,8 +98,8 @@ class Graph:
             input_shape=tuple(spec["input_shape"]),
             operators=operators,
             outputs=tuple(spec["outputs"]),
-            keep=tuple(spec["keep"]),
-            least=spec.get("least", {}),  # files of earlier versions know none of these
-            align=spec.get("align", 1),
+            ignored_layers=tuple(spec["keep"]),
+            min_channels=spec.get("least", {}),  # files of earlier versions know none of these
+            round_to=spec.get("align", 1),
             frozen=tuple(spec.get("frozen", ())),
         )

@@ -33,9 +33,9 @@ LEFT = KindTable(
     {
         "concat": Left.OTHERS,
         "add": Left.ALIKE,
-        **dict.fromkeys(("subtract", "multiply", "divide", "maximum", "minimum"), Left.NOTHING),
-        **dict.fromkeys(("conv", "transposed", "linear", "batch_norm"), Left.NOTHING),
-        **dict.fromkeys(("group_norm", "pool", "activation", "prelu", "move"), Left.NOTHING),
+        **dict.fromkeys(("sub", "mul", "div", "maximum", "minimum"), Left.NOTHING),
+        **dict.fromkeys(("conv", "conv_transpose", "linear", "batch_norm"), Left.NOTHING),
+        **dict.fromkeys(("group_norm", "pool", "activation", "prelu", "gather"), Left.NOTHING),
         **dict.fromkeys(("reduce", "resize", "softmax", *WITHOUT_KERNEL), Left.NOTHING),
     },
 )
@@ -55,8 +55,8 @@ def shrink_graph(graph: Graph, kept: Kept) -> Graph:
     left = _left(graph, kept)
     if left is None:
         raise ValueError(
-            "an output, or an operator named in keep or least, depends on a group of which no "
-            "channel is kept"
+            "an output, or an operator named in ignored_layers or min_channels, depends on a "
+            "group of which no channel is kept"
         )
     operators, names = left
     return replace(
@@ -134,7 +134,7 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
     A value is lost when none of its channels stays, or when what makes it is lost. A sum goes
     on with an operand that is left, if it has the sum's shape, and a concatenation with those
     that are left, if none of the channels of the lost one are kept; everything else needs all.
-    None if an output is lost, or an operator named in `keep` or `least`.
+    None if an output is lost, or an operator named in `ignored_layers` or `min_channels`.
     """
     layout = graph.channels.layout
     shapes = {INPUT: graph.input_shape, **{o.name: o.shape for o in graph.operators}}
@@ -167,7 +167,7 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
         if operator.name in wanted:
             wanted.update(operator.inputs)
     staying = [operator for operator in operators if operator.name in wanted]
-    promised = {*graph.keep, *graph.least}
+    promised = {*graph.ignored_layers, *graph.min_channels}
     return (staying, names) if promised <= {o.name for o in staying} else None
 
 
@@ -187,7 +187,7 @@ def _shrunk(graph: Graph, operator: Operator, kept: Kept) -> Operator:
     attributes = dict(operator.attributes)
     if attributes.get("depthwise"):
         attributes["groups"] = int(read.sum())
-    if operator.kind == "move":
+    if operator.kind == "gather":
         attributes = gather.keep_channels(attributes, operator.shape, left, read)
     return replace(operator, shape=(int(left.sum()), *operator.shape[1:]), attributes=attributes)
 

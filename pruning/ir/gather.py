@@ -22,7 +22,7 @@ PAD = -1
 
 def source_indices(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integers, Integers]:
     """Source channels, (channels, 1 or pixels), and source positions, (1 or channels, pixels),
-    of a "move" with an output of this shape.
+    of a "gather" with an output of this shape.
     """
     channels = np.asarray(attributes["channels"], dtype=np.int64).reshape(shape[0], -1)
     positions = np.asarray(attributes["positions"], dtype=np.int64)
@@ -30,7 +30,7 @@ def source_indices(attributes: Mapping[str, Any], shape: Shape) -> tuple[Integer
 
 
 class IndexTables(NamedTuple):
-    """The sources of a "move" that treats all channels alike and all positions alike.
+    """The sources of a "gather" that treats all channels alike and all positions alike.
 
     The source position is the sum of an entry of `rows` and one of `columns`, a hole where
     either is one; `channels` holds source channels, or is empty where they follow `first`.
@@ -43,7 +43,7 @@ class IndexTables(NamedTuple):
 
 
 def index_tables(attributes: Mapping[str, Any], shape: Shape) -> IndexTables | None:
-    """The sources of a "move" with an output of this shape as tables, if they can be."""
+    """The sources of a "gather" with an output of this shape as tables, if they can be."""
     channels, positions = source_indices(attributes, shape)
     if channels.shape[1] > 1 or len(positions) > 1:
         return None
@@ -83,7 +83,7 @@ def keep_channels(
     kept: NDArray[np.bool_],
     kept_input: NDArray[np.bool_],
 ) -> dict[str, Any]:
-    """The attributes of a "move" between the channels that are kept; `shape` is from before."""
+    """The attributes of a "gather" between the channels that are kept; `shape` is from before."""
     channels, positions = source_indices(attributes, shape)
     renumbered = np.append(np.cumsum(kept_input) - 1, PAD)  # a hole stays one
     if len(positions) > 1:
@@ -96,7 +96,7 @@ def keep_channels(
 
 
 def gather(value: Tensor, attributes: Mapping[str, Any], shape: Shape) -> Tensor:
-    """Carry out a "move": (batch, channels, *positions) -> (batch, *shape)."""
+    """Carry out a "gather": (batch, channels, *positions) -> (batch, *shape)."""
     channels, positions = source_indices(attributes, shape)
     value = value.reshape(*value.shape[:2], -1)
     fill = float(attributes.get("fill", 0.0))

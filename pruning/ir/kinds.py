@@ -9,12 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar, final
 
 from pruning.errors import UnsupportedOperatorError
 
-ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+ELEMENTWISE = ("add", "sub", "mul", "div", "maximum", "minimum")
 WITHOUT_KERNEL = ("flatten", "dropout")  # renames a buffer; does not exist in inference
 WITHOUT_C = ("maximum", "minimum", "group_norm", "reduce", "resize", "softmax")
 WITH_C = (
-    "conv", "transposed", "linear", "batch_norm", "add", "subtract", "multiply", "divide",
-    "pool", "activation", "prelu", "move", "concat",
+    "conv", "conv_transpose", "linear", "batch_norm", "add", "sub", "mul", "div",
+    "pool", "activation", "prelu", "gather", "concat",
 )  # fmt: skip
 OPERATORS = (*WITH_C, *WITHOUT_C, *WITHOUT_KERNEL)
 KERNELS = (*WITH_C, *WITHOUT_C, "depthwise")

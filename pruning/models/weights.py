@@ -18,28 +18,28 @@ _SHOWN = 5
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
-def load_weights(model: Model, path: str | Path, fresh: Sequence[str] = ()) -> Model:
+def load_weights(model: Model, path: str | Path, reinit: Sequence[str] = ()) -> Model:
     """Copy the tensors of a safetensors file into `model` and return it.
 
     The names are those of the module's state dict; the batch counters of batch norm may be
-    absent. `fresh` names layers that keep the weights they have, whatever the file says of
+    absent. `reinit` names layers that keep the weights they have, whatever the file says of
     them (a prefix names all layers below it): a head for other classes, say. Values are cast
     to the model's types. The model is untouched unless all tensors fit.
 
     Raises:
         WeightsError: the file is missing, of another format, damaged, or does not fit the
-            model; or there is no layer of a name in `fresh`.
+            model; or there is no layer of a name in `reinit`.
     """
     path = Path(path).expanduser()
     own = model.state_dict()
-    for layer in fresh:
+    for layer in reinit:
         if not any(_below(name, [layer]) for name in own):
             raise WeightsError(
-                f"fresh: no layer is named {layer!r}; layers with weights: "
+                f"reinit: no layer is named {layer!r}; layers with weights: "
                 f"{', '.join(dict.fromkeys(name.rpartition('.')[0] for name in own))}"
             )
-    wanted = {name: tensor for name, tensor in own.items() if not _below(name, fresh)}
-    stored = {n: tensor for n, tensor in _read(path).items() if not _below(n, fresh)}
+    wanted = {name: tensor for name, tensor in own.items() if not _below(name, reinit)}
+    stored = {n: tensor for n, tensor in _read(path).items() if not _below(n, reinit)}
     _require_fit(
         path,
         {name: tuple(tensor.shape) for name, tensor in wanted.items()},
@@ -118,7 +118,7 @@ def _require_fit(path: Path, own: Mapping[str, Shape], stored: Mapping[str, Shap
         raise WeightsError(
             f"{path} does not fit the network ({len(own)} tensors): {'; '.join(problems)}. "
             "Use the model and widths that these weights were trained with; layers that are to "
-            "start anew, such as a head for other classes, are named in fresh=[LAYER]."
+            "start anew, such as a head for other classes, are named in reinit=[LAYER]."
         )
 
 

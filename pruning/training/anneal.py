@@ -30,7 +30,7 @@ def discard(state: TrainState, job: Job) -> None:
     """Physically remove the channels far below the threshold, where that pays."""
     if state.gates is None:
         return
-    kept = with_reserve(state.gates, state.graph.channels, job.pruning.slack)
+    kept = with_reserve(state.gates, state.graph.channels, job.pruning.reserve)
     least = job.accelerator.worthwhile
     if not least or least <= _lost_work(state, job, kept):
         remove(state, job, kept)
@@ -51,13 +51,13 @@ def close_masks(state: TrainState, job: Job, widths: list[int]) -> None:
         state.gates = None
 
 
-def with_reserve(gates: ChannelMasks, channels: ChannelGroups, slack: float) -> Kept:
+def with_reserve(gates: ChannelMasks, channels: ChannelGroups, share: float) -> Kept:
     """The mask, widened in every group by the next most salient channels."""
     kept = gates.kept.numpy().copy()
     for index, group in enumerate(channels.groups):
-        reserve = group.up(int(kept[group.units].sum()) + slack * int(gates.sizes[index]))
+        reserve = group.up(int(kept[group.units].sum()) + share * int(gates.sizes[index]))
         # Those kept come first: the ranking may have changed since, and widths stay aligned.
-        rank = torch.where(gates.kept[group.units], torch.inf, gates.salience[group.units])
+        rank = torch.where(gates.kept[group.units], torch.inf, gates.saliency[group.units])
         order = torch.argsort(rank, descending=True, stable=True).numpy()
         kept[group.start + order[:reserve]] = True
     return kept

@@ -38,8 +38,9 @@ JUDGES = 4096  # training samples that decide, or half of all where there are fe
 def select_branches(state: TrainState, job: Job) -> Batchwise[None]:
     """Remove branches one by one while a network without one more wins the race.
 
-    The `racers` branches that the model of the loss would rather miss run, and a close result
-    is for the best network without one of them. Later a single one runs, and has to win.
+    The `selection_candidates` branches that the model of the loss would rather miss run, and a
+    close result is for the best network without one of them. Later a single one runs, and has to
+    win.
     """
     short = _steps(job) < LEAST
     if short or not job.pruning.allocation.vanishing:
@@ -55,7 +56,7 @@ def select_branches(state: TrainState, job: Job) -> Batchwise[None]:
     least += TIE_MARGIN * abs(least)
     while candidates := _candidates(state, job, gone, rises):
         losses = {}
-        for index in candidates[: 1 if gone else job.pruning.racers]:
+        for index in candidates[: 1 if gone else job.pruning.selection_candidates]:
             losses[index] = yield from loss_after(state, job, (*gone, index))
         best = min(losses, key=losses.__getitem__)
         if losses[best] >= least:
@@ -100,7 +101,7 @@ def _without(model: CostModel, gone: Groups) -> list[int]:
 
 
 def _steps(job: Job) -> int:
-    return round(job.pruning.race * job.prune_steps)
+    return round(job.pruning.selection_share * job.prune_steps)
 
 
 def _run_candidate(state: TrainState, job: Job) -> Iterator[Batch]:
@@ -115,7 +116,7 @@ def _run_candidate(state: TrainState, job: Job) -> Iterator[Batch]:
 
 def loss_after(state: TrainState, job: Job, gone: Groups) -> Batchwise[float]:
     """The loss of a runner at the end of the race; infinite if it cannot finish."""
-    whole = replace(job.pruning.allocation, vanish=False)
+    whole = replace(job.pruning.allocation, remove_branches=False)
     job = replace(job, pruning=replace(job.pruning, allocation=whole))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
@@ -133,7 +134,7 @@ def _run(runner: TrainState, job: Job) -> Batchwise[None]:
     steps, rates = _steps(job), [group["lr"] for group in runner.optimizer.param_groups]
     last = round(NARROWING * steps)  # step of narrowing
     for step, (inputs, targets) in enumerate(_run_candidate(runner, job)):
-        if step < last and step % job.pruning.every == 0:
+        if step < last and step % job.pruning.update_interval == 0:
             step_widths(runner, job, step / last)
             discard(runner, job)
         elif runner.gates is not None and step >= last:

@@ -22,6 +22,7 @@ from pruning.budget import Budget, Cost
 from pruning.errors import CheckpointError, PruningError
 from pruning.execution.network import Network
 from pruning.graph.graph import Graph
+from pruning.migration import MASKS, PHASES, graph_of_format_1
 from pruning.training.job import Job
 from pruning.training.state import (
     Epoch,
@@ -31,8 +32,9 @@ from pruning.training.state import (
     optimizer_tensors,
 )
 
-NETWORK = "paring.network/1"
-STATE = "paring.state/1"
+NETWORK = "paring.network/2"
+STATE = "paring.state/2"
+EARLIER = {NETWORK: "paring.network/1", STATE: "paring.state/1"}  # read, never written
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def pack_state(state: TrainState) -> bytes:
 
 
 COUNTER = "step"  # of an optimizer: stays on the CPU
-GATES = ("sizes", "widths", "salience", "kept", "importance", "probes")
+GATES = ("sizes", "widths", "saliency", "kept", "importance", "sensitivity_runs")
 
 
 def unpack_state(content: bytes, job: Job) -> TrainState:
@@ -114,7 +116,7 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
         parts: dict[str, dict[str, Tensor]] = {"weight": {}, "optimizer": {}, "gates": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")
-            parts[part][rest] = tensor
+            parts[part][MASKS.get(rest, rest) if part == "gates" else rest] = tensor
         network = Network(Graph.from_json(header["graph"]), parts["weight"])
         gates = ChannelMasks(**parts["gates"]) if parts["gates"] else None
         start = start_from_json(header["start"]) if header["start"] else None
@@ -140,8 +142,9 @@ def _by_parameter(stored: Mapping[str, Tensor], job: Job) -> dict[str, dict[str,
 
 def epoch_from_json(entry: Mapping[str, Any]) -> Epoch:
     """An epoch record from `dataclasses.asdict` of one."""
+    phase = PHASES.get(entry["phase"], entry["phase"])
     nested = {"cost": Cost(**entry["cost"]), "budget": Budget(**entry["budget"])}
-    return Epoch(**{**entry, **nested})
+    return Epoch(**{**entry, "phase": phase, **nested})
 
 
 def _pack(tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]) -> bytes:
@@ -188,12 +191,17 @@ def _header(content: bytes, kind: str) -> dict[str, Any]:
         size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
         entry = json.loads(metadata["paring"])
-        if entry["format"] != kind:
+        if entry["format"] not in (kind, EARLIER[kind]):
             raise CheckpointError(f"a file of format {entry['format']!r}; expected {kind!r}")
         header: dict[str, Any] = entry["header"]
         if _checksum(header) != entry["sha256"]:
             raise CheckpointError(f"a damaged {kind} file (header); take another copy")
-    return header
+    return header if entry["format"] == kind else _migrated(header)
+
+
+def _migrated(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header of format 1 in today's words."""
+    return {**header, "graph": graph_of_format_1(header["graph"])}
 
 
 def _unpack(content: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -23,20 +23,20 @@ SHARE = 1 / 16  # of a GPU's memory that a data set may take
 
 
 class PhaseKind(StrEnum):
-    """What one step of a phase does besides learning. In "quantise" weights and values are
+    """What one step of a phase does besides learning. In "quantize" weights and values are
     rounded to int8 codes on the way forward.
     """
 
     DENSE = "dense"
     PRUNE = "prune"
     FINETUNE = "finetune"
-    QUANTISE = "quantise"
+    QUANTIZE = "quantize"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """So many epochs of one kind; the learning rate moves from `rate[0]` to `rate[1]` times the
-    optimizer's along a straight line, so that phases can be pieces of one schedule.
+    """So many epochs of one kind; the learning rate moves from `lr_factor[0]` to `lr_factor[1]`
+    times the optimizer's along a straight line, so that phases can be pieces of one schedule.
 
     Raises:
         PruningError: there is no such phase, or it has fewer than no epochs.
@@ -44,15 +44,15 @@ class Phase:
 
     kind: PhaseKind
     epochs: int
-    rate: tuple[float, float] = (1.0, 0.0)
+    lr_factor: tuple[float, float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", _member(PhaseKind, "phase", self.kind))
         require("epochs", self.epochs, least=0)
 
-    def rate_at(self, progress: float) -> float:
+    def lr_factor_at(self, progress: float) -> float:
         """The factor on the learning rate at a share of the phase from 0 to 1."""
-        start, end = self.rate
+        start, end = self.lr_factor
         return start + (end - start) * progress
 
 
@@ -63,39 +63,47 @@ Recipe = tuple[Phase, ...]
 class Pruning:
     """Settings of the prune phase.
 
-    every: steps between two updates of the widths. memory: of the running mean of salience.
-    probes: how often the groups' importance is measured, evenly over the phase. Each costs a
-    forward pass a group (two for one inside a residual branch) over `probe_samples` samples, or
-    an eighth of the training set where that is less.
-    race: how long networks without one branch or another run against each other, as a share of
-    all steps of pruning; no race, and no branch that vanishes, where that is too short to tell
-    anything. racers: how many branches are tried, one at a time, to find the first that goes.
-    settle: share of the phase at which the annealed budget reaches its target.
-    remove_every: steps between two physical removals of channels far below the threshold.
-    slack: channels kept in reserve then, as a share of a group's original size.
+    update_interval: steps between two updates of the widths. saliency_decay: of the running mean
+    of salience.
+    sensitivity_runs: how often the groups' importance is measured, evenly over the phase. Each
+    costs a forward pass a group (two for one inside a residual branch) over `sensitivity_samples`
+    samples, or an eighth of the training set where that is less.
+    selection_share: how long networks without one branch or another run against each other, as a
+    share of all steps of pruning; no race, and no branch that vanishes, where that is too short
+    to tell anything. selection_candidates: how many branches are tried, one at a time, to find
+    the first that goes.
+    anneal_end: share of the phase at which the annealed budget reaches its target.
+    removal_interval: steps between two physical removals of channels far below the threshold.
+    reserve: channels kept in reserve then, as a share of a group's original size.
 
     Raises:
         PruningError: a setting that makes no sense.
     """
 
     allocation: Allocation = field(default_factory=Allocation)
-    every: int = 10
-    memory: float = 0.9
-    probes: int = 6
-    probe_samples: int = 1024
-    race: float = 0.05
-    racers: int = 2
-    settle: float = 0.9
-    remove_every: int = 60
-    slack: float = 0.1
+    update_interval: int = 10
+    saliency_decay: float = 0.9
+    sensitivity_runs: int = 6
+    sensitivity_samples: int = 1024
+    selection_share: float = 0.05
+    selection_candidates: int = 2
+    anneal_end: float = 0.9
+    removal_interval: int = 60
+    reserve: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("every", "remove_every", "probes", "probe_samples", "racers"):
+        for name in (
+            "update_interval",
+            "removal_interval",
+            "sensitivity_runs",
+            "sensitivity_samples",
+            "selection_candidates",
+        ):
             require(name, getattr(self, name), least=1)
-        require("memory", self.memory, least=0, below=1)
-        require("race", self.race, least=0)
-        require("settle", self.settle, above=0, most=1)
-        require("slack", self.slack, least=0, most=1)
+        require("saliency_decay", self.saliency_decay, least=0, below=1)
+        require("selection_share", self.selection_share, least=0)
+        require("anneal_end", self.anneal_end, above=0, most=1)
+        require("reserve", self.reserve, least=0, most=1)
 
 
 def fast_precision(device: str) -> str:

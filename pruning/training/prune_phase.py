@@ -28,12 +28,12 @@ def open_masks(state: TrainState, job: Job) -> None:
 def prune(state: TrainState, job: Job, progress: float, step: int) -> Batchwise[None]:
     """Between two steps: move the widths, and now and then remove what will not come back."""
     settings = job.pruning
-    moving, removing = step % settings.every == 0, step % settings.remove_every == 0
+    moving, removing = step % settings.update_interval == 0, step % settings.removal_interval == 0
     if moving or removing:
         _rank(state, job)
     if moving:
         yield from _probe(state, job, progress)
-        step_widths(state, job, progress / settings.settle)
+        step_widths(state, job, progress / settings.anneal_end)
     if removing:
         discard(state, job)
 
@@ -43,7 +43,7 @@ def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
     gates = state.gates
     if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
         return
-    if progress * job.pruning.probes >= (done := int(gates.probes)):
+    if progress * job.pruning.sensitivity_runs >= (done := int(gates.sensitivity_runs)):
         yield from measure_sensitivity(state, job)
         if not done:
             yield from select_branches(state, job)
@@ -52,7 +52,7 @@ def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
 def _rank(state: TrainState, job: Job) -> None:
     """The magnitude baseline judges channels by their weights instead of by the loss."""
     if job.pruning.allocation.method is Method.MAGNITUDE and state.gates is not None:
-        state.gates.salience = magnitudes(state.graph, state.network.tensors())
+        state.gates.saliency = magnitudes(state.graph, state.network.tensors())
 
 
 def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:

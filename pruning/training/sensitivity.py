@@ -25,7 +25,7 @@ def measure_sensitivity(state: TrainState, job: Job) -> Batchwise[None]:
     A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
     changes quickly.
     """
-    gates, power = state.gates, job.pruning.allocation.power
+    gates, power = state.gates, job.pruning.allocation.loss_exponent
     if gates is None:
         return
     samples = _few(state, job)
@@ -38,7 +38,7 @@ def measure_sensitivity(state: TrainState, job: Job) -> Batchwise[None]:
         narrower = yield from loss_under(state, job, samples, gates.with_only(group, after))
         lengthening = ((after / size) ** -power - (before / size) ** -power) / power
         gates.importance[index] = _mean(gates.importance[index], (narrower - whole) / lengthening)
-    gates.probes = gates.probes + 1
+    gates.sensitivity_runs = gates.sensitivity_runs + 1
 
 
 def samples_of(job: Job, most: int, number: int) -> list[Batch]:
@@ -51,8 +51,10 @@ def samples_of(job: Job, most: int, number: int) -> list[Batch]:
 
 
 def _few(state: TrainState, job: Job) -> list[Batch]:
-    number = 0 if state.gates is None else int(state.gates.probes)
-    return samples_of(job, min(len(job.data.train) // EIGHTH, job.pruning.probe_samples), number)
+    number = 0 if state.gates is None else int(state.gates.sensitivity_runs)
+    return samples_of(
+        job, min(len(job.data.train) // EIGHTH, job.pruning.sensitivity_samples), number
+    )
 
 
 def branch_rises(state: TrainState, job: Job) -> Batchwise[dict[int, float]]:

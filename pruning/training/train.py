@@ -106,8 +106,8 @@ def _require_possible(state: TrainState, job: Job) -> None:
             f"the network costs {cost}, more than the budget {limits.limits}, and "
             "the recipe has no epoch of pruning. Add a prune phase, or raise the limits"
         )
-    vanish = job.pruning.allocation.vanishing
-    require_reachable(model, job.budget, job.margins(model), vanish)
+    remove_branches = job.pruning.allocation.vanishing
+    require_reachable(model, job.budget, job.margins(model), remove_branches)
 
 
 def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
@@ -163,12 +163,12 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
     count = batch_count(len(job.data.train), size)
     total, seen = 0.0, 0
     state.network.train()
-    rounding = rounding_of(state, job) if phase.kind is PhaseKind.QUANTISE else None
+    rounding = rounding_of(state, job) if phase.kind is PhaseKind.QUANTIZE else None
     if phase.kind is PhaseKind.PRUNE:
         open_masks(state, job)
     for step, (inputs, targets) in enumerate(batches(job.data.train, size, generator)):
         progress = (position + step / count) / phase.epochs
-        set_lr(state, phase.rate_at(progress))
+        set_lr(state, phase.lr_factor_at(progress))
         clean = job.data.normalise(inputs)
         inputs, targets = job.task.augment(clean, generator), job.task.aim(clean, targets)
         loss = train_step(state, job, inputs, targets, rounding)
@@ -195,7 +195,7 @@ def _record(
     model: CostModel = job.cost_model(graph)
     limits = job.limits(model)
     score = yield from _scored(graph, tensors, job, job.data.validation)
-    done = (position + 1) / phase.epochs / job.pruning.settle
+    done = (position + 1) / phase.epochs / job.pruning.anneal_end
     moving = phase.kind is PhaseKind.PRUNE and state.start is not None
     return Epoch(
         epoch=state.epoch,

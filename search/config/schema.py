@@ -33,7 +33,7 @@ class PhasesConfig:
     warmup_epochs: int = 1
     prune_epochs: int = 8
     finetune_epochs: int = 8
-    rate: float = 0.5
+    lr_factor: float = 0.5
     qat_share: float = 0.0
 
 
@@ -42,18 +42,18 @@ class MethodConfig:
     """The pruning method and its settings (see `pruning.training.job.Pruning`)."""
 
     name: str = "differentiable"
-    power: float = 0.5
-    trust: float = 0.5
-    vanish: bool = True
-    every: int = 10
-    probes: int = 6
-    probe_samples: int = 1024
-    race: float = 0.05
-    racers: int = 2
-    memory: float = 0.9
-    settle: float = 0.9
-    remove_every: int = 60
-    slack: float = 0.1
+    loss_exponent: float = 0.5
+    shrinkage: float = 0.5
+    remove_branches: bool = True
+    update_interval: int = 10
+    sensitivity_runs: int = 6
+    sensitivity_samples: int = 1024
+    selection_share: float = 0.05
+    selection_candidates: int = 2
+    saliency_decay: float = 0.9
+    anneal_end: float = 0.9
+    removal_interval: int = 60
+    reserve: float = 0.1
     phases: PhasesConfig = field(default_factory=PhasesConfig)
 
 
@@ -61,15 +61,15 @@ class MethodConfig:
 class BudgetConfig:
     """A list of budgets, or for `pick` one.
 
-    kind "ladder": every factor in `scale` times the dense cost, resource by resource with its
-    exponent in `power` (0 leaves a resource unlimited). kind "grid": all combinations of the
+    kind "ladder": every factor in `shares` times the dense cost, resource by resource with its
+    exponent in `exponents` (0 leaves a resource unlimited). kind "grid": all combinations of the
     values in `flash`, `sram`, `latency`. kind "range": each of them is [loosest, tightest] and
     `count` budgets are spread geometrically, all resources together.
     """
 
     kind: str = "ladder"
-    scale: list[float] = field(default_factory=list)
-    power: dict[str, float] = field(default_factory=dict)
+    shares: list[float] = field(default_factory=list)
+    exponents: dict[str, float] = field(default_factory=dict)
     count: int = 8
     flash: Any = None
     sram: Any = None
@@ -77,7 +77,7 @@ class BudgetConfig:
 
 
 BUDGET_KINDS = {  # and the settings that each uses
-    "ladder": ("scale", "power"),
+    "ladder": ("shares", "exponents"),
     "grid": ("flash", "sram", "latency"),
     "range": ("flash", "sram", "latency", "count"),
 }
@@ -89,7 +89,7 @@ class StoppingConfig:
 
     rungs: list[float] = field(default_factory=list)
     margin: float = 0.02
-    fewest: int = 4
+    min_trials: int = 4
 
 
 @dataclass
@@ -106,7 +106,7 @@ class StorageConfig:
     """Where studies live. `url` is null for SQLite files in `folder`.
 
     `tracking_uri` names an MLflow server; null writes to MLflow's database directly.
-    `heartbeat_s` and `grace_s`: how often a worker says that it lives, and after how long a
+    `heartbeat_s` and `lease_s`: how often a worker says that it lives, and after how long a
     silence its slot goes to another. `checkpoint_s`: least time between two checkpoints of a
     training run; 0 stores one after every epoch. `outage_s`: how long workers wait for a
     database, or a disk, that is out of reach.
@@ -117,7 +117,7 @@ class StorageConfig:
     schema: str = "paring"
     tracking_uri: str | None = None
     heartbeat_s: int = 5
-    grace_s: int = 60
+    lease_s: int = 60
     checkpoint_s: float = 10.0
     outage_s: float = 3600.0
 
@@ -134,10 +134,10 @@ class SpecConfig:
 
     model: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
-    fresh: list[str] = field(default_factory=list)
-    keep: list[str] = field(default_factory=list)
-    least: dict[str, int] | None = None
-    align: int = 1
+    reinit: list[str] = field(default_factory=list)
+    ignored_layers: list[str] = field(default_factory=list)
+    min_channels: dict[str, int] | None = None
+    round_to: int = 1
     data: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
     device: DeviceConfig = field(default_factory=DeviceConfig)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pruning.spelling import meant, nearest
 from search.config.instantiate import TARGET, parameters_of
+from search.config.migration import RENAMED
 from search.config.schema import BUDGET_KINDS, SpecConfig, StorageConfig
 from search.errors import ConfigError
 
@@ -67,6 +68,8 @@ def unknown_setting(error: Exception) -> str | None:
     if not (found := OVERRIDDEN.search(str(error))):
         return None
     path, override = found[1], str(error).rpartition(" +")[2]
+    if path in RENAMED:
+        return f"{path} is called {RENAMED[path]} by now; write {RENAMED[path]}=..."
     parent = getattr(error.__cause__, "parent_node", None)
     if not isinstance(parent, DictConfig):
         return f"{path}: this verb has no such group of settings to choose from"

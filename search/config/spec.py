@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pruning.spelling import meant
+from search.config.migration import current_path
 from search.config.schema import SpecConfig
 from search.config.validate import cross, part, resolved
 from search.errors import ConfigError
@@ -45,7 +46,8 @@ class Spec:
             ConfigError: a path that does not exist in the spec.
         """
         tree = OmegaConf.create(dict(self.values))
-        for path, value in params.items():
+        for name, value in params.items():
+            path = current_path(name)  # trials of earlier versions bear earlier names
             above, _, key = path.rpartition(".")
             node = OmegaConf.select(tree, above) if above else tree
             if not isinstance(node, DictConfig) or key not in node:

@@ -76,6 +76,6 @@ def _network(study: Study, slot: SlotRecord) -> IntegerNetwork:
 def _inputs(data: Dataset, network: IntegerNetwork) -> Codes:
     """Samples of the validation set, and codes from all over their range."""
     shape = network.shapes["input"]
-    real = network.quantised(data.normalise(data.validation.inputs[:SAMPLES]).numpy())
+    real = network.quantized(data.normalise(data.validation.inputs[:SAMPLES]).numpy())
     drawn = np.random.default_rng(0).integers(LOW, HIGH + 1, (SAMPLES, *shape))
     return np.concatenate([real.reshape(-1, *shape), drawn.astype(np.int8)])

@@ -66,9 +66,9 @@ def open_home(config: StorageConfig, create: bool = True) -> Home:
             "out and give storage.folder for SQLite files"
         )
     http_address(config.tracking_uri, "storage.tracking_uri")
-    if config.heartbeat_s < 1 or config.grace_s <= config.heartbeat_s:
+    if config.heartbeat_s < 1 or config.lease_s <= config.heartbeat_s:
         raise ConfigError(
-            f"storage.heartbeat_s={config.heartbeat_s} storage.grace_s={config.grace_s}: a "
+            f"storage.heartbeat_s={config.heartbeat_s} storage.lease_s={config.lease_s}: a "
             "heartbeat takes at least 1 second, and the grace must be longer than it"
         )
     for name in ("checkpoint_s", "outage_s"):
@@ -99,6 +99,6 @@ def open_storage(home: Home) -> SlotStorage:
             url,
             engine_kwargs=options,
             heartbeat_interval=home.config.heartbeat_s,
-            grace_period=home.config.grace_s,
+            grace_period=home.config.lease_s,
         )
     return SlotStorage(storage)

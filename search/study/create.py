@@ -62,7 +62,7 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
     wanted = study.spec["trials"] or len(study.facts["budgets"]) * repeats
     if spec is not None:
         _require_same(study, spec)  # somebody may have created it just before us
-        _narrow(study, spec["space"])
+        _narrow(study, study.in_own_words(spec["space"]))
         if added := _add_budgets(study, spec, blueprint):
             wanted = max(wanted, len(study.slots()) + added * repeats, total or 0)
             total = None  # it was for the budgets that were there
@@ -103,13 +103,13 @@ def _reachable(
         BudgetError: no budget can be met.
     """
     model = blueprint.cost_model(blueprint.start.graph)
-    vanish = blueprint.pruning.allocation.vanishing
+    remove_branches = blueprint.pruning.allocation.vanishing
     if not wanted:
         raise ConfigError("budget: an empty list of limits gives no budget; write one at least")
     good, bad, reasons = [], [], []
     for budget in wanted:
         try:
-            require_reachable(model, budget, blueprint.margins, vanish)
+            require_reachable(model, budget, blueprint.margins, remove_branches)
             good.append(budget)
         except BudgetError as error:
             bad.append(budget)
@@ -123,8 +123,10 @@ def _reachable(
 
 def _cure(kind: str, reason: str) -> str:
     """What else helps where a rung of a ladder is out of reach."""
-    powers = [f"budget.power.{short}" for name, short in FIELDS.items() if f"{name} " in reason]
-    return f" Or lower {', '.join(powers)}, or drop that scale." if kind == "ladder" else ""
+    exponents = [
+        f"budget.exponents.{short}" for name, short in FIELDS.items() if f"{name} " in reason
+    ]
+    return f" Or lower {', '.join(exponents)}, or drop that share." if kind == "ladder" else ""
 
 
 def _created(home: Home, name: str, blueprint: Blueprint) -> Study:

@@ -19,6 +19,7 @@ from pruning.data import Dataset
 from pruning.deploy import require_deployable
 from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
+from pruning.migration import graph_in_format_1
 from pruning.models import load_weights, weights_digest
 from pruning.tasks import Task
 from pruning.training.job import (
@@ -80,14 +81,18 @@ class Blueprint:
         config = {k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()}
         model = made(config, nn.Module, "model")
         if self._typed.weights is not None:
-            load_weights(model, self._typed.weights, self._typed.fresh)
-        elif self._typed.fresh:
+            load_weights(model, self._typed.weights, self._typed.reinit)
+        elif self._typed.reinit:
             raise ConfigError(
-                f"fresh={self._typed.fresh}: without weights every layer starts anew; give "
-                "weights=FILE, or leave fresh out"
+                f"reinit={self._typed.reinit}: without weights every layer starts anew; give "
+                "weights=FILE, or leave reinit out"
             )
         example = self.data.normalise(self.data.train.inputs[:1])[0]
-        bounds = (tuple(self._typed.keep), self._typed.least or {}, self._typed.align)
+        bounds = (
+            tuple(self._typed.ignored_layers),
+            self._typed.min_channels or {},
+            self._typed.round_to,
+        )
         graph = trace(model, example, *bounds)
         return Start(graph, tensors_of(model))
 
@@ -143,9 +148,9 @@ class Blueprint:
         parts = {
             "model": self.spec["model"],
             "weights": self._weights_key(),
-            "keep": sorted(self._typed.keep),
-            "least": self._typed.least or {},
-            "align": self._typed.align,
+            "keep": sorted(self._typed.ignored_layers),
+            "least": self._typed.min_channels or {},
+            "align": self._typed.round_to,
             "data": self.data.digest,
             "task": self.spec["task"],
             "epochs": [
@@ -158,7 +163,7 @@ class Blueprint:
         if self.precision is Precision.EXACT:  # others have the digest that they always had
             parts["scored"] = self.precision
         if network:
-            parts["network"] = self.start.graph.to_json()
+            parts["network"] = graph_in_format_1(self.start.graph.to_json())
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _weights_key(self) -> str | list[str] | None:
@@ -166,7 +171,7 @@ class Blueprint:
         if self._typed.weights is None:
             return None
         digest = weights_digest(self._typed.weights)
-        return [digest, *sorted(self._typed.fresh)] if self._typed.fresh else digest
+        return [digest, *sorted(self._typed.reinit)] if self._typed.reinit else digest
 
     @property
     def pruning(self) -> Pruning:
@@ -219,7 +224,7 @@ def dense_recipe(phases: PhasesConfig) -> Recipe:
     """
     _require_least(phases, dense_epochs=1, warmup_epochs=0)
     warmup = min(phases.warmup_epochs, phases.dense_epochs - 1)
-    warm = Phase(kind=PhaseKind.DENSE, epochs=warmup, rate=(0.1, 1.0))
+    warm = Phase(kind=PhaseKind.DENSE, epochs=warmup, lr_factor=(0.1, 1.0))
     rest = Phase(kind=PhaseKind.DENSE, epochs=phases.dense_epochs - warmup)
     return (warm, rest) if warmup > 0 else (rest,)
 
@@ -232,22 +237,22 @@ def slot_recipe(phases: PhasesConfig) -> Recipe:
         ConfigError: no epoch to prune in, so that the budget could not be met, or no rate.
     """
     _require_least(phases, prune_epochs=1, finetune_epochs=0)
-    if phases.rate <= 0:
-        raise ConfigError(f"method.phases.rate={phases.rate}: write a number above 0")
+    if phases.lr_factor <= 0:
+        raise ConfigError(f"method.phases.lr_factor={phases.lr_factor}: write a number above 0")
     if not 0 <= phases.qat_share <= 1:
         raise ConfigError(f"method.phases.qat_share={phases.qat_share}: a share from 0 to 1")
-    rate, whole = phases.rate, phases.finetune_epochs
+    rate, whole = phases.lr_factor, phases.finetune_epochs
     if phases.qat_share and not whole:
         raise ConfigError(
             "method.phases.finetune_epochs=0: no epoch is left to be aware of int8 in; give "
-            "some, or choose quantise=ptq"
+            "some, or choose quantize=ptq"
         )
     rounded = ceil(phases.qat_share * whole)
     between = rate * rounded / max(whole, 1)
     parts = (
-        Phase(kind=PhaseKind.PRUNE, epochs=phases.prune_epochs, rate=(rate, rate)),
-        Phase(kind=PhaseKind.FINETUNE, epochs=whole - rounded, rate=(rate, between)),
-        Phase(kind=PhaseKind.QUANTISE, epochs=rounded, rate=(between, 0.0)),
+        Phase(kind=PhaseKind.PRUNE, epochs=phases.prune_epochs, lr_factor=(rate, rate)),
+        Phase(kind=PhaseKind.FINETUNE, epochs=whole - rounded, lr_factor=(rate, between)),
+        Phase(kind=PhaseKind.QUANTIZE, epochs=rounded, lr_factor=(between, 0.0)),
     )
     return tuple(part for part in parts if part.epochs > 0)
 
@@ -269,19 +274,19 @@ def pruning_from(config: MethodConfig) -> Pruning:
     return Pruning(
         allocation=Allocation(
             method=Method(config.name),
-            power=config.power,
-            trust=config.trust,
-            vanish=config.vanish,
+            loss_exponent=config.loss_exponent,
+            shrinkage=config.shrinkage,
+            remove_branches=config.remove_branches,
         ),
-        every=config.every,
-        probes=config.probes,
-        probe_samples=config.probe_samples,
-        race=config.race,
-        racers=config.racers,
-        memory=config.memory,
-        settle=config.settle,
-        remove_every=config.remove_every,
-        slack=config.slack,
+        update_interval=config.update_interval,
+        sensitivity_runs=config.sensitivity_runs,
+        sensitivity_samples=config.sensitivity_samples,
+        selection_share=config.selection_share,
+        selection_candidates=config.selection_candidates,
+        saliency_decay=config.saliency_decay,
+        anneal_end=config.anneal_end,
+        removal_interval=config.removal_interval,
+        reserve=config.reserve,
     )
 
 

@@ -31,7 +31,7 @@ class Rungs:
 
     shares: tuple[float, ...]
     margin: float
-    fewest: int
+    min_trials: int
 
     @staticmethod
     def of(config: StoppingConfig) -> "Rungs":
@@ -46,12 +46,13 @@ class Rungs:
                 f"stopping.rungs={list(shares)}: shares of a slot's epochs, between 0 and 1 "
                 "and rising, such as [0.4,0.6,0.8]"
             )
-        if not 0 <= config.margin < 1 or config.fewest < 2:
+        if not 0 <= config.margin < 1 or config.min_trials < 2:
             raise ConfigError(
-                f"stopping.margin={config.margin} stopping.fewest={config.fewest}: a margin "
+                f"stopping.margin={config.margin} stopping.min_trials={config.min_trials}: a "
+                f"margin "
                 "from 0 to 1, and at least 2 slots"
             )
-        return Rungs(shares, config.margin, config.fewest)
+        return Rungs(shares, config.margin, config.min_trials)
 
     def at(self, epoch: int, of: int) -> int | None:
         """The rung that an epoch ends at, if it does; several at one epoch are the last."""
@@ -61,7 +62,7 @@ class Rungs:
     def better(self, own: Arrival, others: Iterable[Arrival]) -> Arrival | None:
         """The slot that ends another's training at a rung, or None while it may go on."""
         rivals = [other for other in others if other.number != own.number]
-        if len(rivals) + 1 < self.fewest:
+        if len(rivals) + 1 < self.min_trials:
             return None
         beyond = own.gain + self.margin
         winners = [o for o in rivals if o.gain > beyond and no_larger(o.budget, own.budget)]

@@ -142,27 +142,27 @@ def _looseness(budget: Budget, dense: Cost) -> float:
 
 
 def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
-    if not config.scale or any(not 0 < factor <= 1 for factor in config.scale):
+    if not config.shares or any(not 0 < factor <= 1 for factor in config.shares):
         raise ConfigError(
-            f"budget.scale={config.scale}: a ladder needs factors above 0 and at most 1, "
-            "such as scale=[0.5,0.25,0.12]"
+            f"budget.shares={config.shares}: a ladder needs factors above 0 and at most 1, "
+            "such as shares=[0.5,0.25,0.12]"
         )
-    known = config.power.keys() <= set(FIELDS.values())
-    if not known or any(power < 0 for power in config.power.values()):
+    known = config.exponents.keys() <= set(FIELDS.values())
+    if not known or any(exponent < 0 for exponent in config.exponents.values()):
         raise ConfigError(
-            f"budget.power={config.power}: give an exponent of at least 0 for "
+            f"budget.exponents={config.exponents}: give an exponent of at least 0 for "
             f"{', '.join(FIELDS.values())}"
         )
-    powers = {name: config.power.get(short, 1.0) for name, short in FIELDS.items()}
+    exponents = {name: config.exponents.get(short, 1.0) for name, short in FIELDS.items()}
     return [
         _budget(
             {
-                name: getattr(dense, name) * factor ** powers[name]
+                name: getattr(dense, name) * factor ** exponents[name]
                 for name in RESOURCES
-                if powers[name] > 0
+                if exponents[name] > 0
             }
         )
-        for factor in config.scale
+        for factor in config.shares
     ]
 
 
@@ -215,7 +215,7 @@ def _budget(limits: Mapping[str, float | None]) -> Budget:
     }
     if not whole:
         raise ConfigError(
-            "budget: nothing is limited; give flash, sram or latency, or a power above 0"
+            "budget: nothing is limited; give flash, sram or latency, or an exponent above 0"
         )
     if below := [name for name, limit in whole.items() if limit <= 0]:
         raise ConfigError(f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit")

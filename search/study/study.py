@@ -21,6 +21,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget
+from search.config.migration import space_in_format_1, spec_of_format_1
 from search.config.schema import StoppingConfig
 from search.config.spec import Spec
 from search.errors import StoreError, StudyError
@@ -31,7 +32,8 @@ from search.study.pruner import Rungs
 from search.study.sampling import sampler_for
 from search.study.space import suggest
 
-FORMAT = "paring.study/1"
+FORMAT = "paring.study/2"
+FORMAT_1 = "paring.study/1"  # of paring 0.1.0: read in today's words
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 CANCELLED = "cancelled"  # an attribute of slots that were given up
 BLOBS = "blobs"  # the lock under which blobs are named, and removed when nobody names them
@@ -48,12 +50,14 @@ class Study:
         self._storage = study._storage
         self.lookup = Lookup(study)
         attributes = study.user_attrs
-        if attributes.get("format") != FORMAT:
+        if attributes.get("format") not in (FORMAT, FORMAT_1):
             raise StudyError(
                 f"study={study.study_name}: it was not made by paring {FORMAT} "
                 f"(found {attributes.get('format')!r}); choose another name"
             )
-        self.spec = Spec(attributes["spec"])
+        self._is_format_1 = attributes["format"] == FORMAT_1
+        values = attributes["spec"]
+        self.spec = Spec(spec_of_format_1(values) if self._is_format_1 else values)
         self.key: str = attributes["key"]
         self.facts: Mapping[str, Any] = attributes["facts"]
         self.objectives: tuple[str, ...] = tuple(attributes["objectives"])
@@ -87,6 +91,10 @@ class Study:
         """The hyperparameters that slots may still draw: the spec's space, or a part of it."""
         found: Mapping[str, Any] = self.note("space") or self.spec["space"]
         return found
+
+    def in_own_words(self, space: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A space by the names that the study's trials bear."""
+        return space_in_format_1(space) if self._is_format_1 else space
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -155,7 +155,7 @@ def _made(name: str, filters: int, core: str) -> Made:
     model = make(filters)
     graph, tensors = trace(model, torch.zeros(shape)), dict(model.state_dict())
     network = lower(graph, tensors, calibrate(graph, tensors, torch.randn(8, *shape)))
-    taken = measure(network, core, network.quantised(torch.randn(2, *shape).numpy()))
+    taken = measure(network, core, network.quantized(torch.randn(2, *shape).numpy()))
     assert taken.mismatches == 0
     (device,) = (d for d in known_devices() if d.name in DEVICES and d.core == core)
     cost = deployed(graph, device).dense

@@ -95,7 +95,7 @@ def outputs_of(name: str) -> Iterator[str]:
         u for g in graph.channels.groups if g.prunable for u in range(g.start, g.start + g.size)
     }
     for operator in graph.operators:
-        if operator.kind in ("conv", "transposed", "linear"):
+        if operator.kind in ("conv", "conv_transpose", "linear"):
             units = graph.channels.layout[operator.name].tolist()
             if free.isdisjoint(units):
                 yield operator.parameters["weight"].removesuffix(".weight")

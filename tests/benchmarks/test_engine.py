@@ -64,10 +64,11 @@ def test_cost_and_gradient_beside_a_training_step(name, capsys):
         median_seconds(train_step, 3),
         median_seconds(lambda: model.cost(sizes.astype(int))),
     )
-    share = median_seconds(update) / Pruning().every / step
+    share = median_seconds(update) / Pruning().update_interval / step
     with capsys.disabled():
         print(
             f"\n{name}: of a training step of 64: exact cost {exact / step:.2%}, best widths "
-            f"{share:.2%} (one in {Pruning().every} steps), tracing once {traced / step:.1f}x"
+            f"{share:.2%} (one in {Pruning().update_interval} steps), "
+            f"tracing once {traced / step:.1f}x"
         )
     assert model.cost(graph.channels.widths).flash_bytes > 0

@@ -28,7 +28,7 @@ def test_phases_are_pieces_of_one_schedule():
     begun = 1
     for phase in phases[1:]:
         for end, epoch in zip(phase.rate, (begun, begun + phase.epochs), strict=True):
-            assert end == pytest.approx(whole[1].rate_at((epoch - 1) / 9))
+            assert end == pytest.approx(whole[1].lr_factor_at((epoch - 1) / 9))
         begun += phase.epochs
     later = recipe([(PhaseKind.FINETUNE, 6)], 4, 10)
     assert later[0].rate[0] == pytest.approx(phases[1].rate[1])

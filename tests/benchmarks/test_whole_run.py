@@ -87,7 +87,9 @@ def test_seconds_beside_plain_training(budget, capsys):
 
 @pytest.mark.parametrize("budget", ["B1", "B2", "B3"])
 def test_memory_beside_plain_training(budget, capsys):
-    longer = replace(Pruning(), race=0.7, probe_samples=128)  # enough steps for a race
+    longer = replace(
+        Pruning(), selection_share=0.7, sensitivity_samples=128
+    )  # enough steps for a race
     dense, ours = (peak_bytes(*begun(which, FEW, longer)) for which in (None, budget))
     with capsys.disabled():
         print(f"\n{budget}: {ours / dense:.3f} of what dense training holds, {dense} bytes")

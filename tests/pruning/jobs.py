@@ -15,9 +15,9 @@ from pruning.training.job import Job, Phase, PhaseKind, Pruning
 from pruning.training.train import TrainState
 
 RECIPE = (
-    Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.8)),
-    Phase(kind=PhaseKind.PRUNE, epochs=3, rate=(0.8, 0.5)),
-    Phase(kind=PhaseKind.FINETUNE, epochs=1, rate=(0.5, 0.0)),
+    Phase(kind=PhaseKind.DENSE, epochs=1, lr_factor=(1.0, 0.8)),
+    Phase(kind=PhaseKind.PRUNE, epochs=3, lr_factor=(0.8, 0.5)),
+    Phase(kind=PhaseKind.FINETUNE, epochs=1, lr_factor=(0.5, 0.0)),
 )
 
 
@@ -62,7 +62,7 @@ def make_job(device: Device, **changes) -> Job:
         recipe=RECIPE,
         seed=3,
         device=device,
-        pruning=Pruning(every=2, remove_every=4, slack=0.05, settle=0.8),
+        pruning=Pruning(update_interval=2, removal_interval=4, reserve=0.05, anneal_end=0.8),
     )
     dense = job.cost_model(starting(job).graph).dense
     budget = Budget(

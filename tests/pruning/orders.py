@@ -12,7 +12,7 @@ from pruning.graph.fusion import Kernel
 from pruning.ir.operator import INPUT, Operator
 
 POINTWISE = (
-    "add", "subtract", "multiply", "divide", "maximum", "minimum", "activation", "prelu",
+    "add", "sub", "mul", "div", "maximum", "minimum", "activation", "prelu",
 )  # fmt: skip
 SWITCHES = ("count_input", "in_place_add", "in_place_depthwise", "overlap", "search_order")
 ALL = [
@@ -23,7 +23,7 @@ ALL = [
 
 def shared_bytes(kernel, sizes) -> int:
     """Bytes of its input that a kernel with windows can write over, tried pixel by pixel."""
-    if kernel.main.kind not in ("conv", "transposed", "pool", "linear", "batch_norm"):
+    if kernel.main.kind not in ("conv", "conv_transpose", "pool", "linear", "batch_norm"):
         return 0
     if not 1 <= len(kernel.plane) <= 2:
         return 0
@@ -49,7 +49,7 @@ def taps(kernel) -> list[list[int]]:
         a.get(name, none if name == "padding" else once)
         for name in ("kernel", "stride", "padding", "dilation")
     ]
-    along = transposed_taps if kernel.main.kind == "transposed" else window_taps
+    along = transposed_taps if kernel.main.kind == "conv_transpose" else window_taps
     reads = []
     for place in itertools.product(*map(range, made_plane(kernel))):
         axes = [along(*axis) for axis in zip(place, *settings, strict=True)]

@@ -31,8 +31,8 @@ FUNCTIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x + 1, lambda x: 1 - x, lambda x: x / 3, lambda x: (0.1 * x).exp(),
 )  # fmt: skip
 KINDS = (
-    "conv", "conv", "conv", "transposed", "norm", "function", "pair", "pair", "concat", "move",
-    "move", "pool", "split", "constant",
+    "conv", "conv", "conv", "conv_transpose", "norm", "function", "pair", "pair", "concat",
+    "gather", "gather", "pool", "split", "constant",
 )  # fmt: skip
 PAIRS = (torch.add, torch.sub, torch.mul, torch.maximum, torch.minimum)
 MOVES: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -82,7 +82,7 @@ class Program:
         match self.one_of(KINDS):
             case "conv":
                 self.add(self.convolution(channels, min(height, width)), index)
-            case "transposed":
+            case "conv_transpose":
                 groups = self.one_of([g for g in (1, 2, channels) if channels % g == 0])
                 outputs = groups * self.number(1, 3)
                 layer = nn.ConvTranspose2d(
@@ -101,7 +101,7 @@ class Program:
             case "concat":
                 same = self.like(index, lambda a, b: a[1:] == b[1:])
                 self.add(lambda a, b: torch.cat([a, b], 1), index, self.one_of(same))
-            case "move":
+            case "gather":
                 self.add(self.one_of(MOVES), index)
             case "pool":
                 self.add(self.one_of(POOLS) if min(height, width) > 1 else torch.tanh, index)

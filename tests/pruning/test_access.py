@@ -35,7 +35,7 @@ def test_what_overlaps_is_what_windows_no_longer_need(given_windows, channels, f
     names = ("kernel", "stride", "padding", "dilation")
     main = Operator(
         name="k",
-        kind="transposed" if a.transposed else "conv",
+        kind="conv_transpose" if a.transposed else "conv",
         inputs=(INPUT,),
         shape=(filters, *a.made),
         attributes={name: list(getattr(a, name)) for name in names},

@@ -31,7 +31,7 @@ METHODS = list(Method)
 
 def opened(graph, seed=0) -> ChannelMasks:
     gates = ChannelMasks.open(graph.channels)
-    gates.salience = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(seed))
+    gates.saliency = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(seed))
     return gates
 
 
@@ -104,9 +104,9 @@ def test_the_mask_keeps_the_most_salient(model):
     gates, final = opened(model.graph), share(model, 0.3)
     allocate(gates, model, final, Allocation(method=Method.UNIFORM))
     for group in model.graph.channels.groups:
-        kept, salience = gates.kept[group.units], gates.salience[group.units]
+        kept, saliency = gates.kept[group.units], gates.saliency[group.units]
         if not kept.all():
-            assert salience[kept].min() > salience[~kept].max()
+            assert saliency[kept].min() > saliency[~kept].max()
 
 
 def test_impossible_budgets_are_refused_with_the_kernel_to_blame(small, device):
@@ -173,7 +173,7 @@ def test_magnitude_allocation_has_one_threshold(model):
     allocate(gates, model, budget, Allocation(method=Method.MAGNITUDE))
     kept, gone = [], []
     for group in model.graph.channels.groups:
-        relative = gates.salience[group.units] / gates.salience[group.units].mean()
+        relative = gates.saliency[group.units] / gates.saliency[group.units].mean()
         mask = gates.kept[group.units]
         if group.prunable and int(mask.sum()) > 1:  # one channel stays whatever it is worth
             kept.append(relative[mask])
@@ -202,7 +202,7 @@ def test_what_was_not_measured_counts_as_equal(model):
     gates, budget = opened(model.graph), share(model, 0.3)
     before = optimum(gates, model, budget, Allocation()).widths
     gates.importance = torch.rand(len(gates.sizes), dtype=torch.float64) + 0.1
-    after = optimum(gates, model, budget, Allocation(trust=0.0)).widths
+    after = optimum(gates, model, budget, Allocation(shrinkage=0.0)).widths
     assert after == pytest.approx(before, rel=1e-3)
 
 
@@ -230,10 +230,10 @@ def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
 
 def test_salience_is_a_running_mean_of_magnitudes(small):
     gates = ChannelMasks.open(small("resnet8")[0].channels)
-    units = len(gates.salience)
+    units = len(gates.saliency)
     gates.observe(torch.full((units,), -2.0), memory=0.9)
     gates.observe(torch.full((units,), 1.0), memory=0.9)
-    assert gates.salience == pytest.approx(torch.full((units,), 0.9 * 0.2 + 0.1))
+    assert gates.saliency == pytest.approx(torch.full((units,), 0.9 * 0.2 + 0.1))
 
 
 def test_mask_gradient_is_the_first_order_change_of_the_loss(odd, network_of):
@@ -255,15 +255,15 @@ def test_with_only_keeps_the_most_salient_of_those_kept(small):
     graph, _ = small("resnet8")
     gates = opened(graph)
     group = graph.channels.groups[1]
-    gates.kept[group.start + torch.argmax(gates.salience[group.units])] = False
+    gates.kept[group.start + torch.argmax(gates.saliency[group.units])] = False
     left = int(gates.kept[group.units].sum())
     for width in (0, 1, left // 2, left):
         mask = gates.with_only(group, width)
         assert int(mask[group.units].sum()) == width
         gone = gates.kept & ~mask
         if 0 < width < left:
-            kept = gates.salience[group.units][mask[group.units]]
-            assert kept.min() > gates.salience[gone].max()
+            kept = gates.saliency[group.units][mask[group.units]]
+            assert kept.min() > gates.saliency[gone].max()
         others = torch.ones(len(mask), dtype=torch.bool)
         others[group.units] = False
         assert torch.equal(mask[others], gates.kept[others])
@@ -278,15 +278,15 @@ def test_gates_follow_their_channels_to_a_smaller_graph(small, random_mask):
     smaller = shrink_graph(graph, kept)
     before = replace(gates)
     gates = gates.moved(graph.channels, smaller.channels, units_left(graph, smaller, kept))
-    assert torch.equal(gates.salience.sort().values, before.salience[kept].sort().values)
+    assert torch.equal(gates.saliency.sort().values, before.saliency[kept].sort().values)
     names = {g.name: i for i, g in enumerate(graph.channels.groups)}
     assert len(smaller.channels.groups) == len(graph.channels.groups) - 1
     for index, group in enumerate(smaller.channels.groups):
         old = graph.channels.groups[names[group.name]]
         assert gates.sizes[index] == old.size
         assert gates.importance[index] == before.importance[names[group.name]]
-        salience = before.salience[old.units][torch.from_numpy(kept[old.units])]
-        assert torch.equal(gates.salience[group.units], salience)
+        saliency = before.saliency[old.units][torch.from_numpy(kept[old.units])]
+        assert torch.equal(gates.saliency[group.units], saliency)
 
 
 def fire():
@@ -322,7 +322,7 @@ def test_of_operands_that_cannot_all_go_the_cheapest_stays(device):
     [
         Allocation(method=Method.UNIFORM),
         Allocation(method=Method.MAGNITUDE),
-        Allocation(vanish=False),
+        Allocation(remove_branches=False),
     ],
 )
 def test_reach_without_vanishing_branches_is_told_before_training(small, device, how):
@@ -331,7 +331,7 @@ def test_reach_without_vanishing_branches_is_told_before_training(small, device,
     budget = Budget(flash_bytes=between)
     require_reachable(model, budget)
     with pytest.raises(BudgetError, match="of the least widths: flash_bytes"):
-        require_reachable(model, budget, vanish=how.vanishing)
+        require_reachable(model, budget, remove_branches=how.vanishing)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.02, 0.1])
@@ -351,14 +351,14 @@ def test_the_least_limit_as_it_is_told_is_enough(small, device, name, margin):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"every": 0}, "every is 0; it must be at least 1"),
-        ({"remove_every": 0}, "remove_every is 0"),
-        ({"racers": 0}, "racers is 0"),
-        ({"probes": 0}, "probes is 0"),
-        ({"memory": 1.0}, "memory is 1.0; it must be at least 0 and below 1"),
-        ({"settle": 0.0}, "settle is 0.0; it must be at most 1 and above 0"),
-        ({"settle": 1.5}, "settle is 1.5"),
-        ({"slack": float("nan")}, "slack is nan"),
+        ({"update_interval": 0}, "update_interval is 0; it must be at least 1"),
+        ({"removal_interval": 0}, "removal_interval is 0"),
+        ({"selection_candidates": 0}, "selection_candidates is 0"),
+        ({"sensitivity_runs": 0}, "sensitivity_runs is 0"),
+        ({"saliency_decay": 1.0}, "saliency_decay is 1.0; it must be at least 0 and below 1"),
+        ({"anneal_end": 0.0}, "anneal_end is 0.0; it must be at most 1 and above 0"),
+        ({"anneal_end": 1.5}, "anneal_end is 1.5"),
+        ({"reserve": float("nan")}, "reserve is nan"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, words):
@@ -366,7 +366,9 @@ def test_settings_that_make_no_sense_are_refused(settings, words):
         Pruning(**settings)
 
 
-@pytest.mark.parametrize("settings", [{"power": 0.0}, {"trust": 2.0}, {"trust": -0.1}])
+@pytest.mark.parametrize(
+    "settings", [{"loss_exponent": 0.0}, {"shrinkage": 2.0}, {"shrinkage": -0.1}]
+)
 def test_so_are_those_of_an_allocation(settings):
     with pytest.raises(PruningError, match=f"{next(iter(settings))} is"):
         Allocation(**settings)

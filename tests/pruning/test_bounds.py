@@ -26,7 +26,7 @@ def resnet(**bounds) -> Graph:
 
 def pruned(graph, device, method, share=0.25) -> dict[str, int]:
     model, gates = CostModel(graph, device), ChannelMasks.open(graph.channels)
-    gates.salience = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(0))
+    gates.saliency = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(0))
     gates.importance[:] = 1.0
     final = Budget(flash_bytes=int(model.dense.flash_bytes * share))
     how = Allocation(method=method)
@@ -42,7 +42,7 @@ def pruned(graph, device, method, share=0.25) -> dict[str, int]:
 @pytest.mark.parametrize("method", list(Method))
 @pytest.mark.parametrize("align", [2, 4, 5])
 def test_aligned_widths(device, method, align):
-    graph = resnet(align=align)
+    graph = resnet(round_to=align)
     widths = pruned(graph, device, method)
     for group in graph.channels.groups:
         if group.prunable:
@@ -53,7 +53,7 @@ def test_aligned_widths(device, method, align):
 @pytest.mark.parametrize("method", list(Method))
 def test_least_widths(device, method):
     least = {"features.stem": 14, "features.block1.body.first": 9, "features.block3.body": 20}
-    graph = resnet(least=least)
+    graph = resnet(min_channels=least)
     widths = pruned(graph, device, method, 0.4)
     for name, number in least.items():
         for group in graph.channels.groups:
@@ -62,7 +62,7 @@ def test_least_widths(device, method):
 
 
 def test_a_group_with_a_least_width_does_not_vanish(device):
-    graph = resnet(least={"features.block1.body.first": 1})
+    graph = resnet(min_channels={"features.block1.body.first": 1})
     names = [group.name for group in graph.channels.groups]
     place = names.index("features.block1.body.first.conv")
     assert inner_groups(resnet())[place]
@@ -71,35 +71,42 @@ def test_a_group_with_a_least_width_does_not_vanish(device):
 
 
 def test_bounds_survive_shrinking_and_json(random_mask):
-    graph = resnet(least={"features.stem": 4}, align=2, keep=("features.block3.body.second",))
+    graph = resnet(
+        min_channels={"features.stem": 4},
+        round_to=2,
+        ignored_layers=("features.block3.body.second",),
+    )
     again = Graph.from_json(graph.to_json())
     assert again == graph
     assert again.channels.groups == graph.channels.groups
     stem = next(g for g in graph.channels.groups if g.name == "features.stem.conv")
-    assert (stem.least, stem.step, stem.floor) == (4, 2, 4)
+    assert (stem.min_channels, stem.step, stem.floor) == (4, 2, 4)
     smaller = shrink_graph(graph, random_mask(graph, 0))
-    assert smaller.align == 2
-    assert smaller.least == graph.least
+    assert smaller.round_to == 2
+    assert smaller.min_channels == graph.min_channels
 
 
 def test_what_a_group_allows():
-    group = next(g for g in resnet(align=4).channels.groups if g.size == 32)
+    group = next(g for g in resnet(round_to=4).channels.groups if g.size == 32)
     assert [group.up(n) for n in (0, 1, 4, 5, 31, 32, 99)] == [0, 4, 4, 8, 32, 32, 32]
     assert [group.down(n) for n in (0, 3, 4, 7.9, 31, 32)] == [4, 4, 4, 4, 28, 32]
     assert [group.nearest(n) for n in (1, 5.9, 6.1, 31)] == [4, 4, 8, 32]
 
 
 def test_unknown_names_and_senseless_numbers_are_refused():
-    with pytest.raises(UnsupportedOperatorError, match="least: no layer is named 'stem'"):
-        resnet(least={"stem": 4})
-    with pytest.raises(UnsupportedOperatorError, match="align: 0 channels; the least is 1"):
-        resnet(align=0)
+    with pytest.raises(UnsupportedOperatorError, match="min_channels: no layer is named 'stem'"):
+        resnet(min_channels={"stem": 4})
+    with pytest.raises(UnsupportedOperatorError, match="round_to: 0 channels; the least is 1"):
+        resnet(round_to=0)
 
 
 @pytest.mark.parametrize("method", [Method.DIFFERENTIABLE, Method.GREEDY])
 @pytest.mark.parametrize(
     "bounds",
-    [{"keep": ("features.block1.body.second",)}, {"least": {"features.block1.body.second": 6}}],
+    [
+        {"ignored_layers": ("features.block1.body.second",)},
+        {"min_channels": {"features.block1.body.second": 6}},
+    ],
 )
 def test_a_branch_that_holds_something_to_keep_does_not_vanish(device, method, bounds):
     """Though it is another of its groups that is empty."""
@@ -116,30 +123,33 @@ def test_a_branch_that_holds_something_to_keep_does_not_vanish(device, method, b
     for group, width in zip(graph.channels.groups, widths, strict=True):
         kept[group.start : group.start + width] = True
     smaller = shrink_graph(graph, kept)
-    assert (smaller.keep, smaller.least) == (graph.keep, graph.least)
+    assert (smaller.ignored_layers, smaller.min_channels) == (
+        graph.ignored_layers,
+        graph.min_channels,
+    )
     assert final.holds(CostModel(smaller, device).dense)
 
 
 def test_what_must_stay_cannot_be_shrunk_away():
-    graph = resnet(keep=("features.block1.body.second",))
+    graph = resnet(ignored_layers=("features.block1.body.second",))
     names = [group.name for group in graph.channels.groups]
     place = names.index("features.block1.body.first.conv")
-    with pytest.raises(ValueError, match="named in keep or least"):
+    with pytest.raises(ValueError, match="named in ignored_layers or min_channels"):
         shrink_graph(graph, without(graph, [place]))
 
 
 def test_channels_in_reserve_keep_widths_aligned(device):
     """Though others are the most salient now than when the mask was made."""
-    graph = resnet(align=4)
+    graph = resnet(round_to=4)
     gates = ChannelMasks.open(graph.channels)
     draw = torch.Generator().manual_seed(0)
-    gates.salience = torch.rand(graph.channels.units, generator=draw)
+    gates.saliency = torch.rand(graph.channels.units, generator=draw)
     gates.keep_most_salient(
         graph.channels,
         [group.down(group.size // 2) for group in graph.channels.groups],
     )
-    gates.salience = torch.rand(graph.channels.units, generator=draw)
-    kept = with_reserve(gates, graph.channels, slack=0.1)
+    gates.saliency = torch.rand(graph.channels.units, generator=draw)
+    kept = with_reserve(gates, graph.channels, share=0.1)
     assert (kept >= gates.kept.numpy()).all()
     for group in graph.channels.groups:
         left = int(kept[group.units].sum())

@@ -162,9 +162,9 @@ def test_foreign_files_are_refused(foreign, job):
 
 
 def test_one_kind_of_file_is_not_taken_for_the_other(content, state, job):
-    with pytest.raises(CheckpointError, match=r"'paring.network/1'; expected 'paring.state/1'"):
+    with pytest.raises(CheckpointError, match=r"'paring.network/2'; expected 'paring.state/2'"):
         unpack_state(content, job)
-    with pytest.raises(CheckpointError, match=r"'paring.state/1'; expected 'paring.network/1'"):
+    with pytest.raises(CheckpointError, match=r"'paring.state/2'; expected 'paring.network/2'"):
         unpack_network(pack_state(state))
 
 

@@ -22,10 +22,10 @@ from tests.pruning.jobs import make_job, starting
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 RECIPE = (
-    Phase(kind=PhaseKind.DENSE, epochs=4, rate=(0.2, 1.0)),
-    Phase(kind=PhaseKind.PRUNE, epochs=4, rate=(1.0, 0.6)),
-    Phase(kind=PhaseKind.FINETUNE, epochs=3, rate=(0.6, 0.2)),
-    Phase(kind=PhaseKind.QUANTISE, epochs=1, rate=(0.2, 0.0)),
+    Phase(kind=PhaseKind.DENSE, epochs=4, lr_factor=(0.2, 1.0)),
+    Phase(kind=PhaseKind.PRUNE, epochs=4, lr_factor=(1.0, 0.6)),
+    Phase(kind=PhaseKind.FINETUNE, epochs=3, lr_factor=(0.6, 0.2)),
+    Phase(kind=PhaseKind.QUANTIZE, epochs=1, lr_factor=(0.2, 0.0)),
 )
 TASK = Task(optimizer=sgd(lr=0.1), augment=Augment(shift=1), batch_size=64)
 
@@ -39,7 +39,7 @@ def test_budgets_hold_and_something_is_learned(device, method, precision):
         task=TASK,
         recipe=RECIPE,
         budget=Budget(flash_bytes=20_000, sram_bytes=2_500),
-        pruning=Pruning(allocation=Allocation(method=method), race=0.5),
+        pruning=Pruning(allocation=Allocation(method=method), selection_share=0.5),
         accelerator=Accelerator(device="cuda", precision=precision),
     )
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def test_integers_are_the_same(name):
     graph, tensors = traced(name)
     inputs = drawn(graph, 4)
     network = lowered(graph, tensors, inputs)
-    values = reference(network, network.quantised((2 * inputs).numpy()))
+    values = reference(network, network.quantized((2 * inputs).numpy()))
     found = tree_leaves(Evaluator(network, "cuda")((2 * inputs).cuda()))
     for output, answer in zip(network.outputs, found, strict=True):
         code = network.codes[output]

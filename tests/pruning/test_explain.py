@@ -30,7 +30,7 @@ from tests.pruning.networks import NETWORKS, Net, block
 def gates_of(graph, seed=0) -> ChannelMasks:
     generator = torch.Generator().manual_seed(seed)
     gates = ChannelMasks.open(graph.channels)
-    gates.salience = torch.rand(graph.channels.units, generator=generator)
+    gates.saliency = torch.rand(graph.channels.units, generator=generator)
     gates.importance = torch.rand(len(gates.sizes), generator=generator).double() + 0.5
     return gates
 
@@ -117,7 +117,7 @@ def test_it_survives_json(small, device):
 
 def test_the_model_of_the_loss_is_a_power_law(small, device):
     model = CostModel(small("resnet8")[0], device)
-    loss = loss_model(gates_of(model.graph), model, Allocation(power=1.0, trust=1.0))
+    loss = loss_model(gates_of(model.graph), model, Allocation(loss_exponent=1.0, shrinkage=1.0))
     sizes = loss.sizes
     assert loss(sizes) == pytest.approx(0)
     assert loss(sizes / 2) == pytest.approx(loss.importance.sum())

@@ -124,7 +124,7 @@ def test_channels_of_a_depthwise_layer_come_in_fours():
         nn.Conv2d(40, 24, 1),
         nn.ConvTranspose2d(40, 24, 3, stride=2),
     ],
-    ids=["conv", "depthwise", "pointwise", "transposed"],
+    ids=["conv", "depthwise", "pointwise", "conv_transpose"],
 )
 def test_a_form_without_negative_coefficients_is_near(layer, core):
     count = instruction_count(kernel_of(layer, 40, 10, 10), LOOP_COSTS[core])

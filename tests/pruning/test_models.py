@@ -250,9 +250,9 @@ def test_a_head_for_other_classes_starts_anew_when_asked(tmp_path: Path):
     save_file(source := small(classes=3).state_dict(), path := tmp_path / "w.safetensors")
     model = small()
     head = {n: t.clone() for n, t in model.classifier.state_dict().items()}
-    with pytest.raises(WeightsError, match=r"2 of the wrong shape.*fresh=\[LAYER\]"):
+    with pytest.raises(WeightsError, match=r"2 of the wrong shape.*reinit=\[LAYER\]"):
         models.load_weights(model, path)
-    models.load_weights(model, path, fresh=["classifier"])
+    models.load_weights(model, path, reinit=["classifier"])
     assert all(torch.equal(head[n], t) for n, t in model.classifier.state_dict().items())
     rest = {n: t for n, t in model.state_dict().items() if not n.startswith("classifier.")}
     assert rest
@@ -262,9 +262,9 @@ def test_a_head_for_other_classes_starts_anew_when_asked(tmp_path: Path):
 def test_fresh_layers_may_be_absent_and_must_exist(tmp_path: Path):
     body = {n: t for n, t in small().state_dict().items() if not n.startswith("classifier.")}
     save_file(body, path := tmp_path / "w.safetensors")
-    models.load_weights(small(), path, fresh=["classifier"])
+    models.load_weights(small(), path, reinit=["classifier"])
     with pytest.raises(WeightsError, match=r"no layer is named 'class'; layers.*classifier"):
-        models.load_weights(small(), path, fresh=["class"])
+        models.load_weights(small(), path, reinit=["class"])
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path):

@@ -32,7 +32,7 @@ def traced(function, channels: int = 4, size: int = 4) -> Graph:
 
 
 def the_move(graph: Graph):
-    (found,) = [operator for operator in graph.operators if operator.kind == "move"]
+    (found,) = [operator for operator in graph.operators if operator.kind == "gather"]
     return found
 
 
@@ -76,7 +76,7 @@ def test_a_function_of_each_element_comes_before_a_movement_of_all():
     graph = traced(lambda x: x.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2))
     assert [o.kind for o in graph.operators] == ["conv", "activation", "conv"]
     half = traced(lambda x: x[:, :2].relu())
-    assert [o.kind for o in half.operators] == ["conv", "move", "activation", "conv"]
+    assert [o.kind for o in half.operators] == ["conv", "gather", "activation", "conv"]
 
 
 def test_which_channels_a_movement_ties():
@@ -166,7 +166,7 @@ def cost_of(layer: nn.Module, *shape: int):
 def test_flash_and_macs(layer, shape, stored, work):
     if isinstance(layer, nn.Linear):  # over rows: what it reads is turned first
         graph = trace(nn.Sequential(layer), torch.zeros(shape))
-        assert [k.kind for k in fuse(graph)] == ["move", "linear", "move"]
+        assert [k.kind for k in fuse(graph)] == ["gather", "linear", "gather"]
         return
     found = cost_of(layer, *shape)
     assert found[:2] == (stored, work)

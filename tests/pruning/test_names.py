@@ -96,9 +96,9 @@ def check_network(names: tuple[str, ...]) -> None:
         dict(operator.parameters) for operator in graph.operators
     ]
     for path in paths:
-        kept = trace(model, torch.zeros(SHAPE), keep=(path,), least={path: 1})
-        assert {graph_weight(kept, name) for name in kept.keep} == {f"{path}.weight"}
-        assert kept.least.keys() == set(kept.keep)
+        kept = trace(model, torch.zeros(SHAPE), ignored_layers=(path,), min_channels={path: 1})
+        assert {graph_weight(kept, name) for name in kept.ignored_layers} == {f"{path}.weight"}
+        assert kept.min_channels.keys() == set(kept.ignored_layers)
     network = Network(graph, tensors).eval()
     assert network.tensors().keys() == tensors.keys() - {f"{inner}.{outer}.1.num_batches_tracked"}
     for name, tensor in network.tensors().items():
@@ -119,7 +119,7 @@ def graph_weight(graph, name: str) -> str:
 
 def check_integers(graph, tensors, inputs: Tensor) -> None:
     integers = lower(graph, tensors, calibrate(graph, tensors, inputs))
-    codes = reference(integers, integers.quantised(inputs))[integers.outputs[0]]
+    codes = reference(integers, integers.quantized(inputs))[integers.outputs[0]]
     code = integers.codes[integers.outputs[0]]
     expected = (codes.reshape(4, -1).astype(np.float64) - code.zero_point) * code.scale
     found = Evaluator(integers)(inputs).double().numpy()
@@ -144,7 +144,7 @@ def test_training_keeps_every_tensor_under_its_name(names, device):
         seed=0,
         device=device,
         budget=Budget(flash_bytes=int(0.8 * deployed(graph, device).dense.flash_bytes)),
-        pruning=Pruning(every=1, remove_every=1, probe_samples=16),
+        pruning=Pruning(update_interval=1, removal_interval=1, sensitivity_samples=16),
     )
     state = TrainState.begin(graph, tensors_of(model), job)
     for _ in train(state, job):
@@ -170,7 +170,7 @@ def test_generated_c_is_code_whatever_the_names(names, tmp_path):
     graph, tensors = trace(model, torch.zeros(SHAPE)), tensors_of(model)
     inputs = torch.randn(4, *SHAPE)
     integers = lower(graph, tensors, calibrate(graph, tensors, inputs))
-    codes = integers.quantised(inputs)
+    codes = integers.quantized(inputs)
     (found,) = answers(compiled(written(integers, tmp_path)), integers, codes)
     assert np.array_equal(found, reference(integers, codes)[integers.outputs[0]])
 

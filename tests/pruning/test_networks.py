@@ -114,7 +114,7 @@ def test_traced_anew_it_costs_the_same(name, device, random_mask):
     gone, new = kinds(known) - kinds(found), kinds(found) - kinds(known)
     if not gone and not new:
         assert found.dense == known.dense
-    elif set(gone) == {"move"}:  # of so few channels that none of them moves
+    elif set(gone) == {"gather"}:  # of so few channels that none of them moves
         assert found.dense.sram_bytes <= known.dense.sram_bytes
         assert found.dense.latency_ms < known.dense.latency_ms
     else:  # with one channel, groups are depthwise and depthwise is a convolution
@@ -179,9 +179,11 @@ def test_what_is_frozen_is_not_trained():
 
 def test_layers_of_two_names_are_known_by_either_call():
     model, shape = build("aliased")
-    assert "stem.0" in trace(model, torch.zeros(shape), keep=("stem",)).keep
+    assert "stem.0" in trace(model, torch.zeros(shape), ignored_layers=("stem",)).ignored_layers
     model, shape = build("hidden")
-    assert trace(model, torch.zeros(shape), keep=("input",)).keep == ("input:2",)
+    assert trace(model, torch.zeros(shape), ignored_layers=("input",)).ignored_layers == (
+        "input:2",
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,8 +230,8 @@ def rows_of(forward):
     [
         (lambda n, x: functional.relu(n.a(x), inplace=True).transpose(1, 2), "activation"),
         (lambda n, x: (n.a(x) + n.b(x)).transpose(1, 2), "add"),
-        (lambda n, x: n.a(x).mul_(n.b(x)).transpose(1, 2), "multiply"),
-        (lambda n, x: (n.g * n.a(x)).transpose(1, 2), "multiply"),
+        (lambda n, x: n.a(x).mul_(n.b(x)).transpose(1, 2), "mul"),
+        (lambda n, x: (n.g * n.a(x)).transpose(1, 2), "mul"),
     ],
 )
 def test_work_on_turned_data_needs_no_table(forward, kind):
@@ -238,7 +240,7 @@ def test_work_on_turned_data_needs_no_table(forward, kind):
     graph = trace(model, torch.zeros(7, 5))
     made = [operator.kind for operator in graph.operators]
     assert made[-1] == kind
-    assert made.count("move") == made.count("linear")  # each turns its input, nothing else
+    assert made.count("gather") == made.count("linear")  # each turns its input, nothing else
     inputs = inputs_for(graph)
     with torch.no_grad():
         assert_close(Network(graph, tensors_of(model)).eval()(inputs), model(inputs.clone()))

@@ -61,15 +61,21 @@ def job_of(device, race=1.25, **settings) -> Job:
         data=synthetic(train=256, validation=32, test=32, noise=0.7),
         task=Task(optimizer=sgd(lr=0.05), batch_size=32),
         recipe=(
-            Phase(kind=PhaseKind.DENSE, epochs=3, rate=(1.0, 1.0)),
-            Phase(kind=PhaseKind.PRUNE, epochs=2, rate=(1.0, 1.0)),
+            Phase(kind=PhaseKind.DENSE, epochs=3, lr_factor=(1.0, 1.0)),
+            Phase(kind=PhaseKind.PRUNE, epochs=2, lr_factor=(1.0, 1.0)),
         ),
         seed=1,
         device=device,
         # Which branch looks the cheaper depends on how costs are counted.
         encoding=Encoding.INT8,
         conventions=MemoryConventions(),
-        pruning=Pruning(every=2, remove_every=4, probe_samples=256, race=race, **settings),
+        pruning=Pruning(
+            update_interval=2,
+            removal_interval=4,
+            sensitivity_samples=256,
+            selection_share=race,
+            **settings,
+        ),
     )
 
 
@@ -120,7 +126,7 @@ def test_under_a_tight_budget_the_idle_branch_goes(device):
 
 
 def test_without_a_race_no_branch_goes(device):
-    for settings in ({"race": 0.0}, {"allocation": Allocation(vanish=False)}):
+    for settings in ({"race": 0.0}, {"allocation": Allocation(remove_branches=False)}):
         job = job_of(device, **settings)
         state = ready(job)
         before = names(state)
@@ -172,13 +178,13 @@ def test_the_explanation_names_what_went(device):
 def test_only_the_differentiable_allocation_holds_a_race(device, method):
     job = job_of(device, allocation=Allocation(method=method))
     state = ready(job)
-    before, state.gates.probes = names(state), torch.tensor(0)
+    before, state.gates.sensitivity_runs = names(state), torch.tensor(0)
     job = tight(job, state, 0.1)
     finished(
-        prune(state, job, 0.0, job.pruning.every)
+        prune(state, job, 0.0, job.pruning.update_interval)
     )  # where the annealed budget asks for nothing yet
     assert (names(state) == before) == (method is not Method.DIFFERENTIABLE)
-    assert bool(state.gates.probes) == (method is Method.DIFFERENTIABLE)
+    assert bool(state.gates.sensitivity_runs) == (method is Method.DIFFERENTIABLE)
 
 
 def test_where_the_budget_holds_nothing_runs(device):
@@ -241,10 +247,15 @@ def test_branches_go_on_going_while_they_win(device, monkeypatch):
     assert (ran, went) == ([WHOLE, IDLE, BUSY, BOTH], {"idle.0", "busy.0"})
 
 
-@pytest.mark.parametrize(("racers", "ran"), [(1, [WHOLE, IDLE]), (2, [WHOLE, IDLE, BUSY])])
-def test_so_many_races_may_be_lost(device, monkeypatch, racers, ran):
+@pytest.mark.parametrize(
+    ("selection_candidates", "ran"), [(1, [WHOLE, IDLE]), (2, [WHOLE, IDLE, BUSY])]
+)
+def test_so_many_races_may_be_lost(device, monkeypatch, selection_candidates, ran):
     losses = {WHOLE: 1.0, IDLE: 1.5, BUSY: 1.5, BOTH: 0.1}
-    assert held(device, monkeypatch, losses, racers=racers) == (ran, set())
+    assert held(device, monkeypatch, losses, selection_candidates=selection_candidates) == (
+        ran,
+        set(),
+    )
 
 
 def bottlenecks(n, x):

@@ -87,7 +87,7 @@ OPERATORS = {
     "add": lambda x: x + x.relu(),
     "add-spatial": lambda x: x + x.mean((2, 3), keepdim=True),
     "add_": lambda x: functional.relu(x).add_(x),
-    "multiply": lambda x: torch.mul(x, x.sigmoid()),
+    "mul": lambda x: torch.mul(x, x.sigmoid()),
     "concat": lambda x: torch.cat([x, x.relu(), x], 1),
     "concat-negative": lambda x: torch.cat([x, x.relu()], dim=-3),
     "flatten": lambda x: x.flatten(1),
@@ -147,8 +147,8 @@ OPERATORS = {
     "over-number": lambda x: x / 255,
     "add_-number": lambda x: x.relu().add_(1).mul_(0.5),
     "hardswish-by-hand": lambda x: x * functional.relu6(x + 3) / 6,
-    "subtract": lambda x: x - x.relu(),
-    "divide": lambda x: x / (x.abs() + 1),
+    "sub": lambda x: x - x.relu(),
+    "div": lambda x: x / (x.abs() + 1),
     "maximum": lambda x: torch.maximum(x, -x) + torch.max(x, x.relu()),
     "minimum": lambda x: torch.minimum(x, x.mean((2, 3), keepdim=True)),
     "mean-one-axis": lambda x: x.mean(3),
@@ -217,7 +217,7 @@ LAYERS = {
     "conv-valid": nn.Conv2d(2, 3, 3, padding="valid"),
     "conv-groups": nn.Conv2d(2, 6, 3, groups=2, bias=False),
     "batch_norm": nn.BatchNorm2d(2, eps=1e-3, momentum=0.3),
-    "transposed": nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1),
+    "conv_transpose": nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1),
     "transposed-groups": nn.ConvTranspose2d(2, 6, (2, 3), stride=2, groups=2, dilation=2),
 }
 
@@ -319,7 +319,7 @@ def test_dead_operators_are_left_out():
         torch.sigmoid(x)
         return x.relu()
 
-    graph = trace(Function(function), torch.zeros(2, 3, 3), keep=())
+    graph = trace(Function(function), torch.zeros(2, 3, 3), ignored_layers=())
     assert [o.kind for o in graph.operators] == ["conv", "activation"]
 
 
@@ -501,9 +501,9 @@ def test_keep_names_a_layer_or_a_prefix():
     example = torch.zeros(1, 3, 3)
     free = {g.name for g in trace(model, example).channels.groups if g.prunable}
     assert free == {"0.0", "1"}
-    kept = trace(model, example, keep=("0",))
+    kept = trace(model, example, ignored_layers=("0",))
     assert {g.name for g in kept.channels.groups if g.prunable} == {"1"}
-    exact = trace(model, example, keep=("1",))
+    exact = trace(model, example, ignored_layers=("1",))
     assert {g.name for g in exact.channels.groups if g.prunable} == {"0.0"}
     assert Graph.from_json(json.loads(json.dumps(kept.to_json()))) == kept
 

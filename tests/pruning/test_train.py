@@ -53,9 +53,9 @@ def snapshot(state: TrainState) -> bytes:
     return pack_state(copy)
 
 
-def pruning_by(method: Method, vanish: bool = True) -> Pruning:
-    allocation = Allocation(method=method, vanish=vanish)
-    return Pruning(every=2, remove_every=3, slack=0.05, allocation=allocation)
+def pruning_by(method: Method, remove_branches: bool = True) -> Pruning:
+    allocation = Allocation(method=method, remove_branches=remove_branches)
+    return Pruning(update_interval=2, removal_interval=3, reserve=0.05, allocation=allocation)
 
 
 MOVED = Augment(shift=1, noise=0.2)
@@ -64,7 +64,7 @@ VARIANTS = {
     "sgd": {},
     "adamw": {"task": Task(optimizer=adamw(), augment=MOVED, batch_size=16)},
     "plain-sgd": {"task": Task(optimizer=PLAIN, batch_size=20)},
-    "whole-branches": {"pruning": pruning_by(Method.DIFFERENTIABLE, vanish=False)},
+    "whole-branches": {"pruning": pruning_by(Method.DIFFERENTIABLE, remove_branches=False)},
     "greedy": {"pruning": pruning_by(Method.GREEDY)},
     "uniform": {"pruning": pruning_by(Method.UNIFORM)},
     "magnitude": {"pruning": pruning_by(Method.MAGNITUDE)},
@@ -161,7 +161,7 @@ def test_records(device):
 
 
 def test_result_in_mid_phase_is_the_masked_network(device):
-    job = make_job(device, pruning=pruning_by(Method.DIFFERENTIABLE, vanish=False))
+    job = make_job(device, pruning=pruning_by(Method.DIFFERENTIABLE, remove_branches=False))
     state = starting(job)
     run = train(state, job)
     for _ in range(3):
@@ -211,7 +211,7 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
 
 @pytest.mark.parametrize("method", list(Method))
 def test_finished_networks_are_within_their_budget(device, method):
-    pruning = Pruning(every=2, remove_every=4, allocation=Allocation(method=method))
+    pruning = Pruning(update_interval=2, removal_interval=4, allocation=Allocation(method=method))
     job = make_job(device, pruning=pruning)
     state = starting(job)
     last = list(train(state, job))[-1]
@@ -224,7 +224,9 @@ def test_finished_networks_are_within_their_budget(device, method):
 
 @pytest.mark.parametrize("method", list(Method))
 def test_a_phase_too_short_for_any_update_still_ends_within_budget(device, method):
-    pruning = Pruning(every=1000, remove_every=1000, allocation=Allocation(method=method))
+    pruning = Pruning(
+        update_interval=1000, removal_interval=1000, allocation=Allocation(method=method)
+    )
     recipe = (Phase(kind=PhaseKind.PRUNE, epochs=1),)
     job = make_job(device, pruning=pruning, recipe=recipe)
     state = starting(job)
@@ -288,7 +290,9 @@ def test_a_budget_out_of_reach_is_an_error_of_the_phase(device):
 
 def test_learning_rate_follows_the_phases(device):
     job = make_job(device)
-    assert Phase(kind=PhaseKind.DENSE, epochs=1, rate=(1.0, 0.2)).rate_at(0.5) == pytest.approx(0.6)
+    assert Phase(kind=PhaseKind.DENSE, epochs=1, lr_factor=(1.0, 0.2)).lr_factor_at(
+        0.5
+    ) == pytest.approx(0.6)
     assert [job.phase_at(e)[0].kind.value for e in range(5)] == [
         "dense", "prune", "prune", "prune", "finetune",
     ]  # fmt: skip
@@ -317,7 +321,9 @@ def test_magnitudes_are_scales_where_there_are_batch_norms(device):
 
 def test_magnitude_pruning_goes_by_magnitude_to_the_end(device):
     """Gradients of the mask must not leak into the ranking of the magnitude baseline."""
-    pruning = Pruning(every=1000, remove_every=1000, allocation=Allocation(method=Method.MAGNITUDE))
+    pruning = Pruning(
+        update_interval=1000, removal_interval=1000, allocation=Allocation(method=Method.MAGNITUDE)
+    )
     job = make_job(device, pruning=pruning, recipe=(Phase(kind=PhaseKind.PRUNE, epochs=1),))
     job = replace(job, task=replace(job.task, optimizer=sgd(lr=0.0, weight_decay=0.0)))
     state = starting(job)
@@ -342,13 +348,13 @@ def test_digits_are_learnt_under_a_tight_budget(device):
         data=data,
         task=Task(optimizer=adamw(), batch_size=64),
         recipe=(
-            Phase(kind=PhaseKind.DENSE, epochs=5, rate=(1.0, 0.8)),
-            Phase(kind=PhaseKind.PRUNE, epochs=6, rate=(0.8, 0.5)),
-            Phase(kind=PhaseKind.FINETUNE, epochs=8, rate=(0.5, 0.0)),
+            Phase(kind=PhaseKind.DENSE, epochs=5, lr_factor=(1.0, 0.8)),
+            Phase(kind=PhaseKind.PRUNE, epochs=6, lr_factor=(0.8, 0.5)),
+            Phase(kind=PhaseKind.FINETUNE, epochs=8, lr_factor=(0.5, 0.0)),
         ),
         seed=0,
         device=device,
-        pruning=Pruning(every=5, remove_every=20),
+        pruning=Pruning(update_interval=5, removal_interval=20),
     )
     graph = trace(model, torch.zeros(data.input_shape))
     dense = CostModel(graph, device).dense
@@ -387,7 +393,7 @@ def test_int8_aware_epochs_of_a_network_that_lost_its_branch(device):
     kept = without(graph, (inner,))
     smaller = shrink_graph(graph, kept)
     assert [kernel.main.kind for kernel in fuse(smaller)] == ["conv", "pool", "linear"]
-    recipe = (Phase(kind=PhaseKind.QUANTISE, epochs=2, rate=(0.5, 0.0)),)
+    recipe = (Phase(kind=PhaseKind.QUANTIZE, epochs=2, lr_factor=(0.5, 0.0)),)
     job = make_job(device, recipe=recipe)
     own = shrink_tensors(tensors, kept_axes(graph, kept))
     state = TrainState.begin(smaller, own, job)
@@ -442,7 +448,7 @@ def test_codes_come_from_all_over_a_sorted_training_set(device):
 def test_a_lone_last_sample_changes_little(device, samples):
     """It is left out, and its step with it: 64 samples are four steps of 16."""
     data = synthetic(train=samples, validation=32, test=32)
-    job = make_job(device, data=data, pruning=Pruning(every=4, remove_every=4))
+    job = make_job(device, data=data, pruning=Pruning(update_interval=4, removal_interval=4))
     assert job.prune_steps == 3 * (4 if samples == 65 else 5)
     state = starting(job)
     before = [epoch.cost.flash_bytes for epoch in train(state, job) if epoch.phase == "prune"]

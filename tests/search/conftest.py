@@ -32,7 +32,7 @@ TINY = [
     *FEW_DATA,
     "model.filters=4",
     "task.batch_size=16",
-    "scale=[0.5,0.25]",
+    "shares=[0.5,0.25]",
     "method.phases.dense_epochs=2",
     "method.phases.prune_epochs=1",
     "method.phases.finetune_epochs=1",
@@ -77,7 +77,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> StorageConfig:
 
 @pytest.fixture
 def home(storage: StorageConfig) -> Home:
-    return open_home(replace(storage, heartbeat_s=1, grace_s=600))
+    return open_home(replace(storage, heartbeat_s=1, lease_s=600))
 
 
 @pytest.fixture(scope="session")

@@ -126,15 +126,15 @@ def test_no_secret_is_in_a_spec(compose_spec: composed, monkeypatch: pytest.Monk
 
 def test_values_are_replaced_by_path(tiny_spec: Spec) -> None:
     before = tiny_spec.yaml()
-    other = tiny_spec.replaced({"task.optimizer.lr": 0.5, "method.phases.rate": 0.25})
+    other = tiny_spec.replaced({"task.optimizer.lr": 0.5, "method.phases.lr_factor": 0.25})
     assert other["task"]["optimizer"]["lr"] == 0.5
-    assert other.typed().method.phases.rate == 0.25
+    assert other.typed().method.phases.lr_factor == 0.25
     assert tiny_spec.yaml() == before
     assert (
         other.replaced(
             {
                 "task.optimizer.lr": tiny_spec["task"]["optimizer"]["lr"],
-                "method.phases.rate": tiny_spec.typed().method.phases.rate,
+                "method.phases.lr_factor": tiny_spec.typed().method.phases.lr_factor,
             }
         )
         == tiny_spec
@@ -157,9 +157,9 @@ def test_a_setting_that_is_null_can_be_replaced(tiny_spec: Spec) -> None:
     [
         ("seed=x", "seed: Value 'x'"),
         ("task.optimizer.lr=nan", r"task\.optimizer\.lr=nan"),
-        ("scale=[0.5,inf]", r"budget\.scale\.1=inf"),
+        ("shares=[0.5,inf]", r"budget\.shares\.1=inf"),
         ("device.clock_hz=fast", "clock_hz"),
-        ("keep=stem", "keep"),
+        ("ignored_layers=stem", "ignored_layers"),
         ("data=npz", r"data\.path"),
     ],
 )

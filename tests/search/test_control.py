@@ -392,7 +392,7 @@ def silence(study: Study) -> None:
 
 def test_another_budget_adds_its_slots(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
     study = create.prepare(home, "a", compose_spec(*tiny), None)
-    more = compose_spec(*tiny, "scale=[0.5,0.4]")
+    more = compose_spec(*tiny, "shares=[0.5,0.4]")
     grown = create.prepare(home, "a", more, None)
     shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
     dense = study.facts["dense_cost"]["flash_bytes"]
@@ -417,7 +417,7 @@ def test_budgets_are_added_with_data_that_are_loaded_once(
     )
     monkeypatch.syspath_prepend(str(folder))
     for loads, scale in enumerate(("0.5", "0.5,0.4", "0.5,0.4,0.3"), 1):
-        spec = compose_spec(*tiny, "data._target_=counted_data.data", f"scale=[{scale}]")
+        spec = compose_spec(*tiny, "data._target_=counted_data.data", f"shares=[{scale}]")
         study = create.prepare(home, "counted", spec, None)
         assert len(study.slots()) == loads
         assert len((folder / "calls").read_text().splitlines()) == loads
@@ -427,7 +427,7 @@ def test_another_budget_has_slots_beyond_the_total(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     create.prepare(home, "a", compose_spec(*tiny, "trials=4"), 4)
-    grown = create.prepare(home, "a", compose_spec(*tiny, "trials=4", "scale=[0.5,0.4]"), 4)
+    grown = create.prepare(home, "a", compose_spec(*tiny, "trials=4", "shares=[0.5,0.4]"), 4)
     shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
     assert len(shares) == 5
     assert shares[-1] == int(0.4 * grown.facts["dense_cost"]["flash_bytes"])
@@ -437,7 +437,7 @@ def test_a_space_can_only_become_narrower(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     wide = {"task.optimizer.lr": "{low: 0.01, high: 1.0, log: true}",
-            "method.phases.rate": "[0.1, 0.2, 0.5]"}  # fmt: skip
+            "method.phases.lr_factor": "[0.1, 0.2, 0.5]"}  # fmt: skip
 
     def spec(**changes: str) -> Spec:
         space = {**wide, **{k.replace("__", "."): v for k, v in changes.items()}}
@@ -453,7 +453,7 @@ def test_a_space_can_only_become_narrower(
         spec(method__phases__rate="[0.2, 0.9]"),
         spec(task__optimizer__lr="{low: 0.1, high: 0.3, log: true}"),
         spec(task__optimizer__lr="{low: 0.1, high: 0.2}"),
-        compose_spec(*tiny, "+space={method.phases.rate: [0.2]}", "sampler=random"),
+        compose_spec(*tiny, "+space={method.phases.lr_factor: [0.2]}", "sampler=random"),
     ):
         with pytest.raises(ConfigError, match="space"):
             create.prepare(home, "a", wider, None)
@@ -462,7 +462,7 @@ def test_a_space_can_only_become_narrower(
     work(home.config, "a", threads=1)
     for slot in study.slots():
         assert 0.1 <= slot.params["task.optimizer.lr"] <= 0.2
-        assert slot.params["method.phases.rate"] == 0.2
+        assert slot.params["method.phases.lr_factor"] == 0.2
 
 
 def test_lost_choices_are_not_taken_by_any_sampler(compose_spec: Composed, tiny: list[str]) -> None:
@@ -483,7 +483,7 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     create.prepare(home, "a", compose_spec(*tiny), None)
     with pytest.raises(StudyError, match="created with other settings"):
-        create.prepare(home, "a", compose_spec(*tiny, change, "scale=[0.4]"), None)
+        create.prepare(home, "a", compose_spec(*tiny, change, "shares=[0.4]"), None)
 
 
 # --- before the first slot
@@ -492,7 +492,7 @@ def test_what_cannot_be_compared_is_refused(
 def test_budgets_out_of_reach_are_left_out_and_named(
     home: Home, compose_spec: Composed, tiny: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    spec = compose_spec(*tiny, "scale=[0.5,0.001]", "budget.power={sram: 0, latency: 0}")
+    spec = compose_spec(*tiny, "shares=[0.5,0.001]", "budget.exponents={sram: 0, latency: 0}")
     study = create.prepare(home, "a", spec, None)
     assert len(study.slots()) == 1
     assert "left out" in caplog.text
@@ -500,7 +500,7 @@ def test_budgets_out_of_reach_are_left_out_and_named(
     caplog.clear()
     assert len(create.prepare(home, "a", spec, None).slots()) == 1
     with pytest.raises(BudgetError, match="most of it in"):
-        create.prepare(home, "b", compose_spec(*tiny, "scale=[0.02]"), None)
+        create.prepare(home, "b", compose_spec(*tiny, "shares=[0.02]"), None)
 
 
 # --- repeats and copies
@@ -530,7 +530,7 @@ def _claim_at(config: StorageConfig, name: str, moment: Any) -> None:
 def test_slots_of_one_draw_that_are_claimed_at_once_are_alike(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    spec = compose_spec(*tiny, "space=rates", "scale=[0.5]", "seeds=4")
+    spec = compose_spec(*tiny, "space=rates", "shares=[0.5]", "seeds=4")
     study, moment = create.prepare(home, "a", spec, 4), FORK.Barrier(4)
     claims = [FORK.Process(target=_claim_at, args=(home.config, "a", moment)) for _ in range(4)]
     for process in claims:
@@ -546,8 +546,8 @@ def test_slots_of_one_draw_that_are_claimed_at_once_are_alike(
 def test_a_slot_that_was_run_before_is_not_trained_again(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    space = "+space={method.phases.rate: [0.25]}"
-    study = create.prepare(home, "a", compose_spec(*tiny, space, "seeds=1", "scale=[0.5]"), 2)
+    space = "+space={method.phases.lr_factor: [0.25]}"
+    study = create.prepare(home, "a", compose_spec(*tiny, space, "seeds=1", "shares=[0.5]"), 2)
     work(home.config, "a", threads=1)
     first, second = study_record(study).slots
     assert (first.copy_of, second.copy_of) == (None, 0)

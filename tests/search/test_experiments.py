@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 PARING = str(Path(sys.executable).with_name("paring"))
-SHORT = ["workers=1", "trials=2", "scale=[0.5,0.25]", "method.phases.finetune_epochs=2"]
+SHORT = ["workers=1", "trials=2", "shares=[0.5,0.25]", "method.phases.finetune_epochs=2"]
 
 
 def ran(folder: Path, *arguments: str) -> str:

@@ -253,7 +253,7 @@ def test_a_worker_that_wakes_up_leaves_its_successor_alone(
     here: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
     lab = lab_on(here)
-    patience = ("storage.heartbeat_s=1", "storage.grace_s=3")
+    patience = ("storage.heartbeat_s=1", "storage.lease_s=3")
     long = ("method.phases.finetune_epochs=60", "trials=2", *patience)
     sweep = lab.sweep(*long, "workers=1")
     home = open_home(here)

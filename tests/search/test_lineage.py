@@ -60,7 +60,7 @@ def test_every_slot_starts_from_the_one_before(
 ) -> None:
     """Down a ladder, one worker: widths only fall, and the lineage is on record."""
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
-    spec = compose_spec(*tiny, "scale=[0.6,0.4,0.3]", "continuation=true")
+    spec = compose_spec(*tiny, "shares=[0.6,0.4,0.3]", "continuation=true")
     create.prepare(home, "ladder", spec, None)
     work(home.config, "ladder", threads=1)
     slots = study_record(require_study(home, "ladder")).slots
@@ -76,7 +76,7 @@ def test_a_slot_keeps_its_parent_for_every_attempt(
 ) -> None:
     """A looser slot that finishes meanwhile does not change where a second attempt starts."""
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
-    spec = compose_spec(*tiny, "scale=[0.6,0.4]", "continuation=true")
+    spec = compose_spec(*tiny, "shares=[0.6,0.4]", "continuation=true")
     study = create.prepare(home, "ladder", spec, None)
     first, second = study.claim(), study.claim()
     assert first is not None

@@ -61,7 +61,7 @@ def test_a_network_is_scored_exactly_where_it_can_be(
     home: Home, compose_spec: Composed, tiny: list[str], doubtful: list[str]
 ) -> None:
     exact = created(home, "exact", compose_spec(*tiny))
-    other = created(home, "other", compose_spec(*doubtful, "scale=[0.9]"))
+    other = created(home, "other", compose_spec(*doubtful, "shares=[0.9]"))
     for study, precision in ((exact, Precision.EXACT), (other, Precision.SIMULATED)):
         assert study_record(study).precision == precision
         assert Blueprint(study.spec).dense_job().scoring is precision
@@ -166,6 +166,6 @@ def test_a_study_from_before_is_continued_with_its_command(
 def test_no_epoch_to_be_aware_of_int8_in_is_refused(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    spec = compose_spec(*tiny, "quantise=qat", "method.phases.finetune_epochs=0")
-    with pytest.raises(ConfigError, match=r"finetune_epochs=0.*quantise=ptq"):
+    spec = compose_spec(*tiny, "quantize=qat", "method.phases.finetune_epochs=0")
+    with pytest.raises(ConfigError, match=r"finetune_epochs=0.*quantize=ptq"):
         create.prepare(home, "qat", spec, 1)

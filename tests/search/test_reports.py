@@ -68,7 +68,7 @@ def odd(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study
     """A finished study of two slots whose data and device have names that would be more."""
     spec = compose_spec(
         *tiny, *MARGINS, "data._target_=odd_data.data", f"device.name={json.dumps(EVIL)}",
-        "scale=[0.6,0.4]",
+        "shares=[0.6,0.4]",
     )  # fmt: skip
     study = create.prepare(home, "odd", spec, None)
     work(home.config, "odd", threads=1)
@@ -319,7 +319,7 @@ def test_status_and_mlflow_tell_the_same_shares_of_the_budget_that_was_asked_for
 ) -> None:
     storage = StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0, heartbeat_s=1)
     home = open_home(storage)
-    spec = compose_spec(*tiny, *MARGINS, "method.phases.finetune_epochs=400", "scale=[0.5]")
+    spec = compose_spec(*tiny, *MARGINS, "method.phases.finetune_epochs=400", "shares=[0.5]")
     study = create.prepare(home, "s", spec, None)
     commands = Commands(storage, tmp_path)
     try:

@@ -20,7 +20,7 @@ from tracking.records import State
 
 TIGHT, LOOSE = Budget(flash_bytes=10, latency_ms=1.0), Budget(flash_bytes=20, latency_ms=1.0)
 ASIDE = Budget(flash_bytes=5, latency_ms=9.0)
-RUNGS = Rungs((0.25, 0.5), margin=0.1, fewest=2)
+RUNGS = Rungs((0.25, 0.5), margin=0.1, min_trials=2)
 
 
 def test_rungs_are_epochs():
@@ -45,7 +45,7 @@ def test_rungs_are_epochs():
 def test_a_slot_ends_when_another_is_better_with_no_more(own, other, stops):
     mine, theirs = Arrival(0, *own), Arrival(1, *other)
     assert RUNGS.better(mine, [mine, theirs]) == (theirs if stops else None)
-    few = Rungs((0.5,), 0.1, fewest=3)
+    few = Rungs((0.5,), 0.1, min_trials=3)
     assert few.better(mine, [mine, theirs]) is None
 
 
@@ -58,7 +58,7 @@ def test_a_slot_ends_when_another_is_better_with_no_more(own, other, stops):
         StoppingConfig(rungs=[0.5, 0.5]),
         StoppingConfig(margin=-0.1),
         StoppingConfig(margin=1.0),
-        StoppingConfig(fewest=1),
+        StoppingConfig(min_trials=1),
     ],
 )
 def test_rungs_that_make_no_sense(config):
@@ -82,7 +82,7 @@ def test_a_hopeless_slot_is_not_trained_to_its_end(
 ) -> None:
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(
-        *tiny, "scale=[0.7]", "stopping=rungs", "stopping.fewest=2", "stopping.margin=0.3",
+        *tiny, "shares=[0.7]", "stopping=rungs", "stopping.min_trials=2", "stopping.margin=0.3",
         "trials=8", "sampler=random", "method.phases.finetune_epochs=9",
         "+space={task.optimizer.lr: [1.0e-6, 0.1]}",
     )  # fmt: skip

@@ -31,22 +31,22 @@ def test_what_all_slots_share_cannot_be_searched(path: str) -> None:
 
 
 def test_a_ladder_is_shares_of_the_dense_cost() -> None:
-    assert made(kind="ladder", scale=[0.25, 0.5], power=POWER) == (
+    assert made(kind="ladder", shares=[0.25, 0.5], exponents=POWER) == (
         Budget(flash_bytes=40_000, sram_bytes=7_071),  # 10,000 x sqrt(0.5), rounded down
         Budget(flash_bytes=20_000, sram_bytes=5_000),
     )
 
 
 def test_without_powers_all_resources_shrink_alike() -> None:
-    (one,) = made(kind="ladder", scale=[0.1])
+    (one,) = made(kind="ladder", shares=[0.1])
     assert one == Budget(flash_bytes=8_000, sram_bytes=1_000, latency_ms=4.0)
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"kind": "ladder", "scale": [0.5], "flash": 5}, "flash is not used by budget=ladder"),
-        ({"kind": "grid", "flash": 5, "scale": [0.5]}, "scale .*; leave .*budget=ladder$"),
+        ({"kind": "ladder", "shares": [0.5], "flash": 5}, "flash is not used by budget=ladder"),
+        ({"kind": "grid", "flash": 5, "shares": [0.5]}, "shares .*; leave .*budget=ladder$"),
         ({"kind": "grid", "flash": 5, "count": 3}, "count .*choose budget=range$"),
     ],
 )
@@ -84,21 +84,21 @@ def test_a_range_is_geometric_in_all_resources_together() -> None:
     )
 
 
-scales = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=8)
+factors = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=8)
 
 
-@given(scales, st.fixed_dictionaries({name: st.floats(0.1, 1.5) for name in POWER}))
+@given(factors, st.fixed_dictionaries({name: st.floats(0.1, 1.5) for name in POWER}))
 def test_ladders_are_loosest_first_and_never_above_the_share(
-    scale: list[float], power: dict[str, float]
+    shares: list[float], exponents: dict[str, float]
 ) -> None:
-    ladder = made(kind="ladder", scale=scale, power=power)
+    ladder = made(kind="ladder", shares=shares, exponents=exponents)
     for name in RESOURCES:
         limits = [getattr(budget, name) for budget in ladder]
         assert limits == sorted(limits, reverse=True)
-        exact = max(scale) ** power[name.partition("_")[0]] * getattr(DENSE, name)
+        exact = max(shares) ** exponents[name.partition("_")[0]] * getattr(DENSE, name)
         assert exact - 1 < limits[0] <= exact + 1e-6
     assert all(isinstance(b.flash_bytes, int) and isinstance(b.sram_bytes, int) for b in ladder)
-    assert len(ladder) <= len(set(scale))
+    assert len(ladder) <= len(set(shares))
 
 
 @given(
@@ -116,17 +116,17 @@ def test_a_looser_budget_comes_before_a_tighter_one(flash: list[int], sram: list
     ("settings", "said"),
     [
         ({"kind": "stair"}, "stair.*ladder, grid, range"),
-        ({"kind": "ladder"}, r"scale=\[\]"),
-        ({"kind": "ladder", "scale": [1.5]}, "1.5"),
-        ({"kind": "ladder", "scale": [0.0]}, "above 0"),
-        ({"kind": "ladder", "scale": [float("nan")]}, "nan"),
+        ({"kind": "ladder"}, r"shares=\[\]"),
+        ({"kind": "ladder", "shares": [1.5]}, "1.5"),
+        ({"kind": "ladder", "shares": [0.0]}, "above 0"),
+        ({"kind": "ladder", "shares": [float("nan")]}, "nan"),
         (
-            {"kind": "ladder", "scale": [1e-9]},
+            {"kind": "ladder", "shares": [1e-9]},
             "flash_bytes, sram_bytes, latency_ms below 1 byte",
         ),
-        ({"kind": "ladder", "scale": [0.5], "power": {"flash": -1.0}}, "power"),
-        ({"kind": "ladder", "scale": [0.5], "power": {"flsh": 1.0}}, "flsh"),
-        ({"kind": "ladder", "scale": [0.5], "power": dict.fromkeys(POWER, 0.0)}, "limited"),
+        ({"kind": "ladder", "shares": [0.5], "exponents": {"flash": -1.0}}, "exponents"),
+        ({"kind": "ladder", "shares": [0.5], "exponents": {"flsh": 1.0}}, "flsh"),
+        ({"kind": "ladder", "shares": [0.5], "exponents": dict.fromkeys(POWER, 0.0)}, "limited"),
         ({"kind": "grid"}, "nothing is limited"),
         ({"kind": "range"}, "loosest, tightest"),
         ({"kind": "range", "flash": [1000]}, "count"),

@@ -33,7 +33,7 @@ def weights(tmp_path: Path) -> Path:
 def test_a_network_starts_from_weights_but_for_its_head(
     compose_spec: composed, tiny: list[str], weights: Path
 ) -> None:
-    given = Blueprint(compose_spec(*tiny, f"weights={weights}", "fresh=[classifier]")).start
+    given = Blueprint(compose_spec(*tiny, f"weights={weights}", "reinit=[classifier]")).start
     plain = Blueprint(compose_spec(*tiny)).start
     torch.manual_seed(9)
     source = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
@@ -48,28 +48,28 @@ def test_a_network_starts_from_weights_but_for_its_head(
 def test_weights_and_what_is_fresh_are_part_of_the_dense_key(
     compose_spec: composed, tiny: list[str], weights: Path
 ) -> None:
-    from_file = [*tiny, f"weights={weights}", "fresh=[classifier]"]
-    fresher = [*from_file[:-1], "fresh=[classifier,features.stem]"]
+    from_file = [*tiny, f"weights={weights}", "reinit=[classifier]"]
+    fresher = [*from_file[:-1], "reinit=[classifier,features.stem]"]
     keys = [
         Blueprint(compose_spec(*overrides)).dense_key() for overrides in (tiny, from_file, fresher)
     ]
     assert len(set(keys)) == 3
     copy = weights.with_name("copy.safetensors")
     copy.write_bytes(weights.read_bytes())
-    copied = compose_spec(*tiny, f"weights={copy}", "fresh=[classifier]")
+    copied = compose_spec(*tiny, f"weights={copy}", "reinit=[classifier]")
     assert Blueprint(copied).dense_key() == keys[1]
 
 
 def test_fresh_without_weights_is_refused(compose_spec: composed, tiny: list[str]) -> None:
     with pytest.raises(ConfigError, match="without weights every layer starts anew"):
-        _ = Blueprint(compose_spec(*tiny, "fresh=[classifier]")).start
+        _ = Blueprint(compose_spec(*tiny, "reinit=[classifier]")).start
 
 
 def test_a_weights_file_that_changed_or_went_is_noticed(
     compose_spec: composed, tiny: list[str], weights: Path, tmp_path: Path
 ) -> None:
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring")))
-    spec = compose_spec(*tiny, f"weights={weights}", "fresh=[classifier]")
+    spec = compose_spec(*tiny, f"weights={weights}", "reinit=[classifier]")
     study = create.prepare(home, "started", spec, None)
     state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
     save_file(state, weights)

@@ -126,7 +126,7 @@ def test_changed_data_are_refused(study: Study) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"url": "localhost/db"}, {"heartbeat_s": 0}, {"heartbeat_s": 5, "grace_s": 5}]
+    "changes", [{"url": "localhost/db"}, {"heartbeat_s": 0}, {"heartbeat_s": 5, "lease_s": 5}]
 )
 def test_a_senseless_storage_is_refused(home: Home, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):

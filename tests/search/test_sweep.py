@@ -39,7 +39,7 @@ class Net(nn.Sequential):
 """
 OWN = [
     "study=own", "model=custom", "model._target_=mynet.Net", "+model.classes=auto",
-    "+model.width=8", "budget.power.sram=0", "space=rates",
+    "+model.width=8", "budget.exponents.sram=0", "space=rates",
 ]  # fmt: skip
 COSTS = """
 import json, sys
@@ -124,7 +124,7 @@ def test_mlflow_has_one_run_a_slot_and_one_for_the_study(
     for entry in front["front"]:
         run = by_slot[str(entry["trial"])]
         assert entry["run_id"] == run.info.run_id
-        assert run.data.params["method.settle"] == str(entry["params"]["method.settle"])
+        assert run.data.params["method.anneal_end"] == str(entry["params"]["method.anneal_end"])
 
 
 def test_joblib_starts_workers_that_find_the_users_code(

@@ -104,7 +104,7 @@ def test_every_slot_is_complete_within_its_budget(done: Study) -> None:
             cost.sram_bytes,
             cost.latency_ms,
         ]
-        assert set(slot.params) == {"method.settle", "method.phases.rate"}
+        assert set(slot.params) == {"method.anneal_end", "method.phases.lr_factor"}
         assert all(value <= 0 for value in slot.constraints.values())
     assert slots[0].params != slots[2].params  # one budget, other hyperparameters
 
@@ -379,9 +379,9 @@ def test_an_unreachable_budget_makes_no_study(
 def test_another_keep_is_another_dense_network(
     compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
-    free, kept = compose_spec(*tiny), compose_spec(*tiny, "keep=[features.stem.conv]")
+    free, kept = compose_spec(*tiny), compose_spec(*tiny, "ignored_layers=[features.stem.conv]")
     assert Blueprint(free).dense_key() != Blueprint(kept).dense_key()
-    other = compose_spec(*tiny, "device=rp2040", "scale=[0.3]")
+    other = compose_spec(*tiny, "device=rp2040", "shares=[0.3]")
     assert Blueprint(free).dense_key() == Blueprint(other).dense_key()
 
 
@@ -404,7 +404,7 @@ def test_another_network_of_the_same_name_is_another_dense_network(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    own = [*(o for o in tiny if not o.startswith(("model.", "scale="))), "scale=[0.9]"]
+    own = [*(o for o in tiny if not o.startswith(("model.", "scale="))), "shares=[0.9]"]
     spec = compose_spec(*own, "model=custom", "model._target_=paring_own_net.Net")
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -545,7 +545,7 @@ def test_exported_c_scores_what_the_slot_scored(paring: Paring, here: Path, done
     digest = done.slots()[1].user_attrs["result"]["files"]["model.safetensors"]
     network = integer_network(unpack_network(done.home.store[digest]))
     data = Blueprint(done.spec).data
-    codes = network.quantised(data.normalise(data.validation.inputs).numpy())
+    codes = network.quantized(data.normalise(data.validation.inputs).numpy())
     (output,) = answers(compiled(folder), network, codes)
     right = output[:, :, 0, 0].argmax(1) == data.validation.targets.numpy()
     assert right.mean() == model["score"]

@@ -12,8 +12,8 @@ from tracking.tables import NAMES, shares_of, short
 
 _WIDTH, _HEIGHT = 420, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 22, 24
-_SHADES = {"dense": "#eef2f5", "prune": "#fdf0e2", "finetune": "#e8f3f6", "quantise": "#efeaf6"}
-_WORDS = {"finetune": "fine-tune", "quantise": "int8-aware"}
+_SHADES = {"dense": "#eef2f5", "prune": "#fdf0e2", "finetune": "#e8f3f6", "quantize": "#efeaf6"}
+_WORDS = {"finetune": "fine-tune", "quantize": "int8-aware"}
 _COLORS = {"flash_bytes": "#0072b2", "sram_bytes": "#d55e00", "latency_ms": "#009e73"}
 _LIMIT_LINE = f"<path d='M{_LEFT} {{}}H{_WIDTH - _RIGHT}' stroke='{LIMIT}' stroke-dasharray='4 3'/>"
 _NARROW = 0.11  # of the width, below which a phase's name has no room

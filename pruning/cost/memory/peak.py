@@ -22,11 +22,11 @@ from pruning.graph.fusion import Kernel
 from pruning.ir.kinds import ELEMENTWISE, KERNELS, KindTable, either
 from pruning.ir.operator import INPUT
 
-_WITHOUT = ("move", "concat", "group_norm", "reduce", "resize", "softmax")
+_WITHOUT = ("gather", "concat", "group_norm", "reduce", "resize", "softmax")
 WINDOWED = either(
     "whether it works row by row",
     KERNELS,
-    yes=("conv", "depthwise", "transposed", "pool", "linear", "batch_norm"),
+    yes=("conv", "depthwise", "conv_transpose", "pool", "linear", "batch_norm"),
     no=(*ELEMENTWISE, "activation", "prelu", *_WITHOUT),
 )
 IN_PLACE = KindTable(  # by the convention that lets it; an empty one never does
@@ -35,7 +35,7 @@ IN_PLACE = KindTable(  # by the convention that lets it; an empty one never does
     {
         **dict.fromkeys((*ELEMENTWISE, "activation", "prelu"), "in_place_add"),
         "depthwise": "in_place_depthwise",
-        **dict.fromkeys(("conv", "transposed", "pool", "linear", "batch_norm", *_WITHOUT), ""),
+        **dict.fromkeys(("conv", "conv_transpose", "pool", "linear", "batch_norm", *_WITHOUT), ""),
     },
 )
 
@@ -121,7 +121,7 @@ def _windows(kernel: Kernel) -> ConvWindow | None:
         stride=along_two(a.get("stride", once), 1),
         padding=along_two(a.get("padding", none), 0),
         dilation=along_two(a.get("dilation", once), 1),
-        transposed=kernel.main.kind == "transposed",
+        transposed=kernel.main.kind == "conv_transpose",
     )
 
 

@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
 def _given_up(study: Study) -> list[int]:
     """Wait for the workers to give up theirs; returns the slots that still run."""
     config = study.home.config
-    end = time.monotonic() + 2 * config.heartbeat_s + config.grace_s
+    end = time.monotonic() + 2 * config.heartbeat_s + config.lease_s
     while (running := _running(study)) and time.monotonic() < end:
         study.reap()
         study.cancel_waiting()

@@ -77,7 +77,7 @@ def recipe(parts: Parts, begun: int, epochs: int) -> Recipe:
     for kind, count in parts:
         bends = {begun, begun + count, *([1] if begun < 1 < begun + count else [])}
         phases += [
-            Phase(kind=kind, epochs=end - start, rate=(rate(start), rate(end)))
+            Phase(kind=kind, epochs=end - start, lr_factor=(rate(start), rate(end)))
             for start, end in pairwise(sorted(bends))
         ]
         begun += count

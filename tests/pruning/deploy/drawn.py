@@ -23,8 +23,8 @@ MOVES: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: functional.interpolate(x, scale_factor=2), lambda x: x.transpose(2, 3),
     lambda x: functional.channel_shuffle(x, 2) if x.shape[1] % 2 == 0 else x.flip(2),
 )  # fmt: skip
-KINDS = ("conv", "conv", "conv", "depthwise", "depthwise", "pointwise", "transposed", "pool",
-         "function", "pair", "pair", "concat", "move", "constant", "prelu")  # fmt: skip
+KINDS = ("conv", "conv", "conv", "depthwise", "depthwise", "pointwise", "conv_transpose", "pool",
+         "function", "pair", "pair", "concat", "gather", "constant", "prelu")  # fmt: skip
 LARGEST = 900  # elements of a value
 
 
@@ -60,7 +60,7 @@ class Program:
                 self.window(index, nn.Conv2d, channels * self.number(1, 2), channels)
             case "pointwise":
                 self.add(nn.Conv2d(channels, self.number(1, 18), 1), index)
-            case "transposed":
+            case "conv_transpose":
                 self.window(index, nn.ConvTranspose2d, self.number(1, 5), 1)
             case "pool":
                 self.pool(index)
@@ -72,7 +72,7 @@ class Program:
                 same = [i for i, v in enumerate(self.values) if self.alike(v, index)]
                 parts = [index, self.one_of(same), self.one_of(same)][: self.number(2, 3)]
                 self.add(lambda *x: torch.cat(x, 1), *parts)
-            case "move":
+            case "gather":
                 self.add(self.one_of(MOVES), index)
             case "prelu":
                 self.add(nn.PReLU(self.one_of((1, channels))), index)

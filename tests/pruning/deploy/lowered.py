@@ -10,7 +10,7 @@ from pruning.graph.graph import Graph
 from tests.pruning.networks import NETWORKS, build
 
 REFUSED = {
-    "decoder": "first (transposed): reads a flattened feature map",
+    "decoder": "first (conv_transpose): reads a flattened feature map",
     "bilinear-unet": "(resize): has no integer kernel",
     "plain": "(softmax): has no integer kernel",
     "layer-scale": "(group_norm): has no integer kernel",
@@ -44,7 +44,7 @@ def drawn(graph: Graph, count: int, seed: int = 0) -> torch.Tensor:
 
 def evaluated_alike(network: IntegerNetwork, inputs: torch.Tensor) -> None:
     """The evaluator's outputs are the arbiter's, to the last bit."""
-    values = reference(network, network.quantised(inputs.numpy()))
+    values = reference(network, network.quantized(inputs.numpy()))
     found = tree_leaves(Evaluator(network)(inputs))
     assert len(found) == len(network.outputs)
     for name, output in zip(network.outputs, found, strict=True):

@@ -30,7 +30,7 @@ from tests.pruning.random_networks import FEW
 
 
 def assert_same_codes(network: IntegerNetwork, inputs: torch.Tensor, folder) -> None:
-    codes = network.quantised(inputs.numpy())
+    codes = network.quantized(inputs.numpy())
     expected = reference(network, codes)
     found = answers(compiled(written(network, folder)), network, codes)
     for name, output in zip(network.outputs, found, strict=True):

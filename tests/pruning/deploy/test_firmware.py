@@ -140,7 +140,7 @@ def test_kernels_are_told_apart_in_a_long_network():
         nn.ConvTranspose2d(12, 8, 3, stride=2),
         nn.ConvTranspose2d(12, 12, 3, stride=2, groups=12),
     ],
-    ids=["grouped", "multiplied", "transposed", "transposed-depthwise"],
+    ids=["grouped", "multiplied", "conv_transpose", "transposed-depthwise"],
 )
 def test_kernels_that_the_zoo_lacks_are_estimated_too(layer, device):
     estimate, counted = instructions_of(layer, device)

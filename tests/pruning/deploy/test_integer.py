@@ -47,7 +47,7 @@ def test_outputs_are_near_those_of_the_network(name):
     graph, tensors = traced(name)
     inputs = drawn(graph, 32)
     network = lowered(graph, tensors, inputs)
-    values = reference(network, network.quantised(inputs.numpy()))
+    values = reference(network, network.quantized(inputs.numpy()))
     with torch.no_grad():
         wanted = tree_leaves(Network(graph, tensors).eval()(inputs))
     for output, want in zip(network.outputs, wanted, strict=True):
@@ -241,7 +241,7 @@ def test_a_channel_whose_weights_are_next_to_nothing_keeps_its_bias():
     inputs = drawn(graph, 8)
     network = lowered(graph, model.state_dict(), inputs)
     (output,) = network.outputs
-    values = reference(network, network.quantised(inputs.numpy()))
+    values = reference(network, network.quantized(inputs.numpy()))
     np.testing.assert_allclose(real(network, values, output)[:, 1], 2.0, atol=0.02)
 
 
