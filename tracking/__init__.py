@@ -31,9 +31,9 @@ from tracking.records import (
     Limits,
     PickRecord,
     Scalar,
-    SlotRecord,
     State,
     StudyRecord,
+    TrialRecord,
 )
 from tracking.tables import front_csv, front_object, front_rows
 
@@ -59,10 +59,10 @@ __all__ = [
     "RegistryError",
     "Scalar",
     "ServerError",
-    "SlotRecord",
     "State",
     "StudyRecord",
     "TrackingError",
+    "TrialRecord",
     "UnreachableError",
     "check",
     "front_csv",

@@ -1,4 +1,4 @@
-"""Why pruning left a network as it is: records, read from the file that a slot stored."""
+"""Why pruning left a network as it is: records, read from the file that a trial stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from tracking.decode import amount, decoded, text, whole
 from tracking.records import RESOURCES
 
-EXPLANATION = "explanation.json"  # its name among a slot's files
+EXPLANATION = "explanation.json"  # its name among a trial's files
 PRICED = (*RESOURCES, "macs")
 _NEGLIGIBLE = 1e-4  # of what a group's width is worth; solvers leave a trace where nothing binds
 
@@ -64,7 +64,7 @@ class Explanation:
 
 
 def read_explanation(content: bytes) -> Explanation:
-    """Read a slot's explanation.json; keys that are not known are passed over.
+    """Read a trial's explanation.json; keys that are not known are passed over.
 
     Raises:
         DamagedError: it is no explanation, or lacks a part.

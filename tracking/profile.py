@@ -1,4 +1,4 @@
-"""What every kernel of a network takes: records, read from the file that a slot stored."""
+"""What every kernel of a network takes: records, read from the file that a trial stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from tracking.decode import amount, decoded, several, text, whole
 
-PROFILE = "profile.json"  # its name among a slot's files
+PROFILE = "profile.json"  # its name among a trial's files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +36,14 @@ class KernelLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The kernels in execution order: of the unpruned network, and of the slot's own."""
+    """The kernels in execution order: of the unpruned network, and of the trial's own."""
 
     before: tuple[KernelLine, ...]
     after: tuple[KernelLine, ...]
 
 
 def read_profile(content: bytes) -> Profile:
-    """Read a slot's profile.json; keys that are not known are passed over.
+    """Read a trial's profile.json; keys that are not known are passed over.
 
     Raises:
         DamagedError: it is no profile, or lacks a part.

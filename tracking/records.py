@@ -16,7 +16,7 @@ RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
 
 
 class State(StrEnum):
-    """Where a slot is in its life."""
+    """Where a trial is in its life."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing will happen to the slot any more."""
+        """Whether nothing will happen to the trial any more."""
         return self not in (State.WAITING, State.RUNNING)
 
 
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRow:
-    """One epoch of one slot. `epoch` counts from 1 over all phases of the slot."""
+    """One epoch of one trial. `epoch` counts from 1 over all phases of the trial."""
 
     epoch: int
     phase: str
@@ -82,14 +82,14 @@ class MeasuredRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlotRecord:
+class TrialRecord:
     """One budget and one set of hyperparameters: one Optuna trial, one MLflow run.
 
     `held` is what its estimates had to stay within, where a device's margins make that less
     than the budget. `files` maps artifact names to digests of blobs in the store. `planes`
-    names the fronts the slot is on: "overall" and any of RESOURCES (its front of score against
+    names the fronts the trial is on: "overall" and any of RESOURCES (its front of score against
     that resource).
-    `copy_of` is the slot that was the same run, whose result this one shares; slots of one
+    `copy_of` is the trial that was the same run, whose result this one shares; trials of one
     budget and one `draw` differ in their seeds alone.
     Times are seconds since the epoch.
     """
@@ -119,14 +119,14 @@ class SlotRecord:
 
     @property
     def known_costs(self) -> Costs:
-        """The costs of a slot that has some.
+        """The costs of a trial that has some.
 
         Raises:
             TrackingError: it has none.
         """
         if self.costs is None:
             raise TrackingError(
-                f"slot {self.number} is {self.state.value} and has no costs; choose one that "
+                f"trial {self.number} is {self.state.value} and has no costs; choose one that "
                 "is finished, and measured where costs are those measured"
             )
         return self.costs
@@ -135,14 +135,14 @@ class SlotRecord:
     def train_seconds(self) -> float:
         """How long its epochs took, over all attempts, without scoring and waiting.
 
-        Nothing for a copy: its epochs are those of the slot that was trained.
+        Nothing for a copy: its epochs are those of the trial that was trained.
         """
         return 0.0 if self.copy_of is not None else sum(row.seconds for row in self.epochs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenseRecord:
-    """The unpruned network that every slot starts from."""
+    """The unpruned network that every trial starts from."""
 
     score: float
     costs: Costs
@@ -159,12 +159,12 @@ class DeviceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickRecord:
-    """The slot that `paring pick` gives for a device, None where nothing fits; `words` are what
+    """The trial that `paring pick` gives for a device, None where nothing fits; `words` are what
     tells `pick` of the device.
     """
 
     device: DeviceRecord
-    slot: int | None
+    trial: int | None
     words: str
 
 
@@ -173,13 +173,13 @@ class StudyRecord:
     """One sweep, as far as it has come.
 
     `key` identifies the study for ever (a name can be used again after deletion).
-    `hypervolumes` holds the hypervolume after each finished slot, in the order they finished.
+    `hypervolumes` holds the hypervolume after each finished trial, in the order they finished.
     `config` is the resolved configuration as YAML, without secrets; `tags` the git commit,
     versions, digests.
     `scores_rise` tells whether a larger score is better. `importances` gives, for each
-    objective, the share of every hyperparameter that was searched; `picks` say which slot is
+    objective, the share of every hyperparameter that was searched; `picks` say which trial is
     the best for each device, by estimates and the smallest device first. `source` says what the
-    slots' costs are: estimated, or measured; then slots that were not measured have none.
+    trials' costs are: estimated, or measured; then trials that were not measured have none.
     """
 
     name: str
@@ -189,7 +189,7 @@ class StudyRecord:
     precision: str
     config: str
     tags: Mapping[str, str]
-    slots: tuple[SlotRecord, ...]
+    trials: tuple[TrialRecord, ...]
     dense: DenseRecord | None = None
     device: DeviceRecord | None = None
     hypervolumes: tuple[float, ...] = ()

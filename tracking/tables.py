@@ -14,9 +14,9 @@ from tracking.records import (
     Limits,
     MeasuredRecord,
     Scalar,
-    SlotRecord,
     State,
     StudyRecord,
+    TrialRecord,
 )
 from tracking.seeds import Repeats, repeats_of
 
@@ -40,39 +40,39 @@ NAMES = {
 DASH = "\u2013"  # shown where there is no value
 
 
-def front_slots(study: StudyRecord) -> list[SlotRecord]:
-    """Return the slots that are on any front, the smallest flash first."""
-    on_front = [slot for slot in finished_slots(study) if slot.planes]
-    return sorted(on_front, key=lambda slot: (_flash(slot), slot.number))
+def front_trials(study: StudyRecord) -> list[TrialRecord]:
+    """Return the trials that are on any front, the smallest flash first."""
+    on_front = [trial for trial in finished_trials(study) if trial.planes]
+    return sorted(on_front, key=lambda trial: (_flash(trial), trial.number))
 
 
-def finished_slots(study: StudyRecord) -> list[SlotRecord]:
-    """Return the slots that ended with a network: those that have a score and costs."""
+def finished_trials(study: StudyRecord) -> list[TrialRecord]:
+    """Return the trials that ended with a network: those that have a score and costs."""
     return [
-        slot
-        for slot in study.slots
-        if slot.state is State.COMPLETE
-        and slot.score is not None
-        and isfinite(slot.score)
-        and slot.costs is not None
+        trial
+        for trial in study.trials
+        if trial.state is State.COMPLETE
+        and trial.score is not None
+        and isfinite(trial.score)
+        and trial.costs is not None
     ]
 
 
 def front_rows(study: StudyRecord) -> list[Row]:
-    """Return one flat row per slot of the front."""
+    """Return one flat row per trial of the front."""
     known = repeats_of(study)
-    return [_row(slot, known.get(slot.number)) for slot in front_slots(study)]
+    return [_row(trial, known.get(trial.number)) for trial in front_trials(study)]
 
 
 def front_object(
-    study: StudyRecord, runs: Mapping[int, str], slots: Sequence[SlotRecord] | None = None
+    study: StudyRecord, runs: Mapping[int, str], trials: Sequence[TrialRecord] | None = None
 ) -> dict[str, Any]:
     """Return the front as JSON values (schema paring.front/1).
 
-    `runs` maps slot numbers to run ids; `slots` are shown instead of those on the front.
+    `runs` maps trial numbers to run ids; `trials` are shown instead of those on the front.
     """
-    shown = front_slots(study) if slots is None else slots
-    states, known = [slot.state for slot in study.slots], repeats_of(study)
+    shown = front_trials(study) if trials is None else trials
+    states, known = [trial.state for trial in study.trials], repeats_of(study)
     return {
         "schema": "paring.front/1",
         "study": study.name,
@@ -84,34 +84,34 @@ def front_object(
             "value": study.hypervolumes[-1] if study.hypervolumes else 0.0,
             "reference": REFERENCE,
         },
-        "front": [_entry(slot, runs, known.get(slot.number)) for slot in shown],
+        "front": [_entry(trial, runs, known.get(trial.number)) for trial in shown],
     }
 
 
-def _entry(slot: SlotRecord, runs: Mapping[int, str], repeated: Repeats | None) -> dict[str, Any]:
+def _entry(trial: TrialRecord, runs: Mapping[int, str], repeated: Repeats | None) -> dict[str, Any]:
     return {
-        "trial": slot.number,
-        "run_id": runs.get(slot.number),
-        "score": slot.score,
-        "test_score": slot.test_score,
+        "trial": trial.number,
+        "run_id": runs.get(trial.number),
+        "score": trial.score,
+        "test_score": trial.test_score,
         "seeds": None if repeated is None else _over_seeds(repeated),
         "costs": {
-            "estimated": asdict(slot.costs) if slot.costs else None,
+            "estimated": asdict(trial.costs) if trial.costs else None,
             "planned": None
-            if slot.planned_sram_bytes is None
-            else {"sram_bytes": slot.planned_sram_bytes},
-            "measured": None if slot.measured is None else _measured(slot, slot.measured),
+            if trial.planned_sram_bytes is None
+            else {"sram_bytes": trial.planned_sram_bytes},
+            "measured": None if trial.measured is None else _measured(trial, trial.measured),
         },
-        "budget": asdict(slot.budget),
-        "planes": list(slot.planes),
-        "params": dict(slot.params),
-        "widths": dict(slot.widths),
-        "parent": slot.parent,
-        "train_seconds": slot.train_seconds,
+        "budget": asdict(trial.budget),
+        "planes": list(trial.planes),
+        "params": dict(trial.params),
+        "widths": dict(trial.widths),
+        "parent": trial.parent,
+        "train_seconds": trial.train_seconds,
     }
 
 
-def _measured(slot: SlotRecord, measured: MeasuredRecord) -> dict[str, Any]:
+def _measured(trial: TrialRecord, measured: MeasuredRecord) -> dict[str, Any]:
     """Return what was measured, and by how much the estimates are off."""
     return {
         **asdict(measured.costs),
@@ -119,31 +119,31 @@ def _measured(slot: SlotRecord, measured: MeasuredRecord) -> dict[str, Any]:
         "stack_bytes": measured.stack_bytes,
         "instructions": measured.instructions,
         "mismatches": measured.mismatches,
-        "errors": errors_of(slot),
+        "errors": errors_of(trial),
     }
 
 
-def errors_of(slot: SlotRecord) -> dict[str, float]:
+def errors_of(trial: TrialRecord) -> dict[str, float]:
     """Return estimate / measurement - 1 for each of the RESOURCES; empty if not measured."""
-    if slot.measured is None or slot.costs is None:
+    if trial.measured is None or trial.costs is None:
         return {}
     return {
-        name: cost_of(slot.costs, name) / cost_of(slot.measured.costs, name) - 1
+        name: cost_of(trial.costs, name) / cost_of(trial.measured.costs, name) - 1
         for name in RESOURCES
     }
 
 
-def measured_text(slot: SlotRecord) -> str:
-    """Return what a slot takes as firmware: flash, SRAM and latency."""
-    if slot.measured is None:
+def measured_text(trial: TrialRecord) -> str:
+    """Return what a trial takes as firmware: flash, SRAM and latency."""
+    if trial.measured is None:
         return DASH
-    taken = slot.measured.costs
+    taken = trial.measured.costs
     sizes = (size(taken.flash_bytes), size(taken.sram_bytes), duration(taken.latency_ms))
     return " · ".join(sizes)
 
 
 def _over_seeds(repeated: Repeats) -> dict[str, Any]:
-    numbers = [slot.number for slot in repeated.slots]
+    numbers = [trial.number for trial in repeated.trials]
     return {"trials": numbers, "mean": repeated.mean, "spread": repeated.spread}
 
 
@@ -194,7 +194,7 @@ def repeats_text(repeated: Repeats | None) -> str:
     """Return the mean score over seeds with its spread."""
     if repeated is None:
         return DASH
-    seeds = count(len(repeated.slots), "seed")
+    seeds = count(len(repeated.trials), "seed")
     return f"{repeated.mean:.4f} \u00b1 {repeated.spread:.4f} ({seeds})"
 
 
@@ -235,29 +235,29 @@ def limit_of(limits: Limits, resource: str) -> float | None:
 def shares_of(costs: Costs, limits: Limits) -> dict[str, float]:
     """Return each bounded cost as a share of its limit, by resource: up to 1 the limit holds.
 
-    A slot's limits are those that were asked for. A device's margins are none of them: they
+    A trial's limits are those that were asked for. A device's margins are none of them: they
     make its estimates end below 1, so that what is measured ends at 1 at most.
     """
     bounds = {name: limit_of(limits, name) for name in RESOURCES}
     return {name: cost_of(costs, name) / limit for name, limit in bounds.items() if limit}
 
 
-def _flash(slot: SlotRecord) -> int:
-    return 0 if slot.costs is None else slot.costs.flash_bytes
+def _flash(trial: TrialRecord) -> int:
+    return 0 if trial.costs is None else trial.costs.flash_bytes
 
 
-def _row(slot: SlotRecord, repeated: Repeats | None) -> Row:
-    costs = slot.costs
-    row: Row = {"trial": slot.number, "score": slot.score, "test_score": slot.test_score}
+def _row(trial: TrialRecord, repeated: Repeats | None) -> Row:
+    costs = trial.costs
+    row: Row = {"trial": trial.number, "score": trial.score, "test_score": trial.test_score}
     if costs is not None:
         row |= {name: getattr(costs, name) for name in (*RESOURCES, "macs")}
-    taken = slot.measured and slot.measured.costs
+    taken = trial.measured and trial.measured.costs
     row |= {f"measured_{name}": getattr(taken, name, None) for name in RESOURCES}
-    row |= {f"budget_{name}": getattr(slot.budget, name) for name in RESOURCES}
-    row["planes"] = " ".join(slot.planes)
-    row["widths"] = json.dumps(dict(slot.widths))
-    row["parent"] = slot.parent
-    row["seeds"] = 1 if repeated is None else len(repeated.slots)
+    row |= {f"budget_{name}": getattr(trial.budget, name) for name in RESOURCES}
+    row["planes"] = " ".join(trial.planes)
+    row["widths"] = json.dumps(dict(trial.widths))
+    row["parent"] = trial.parent
+    row["seeds"] = 1 if repeated is None else len(repeated.trials)
     row["seeds_mean"] = None if repeated is None else repeated.mean
     row["seeds_spread"] = None if repeated is None else repeated.spread
     return row

@@ -31,7 +31,7 @@ def wide_console() -> Console:
 def progress(study: Study) -> Iterator[Callable[[], None]]:
     """A live picture on stderr; call the function it gives to refresh it.
 
-    Where stderr is no terminal, a line is printed whenever a slot is over.
+    Where stderr is no terminal, a line is printed whenever a trial is over.
     """
     if console.is_terminal:
         with Live(picture(study), console=console, refresh_per_second=4) as live:
@@ -54,12 +54,12 @@ def _unless_out_of_reach(show: Callable[[], None]) -> Callable[[], None]:
 
 
 def _print_news(study: Study, seen: set[int]) -> None:
-    slots = study.slots()
-    for trial in slots:
+    trials = study.trials()
+    for trial in trials:
         if trial.state.is_finished() and trial.number not in seen:
             seen.add(trial.number)
-            line = f"slot {trial.number} {trial.state.name.lower()}{_result(trial)}"
-            console.print(f"[{len(seen)}/{len(slots)}] {line}", markup=False, highlight=False)
+            line = f"trial {trial.number} {trial.state.name.lower()}{_result(trial)}"
+            console.print(f"[{len(seen)}/{len(trials)}] {line}", markup=False, highlight=False)
 
 
 def _result(trial: FrozenTrial) -> str:
@@ -74,12 +74,12 @@ def _result(trial: FrozenTrial) -> str:
 
 
 def picture(study: Study) -> RenderableType:
-    """How a sweep stands: slots done, who works on what, and the last results."""
-    now, slots = situation(study), study.slots()
-    done = [trial for trial in slots if trial.state.is_finished()]
+    """How a sweep stands: trials done, who works on what, and the last results."""
+    now, trials = situation(study), study.trials()
+    done = [trial for trial in trials if trial.state.is_finished()]
     head = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=max(1, len(slots)), completed=len(done), width=40)
-    head.add_row(f"study {study.name}", bar, f"{len(done)} of {len(slots)} slots", _pace(now))
+    bar = ProgressBar(total=max(1, len(trials)), completed=len(done), width=40)
+    head.add_row(f"study {study.name}", bar, f"{len(done)} of {len(trials)} trials", _pace(now))
     parts: list[RenderableType] = [head, *_order_line(now), *_dense_line(study)]
     parts += [_workers_table(now), _last_table(done), *_failure_lines(now)]
     return Group(*parts)
@@ -87,8 +87,8 @@ def picture(study: Study) -> RenderableType:
 
 def _pace(now: Situation) -> str:
     parts = [f"hypervolume {now.hypervolume:.4f}"] if now.hypervolume else []
-    if now.slots_per_hour is not None:
-        parts.append(f"{now.slots_per_hour:.3g} slots an hour")
+    if now.trials_per_hour is not None:
+        parts.append(f"{now.trials_per_hour:.3g} trials an hour")
     if now.left_s is not None:
         end = datetime.now() + timedelta(seconds=now.left_s)
         left = timedelta(seconds=round(now.left_s))
@@ -102,7 +102,7 @@ def _order_line(now: Situation) -> list[Text]:
     cure = {
         Order.PAUSE: f"paring resume study={now.study}",
         Order.HALT: f"mend the cause, then paring sweep study={now.study}",
-        Order.CANCEL: f"add slots with paring sweep study={now.study} trials=...",
+        Order.CANCEL: f"add trials with paring sweep study={now.study} trials=...",
     }
     return [Text(f"{now.order}: {now.why}; {cure[now.order]}", style="yellow")]
 
@@ -120,15 +120,15 @@ def _dense_line(study: Study) -> list[Text]:
 
 def _workers_table(now: Situation) -> RenderableType:
     if not now.workers:
-        return Text("no worker is at a slot", style="dim")
+        return Text("no worker is at a trial", style="dim")
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for name in ("worker", "slot", "budget", "epoch", "score", "cost / budget", "last sign"):
+    for name in ("worker", "trial", "budget", "epoch", "score", "cost / budget", "last sign"):
         table.add_column(name)
     for worker in now.workers:
         again = f" (attempt {worker.attempt})" if worker.attempt > 1 else ""
         table.add_row(
             f"{worker.host}:{worker.pid}",
-            f"{worker.slot}{again}",
+            f"{worker.trial}{again}",
             _limits(worker.budget),
             f"{worker.epoch}/{worker.of} {worker.phase}" if worker.epoch else "starting",
             "" if worker.score is None else f"{worker.score:.4f}",
@@ -146,7 +146,7 @@ def _failure_lines(now: Situation) -> list[Text]:
     counted = "  ".join(f"{state} {count}" for state, count in now.trials.items() if count)
     return [
         Text(counted, style="dim"),
-        *(Text(f"slot {number}: {why}", style="red") for number, why in now.failures.items()),
+        *(Text(f"trial {number}: {why}", style="red") for number, why in now.failures.items()),
     ]
 
 
@@ -164,5 +164,5 @@ def _last_table(done: Sequence[FrozenTrial]) -> Table:
     ended = [t for t in done if t.datetime_complete]
     for trial in sorted(ended, key=lambda t: t.datetime_complete or 0)[-5:]:
         style = "dim" if trial.state is TrialState.COMPLETE else "red"
-        table.add_row(Text(f"slot {trial.number}{_result(trial)}", style=style))
+        table.add_row(Text(f"trial {trial.number}{_result(trial)}", style=style))
     return table

@@ -35,14 +35,14 @@ def flag(value: object, name: str) -> bool:
     return value
 
 
-def slot_number(value: object) -> int:
-    """The value, if it can be the number of a slot.
+def trial_number(value: object) -> int:
+    """The value, if it can be the number of a trial.
 
     Raises:
         ConfigError: it cannot.
     """
     if type(value) is not int:  # true is an int, too
-        raise ConfigError(f"trial={value}: the number of a slot, as shown by paring front")
+        raise ConfigError(f"trial={value}: the number of a trial, as shown by paring front")
     return value
 
 

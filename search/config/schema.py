@@ -27,7 +27,7 @@ class DeviceConfig:
 
 @dataclass
 class PhasesConfig:
-    """How long and how fast: dense once per study, prune and fine-tune once per slot."""
+    """How long and how fast: dense once per study, prune and fine-tune once per trial."""
 
     dense_epochs: int = 20
     warmup_epochs: int = 1
@@ -85,7 +85,7 @@ BUDGET_KINDS = {  # and the settings that each uses
 
 @dataclass
 class StoppingConfig:
-    """When slots end early (see `search.study.pruner`): not at all without rungs."""
+    """When trials end early (see `search.study.pruner`): not at all without rungs."""
 
     rungs: list[float] = field(default_factory=list)
     margin: float = 0.02
@@ -107,7 +107,7 @@ class StorageConfig:
 
     `tracking_uri` names an MLflow server; null writes to MLflow's database directly.
     `heartbeat_s` and `lease_s`: how often a worker says that it lives, and after how long a
-    silence its slot goes to another. `checkpoint_s`: least time between two checkpoints of a
+    silence its trial goes to another. `checkpoint_s`: least time between two checkpoints of a
     training run; 0 stores one after every epoch. `outage_s`: how long workers wait for a
     database, or a disk, that is out of reach.
     """
@@ -126,8 +126,8 @@ class StorageConfig:
 class SpecConfig:
     """What decides the result of a sweep.
 
-    `seeds`: so many slots of a budget share their hyperparameters and differ in their seeds;
-    null gives every slot of a budget its own of both. `precision` is how the int8 network is
+    `seeds`: so many trials of a budget share their hyperparameters and differ in their seeds;
+    null gives every trial of a budget its own of both. `precision` is how the int8 network is
     scored: "auto" is exact for networks that can be deployed (studies from before were not).
     `target` is the form that every network must have: "any", "c" or "tflite".
     """

@@ -145,16 +145,16 @@ def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[
     for line, row in enumerate(rows, 2):
         trial, kernel, cycles = _entry(row, device, f"csv={path}, line {line}")
         if trial not in graphs:
-            raise ConfigError(f"csv={path}, line {line}: slot {trial} has no model")
+            raise ConfigError(f"csv={path}, line {line}: trial {trial} has no model")
         own = by_trial.setdefault(trial, {})
         if kernel in own:
             raise ConfigError(
-                f"csv={path}, line {line}: slot {trial} {kernel} was there before; give one "
+                f"csv={path}, line {line}: trial {trial} {kernel} was there before; give one "
                 "time for each, such as the mean of several"
             )
         own[kernel] = cycles
     if not by_trial:
-        raise ConfigError(f"csv={path}: no rows; write trial,latency_ms and a line a slot")
+        raise ConfigError(f"csv={path}: no rows; write trial,latency_ms and a line a trial")
     found = [
         Observation(name=str(trial), graph=graphs[trial], cycles=own)
         for trial, own in by_trial.items()
@@ -170,7 +170,7 @@ def _entry(row: Mapping[str, str | None], device: Device, where: str) -> tuple[i
         trial, latency_ms = int(row["trial"] or ""), float(row["latency_ms"] or "")
     except (KeyError, ValueError) as error:
         raise ConfigError(
-            f"{where}: needs the columns trial (a slot's number) and latency_ms (a number)"
+            f"{where}: needs the columns trial (a trial's number) and latency_ms (a number)"
         ) from error
     if not 0 < latency_ms < float("inf"):
         raise ConfigError(f"{where}: latency_ms={latency_ms}: write a positive number")
@@ -182,7 +182,7 @@ def _require_complete(observation: Observation, device: Device, where: str) -> N
     known = deployed(observation.graph, device).passes().keys()
     if set(observation.cycles) not in ({WHOLE}, set(known)):
         raise ConfigError(
-            f"{where}: slot {observation.name}: give one time without a kernel, or one for "
+            f"{where}: trial {observation.name}: give one time without a kernel, or one for "
             f"each of {', '.join(known)}"
         )
 

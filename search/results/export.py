@@ -1,4 +1,4 @@
-"""A finished slot's model as files, with what there is to say about it."""
+"""A finished trial's model as files, with what there is to say about it."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from search.study.stored_model import MODEL
 from search.study.study import Study
 from tracking.mlflow.markdown import plain
 from tracking.pages.why import FILES, PAGE, why_page
-from tracking.records import SlotRecord, StudyRecord
+from tracking.records import StudyRecord, TrialRecord
 from tracking.tables import duration, front_object, size
 
 SCHEMA = "paring.model/1"
@@ -29,26 +29,26 @@ EARLIER = (  # what versions wrote that did not note it
 TELLING = ("study", "trial", "score", "graph")  # models apart
 
 
-def finished_slot(record: StudyRecord, number: int) -> SlotRecord:
-    """The slot of a number, if it ended with a model.
+def finished_trial(record: StudyRecord, number: int) -> TrialRecord:
+    """The trial of a number, if it ended with a model.
 
     Raises:
-        StudyError: there is no such slot, or it has no model.
+        StudyError: there is no such trial, or it has no model.
     """
-    found = next((slot for slot in record.slots if slot.number == number), None)
+    found = next((trial for trial in record.trials if trial.number == number), None)
     if found is None or MODEL not in found.files:
         state = "does not exist" if found is None else f"is {found.state.value}"
-        finished = [str(slot.number) for slot in record.slots if MODEL in slot.files]
+        finished = [str(trial.number) for trial in record.trials if MODEL in trial.files]
         raise StudyError(
-            f"trial={number}: this slot {state}; with a model: {', '.join(finished) or 'none yet'}"
+            f"trial={number}: this trial {state}; with a model: {', '.join(finished) or 'none yet'}"
         )
     return found
 
 
 def write_model(
-    study: Study, record: StudyRecord, slot: SlotRecord, out: Path, form: str, name: str
+    study: Study, record: StudyRecord, trial: TrialRecord, out: Path, form: str, name: str
 ) -> tuple[Path, ...]:
-    """Write a slot's model, its description and a model card into a folder.
+    """Write a trial's model, its description and a model card into a folder.
 
     Returns the files, each whole. `form` is one of FORMATS; all names of generated C begin with
     `name`. The network, in whatever form, that an earlier export has left there of another
@@ -57,17 +57,17 @@ def write_model(
     Raises:
         ConfigError: a file of somebody else is in the way.
     """
-    content = study.home.store.read(slot.files[MODEL])
+    content = study.home.store.read(trial.files[MODEL])
     network = unpack_network(content)
-    described, before = describe(study, record, slot, network), _exported(out)
+    described, before = describe(study, record, trial, network), _exported(out)
     same = all(before.get(key) == described[key] for key in TELLING)
     if same and form != "c":
         name = before["name"]  # of the C that stays
     usage = FORMATS[form].usage.format(name=name, NAME=name.upper())
     files = {
-        **FORMATS[form].files(network, content, Source(name, _origin(record, slot, name))),
+        **FORMATS[form].files(network, content, Source(name, _origin(record, trial, name))),
         ABOUT: json.dumps({**described, "name": name}, indent=1).encode(),
-        "README.md": (model_card(record, slot, network) + usage).encode(),
+        "README.md": (model_card(record, trial, network) + usage).encode(),
     }
     old = _own(before["name"]) if before else set[str]()
     stale = old - set(files) - (_own(name) if same else set())
@@ -76,13 +76,13 @@ def write_model(
     return tuple(out / file for file in files)
 
 
-def _origin(record: StudyRecord, slot: SlotRecord, name: str) -> tuple[str, ...]:
+def _origin(record: StudyRecord, trial: TrialRecord, name: str) -> tuple[str, ...]:
     """What generated C says of where it is from: the same whoever exports it, and where to."""
     return (
         "",
-        f"Study {record.name}, trial {slot.number}, by paring {version('paring')}:",
-        f"paring export study={record.name} trial={slot.number} format=c name={name}",
-        f"{MODEL}: {slot.files[MODEL]}",
+        f"Study {record.name}, trial {trial.number}, by paring {version('paring')}:",
+        f"paring export study={record.name} trial={trial.number} format=c name={name}",
+        f"{MODEL}: {trial.files[MODEL]}",
     )
 
 
@@ -102,24 +102,24 @@ def _own(name: str) -> set[str]:
     return {PAGE, *(f.format(name=name) for form in FORMATS.values() for f in form.own)}
 
 
-def write_why(study: Study, record: StudyRecord, slot: SlotRecord, out: Path) -> Path:
-    """Write the page that explains a slot's network into a folder; returns it.
+def write_why(study: Study, record: StudyRecord, trial: TrialRecord, out: Path) -> Path:
+    """Write the page that explains a trial's network into a folder; returns it.
 
     Raises:
         DamagedError: what is stored does not explain it. StoreError: it is damaged or missing.
         ConfigError: another page of that name is there.
     """
     store = study.home.store
-    contents = {name: store.read(slot.files[name]) for name in FILES if name in slot.files}
-    write_all(out, {PAGE: why_page(record, slot, contents).encode()})
+    contents = {name: store.read(trial.files[name]) for name in FILES if name in trial.files}
+    write_all(out, {PAGE: why_page(record, trial, contents).encode()})
     return out / PAGE
 
 
 def describe(
-    study: Study, record: StudyRecord, slot: SlotRecord, network: StoredNetwork
+    study: Study, record: StudyRecord, trial: TrialRecord, network: StoredNetwork
 ) -> dict[str, Any]:
     """Everything about a model but its weights, as JSON values."""
-    whole = front_object(record, run_ids(study), (slot,))
+    whole = front_object(record, run_ids(study), (trial,))
     return {
         "schema": SCHEMA,
         "study": record.name,
@@ -138,9 +138,9 @@ def describe(
     }
 
 
-def model_card(record: StudyRecord, slot: SlotRecord, network: StoredNetwork) -> str:
+def model_card(record: StudyRecord, trial: TrialRecord, network: StoredNetwork) -> str:
     """A page about one model, in Markdown."""
-    costs, dense = slot.known_costs, record.dense
+    costs, dense = trial.known_costs, record.dense
     rows = [("flash", size(costs.flash_bytes)), ("SRAM", size(costs.sram_bytes)),
             ("latency", duration(costs.latency_ms)), ("MACs", f"{costs.macs:,}")]  # fmt: skip
     if dense is not None:
@@ -150,13 +150,13 @@ def model_card(record: StudyRecord, slot: SlotRecord, network: StoredNetwork) ->
         before = [""] * 4
     device = record.device.name if record.device else "no device"
     table = "\n".join(f"| {n} | {v} | {b} |" for (n, v), b in zip(rows, before, strict=True))
-    test = "not measured" if slot.test_score is None else f"{slot.test_score:.4f}"
+    test = "not measured" if trial.test_score is None else f"{trial.test_score:.4f}"
     shape = "x".join(map(str, network.graph.input_shape))
-    return f"""# {plain(record.name)}, slot {slot.number}
+    return f"""# {plain(record.name)}, trial {trial.number}
 
 A network pruned while it trained. Costs are those for {plain(device)}.
 
-- {plain(record.metric)}: {slot.score:.4f} on the validation split, {test} on the test split
+- {plain(record.metric)}: {trial.score:.4f} on the validation split, {test} on the test split
   ({plain(record.precision)})
 - data: {plain(network.notes["data"]["name"])}, targets: {_named(network.notes["classes"])}
 - input: {shape}, normalised as (x - mean) / std with mean {network.notes["mean"]} and

@@ -1,4 +1,4 @@
-"""Which slots are worth having: fronts, hypervolume, and the best one for a budget."""
+"""Which trials are worth having: fronts, hypervolume, and the best one for a budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A finished slot as the front sees it. `fits` tells whether it respects the device."""
+    """A finished trial as the front sees it. `fits` tells whether it respects the device."""
 
     number: int
     score: float
@@ -27,20 +27,20 @@ class Point:
     fits: bool
 
 
-def finished_slots(study: Study) -> list[FrozenTrial]:
-    """The slots that were trained to the end, in the order in which they finished."""
-    complete = [t for t in study.slots() if t.state is TrialState.COMPLETE]
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that were trained to the end, in the order in which they finished."""
+    complete = [t for t in study.trials() if t.state is TrialState.COMPLETE]
     return sorted(complete, key=lambda t: (t.datetime_complete is None, t.datetime_complete))
 
 
 def points_of(study: Study) -> list[Point]:
-    """The finished slots in objective space, in the order in which they finished."""
+    """The finished trials in objective space, in the order in which they finished."""
     device = Budget(**study.facts["device_limits"])
-    return [_point(trial, device) for trial in finished_slots(study)]
+    return [_point(trial, device) for trial in finished_trials(study)]
 
 
 def _point(trial: FrozenTrial, device: Budget) -> Point:
-    """A finished slot's place, judged by its stored result alone.
+    """A finished trial's place, judged by its stored result alone.
 
     (A constraint in Optuna may come from an attempt that was killed before it could tell.)
     """
@@ -74,10 +74,10 @@ def non_dominated(table: Matrix) -> list[bool]:
     return [bool(b) for b in moocore.is_nondominated(table, keep_weakly=False)]
 
 
-def front_slots(study: Study) -> list[FrozenTrial]:
-    """The slots on any front, by number."""
+def front_trials(study: Study) -> list[FrozenTrial]:
+    """The trials on any front, by number."""
     on = planes(points_of(study), study.facts["rises"])
-    return [trial for trial in study.slots() if on.get(trial.number)]
+    return [trial for trial in study.trials() if on.get(trial.number)]
 
 
 def hypervolumes(points: Sequence[Point], dense: Cost, chance: float, best: float) -> list[float]:
@@ -121,7 +121,7 @@ def best_within(points: Sequence[Point], limits: Budget, rises: bool) -> Point:
         NothingFitsError: naming each limit that the nearest point misses, and by how much.
     """
     if not points:
-        raise NothingFitsError("no slot has finished yet; see: paring status")
+        raise NothingFitsError("no trial has finished yet; see: paring status")
     fitting = [p for p in points if limits.holds(p.cost)]
     if fitting:
         return min(fitting, key=lambda p: losses(p, RESOURCES, rises))
@@ -133,7 +133,7 @@ def best_within(points: Sequence[Point], limits: Budget, rises: bool) -> Point:
         if over > 0
     )
     raise NothingFitsError(
-        f"none of {len(points)} finished points is within the limits; the nearest is slot "
+        f"none of {len(points)} finished points is within the limits; the nearest is trial "
         f"{nearest.number}: {missed}. Raise the limit, or start a study with tighter budgets."
     )
 

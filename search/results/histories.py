@@ -1,4 +1,4 @@
-"""Epochs of slots, each blob of them read once: a blob never changes."""
+"""Epochs of trials, each blob of them read once: a blob never changes."""
 
 import json
 import logging
@@ -18,13 +18,13 @@ from tracking.records import Costs, EpochRow
 
 log = logging.getLogger("paring.record")
 MOST = 200_000  # epochs that are kept, of about 400 bytes each
-EPOCHS = "epochs.json"  # of a finished slot's files
+EPOCHS = "epochs.json"  # of a finished trial's files
 Rows = tuple[EpochRow, ...]
 
 
 @final
 class Histories:
-    """Reads epochs, and keeps those of the slots that were asked for last: what a record of
+    """Reads epochs, and keeps those of the trials that were asked for last: what a record of
     them holds anyway, and never more epochs than `most`.
     """
 
@@ -33,51 +33,51 @@ class Histories:
         self._kept: Mapping[str, Rows] = {}
         self._lost: set[str] = set()  # digests that were told of
 
-    def of(self, slots: Sequence[FrozenTrial]) -> dict[int, Rows]:
-        """The epochs of slots by number: of their results, or of their last checkpoints.
+    def of(self, trials: Sequence[FrozenTrial]) -> dict[int, Rows]:
+        """The epochs of trials by number: of their results, or of their last checkpoints.
 
         Those that are missing or damaged are logged once and left out.
         """
-        digests = {slot.number: found for slot in slots if (found := _digest(slot))}
+        digests = {trial.number: found for trial in trials if (found := _digest(trial))}
         read: dict[str, Rows] = {}
-        for slot in slots:
-            digest = digests.get(slot.number)
+        for trial in trials:
+            digest = digests.get(trial.number)
             if digest is not None and digest not in read:
                 kept = self._kept.get(digest)
-                read[digest] = self._read(slot, digest) if kept is None else kept
+                read[digest] = self._read(trial, digest) if kept is None else kept
         self._kept = _bounded(read, self._most)
         return {number: read[digest] for number, digest in digests.items()}
 
-    def _read(self, slot: FrozenTrial, digest: str) -> Rows:
+    def _read(self, trial: FrozenTrial, digest: str) -> Rows:
         try:
             content = self._store[digest]
-            whole = _finished(slot)
+            whole = _finished(trial)
             entries = map(epoch_from_json, json.loads(content)) if whole else read_history(content)
             return tuple(map(_row, entries))
         except KeyError:
-            if _finished(slot):  # a checkpoint goes when a later one comes, or the slot is over
-                self._tell(slot, digest, "they are not in the store")
+            if _finished(trial):  # a checkpoint goes when a later one comes, or the trial is over
+                self._tell(trial, digest, "they are not in the store")
         except (StoreError, CheckpointError) as error:
-            self._tell(slot, digest, str(error))
+            self._tell(trial, digest, str(error))
         return ()
 
-    def _tell(self, slot: FrozenTrial, digest: str, why: str) -> None:
+    def _tell(self, trial: FrozenTrial, digest: str, why: str) -> None:
         if digest not in self._lost:
             self._lost.add(digest)
-            log.warning("slot %d: its epochs are lost, and its curves with them: %s",
-                        slot.number, why)  # fmt: skip
+            log.warning("trial %d: its epochs are lost, and its curves with them: %s",
+                        trial.number, why)  # fmt: skip
 
 
-def _finished(slot: FrozenTrial) -> bool:
-    """Whether a slot has a result: not one that was given up between that and its end."""
-    return slot.state is TrialState.COMPLETE and "result" in slot.user_attrs
+def _finished(trial: FrozenTrial) -> bool:
+    """Whether a trial has a result: not one that was given up between that and its end."""
+    return trial.state is TrialState.COMPLETE and "result" in trial.user_attrs
 
 
-def _digest(slot: FrozenTrial) -> str | None:
-    """The blob that holds a slot's epochs."""
-    known = slot.user_attrs
+def _digest(trial: FrozenTrial) -> str | None:
+    """The blob that holds a trial's epochs."""
+    known = trial.user_attrs
     found: str | None = (
-        known["result"]["files"].get(EPOCHS) if _finished(slot) else known.get("checkpoint")
+        known["result"]["files"].get(EPOCHS) if _finished(trial) else known.get("checkpoint")
     )
     return found
 

@@ -1,4 +1,4 @@
-"""Which hyperparameters matter, by Optuna's PED-ANOVA over the finished slots."""
+"""Which hyperparameters matter, by Optuna's PED-ANOVA over the finished trials."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from statistics import fmean, pstdev
 import optuna
 from optuna.trial import FrozenTrial
 
-FEWEST = 20  # slots, below which the best tenth says nothing
-ALIKE = 3  # slots of one budget, from which they can be compared with one another
+FEWEST = 20  # trials, below which the best tenth says nothing
+ALIKE = 3  # trials of one budget, from which they can be compared with one another
 
 
 def importances(
-    slots: Sequence[FrozenTrial], objectives: Sequence[str], rises: bool
+    trials: Sequence[FrozenTrial], objectives: Sequence[str], rises: bool
 ) -> dict[str, dict[str, float]]:
     """For every objective, each hyperparameter's share in being among the best tenth.
 
-    Slots are compared with those of their own budget only: what a budget allows would hide
+    Trials are compared with those of their own budget only: what a budget allows would hide
     everything else. Empty where too few are comparable, or where nothing was searched.
     """
-    comparable = _by_budget([slot for slot in slots if slot.params and slot.values])
+    comparable = _by_budget([trial for trial in trials if trial.params and trial.values])
     if sum(map(len, comparable)) < FEWEST:
         return {}
     signs = [-1.0 if name == "score" and rises else 1.0 for name in objectives]
@@ -29,33 +29,33 @@ def importances(
     return {name: _shares(study, place) for place, name in enumerate(objectives)}
 
 
-def _by_budget(slots: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
+def _by_budget(trials: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
     groups: dict[str, list[FrozenTrial]] = {}
-    for slot in slots:
-        groups.setdefault(repr(slot.user_attrs["slot"]["budget"]), []).append(slot)
+    for trial in trials:
+        groups.setdefault(repr(trial.user_attrs["slot"]["budget"]), []).append(trial)
     return [group for group in groups.values() if len(group) >= ALIKE]
 
 
 def _relative(group: Sequence[FrozenTrial], signs: Sequence[float]) -> list[FrozenTrial]:
     """Trials with standardised values, less being better: how they stand within their group.
 
-    Otherwise the budget whose slots differ most would decide alone.
+    Otherwise the budget whose trials differ most would decide alone.
     """
-    columns = [*zip(*(slot.values for slot in group), strict=True)]
+    columns = [*zip(*(trial.values for trial in group), strict=True)]
     scales = [
         (fmean(column), sign / (pstdev(column) or 1.0))
         for column, sign in zip(columns, signs, strict=True)
     ]
     return [
         optuna.create_trial(
-            params=slot.params,
-            distributions=slot.distributions,
+            params=trial.params,
+            distributions=trial.distributions,
             values=[
                 (value - mean) * scale
-                for value, (mean, scale) in zip(slot.values, scales, strict=True)
+                for value, (mean, scale) in zip(trial.values, scales, strict=True)
             ],
         )
-        for slot in group
+        for trial in group
     ]
 
 

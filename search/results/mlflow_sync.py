@@ -87,7 +87,7 @@ def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
 
 
 def reconcile(study: Study) -> Written:
-    """Make MLflow agree with a study, slot by slot; returns what had to be written.
+    """Make MLflow agree with a study, trial by trial; returns what had to be written.
 
     Raises:
         TrackingError: MLflow is out of reach; what was written until then stays valid.

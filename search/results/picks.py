@@ -29,7 +29,7 @@ def picks(
     return tuple(
         PickRecord(
             device=DeviceRecord(name=device.name, limits=Limits(**limits_of(device.budget))),
-            slot=_best(on[device.core], device.budget, rises),
+            trial=_best(on[device.core], device.budget, rises),
             words=f"{words}{form}",
         )
         for device, words in choices

@@ -16,28 +16,28 @@ from search.results.importance import importances
 from search.results.picks import picks
 from search.study.factory import Blueprint
 from search.study.limits import limits_of
-from search.study.study import CANCELLED, Study, slot_budget
+from search.study.study import CANCELLED, Study, trial_budget
 from tracking.records import (
     Costs,
     DenseRecord,
     DeviceRecord,
     Limits,
     MeasuredRecord,
-    SlotRecord,
     State,
     StudyRecord,
+    TrialRecord,
 )
 
 MEASURED = "measured"  # a source of costs; notes of it are by number
 
 
 def measured_note(number: int) -> str:
-    """The name of the note with what a slot takes on an emulated core."""
+    """The name of the note with what a trial takes on an emulated core."""
     return f"{MEASURED}/{number}"
 
 
 def state_of(trial: FrozenTrial) -> State:
-    """Where a slot is in its life."""
+    """Where a trial is in its life."""
     match trial.state:
         case TrialState.WAITING:
             return State.WAITING
@@ -52,15 +52,15 @@ def state_of(trial: FrozenTrial) -> State:
 
 
 def counts(study: Study) -> dict[str, int]:
-    """How many slots are in each state."""
-    states = [state_of(trial) for trial in study.slots()]
+    """How many trials are in each state."""
+    states = [state_of(trial) for trial in study.trials()]
     return {state.value: states.count(state) for state in State}
 
 
 def study_record(study: Study, histories: Histories | None = None) -> StudyRecord:
     """Everything there is to tell of a study; `histories` remembers what it has read."""
     histories = histories or Histories(study.home.store)
-    facts, trials, device = study.facts, study.slots(), Blueprint(study.spec).device
+    facts, trials, device = study.facts, study.trials(), Blueprint(study.spec).device
     finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
     on = planes(finished, facts["rises"])
     precision = Precision(facts.get("precision", Precision.SIMULATED))  # else older
@@ -73,11 +73,11 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
         precision=precision,
         config=study.spec.yaml(),
         tags=facts["tags"],
-        slots=tuple(
+        trials=tuple(
             replace(
-                _slot(trial, on.get(trial.number, ()), notes, device),
+                _trial(trial, on.get(trial.number, ()), notes, device),
                 epochs=epochs.get(trial.number, ()),
-                held=_held(slot_budget(trial), guard),
+                held=_held(trial_budget(trial), guard),
             )
             for trial in trials
         ),
@@ -94,30 +94,30 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
 
 
 def measured_record(study: Study) -> StudyRecord:
-    """The same with only the slots that were measured, in measured numbers.
+    """The same with only the trials that were measured, in measured numbers.
 
     Raises:
         StudyError: none was.
     """
     record, limits = study_record(study), Budget(**study.facts["device_limits"])
-    costs = {slot.number: slot.measured.costs for slot in record.slots if slot.measured}
+    costs = {trial.number: trial.measured.costs for trial in record.trials if trial.measured}
     if not costs:
         raise StudyError(
-            f"study={record.name}: no slot has been measured; run: paring verify "
+            f"study={record.name}: no trial has been measured; run: paring verify "
             f"study={record.name}"
         )
     points = []
-    for slot in record.slots:
-        if slot.number in costs and slot.score is not None:
-            cost = Cost(**asdict(costs[slot.number]))
-            points.append(Point(slot.number, slot.score, cost, limits.holds(cost)))
+    for trial in record.trials:
+        if trial.number in costs and trial.score is not None:
+            cost = Cost(**asdict(costs[trial.number]))
+            points.append(Point(trial.number, trial.score, cost, limits.holds(cost)))
     on = planes(points, record.scores_rise)
-    slots = (
-        replace(slot, costs=costs.get(slot.number), planes=on.get(slot.number, ()))
-        for slot in record.slots
+    trials = (
+        replace(trial, costs=costs.get(trial.number), planes=on.get(trial.number, ()))
+        for trial in record.trials
     )
     return replace(
-        record, slots=tuple(slots), dense=None, hypervolumes=(), importances={}, source=MEASURED
+        record, trials=tuple(trials), dense=None, hypervolumes=(), importances={}, source=MEASURED
     )
 
 
@@ -133,22 +133,22 @@ def _dense(study: Study) -> DenseRecord | None:
     )
 
 
-def _slot(
+def _trial(
     trial: FrozenTrial,
     on: tuple[str, ...],
     notes: Mapping[str, Any],
     device: Device,
-) -> SlotRecord:
+) -> TrialRecord:
     known = trial.user_attrs
-    # Not of a slot that was given up between what it found and the end of it.
+    # Not of a trial that was given up between what it found and the end of it.
     over = trial.state is TrialState.COMPLETE
     result: Mapping[str, Any] = known.get("result", {}) if over else {}
     costs = Costs(**result["cost"]) if result else None
-    return SlotRecord(
+    return TrialRecord(
         number=trial.number,
         state=state_of(trial),
         attempt=known.get("attempt", 0),
-        budget=Limits(**limits_of(slot_budget(trial))),
+        budget=Limits(**limits_of(trial_budget(trial))),
         seed=known["slot"]["seed"],
         params=trial.params,
         score=result.get("score"),
@@ -177,7 +177,7 @@ def _held(budget: Budget, guard: Device | None) -> Limits | None:
 def _measured(
     device: Device, estimated: Costs | None, note: Mapping[str, Any] | None
 ) -> MeasuredRecord | None:
-    """What a slot took on an emulated core of the study's device."""
+    """What a trial took on an emulated core of the study's device."""
     if estimated is None or note is None:
         return None
     costs = replace(
@@ -191,12 +191,12 @@ def _measured(
 
 
 def run_ids(study: Study) -> dict[int, str]:
-    """The MLflow run of every slot that has one, by number."""
+    """The MLflow run of every trial that has one, by number."""
     return {int(number): run for number, run in (study.note("runs") or {}).items()}
 
 
 def failures(study: Study) -> dict[int, str]:
-    """Why slots failed or could not be met, by number."""
+    """Why trials failed or could not be met, by number."""
     bad = (State.FAILED, State.INFEASIBLE)
-    slots = (slot for slot in study.slots() if "reason" in slot.user_attrs)
-    return {slot.number: slot.user_attrs["reason"] for slot in slots if state_of(slot) in bad}
+    trials = (trial for trial in study.trials() if "reason" in trial.user_attrs)
+    return {trial.number: trial.user_attrs["reason"] for trial in trials if state_of(trial) in bad}

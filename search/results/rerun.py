@@ -1,4 +1,4 @@
-"""Training a finished slot again, and comparing every number with what was stored."""
+"""Training a finished trial again, and comparing every number with what was stored."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from search.config.spec import leaves
 from search.errors import StudyError
 from search.study.factory import Blueprint
 from search.study.stored_model import MODEL, packed, stored_cost
-from search.study.study import Study, slot_budget
+from search.study.study import Study, trial_budget
 
 _TIMES = frozenset({"seconds"})  # no two runs take equally long
 
@@ -33,12 +33,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The second run of a slot: how many numbers were compared, and which differ.
+    """The second run of a trial: how many numbers were compared, and which differ.
 
     With as many torch threads as the first run nothing should, on a CPU and with one thread.
     """
 
-    slot: int
+    trial: int
     compared: int
     threads_then: int
     threads_now: int
@@ -46,53 +46,53 @@ class Again:
 
 
 def rerun(study: Study, number: int) -> Iterator[Epoch | Again]:
-    """Train a slot again from its stored config, seed and start; an Again comes last.
+    """Train a trial again from its stored config, seed and start; an Again comes last.
 
     Raises:
-        StudyError: the slot has not finished, or its data have changed. StoreError: what it
+        StudyError: the trial has not finished, or its data have changed. StoreError: what it
             started from is no longer in the store.
     """
-    slot = _finished(study, number)
+    trial = _finished(study, number)
     blueprint = Blueprint(study.spec)
     study.require_data(blueprint.data.digest)
-    start = unpack_network(study.home.store.read(_start_digest(study, slot)))
-    job = blueprint.slot_job(slot.params, slot_budget(slot), slot.user_attrs["slot"]["seed"])
+    start = unpack_network(study.home.store.read(_start_digest(study, trial)))
+    job = blueprint.trial_job(trial.params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
     state = TrainState.begin(start.graph, start.tensors, job)
     yield from train(state, job)
-    yield _compared(study, slot, state, job)
+    yield _compared(study, trial, state, job)
 
 
 def threads_of(study: Study, number: int) -> int:
-    """How many torch threads a finished slot was trained with.
+    """How many torch threads a finished trial was trained with.
 
     Raises:
-        StudyError: the slot has not finished.
+        StudyError: the trial has not finished.
     """
     threads: int = _finished(study, number).user_attrs["result"].get("threads", 0)
     return max(1, threads)
 
 
 def _finished(study: Study, number: int) -> FrozenTrial:
-    known = {slot.number: slot for slot in study.slots() if "result" in slot.user_attrs}
+    known = {trial.number: trial for trial in study.trials() if "result" in trial.user_attrs}
     if number in known:
         return known[number]
     raise StudyError(
-        f"trial={number}: this slot has no result; those that have: "
+        f"trial={number}: this trial has no result; those that have: "
         f"{', '.join(map(str, known)) or 'none yet'}"
     )
 
 
-def _start_digest(study: Study, slot: FrozenTrial) -> str:
-    parent = slot.user_attrs.get("parent")
+def _start_digest(study: Study, trial: FrozenTrial) -> str:
+    parent = trial.user_attrs.get("parent")
     if parent is None:
         digest: str = study.note("dense")["digest"]
         return digest
-    files = study.slots()[parent].user_attrs["result"]["files"]
+    files = study.trials()[parent].user_attrs["result"]["files"]
     return str(files[MODEL])
 
 
-def _compared(study: Study, slot: FrozenTrial, state: TrainState, job: Job) -> Again:
-    result = slot.user_attrs["result"]
+def _compared(study: Study, trial: FrozenTrial, state: TrainState, job: Job) -> Again:
+    result = trial.user_attrs["result"]
     graph, _ = state.result()
     model = packed(state, job)
     epochs = json.loads(study.home.store.read(result["files"]["epochs.json"]))
@@ -118,7 +118,7 @@ def _compared(study: Study, slot: FrozenTrial, state: TrainState, job: Job) -> A
         if before.get(name) != after.get(name)
     )
     then, threads = result.get("threads", 0), torch.get_num_threads()
-    return Again(slot.number, len(names), then, threads, differences)
+    return Again(trial.number, len(names), then, threads, differences)
 
 
 def _plain(record: Any) -> Any:

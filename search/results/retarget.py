@@ -11,7 +11,7 @@ from search.study.factory import Blueprint
 from search.study.limits import limits_of
 from search.study.stored_model import MODEL, stored_cost
 from search.study.study import Study
-from tracking.records import Costs, DeviceRecord, Limits, SlotRecord, StudyRecord
+from tracking.records import Costs, DeviceRecord, Limits, StudyRecord, TrialRecord
 
 
 def record_for(study: Study, device: Device) -> StudyRecord:
@@ -25,12 +25,12 @@ def record_for(study: Study, device: Device) -> StudyRecord:
     def model(graph: Graph) -> CostModel:
         return CostModel(graph, device, blueprint.encoding, blueprint.conventions)
 
-    def ported(slot: SlotRecord) -> SlotRecord:
-        if slot.costs is None or MODEL not in slot.files:
-            return slot
-        network = unpack_network(study.home.store.read(slot.files[MODEL]))
+    def ported(trial: TrialRecord) -> TrialRecord:
+        if trial.costs is None or MODEL not in trial.files:
+            return trial
+        network = unpack_network(study.home.store.read(trial.files[MODEL]))
         cost, _ = stored_cost(network, model(network.graph))
-        return replace(slot, costs=Costs(**asdict(cost)), measured=None)
+        return replace(trial, costs=Costs(**asdict(cost)), measured=None)
 
     dense = record.dense
     if dense is not None:
@@ -39,7 +39,7 @@ def record_for(study: Study, device: Device) -> StudyRecord:
     limits = Limits(**limits_of(device.budget))
     return replace(
         record,
-        slots=tuple(map(ported, record.slots)),
+        trials=tuple(map(ported, record.trials)),
         dense=dense,
         device=DeviceRecord(name=device.name, limits=limits),
     )

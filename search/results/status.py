@@ -13,22 +13,22 @@ from search.results.front import hypervolume, points_of
 from search.results.report import counts, failures
 from search.study.control import Order, given
 from search.study.limits import limits_of
-from search.study.study import Study, slot_budget
+from search.study.study import Study, trial_budget
 from tracking.records import Costs, Limits
 from tracking.tables import shares_of
 
-FEWEST = 3  # finished slots before a rate means anything
+FEWEST = 3  # finished trials before a rate means anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerView:
-    """A worker and its slot. `silent_s`: since its last sign of life; `shares`: each cost as a
-    share of the slot's budget, as in MLflow. What is not known yet is None.
+    """A worker and its trial. `silent_s`: since its last sign of life; `shares`: each cost as a
+    share of the trial's budget, as in MLflow. What is not known yet is None.
     """
 
     host: str
     pid: int
-    slot: int
+    trial: int
     attempt: int
     budget: Budget
     epoch: int | None = None
@@ -41,7 +41,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """A sweep at one moment. `slots_per_hour` and `left_s` are None while nobody can know."""
+    """A sweep at one moment. `trials_per_hour` and `left_s` are None while nobody can know."""
 
     study: str
     order: Order
@@ -50,15 +50,15 @@ class Situation:
     failures: Mapping[int, str]
     workers: Sequence[WorkerView]
     hypervolume: float
-    slots_per_hour: float | None
+    trials_per_hour: float | None
     left_s: float | None
 
 
 def situation(study: Study) -> Situation:
     """How a study stands now."""
-    order, slots = given(study), study.slots()
-    per_hour = _rate(slots)
-    left = sum(not slot.state.is_finished() for slot in slots)
+    order, trials = given(study), study.trials()
+    per_hour = _rate(trials)
+    left = sum(not trial.state.is_finished() for trial in trials)
     facts, finished = study.facts, points_of(study)
     dense = Cost(**facts["dense_cost"])
     return Situation(
@@ -67,16 +67,16 @@ def situation(study: Study) -> Situation:
         why=order.why,
         trials=counts(study),
         failures=failures(study),
-        workers=[_worker(slot) for slot in slots if slot.state is TrialState.RUNNING],
+        workers=[_worker(trial) for trial in trials if trial.state is TrialState.RUNNING],
         hypervolume=hypervolume(finished, dense, facts["chance"], facts["best"]),
-        slots_per_hour=per_hour,
+        trials_per_hour=per_hour,
         left_s=3600 * left / per_hour if per_hour and left else None,
     )
 
 
-def _rate(slots: Sequence[FrozenTrial]) -> float | None:
-    """Finished slots per hour, over the last ones, so that a pause is soon forgotten."""
-    ended = (slot.datetime_complete for slot in slots)
+def _rate(trials: Sequence[FrozenTrial]) -> float | None:
+    """Finished trials per hour, over the last ones, so that a pause is soon forgotten."""
+    ended = (trial.datetime_complete for trial in trials)
     ends: list[datetime] = sorted(end for end in ended if end is not None)[-20:]
     if len(ends) < FEWEST:
         return None
@@ -84,15 +84,15 @@ def _rate(slots: Sequence[FrozenTrial]) -> float | None:
     return (len(ends) - 1) / hours if hours > 0 else None
 
 
-def _worker(slot: FrozenTrial) -> WorkerView:
-    known = slot.user_attrs
+def _worker(trial: FrozenTrial) -> WorkerView:
+    known = trial.user_attrs
     owner: Mapping[str, Any] = known.get("owner", {"host": "?", "pid": 0})
     now: Mapping[str, Any] = known.get("progress", {})
-    seen, budget = known.get("seen"), slot_budget(slot)
+    seen, budget = known.get("seen"), trial_budget(trial)
     return WorkerView(
         host=owner["host"],
         pid=owner["pid"],
-        slot=slot.number,
+        trial=trial.number,
         attempt=known.get("attempt", 1),
         budget=budget,
         shares=_shares(now, budget),

@@ -1,4 +1,4 @@
-"""Finished slots on an emulated core of a device: measured, and kept with the study."""
+"""Finished trials on an emulated core of a device: measured, and kept with the study."""
 
 import multiprocessing
 import os
@@ -22,36 +22,36 @@ from search.results.retarget import is_own
 from search.study.factory import Blueprint
 from search.study.stored_model import MODEL, integer_network
 from search.study.study import Study
-from tracking.records import SlotRecord
+from tracking.records import TrialRecord
 
 SAMPLES = 4  # of the validation set; as many inputs are drawn from all codes
 
 
 def verify(
-    study: Study, slots: Sequence[SlotRecord], device: Device, workers: int
-) -> Iterator[tuple[SlotRecord, Measured]]:
-    """Measure slots that have a model, several at a time, and give them one by one.
+    study: Study, trials: Sequence[TrialRecord], device: Device, workers: int
+) -> Iterator[tuple[TrialRecord, Measured]]:
+    """Measure trials that have a model, several at a time, and give them one by one.
 
     What was measured on the study's own device is kept with the study.
 
     Raises:
         DeployError: a model cannot be built or run. ConfigError: it has no integers.
     """
-    networks, data = [_network(study, slot) for slot in slots], Blueprint(study.spec).data
+    networks, data = [_network(study, trial) for trial in trials], Blueprint(study.spec).data
     inputs, own = [_inputs(data, network) for network in networks], is_own(study, device)
-    cores = [device.core] * len(slots)
+    cores = [device.core] * len(trials)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(slots)), mp_context=context) as pool:
-        for slot, measured in zip(slots, pool.map(measure, networks, cores, inputs), strict=True):
+    with ProcessPoolExecutor(min(workers, len(trials)), mp_context=context) as pool:
+        for trial, measured in zip(trials, pool.map(measure, networks, cores, inputs), strict=True):
             if own:
-                study.set_note(measured_note(slot.number), asdict(measured))
-            yield slot, measured
+                study.set_note(measured_note(trial.number), asdict(measured))
+            yield trial, measured
 
 
 def interpreted(
-    study: Study, slots: Sequence[SlotRecord]
-) -> Iterator[tuple[SlotRecord, Interpreted]]:
-    """Run slots that have a model in TensorFlow Lite for Microcontrollers, one by one.
+    study: Study, trials: Sequence[TrialRecord]
+) -> Iterator[tuple[TrialRecord, Interpreted]]:
+    """Run trials that have a model in TensorFlow Lite for Microcontrollers, one by one.
 
     Raises:
         DeployError: a model cannot be written or run. ConfigError: it has no integers.
@@ -59,9 +59,9 @@ def interpreted(
     if find_spec("tflite_micro") is None:
         raise ConfigError("tflite-micro is not installed: pip install 'paring[tflm]'")
     data = Blueprint(study.spec).data
-    for slot in slots:
-        network = _network(study, slot)
-        yield slot, interpret(network, _inputs(data, network))
+    for trial in trials:
+        network = _network(study, trial)
+        yield trial, interpret(network, _inputs(data, network))
 
 
 def workers_for(asked: int) -> int:
@@ -69,8 +69,8 @@ def workers_for(asked: int) -> int:
     return asked or os.cpu_count() or 1
 
 
-def _network(study: Study, slot: SlotRecord) -> IntegerNetwork:
-    return integer_network(unpack_network(study.home.store.read(slot.files[MODEL])))
+def _network(study: Study, trial: TrialRecord) -> IntegerNetwork:
+    return integer_network(unpack_network(study.home.store.read(trial.files[MODEL])))
 
 
 def _inputs(data: Dataset, network: IntegerNetwork) -> Codes:

@@ -1,7 +1,7 @@
-"""What is asked of a study all the time, without reading every slot that waits.
+"""What is asked of a study all the time, without reading every trial that waits.
 
 Optuna reads all trials that are not finished, every time that somebody wants to see any: with a
-thousand waiting slots that takes half a second, and samplers, mirrors and workers do it often.
+thousand waiting trials that takes half a second, and samplers, mirrors and workers do it often.
 Both classes rely on the tables and the cache of the one release that paring admits.
 """
 
@@ -20,17 +20,17 @@ from optuna.storages._rdb.models import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, Select, exists, func, select
 
-ATTEMPT = "attempt"  # an attribute of slots that were claimed, how often
-CHECKPOINT = "checkpoint"  # the blob of a slot's last stored state
-PENDING = "pending"  # blobs that a slot is about to store, named before they are there
+ATTEMPT = "attempt"  # an attribute of trials that were claimed, how often
+CHECKPOINT = "checkpoint"  # the blob of a trial's last stored state
+PENDING = "pending"  # blobs that a trial is about to store, named before they are there
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OVER = tuple(state for state in TrialState if state.is_finished())
 _LONG = 64  # characters of a value that may hold a digest
 
 
 @final
-class SlotStorage(_CachedStorage):
-    """Optuna's cached storage, which does not read slots again that nobody has claimed yet."""
+class TrialStorage(_CachedStorage):
+    """Optuna's cached storage, which does not read trials again that nobody has claimed yet."""
 
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)
@@ -70,7 +70,7 @@ class SlotStorage(_CachedStorage):
 def named_digests(engine: Engine) -> set[str]:
     """The digests that any study of a database names, whatever for.
 
-    What a slot kept for going on is named until it is over.
+    What a trial kept for going on is named until it is over.
     """
     study, trial = StudyUserAttributeModel, TrialUserAttributeModel
     for_going_on = trial.key.in_((CHECKPOINT, PENDING)) & TrialModel.state.in_(_OVER)

@@ -1,6 +1,6 @@
 """Databases and disks that are out of reach for a while: nobody may lose work by it.
 
-A restarted server, a cut connection or a full disk is no fault of a slot, and must not cost it.
+A restarted server, a cut connection or a full disk is no fault of a trial, and must not cost it.
 Workers wait for it (`search.worker.stop_signals`); whoever only looks goes on without a look.
 """
 

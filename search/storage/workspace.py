@@ -13,7 +13,7 @@ from search.config.parse import http_address
 from search.config.schema import StorageConfig
 from search.errors import ConfigError, StudyError
 from search.storage.blobs import Folder, Store
-from search.storage.optuna_adapter import SlotStorage
+from search.storage.optuna_adapter import TrialStorage
 from tracking.databases.database import prepare
 from tracking.databases.locks import lock
 from tracking.databases.urls import Databases, locate
@@ -84,7 +84,7 @@ def open_home(config: StorageConfig, create: bool = True) -> Home:
     return Home(config, databases)
 
 
-def open_storage(home: Home) -> SlotStorage:
+def open_storage(home: Home) -> TrialStorage:
     """Optuna's storage, with heartbeats, waiting for locks and surviving a restart."""
     url = home.databases.optuna
     options: dict[str, Any] = (
@@ -101,4 +101,4 @@ def open_storage(home: Home) -> SlotStorage:
             heartbeat_interval=home.config.heartbeat_s,
             grace_period=home.config.lease_s,
         )
-    return SlotStorage(storage)
+    return TrialStorage(storage)

@@ -10,7 +10,7 @@ _NOTE = "order"
 
 
 class Order(StrEnum):
-    """What workers are to do. PAUSE: wait; HALT: end, slots wait; CANCEL: give slots up."""
+    """What workers are to do. PAUSE: wait; HALT: end, trials wait; CANCEL: give trials up."""
 
     GO = "go"
     PAUSE = "pause"

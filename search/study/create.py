@@ -1,4 +1,4 @@
-"""A sweep before its first slot: the study is created and checked, or continued."""
+"""A sweep before its first trial: the study is created and checked, or continued."""
 
 import contextlib
 import importlib.metadata
@@ -38,10 +38,10 @@ OBJECTIVES = ("score", *RESOURCES, "macs")
 
 
 def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Study:
-    """The study of a name with its slots: created from a spec, or continued.
+    """The study of a name with its trials: created from a spec, or continued.
 
-    Without a spec the study must exist. A larger total, or another budget, adds slots; a
-    narrower space is what new slots draw from. All else must be as it was.
+    Without a spec the study must exist. A larger total, or another budget, adds trials; a
+    narrower space is what new trials draw from. All else must be as it was.
 
     Raises:
         StudyError: there is no such study, or it was created with another spec.
@@ -64,9 +64,9 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
         _require_same(study, spec)  # somebody may have created it just before us
         _narrow(study, study.in_own_words(spec["space"]))
         if added := _add_budgets(study, spec, blueprint):
-            wanted = max(wanted, len(study.slots()) + added * repeats, total or 0)
+            wanted = max(wanted, len(study.trials()) + added * repeats, total or 0)
             total = None  # it was for the budgets that were there
-    study.add_slots(
+    study.add_trials(
         total or wanted, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
     )
     order = given(study)
@@ -210,7 +210,7 @@ def _try_out(blueprint: Blueprint, budget: Budget) -> None:
     _try_job(blueprint, blueprint.dense_job(), "task.optimizer")
     for params in ({}, *corners(blueprint.spec["space"])):
         what = ", ".join(f"{path}={value}" for path, value in params.items())
-        job = blueprint.slot_job(params, budget, blueprint.spec["seed"])
+        job = blueprint.trial_job(params, budget, blueprint.spec["seed"])
         _try_job(blueprint, job, f"space: {what}" if what else "task.optimizer")
     _judge(blueprint)
 
@@ -271,7 +271,7 @@ def _require_same(study: Study, spec: Spec) -> None:
 
 
 def _deciding(spec: Spec) -> dict[str, Any]:
-    """The values that no slot may differ in: neither totals nor threads, budgets or spaces.
+    """The values that no trial may differ in: neither totals nor threads, budgets or spaces.
     A study keeps its own margins, whatever those of the device are by now.
     """
     whole = asdict(spec.typed())  # older specs lack what has been added with a default since

@@ -182,12 +182,12 @@ class Blueprint:
         """Training of the unpruned network."""
         return self._job(dense_recipe(self._typed.method.phases), Budget(), self._typed.seed)
 
-    def slot_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
-        """Pruning and fine-tuning of one slot, with its hyperparameters put in place."""
+    def trial_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
+        """Pruning and fine-tuning of one trial, with its hyperparameters put in place."""
         own = Blueprint(self.spec.replaced(params)) if params else self
         # Neither the data set nor how scores are found is ever a hyperparameter.
         own.__dict__.update(data=self.data, precision=self.precision)
-        return own._job(slot_recipe(own._typed.method.phases), budget, seed)
+        return own._job(trial_recipe(own._typed.method.phases), budget, seed)
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
         accelerator = self._typed.accelerator
@@ -229,7 +229,7 @@ def dense_recipe(phases: PhasesConfig) -> Recipe:
     return (warm, rest) if warmup > 0 else (rest,)
 
 
-def slot_recipe(phases: PhasesConfig) -> Recipe:
+def trial_recipe(phases: PhasesConfig) -> Recipe:
     """Prune at a constant learning rate, then fine-tune along a straight line to zero; the last
     epochs of it, if wanted, with all that is computed rounded to int8.
 
@@ -291,7 +291,7 @@ def pruning_from(config: MethodConfig) -> Pruning:
 
 
 def start_key(study: Study, blueprint: Blueprint) -> str:
-    """The key of the dense network that a study's slots start from.
+    """The key of the dense network that a study's trials start from.
 
     Raises:
         StudyError: what it starts from has changed since the study was created.

@@ -1,4 +1,4 @@
-"""Who works on a slot, and whether it is seen to live.
+"""Who works on a trial, and whether it is seen to live.
 
 A process is judged only by one that would see it: on the same boot of the same machine, in the
 same PID and time namespace. Containers and cluster nodes often share a host name, and there a
@@ -23,7 +23,7 @@ _JITTER_S = 1.0  # of the moment at which a process began
 @final
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that works on slots. `started` is in seconds since the boot, which no change of
+    """A process that works on trials. `started` is in seconds since the boot, which no change of
     the clock moves. `place` is where its PID means something; empty where nobody can tell.
     """
 

@@ -1,6 +1,6 @@
-"""Early stopping with several objectives: a slot that another dominates is not trained on.
+"""Early stopping with several objectives: a trial that another dominates is not trained on.
 
-At rungs, shares of their epochs, slots are compared with all that came so far, each by its
+At rungs, shares of their epochs, trials are compared with all that came so far, each by its
 score and its budget: one ends if another with no larger limit is better beyond a margin. In the
 manner of MO-ASHA (Schmucker et al., "Multi-objective Asynchronous Successive Halving", as in
 Syne Tune), which ranks by dominance too; there a share of each rung goes on, here all that the
@@ -18,7 +18,7 @@ from search.study.limits import no_larger
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A slot at a rung. `gain` is its score between chance (0) and the best possible (1)."""
+    """A trial at a rung. `gain` is its score between chance (0) and the best possible (1)."""
 
     number: int
     budget: Budget
@@ -27,7 +27,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """When slots are judged, and how strictly."""
+    """When trials are judged, and how strictly."""
 
     shares: tuple[float, ...]
     margin: float
@@ -43,14 +43,14 @@ class Rungs:
         shares = tuple(config.rungs)
         if any(not 0 < share < 1 for share in shares) or list(shares) != sorted({*shares}):
             raise ConfigError(
-                f"stopping.rungs={list(shares)}: shares of a slot's epochs, between 0 and 1 "
+                f"stopping.rungs={list(shares)}: shares of a trial's epochs, between 0 and 1 "
                 "and rising, such as [0.4,0.6,0.8]"
             )
         if not 0 <= config.margin < 1 or config.min_trials < 2:
             raise ConfigError(
                 f"stopping.margin={config.margin} stopping.min_trials={config.min_trials}: a "
                 f"margin "
-                "from 0 to 1, and at least 2 slots"
+                "from 0 to 1, and at least 2 trials"
             )
         return Rungs(shares, config.margin, config.min_trials)
 
@@ -60,7 +60,7 @@ class Rungs:
         return ends.get(epoch) if epoch < of else None
 
     def better(self, own: Arrival, others: Iterable[Arrival]) -> Arrival | None:
-        """The slot that ends another's training at a rung, or None while it may go on."""
+        """The trial that ends another's training at a rung, or None while it may go on."""
         rivals = [other for other in others if other.number != own.number]
         if len(rivals) + 1 < self.min_trials:
             return None

@@ -18,7 +18,7 @@ DRAWS = 100
 
 
 def sampler_for(spec: Spec, number: int, space: Mapping[str, Any] | None = None) -> BaseSampler:
-    """The configured sampler for one slot, seeded by the study's seed and the slot.
+    """The configured sampler for one trial, seeded by the study's seed and the trial.
 
     Raises:
         ConfigError: the sampler group makes no sampler.

@@ -1,4 +1,4 @@
-"""Which hyperparameters the sampler chooses, and which budgets the slots get."""
+"""Which hyperparameters the sampler chooses, and which budgets the trials get."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -45,7 +45,7 @@ def require_narrower(space: Mapping[str, Any], than: Mapping[str, Any]) -> None:
         if not lists and not (same and _inside(how, old)):
             raise ConfigError(
                 f"space: {path}: {how!r} is not part of {old!r}; a study's space can only "
-                "become narrower, so that its slots stay comparable"
+                "become narrower, so that its trials stay comparable"
             )
 
 
@@ -55,10 +55,10 @@ def _inside(how: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def check_space(space: Mapping[str, Any]) -> None:
-    """Refuse a space that no sampler could draw from, or that slots could not follow.
+    """Refuse a space that no sampler could draw from, or that trials could not follow.
 
-    All slots share one network, its data and its dense training, so only what happens in a
-    slot may be searched.
+    All trials share one network, its data and its dense training, so only what happens in a
+    trial may be searched.
 
     Raises:
         ConfigError: naming the path and the form it should have.
@@ -66,7 +66,7 @@ def check_space(space: Mapping[str, Any]) -> None:
     for path, how in space.items():
         if not path.startswith(SEARCHED) or path in SHARED:
             raise ConfigError(
-                f"space: {path!r} is no setting that slots may differ in; search paths below "
+                f"space: {path!r} is no setting that trials may differ in; search paths below "
                 f"{' and '.join(SEARCHED)}, as one key each: '+space={{task.optimizer.lr: "
                 "[0.05, 0.1]}'"
             )

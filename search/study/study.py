@@ -1,9 +1,9 @@
-"""A study in Optuna: how it is created, and how slots are claimed, handed back and counted.
+"""A study in Optuna: how it is created, and how trials are claimed, handed back and counted.
 
-Optuna's database is the truth. A slot is one trial under one number for ever: created WAITING
+Optuna's database is the truth. A trial is one trial under one number for ever: created WAITING
 with its budget, claimed by a compare-and-set to RUNNING, handed back to WAITING when its
 worker is gone, and told once. Claims and returns take turns under a lock, and a claimant signs
-before it claims, so that a running slot always names who runs it.
+before it claims, so that a running trial always names who runs it.
 """
 
 import json
@@ -25,7 +25,7 @@ from search.config.migration import space_in_format_1, spec_of_format_1
 from search.config.schema import StoppingConfig
 from search.config.spec import Spec
 from search.errors import StoreError, StudyError
-from search.storage.optuna_adapter import ATTEMPT, CHECKPOINT, PENDING, Lookup, SlotStorage
+from search.storage.optuna_adapter import ATTEMPT, CHECKPOINT, PENDING, Lookup, TrialStorage
 from search.storage.workspace import Home, open_storage
 from search.study.owner import Owner
 from search.study.pruner import Rungs
@@ -35,14 +35,14 @@ from search.study.space import suggest
 FORMAT = "paring.study/2"
 FORMAT_1 = "paring.study/1"  # of paring 0.1.0: read in today's words
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
-CANCELLED = "cancelled"  # an attribute of slots that were given up
+CANCELLED = "cancelled"  # an attribute of trials that were given up
 BLOBS = "blobs"  # the lock under which blobs are named, and removed when nobody names them
-DEATHS = 3  # of workers, one after another and without progress, before a slot has failed
+DEATHS = 3  # of workers, one after another and without progress, before a trial has failed
 
 
 @final
 class Study:
-    """One sweep: its spec, its slots and what is known of them."""
+    """One sweep: its spec, its trials and what is known of them."""
 
     def __init__(self, home: Home, study: optuna.Study) -> None:
         self.home = home
@@ -74,8 +74,8 @@ class Study:
 
     # --- what is known
 
-    def slots(self) -> list[FrozenTrial]:
-        """Every slot, by number."""
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial, by number."""
         return self.optuna.get_trials(deepcopy=False)
 
     def notes(self) -> Mapping[str, Any]:
@@ -88,7 +88,7 @@ class Study:
 
     @property
     def space(self) -> Mapping[str, Any]:
-        """The hyperparameters that slots may still draw: the spec's space, or a part of it."""
+        """The hyperparameters that trials may still draw: the spec's space, or a part of it."""
         found: Mapping[str, Any] = self.note("space") or self.spec["space"]
         return found
 
@@ -98,12 +98,12 @@ class Study:
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
-        """The budgets of the slots, those added later at the end."""
+        """The budgets of the trials, those added later at the end."""
         return tuple(Budget(**limits) for limits in self.note("budgets") or self.facts["budgets"])
 
     @property
     def rungs(self) -> Rungs:
-        """When slots are judged, and how strictly."""
+        """When trials are judged, and how strictly."""
         return Rungs.of(StoppingConfig(**self.spec.values.get("stopping", {})))
 
     def set_note(self, key: str, value: Any) -> None:
@@ -111,7 +111,7 @@ class Study:
         self.optuna.set_user_attr(key, value)
 
     def over(self) -> bool:
-        """Whether every slot is over."""
+        """Whether every trial is over."""
         return not self.lookup.any(*OPEN)
 
     def require_data(self, digest: str) -> None:
@@ -152,20 +152,20 @@ class Study:
                 "was created; bring the old one back, or choose another name"
             )
 
-    # --- slots
+    # --- trials
 
-    def add_slots(
+    def add_trials(
         self, total: int, budgets: Sequence[Budget], seed: int, seeds: int | None = None
     ) -> None:
-        """Create slots up to a total, each for the budget that has the fewest, the first first.
+        """Create trials up to a total, each for the budget that has the fewest, the first first.
 
-        The slots of a budget have seeds one after another. With a number of `seeds`, so many
+        The trials of a budget have seeds one after another. With a number of `seeds`, so many
         of them repeat one draw of the hyperparameters with that many seeds, then the next.
         """
-        with self.home.lock(f"slots-{self.key}"):
-            slots = self.slots()
-            had = Counter(slot_budget(slot) for slot in slots)
-            for number in range(len(slots), total):
+        with self.home.lock(f"trials-{self.key}"):
+            trials = self.trials()
+            had = Counter(trial_budget(trial) for trial in trials)
+            for number in range(len(trials), total):
                 budget = min(budgets, key=had.__getitem__)
                 draw, repeat = divmod(had[budget], seeds) if seeds else (None, had[budget])
                 had[budget] += 1
@@ -175,7 +175,7 @@ class Study:
                 self.optuna.enqueue_trial({}, user_attrs={"slot": entry})
 
     def cancel_waiting(self) -> list[int]:
-        """Give up the slots that nobody works on; returns their numbers."""
+        """Give up the trials that nobody works on; returns their numbers."""
         numbers = []
         with self.turn():
             for trial in self.lookup.trials(TrialState.WAITING):
@@ -186,16 +186,16 @@ class Study:
         return numbers
 
     def claim(self) -> optuna.Trial | None:
-        """Take the first waiting slot, or None when no slot waits."""
+        """Take the first waiting trial, or None when no trial waits."""
         if not self.lookup.any(TrialState.WAITING):
             return None
         with self.turn():
-            slots = map(self._storage.get_trial, self.lookup.ids(TrialState.WAITING))
-            waiting = next((slot for slot in slots if self._took(slot)), None)
+            trials = map(self._storage.get_trial, self.lookup.ids(TrialState.WAITING))
+            waiting = next((trial for trial in trials if self._took(trial)), None)
         if waiting is None:
             return None
-        # Read once: Optuna's cache must have seen the slot, and the sampler wants the others.
-        self.optuna._thread_local.cached_all_trials = self.slots()
+        # Read once: Optuna's cache must have seen the trial, and the sampler wants the others.
+        self.optuna._thread_local.cached_all_trials = self.trials()
         self.optuna.sampler = sampler_for(self.spec, waiting.number, self.space)
         if "draw" not in waiting.user_attrs["slot"]:
             return optuna.Trial(self.optuna, waiting._trial_id)
@@ -206,21 +206,21 @@ class Study:
         return trial
 
     def drawn(self, trial: optuna.Trial) -> dict[str, Any]:
-        """A slot's hyperparameters; it keeps those that it has."""
+        """A trial's hyperparameters; it keeps those that it has."""
         return dict(suggest(trial, self.space, self.spec["space"]))
 
-    def _repeat_draw(self, slot: FrozenTrial) -> None:
-        """Fix the hyperparameters to those that a slot of the same draw has."""
-        entry, same = slot.user_attrs["slot"], ("budget", "draw")
-        for other in self.slots():
+    def _repeat_draw(self, trial: FrozenTrial) -> None:
+        """Fix the hyperparameters to those that a trial of the same draw has."""
+        entry, same = trial.user_attrs["slot"], ("budget", "draw")
+        for other in self.trials():
             theirs = other.user_attrs["slot"]
             if other.params and all(theirs.get(key) == entry[key] for key in same):
-                number, params = slot._trial_id, other.params
+                number, params = trial._trial_id, other.params
                 self._storage.set_trial_system_attr(number, "fixed_params", params)
                 return
 
     def _took(self, waiting: FrozenTrial) -> bool:
-        """Sign a waiting slot and set it running."""
+        """Sign a waiting trial and set it running."""
         number, attempt = waiting._trial_id, waiting.user_attrs.get(ATTEMPT, 0) + 1
         self._storage.set_trial_user_attr(number, "owner", Owner.me().note())
         self._storage.set_trial_user_attr(number, ATTEMPT, attempt)
@@ -229,21 +229,21 @@ class Study:
         return self._storage.set_trial_state_values(number, TrialState.RUNNING)
 
     def beat(self, trial: optuna.Trial) -> None:
-        """Say that a slot is worked on: to Optuna, and to whoever asks how the sweep stands."""
+        """Say that a trial is worked on: to Optuna, and to whoever asks how the sweep stands."""
         self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
         self._storage.set_trial_user_attr(trial._trial_id, "seen", time.time())
 
     def turn(self) -> Any:
-        """The lock under which slots change hands, and are told."""
+        """The lock under which trials change hands, and are told."""
         return self.home.lock(f"claim-{self.key}")
 
     def hand_back(self, owner: Owner | None = None) -> list[int]:
-        """Make the slots of a process, by default this one, wait again; returns which."""
+        """Make the trials of a process, by default this one, wait again; returns which."""
         note = (owner or Owner.me()).note()
         return self._handed_back(lambda trial: trial.user_attrs.get("owner") == note)
 
     def reap(self) -> list[int]:
-        """Hand back the slots of workers that are gone, or let them fail; returns which."""
+        """Hand back the trials of workers that are gone, or let them fail; returns which."""
         if not any(map(self._abandoned, self.lookup.trials(TrialState.RUNNING))):
             return []
         numbers = self._handed_back(self._abandoned, self._after_death)
@@ -255,7 +255,7 @@ class Study:
         due: Callable[[FrozenTrial], bool],
         state: Callable[[FrozenTrial], TrialState] = lambda _: TrialState.WAITING,
     ) -> list[int]:
-        """Make running slots wait again, under their numbers and with all they know."""
+        """Make running trials wait again, under their numbers and with all they know."""
         numbers = []
         with self.turn():
             for trial in filter(due, self.lookup.trials(TrialState.RUNNING)):
@@ -265,7 +265,7 @@ class Study:
         return numbers
 
     def _after_death(self, trial: FrozenTrial) -> TrialState:
-        """A slot whose worker dies at one point again and again has failed.
+        """A trial whose worker dies at one point again and again has failed.
 
         A worker that is seen to live has not died, however long it was silent; one that nobody
         sees is taken for dead, until it comes back.
@@ -289,7 +289,7 @@ class Study:
         return TrialState.FAIL
 
     def came_back(self, trial: optuna.Trial) -> None:
-        """Take back the death of this process, which was silent and has lost its slot."""
+        """Take back the death of this process, which was silent and has lost its trial."""
         with self.turn(), suppress(optuna.exceptions.UpdateFinishedTrialError):
             number, own = trial._trial_id, trial.user_attrs[ATTEMPT]
             deaths = self._storage.get_trial(number).user_attrs.get("deaths", {})
@@ -305,16 +305,16 @@ class Study:
         return trial._trial_id in self._storage._get_stale_trial_ids(self.optuna._study_id)  # type: ignore[attr-defined]
 
     def still_mine(self, trial: optuna.Trial) -> bool:
-        """Whether this process still owns the slot, by the attempt that it began."""
+        """Whether this process still owns the trial, by the attempt that it began."""
         current = self._storage.get_trial(trial._trial_id)
         signed = (current.user_attrs.get("owner"), current.user_attrs.get(ATTEMPT))
         mine = signed == (Owner.me().note(), trial.user_attrs[ATTEMPT])
         return mine and current.state is TrialState.RUNNING
 
-    def note_slot(self, trial: optuna.Trial, key: str, value: Any) -> bool:
-        """Keep a value with a slot if it is still this process's; returns whether it is.
+    def note_trial(self, trial: optuna.Trial, key: str, value: Any) -> bool:
+        """Keep a value with a trial if it is still this process's; returns whether it is.
 
-        Only within `turn` nobody takes the slot between the question and the note.
+        Only within `turn` nobody takes the trial between the question and the note.
         """
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # by another, just now
             if self.still_mine(trial):
@@ -333,17 +333,17 @@ class Study:
                 self.home.store.remove(digest)
 
     def tidy(self) -> None:
-        """Remove what slots that are over have left in the store, by a kill at their end."""
-        over = (slot for slot in self.slots() if slot.state.is_finished())
-        self.discard(digest for slot in over for digest in unfinished_blobs(slot))
+        """Remove what trials that are over have left in the store, by a kill at their end."""
+        over = (trial for trial in self.trials() if trial.state.is_finished())
+        self.discard(digest for trial in over for digest in unfinished_blobs(trial))
 
 
 def create_study(
     home: Home, name: str, spec: Spec, objectives: Mapping[str, str], facts: Mapping[str, Any]
 ) -> Study:
-    """A new study without slots. `objectives` maps names to "maximize" or "minimize".
+    """A new study without trials. `objectives` maps names to "maximize" or "minimize".
 
-    `facts` are what was measured before the first slot: dense cost, chance score, digests.
+    `facts` are what was measured before the first trial: dense cost, chance score, digests.
     """
     storage = open_storage(home)
     with home.lock(f"create-{name}"):
@@ -365,7 +365,7 @@ def create_study(
         return Study(home, study)
 
 
-def find_study(home: Home, name: str, storage: SlotStorage | None = None) -> Study | None:
+def find_study(home: Home, name: str, storage: TrialStorage | None = None) -> Study | None:
     """The study of a name, or None; one that is half-made is none."""
     storage = storage or open_storage(home)
     try:
@@ -408,11 +408,11 @@ def _owner_lives(trial: FrozenTrial) -> bool | None:
 
 
 def unfinished_blobs(trial: FrozenTrial | optuna.Trial) -> set[str]:
-    """What a slot keeps, or is about to keep, in the store until it is over."""
+    """What a trial keeps, or is about to keep, in the store until it is over."""
     known = trial.user_attrs
     return {*known.get(PENDING, ()), *filter(None, [known.get(CHECKPOINT)])}
 
 
-def slot_budget(trial: FrozenTrial | optuna.Trial) -> Budget:
-    """The budget of a slot."""
+def trial_budget(trial: FrozenTrial | optuna.Trial) -> Budget:
+    """The budget of a trial."""
     return Budget(**trial.user_attrs["slot"]["budget"])

@@ -1,4 +1,4 @@
-"""The dense network that every slot of a study starts from: trained once, shared by digest."""
+"""The dense network that every trial of a study starts from: trained once, shared by digest."""
 
 import logging
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ from types import FrameType
 INTERRUPTED = 130  # the exit code, as a shell gives it after Ctrl-C
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _APART_S = 1.0  # nearer ones are one request: `timeout` signals a process, then its group
-_TOLD = b"paring: stopping, slots are handed back; Ctrl-C again ends it at once\n"
+_TOLD = b"paring: stopping, trials are handed back; Ctrl-C again ends it at once\n"
 
 
 @contextmanager

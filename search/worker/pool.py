@@ -32,7 +32,7 @@ log = logging.getLogger("paring.crew")
 POLL_S = 0.5
 PATIENCE_S = 5.0  # with processes that were asked to end
 MIRROR_S = 60.0  # for the last pass of a mirror
-RESTARTS = 3  # of workers that died without being asked to, while no slot got finished
+RESTARTS = 3  # of workers that died without being asked to, while no trial got finished
 
 
 def threads_for(workers: int, asked: int) -> int:
@@ -54,12 +54,12 @@ def cores() -> int:
 
 
 def run(study: Study, workers: int, threads: int) -> Generator[None]:
-    """Run local workers until every slot is over, yielding now and then for a display.
+    """Run local workers until every trial is over, yielding now and then for a display.
 
-    Closing the iterator stops the workers; their slots go back.
+    Closing the iterator stops the workers; their trials go back.
 
     Raises:
-        StudyError: workers die again and again and no slot gets finished.
+        StudyError: workers die again and again and no trial gets finished.
     """
     home = study.home
     with mirroring(home.config, study.name) as mirror:
@@ -127,18 +127,18 @@ class _Crew:
                 self._workers[index] = self._start(index)
 
     def _count_death(self, worker: BaseProcess) -> None:
-        finished = sum(trial.state.is_finished() for trial in self._study.slots())
+        finished = sum(trial.state.is_finished() for trial in self._study.trials())
         self._deaths = self._deaths + 1 if finished == self._finished else 1
         self._finished = finished
         if self._deaths > RESTARTS:
             raise StudyError(
                 f"study={self._study.name}: workers keep dying (exit code {worker.exitcode}) "
-                f"and no slot gets finished; see {self._logs}"
+                f"and no trial gets finished; see {self._logs}"
             )
 
     def stop(self) -> None:
-        """Ask all workers to hand back their slots; those that do not in time are killed, and
-        their slots handed back for them, which is no death.
+        """Ask all workers to hand back their trials; those that do not in time are killed, and
+        their trials handed back for them, which is no death.
         """
         end = time.monotonic() + PATIENCE_S
         for worker in (alive := [each for each in self._workers if each.is_alive()]):
@@ -153,7 +153,7 @@ class _Crew:
             owner = Owner.of(worker.pid or 0)
             worker.kill()
             worker.join()
-            with tolerated("a killed worker's slot was not handed back"):
+            with tolerated("a killed worker's trial was not handed back"):
                 self._study.hand_back(owner)
 
 

@@ -1,4 +1,4 @@
-"""What a worker does with one slot: train it from its start, store it, judge it."""
+"""What a worker does with one trial: train it from its start, store it, judge it."""
 
 import hashlib
 import json
@@ -31,17 +31,17 @@ from search.study.factory import Blueprint
 from search.study.pruner import Arrival
 from search.study.scale import gain
 from search.study.stored_model import packed, stored_cost
-from search.study.study import BLOBS, CANCELLED, Study, slot_budget, unfinished_blobs
+from search.study.study import BLOBS, CANCELLED, Study, trial_budget, unfinished_blobs
 from search.worker.stop_signals import Reason, Stopped, Watch
 from search.worker.training_loop import train_on
 from search.worker.warm_start import Start, start_of
 
-log = logging.getLogger("paring.slot")
+log = logging.getLogger("paring.trial")
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The slot trained to the end within its budget, or its twin did."""
+    """The trial trained to the end within its budget, or its twin did."""
 
     score: float
     cost: Cost
@@ -56,36 +56,36 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Infeasible:
-    """No width meets the slot's budget."""
+    """No width meets the trial's budget."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The slot cannot be trained."""
+    """The trial cannot be trained."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Dominated:
-    """The slot was not worth training on."""
+    """The trial was not worth training on."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The slot was given up while it trained."""
+    """The trial was given up while it trained."""
 
 
 Outcome = Finished | Infeasible | Failed | Dominated | Cancelled
 
 
 @final
-class _SlotBook:
-    """A training run's notes in its slot's trial."""
+class _TrialBook:
+    """A training run's notes in its trial's trial."""
 
     def __init__(self, study: Study, trial: optuna.Trial) -> None:
         self._study, self._trial = study, trial
@@ -108,7 +108,7 @@ class _SlotBook:
         self._note("progress", progress)
 
     def _note(self, key: str, value: Any) -> None:
-        if not self._study.note_slot(self._trial, key, value):
+        if not self._study.note_trial(self._trial, key, value):
             raise Stopped(Reason.LOST)
 
     def verdict(self, epoch: Epoch, of: int, /) -> str | None:
@@ -119,27 +119,27 @@ class _SlotBook:
         own = gain(epoch.score, facts["chance"], facts["best"])
         self._note(key, own)
         arrived = [
-            Arrival(slot.number, slot_budget(slot), slot.user_attrs[key])
-            for slot in self._study.slots()
-            if key in slot.user_attrs
+            Arrival(trial.number, trial_budget(trial), trial.user_attrs[key])
+            for trial in self._study.trials()
+            if key in trial.user_attrs
         ]
-        mine = Arrival(self._trial.number, slot_budget(self._trial), own)
+        mine = Arrival(self._trial.number, trial_budget(self._trial), own)
         if (other := self._rungs.better(mine, arrived)) is None:
             return None
         return (
-            f"stopped at epoch {epoch.epoch} of {of}: slot {other.number}, whose budget is no "
+            f"stopped at epoch {epoch.epoch} of {of}: trial {other.number}, whose budget is no "
             f"larger, was better by {other.gain - own:.3f} of the scale"
         )
 
 
-def run_slot(
+def run_trial(
     study: Study,
     trial: optuna.Trial,
     blueprint: Blueprint,
     dense: StoredNetwork,
     watch: Watch,
 ) -> Outcome:
-    """Train a claimed slot: from its checkpoint, its parent or the dense network.
+    """Train a claimed trial: from its checkpoint, its parent or the dense network.
 
     Raises:
         Stopped: there was a reason to leave it; its last epoch is stored if it is still ours.
@@ -148,8 +148,8 @@ def run_slot(
     start = start_of(study, trial, dense)
     if (twin := _twin(study, trial, start, params)) is not None:
         return _copied(twin)
-    job = blueprint.slot_job(params, slot_budget(trial), trial.user_attrs["slot"]["seed"])
-    book = _SlotBook(study, trial)
+    job = blueprint.trial_job(params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
+    book = _TrialBook(study, trial)
     try:
         state = _resumed(study, trial, job)
         if state is None:
@@ -167,9 +167,9 @@ def run_slot(
 def _twin(
     study: Study, trial: optuna.Trial, start: Start, params: Mapping[str, Any]
 ) -> FrozenTrial | None:
-    """A finished slot that was the same run, if there is one; noted so that others can tell."""
-    slot = trial.user_attrs["slot"]
-    what = [start.digest, params, slot["budget"], slot["seed"]]
+    """A finished trial that was the same run, if there is one; noted so that others can tell."""
+    entry = trial.user_attrs["slot"]
+    what = [start.digest, params, entry["budget"], entry["seed"]]
     run = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     if trial.user_attrs.get("run") != run:
         trial.set_user_attr("run", run)
@@ -189,13 +189,13 @@ def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
     try:
         return unpack_state(study.home.store[noted], job)
     except (KeyError, StoreError, CheckpointError) as error:
-        # The slot starts again, which gives the same result.
-        log.warning("slot %d: its checkpoint is lost: %s", trial.number, error)
+        # The trial starts again, which gives the same result.
+        log.warning("trial %d: its checkpoint is lost: %s", trial.number, error)
         return None
 
 
 def _finished(
-    book: _SlotBook, store: Store, state: TrainState, job: Job, dense: StoredNetwork
+    book: _TrialBook, store: Store, state: TrainState, job: Job, dense: StoredNetwork
 ) -> Finished | Failed:
     """Store the network, and take its cost from what is stored."""
     last, model = state.history[-1], packed(state, job)
@@ -237,12 +237,12 @@ def _profile(model: CostModel) -> list[dict[str, Any]]:
 
 
 def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:
-    """Write a slot's outcome into Optuna, once; False when the slot is no longer ours."""
+    """Write a trial's outcome into Optuna, once; False when the trial is no longer ours."""
     with study.turn():
         if not study.still_mine(trial):
             return False
         _write(study, trial, outcome)
-    with tolerated(f"what slot {trial.number} kept for going on is not removed yet"):
+    with tolerated(f"what trial {trial.number} kept for going on is not removed yet"):
         study.discard(unfinished_blobs(trial))  # else by whoever tidies the study up
     return True
 

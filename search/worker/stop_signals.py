@@ -1,4 +1,4 @@
-"""A worker's look-out: what should make it leave its slot at the next batch."""
+"""A worker's look-out: what should make it leave its trial at the next batch."""
 
 import logging
 import signal
@@ -24,7 +24,7 @@ NAP_S = 0.1
 
 
 class Reason(StrEnum):
-    """Why a worker leaves a slot."""
+    """Why a worker leaves a trial."""
 
     ASKED = "asked to stop"
     PAUSED = "the study is paused"
@@ -51,7 +51,7 @@ class Stopped(BaseException):
 
 @final
 class Watch:
-    """What a worker must heed: a signal, orders from anywhere, and whose its slot is."""
+    """What a worker must heed: a signal, orders from anywhere, and whose its trial is."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -124,7 +124,7 @@ class Watch:
 
     @contextmanager
     def over(self, trial: optuna.Trial | None) -> Iterator[None]:
-        """Look out from a thread while the block runs, and say that the slot is worked on."""
+        """Look out from a thread while the block runs, and say that the trial is worked on."""
         self._found, done = None, threading.Event()
         thread = threading.Thread(target=self._look, args=(trial, done), daemon=True)
         thread.start()

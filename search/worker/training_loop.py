@@ -22,7 +22,7 @@ PROGRESS_EVERY_S = 1.0
 
 
 class Logbook(Protocol):
-    """Where a run notes how far it is: a slot's trial, or the study for its dense network."""
+    """Where a run notes how far it is: its trial, or the study for its dense network."""
 
     def checkpoint(self) -> str | None:
         """The digest of the last stored state."""

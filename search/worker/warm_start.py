@@ -1,7 +1,7 @@
-"""Continuation: a slot starts from the finished slot with the nearest looser budget.
+"""Continuation: a trial starts from the finished trial with the nearest looser budget.
 
 A network that was pruned a little less is a better start than the dense one, and a cheaper one:
-it needs few epochs more. Without such a slot the dense network is the start.
+it needs few epochs more. Without such a trial the dense network is the start.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from optuna.trial import TrialState
 from pruning.budget import Budget
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.study.limits import limits_of
-from search.study.study import Study, slot_budget
+from search.study.study import Study, trial_budget
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The network that a slot starts from, and the digest of its blob."""
+    """The network that a trial starts from, and the digest of its blob."""
 
     digest: str
     network: StoredNetwork
 
 
 def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> Start:
-    """The network that a slot starts from; the choice is noted once, for every attempt.
+    """The network that a trial starts from; the choice is noted once, for every attempt.
 
     Raises:
         StoreError: the parent's network is lost or damaged.
@@ -36,8 +36,8 @@ def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> Start:
         return from_dense
     if "parent" not in trial.user_attrs:
         done = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        finished = {other.number: slot_budget(other) for other in done}
-        trial.set_user_attr("parent", nearest_looser(slot_budget(trial), finished))
+        finished = {other.number: trial_budget(other) for other in done}
+        trial.set_user_attr("parent", nearest_looser(trial_budget(trial), finished))
     parent = trial.user_attrs["parent"]
     if parent is None:
         return from_dense
@@ -47,10 +47,10 @@ def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> Start:
 
 
 def nearest_looser(budget: Budget, finished: Mapping[int, Budget]) -> int | None:
-    """The slot whose limits are nowhere smaller and somewhere larger, by the least step.
+    """The trial whose limits are nowhere smaller and somewhere larger, by the least step.
 
     The step to another budget is its largest log-ratio of limits; no limit is an infinite one.
-    Among equals the earliest slot wins.
+    Among equals the earliest trial wins.
     """
     steps = {number: _step(budget, other) for number, other in finished.items()}
     looser = {number: step for number, step in steps.items() if step is not None}

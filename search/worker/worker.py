@@ -1,7 +1,7 @@
-"""A worker: claims slots of one study until all are over, or somebody says stop.
+"""A worker: claims trials of one study until all are over, or somebody says stop.
 
 It may be killed at any instruction: whoever comes next continues from its checkpoint. Asked to
-stop, it leaves its slot at the next batch, with the last epoch stored.
+stop, it leaves its trial at the next batch, with the last epoch stored.
 """
 
 import logging
@@ -19,14 +19,14 @@ from pruning.training.checkpoint import StoredNetwork, unpack_network
 from pruning.training.train import evaluate
 from search.config.schema import StorageConfig
 from search.errors import SearchError, StoreError
-from search.results.front import front_slots
+from search.results.front import front_trials
 from search.storage.outage import is_outage, tolerated
 from search.storage.workspace import open_home
 from search.study.control import Order, give, given
 from search.study.factory import Blueprint
 from search.study.study import Study, require_study
 from search.worker.dense import ensure_dense
-from search.worker.run_trial import Cancelled, Failed, Outcome, run_slot, tell
+from search.worker.run_trial import Cancelled, Failed, Outcome, run_trial, tell
 from search.worker.stop_signals import Reason, Stopped, Watch
 
 log = logging.getLogger("paring.worker")
@@ -35,7 +35,7 @@ ALIKE = 3  # failures in a row, of one kind, that halt a study
 
 
 def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
-    """Work on the study `name` until every slot is over, or there is a reason to leave."""
+    """Work on the study `name` until every trial is over, or there is a reason to leave."""
     sys.path.append(str(Path.cwd()))  # user code beside the config stays importable
     torch.set_num_threads(max(1, threads))
     study = require_study(open_home(storage), name)
@@ -55,7 +55,7 @@ def _work_off(study: Study, watch: Watch) -> None:
     study.require_data(blueprint.data.digest)
     while (dense := _dense(study, blueprint, watch)) is None:
         watch.wait(POLL_S)  # paused
-    while (trial := _next_slot(study, watch)) is not None:
+    while (trial := _next_trial(study, watch)) is not None:
         _attempt(study, trial, blueprint, dense, watch)
     watch.outlast(study.tidy)
     if not watch.outlast(lambda: given(study)).ends:
@@ -80,8 +80,8 @@ def _dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetwork | 
         raise
 
 
-def _next_slot(study: Study, watch: Watch) -> optuna.Trial | None:
-    """The next slot to work on, or None when there is nothing left to do here.
+def _next_trial(study: Study, watch: Watch) -> optuna.Trial | None:
+    """The next trial to work on, or None when there is nothing left to do here.
 
     Waits while others are at work, one of whom may yet be lost, and while the study is paused.
     """
@@ -93,7 +93,7 @@ def _next_slot(study: Study, watch: Watch) -> optuna.Trial | None:
 
 
 def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
-    """Whether the worker is done here, and a slot that it has claimed."""
+    """Whether the worker is done here, and a trial that it has claimed."""
     order = given(study)
     reap(study)
     if order.order is Order.CANCEL:
@@ -110,13 +110,13 @@ def _attempt(
     dense: StoredNetwork,
     watch: Watch,
 ) -> None:
-    log.info("slot %d: attempt %d", trial.number, trial.user_attrs["attempt"])
+    log.info("trial %d: attempt %d", trial.number, trial.user_attrs["attempt"])
     try:
         with watch.over(trial):
             outcome = _outcome(study, trial, blueprint, dense, watch)
     except Stopped as stopped:
-        log.info("slot %d: left, %s", trial.number, stopped)
-        with tolerated(f"slot {trial.number} is not handed back"):
+        log.info("trial %d: left, %s", trial.number, stopped)
+        with tolerated(f"trial {trial.number} is not handed back"):
             _leave(study, trial, stopped.reason)
         if stopped.reason is Reason.ASKED:
             raise
@@ -125,13 +125,13 @@ def _attempt(
         watch.outlast(study.hand_back)
         return
     kept = watch.outlast(lambda: tell(study, trial, outcome))
-    log.info("slot %d: %s%s", trial.number, outcome, "" if kept else " (taken by another)")
+    log.info("trial %d: %s%s", trial.number, outcome, "" if kept else " (taken by another)")
     if isinstance(outcome, Failed):
         watch.outlast(lambda: halt_if_all_fail(study))
 
 
 def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
-    """Give the slot up or back, whoever asked for it."""
+    """Give the trial up or back, whoever asked for it."""
     if reason is Reason.CANCELLED:
         tell(study, trial, Cancelled())
     elif reason is Reason.LOST:
@@ -147,39 +147,39 @@ def _outcome(
     dense: StoredNetwork,
     watch: Watch,
 ) -> Outcome | None:
-    """The slot's outcome, or None if an outage ended the attempt.
+    """The trial's outcome, or None if an outage ended the attempt.
 
-    What goes wrong in one slot must not end the sweep.
+    What goes wrong in one trial must not end the sweep.
     """
     outcome: Outcome | None = None
     try:
-        with tolerated(f"slot {trial.number} is out of reach"):
-            outcome = run_slot(study, trial, blueprint, dense, watch)
+        with tolerated(f"trial {trial.number} is out of reach"):
+            outcome = run_trial(study, trial, blueprint, dense, watch)
     except UpdateFinishedTrialError:
         raise Stopped(Reason.LOST) from None  # told by another while this process slept
     except Exception as error:
-        log.exception("slot %d failed", trial.number)
+        log.exception("trial %d failed", trial.number)
         return Failed(f"{type(error).__name__}: {error}")
     return outcome
 
 
 def reap(study: Study) -> None:
-    """Hand back the slots of workers that are gone; halt if these die again and again."""
+    """Hand back the trials of workers that are gone; halt if these die again and again."""
     if numbers := study.reap():
-        log.info("slots handed back, their workers are gone: %s", numbers)
+        log.info("trials handed back, their workers are gone: %s", numbers)
         halt_if_all_fail(study)
 
 
 def halt_if_all_fail(study: Study) -> None:
-    """Stop the sweep when the last slots, since the last order, all failed in the same way."""
+    """Stop the sweep when the last trials, since the last order, all failed in the same way."""
     since = given(study).at
-    ends = [(t.datetime_complete.timestamp(), t) for t in study.slots() if t.datetime_complete]
+    ends = [(t.datetime_complete.timestamp(), t) for t in study.trials() if t.datetime_complete]
     recent = sorted((end, t.number, t) for end, t in ends if end > since)
     last = [trial for *_, trial in recent[-ALIKE:]]
     kinds = {re.sub(r"\d+", "#", trial.user_attrs.get("reason", "")) for trial in last}
     failed = all(trial.state is TrialState.FAIL for trial in last)
     if len(last) == ALIKE and failed and len(kinds) == 1 and kinds != {""}:
-        why = f"{ALIKE} slots in a row failed alike: {last[-1].user_attrs['reason']}"
+        why = f"{ALIKE} trials in a row failed alike: {last[-1].user_attrs['reason']}"
         log.error("halted: %s", why)
         give(study, Order.HALT, why)
 
@@ -187,7 +187,7 @@ def halt_if_all_fail(study: Study) -> None:
 def _score_front_on_test(study: Study, blueprint: Blueprint, watch: Watch) -> None:
     """Read the test split once for every point of the finished front, and for nothing else."""
     with watch.lock(f"test-{study.key}"):
-        for trial in front_slots(study):
+        for trial in front_trials(study):
             watch.check()
             key = f"test/{trial.number}"
             if study.note(key) is None:
@@ -195,7 +195,7 @@ def _score_front_on_test(study: Study, blueprint: Blueprint, watch: Watch) -> No
                 try:
                     network = unpack_network(study.home.store.read(digest))
                 except (StoreError, CheckpointError) as error:
-                    log.warning("slot %d: no test score: %s", trial.number, error)
+                    log.warning("trial %d: no test score: %s", trial.number, error)
                     continue
                 job = blueprint.dense_job()
                 score = evaluate(network.graph, network.tensors, job, blueprint.data.test)

@@ -3,8 +3,8 @@
 python -m tests.benchmarks.curves                                   # what it saves on them
 python -m tests.benchmarks.curves --folder .paring --study NAME     # the table of a study
 
-`replay` runs the slots again without training them: four workers take them in order, every
-epoch takes one tick, and a slot ends where the rungs say so.
+`replay` runs the trials again without training them: four workers take them in order, every
+epoch takes one tick, and a trial ends where the rungs say so.
 """
 
 import argparse
@@ -48,13 +48,13 @@ def main() -> None:
 def _table(study: Study) -> str:
     curves = [
         {
-            "budget": {k: v for k, v in asdict(slot.budget).items() if v is not None},
-            "params": dict(slot.params),
-            "scores": [round(row.score, 5) for row in slot.epochs],
-            "cost": asdict(slot.costs),
+            "budget": {k: v for k, v in asdict(trial.budget).items() if v is not None},
+            "params": dict(trial.params),
+            "scores": [round(row.score, 5) for row in trial.epochs],
+            "cost": asdict(trial.costs),
         }
-        for slot in study_record(study).slots
-        if slot.costs is not None
+        for trial in study_record(study).trials
+        if trial.costs is not None
     ]
     facts = {name: study.facts[name] for name in ("chance", "best", "dense_cost")}
     lines = ",\n".join(json.dumps(curve) for curve in curves)
@@ -63,7 +63,7 @@ def _table(study: Study) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a study came to: epochs trained, slots ended early, and its hypervolume."""
+    """What a study came to: epochs trained, trials ended early, and its hypervolume."""
 
     epochs: int
     stopped: int
@@ -81,12 +81,12 @@ def _told(whole: Replayed, early: Replayed) -> str:
     epochs, volume = early.epochs / whole.epochs, early.hypervolume / whole.hypervolume
     return (
         f"{early.epochs} of {whole.epochs} epochs ({epochs:.0%}) and {volume:.1%} of the "
-        f"hypervolume, with {early.stopped} slots stopped"
+        f"hypervolume, with {early.stopped} trials stopped"
     )
 
 
 def replay(facts: Mapping[str, Any], curves: Sequence[Curve], rungs: Rungs) -> Replayed:
-    """The study again, with slots ended by the rungs; their order is that of the table."""
+    """The study again, with trials ended by the rungs; their order is that of the table."""
     waiting, at_work = list(enumerate(curves)), dict[int, int]()
     arrived: dict[int, list[Arrival]] = {}
     points, epochs, stopped = [], 0, 0

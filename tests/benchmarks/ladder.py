@@ -1,7 +1,7 @@
 """A ladder of eight budgets on CIFAR-10 (make bench-ladder ARGS="--folder PATH").
 
 Three sweeps share one dense network: uniform width; the differentiable method from the dense
-network; and the same with `continuation=true`, where every slot starts from the one before it
+network; and the same with `continuation=true`, where every trial starts from the one before it
 and trains for fewer epochs. A killed benchmark goes on where it was. Fronts are stored in
 tests/benchmarks/results, and the table is printed.
 """
@@ -21,7 +21,7 @@ from search.results.report import study_record
 from search.storage.workspace import open_home
 from search.study.study import require_study
 from tracking.explanation import EXPLANATION, Explanation, read_explanation
-from tracking.records import RESOURCES, Limits, SlotRecord, StudyRecord
+from tracking.records import RESOURCES, Limits, StudyRecord, TrialRecord
 from tracking.tables import duration, size
 
 PARING = str(Path(sys.executable).with_name("paring"))
@@ -56,9 +56,9 @@ def main() -> None:
     home = open_home(StorageConfig(folder=str(work / ".paring")), create=False)
     studies = {name: study_record(require_study(home, name)) for name in SWEEPS}
     print(table(studies))
-    slots = studies["cifar10-differentiable"].slots
-    why = [read_explanation(home.store.read(slot.files[EXPLANATION])) for slot in slots]
-    print(f"\n{foreseen(slots, why)}")
+    trials = studies["cifar10-differentiable"].trials
+    why = [read_explanation(home.store.read(trial.files[EXPLANATION])) for trial in trials]
+    print(f"\n{foreseen(trials, why)}")
 
 
 def _begun(names: Sequence[str], folder: str, work: Path) -> subprocess.Popen[bytes]:
@@ -89,15 +89,15 @@ def table(studies: Mapping[str, StudyRecord]) -> str:
     return "\n".join(lines)
 
 
-def foreseen(slots: Sequence[SlotRecord], why: Sequence[Explanation]) -> str:
+def foreseen(trials: Sequence[TrialRecord], why: Sequence[Explanation]) -> str:
     """What the prices of the limits foresee from each budget to the next, and what was seen.
 
     Foreseen: the rise of the modelled loss, by prices halfway between the two budgets. Seen:
     the fall of the score, in points. Prices are true if both are in proportion.
     """
-    lines = ["| from slot | to | modelled loss rises by | score falls by |", "|---" * 4 + "|"]
+    lines = ["| from trial | to | modelled loss rises by | score falls by |", "|---" * 4 + "|"]
     rises, falls = [], []
-    for (looser, above), (tighter, below) in pairwise(zip(slots, why, strict=True)):
+    for (looser, above), (tighter, below) in pairwise(zip(trials, why, strict=True)):
         rises.append(_rise(looser.budget, tighter.budget, above, below))
         falls.append(100 * ((looser.score or 0.0) - (tighter.score or 0.0)))
         pair = f"| {looser.number} | {tighter.number} "
@@ -122,11 +122,11 @@ def relative_cost(study: StudyRecord) -> float:
     """Seconds of training, the dense network included, by those of the dense network."""
     assert study.dense is not None
     assert study.dense.train_seconds is not None
-    return 1 + sum(slot.train_seconds for slot in study.slots) / study.dense.train_seconds
+    return 1 + sum(trial.train_seconds for trial in study.trials) / study.dense.train_seconds
 
 
-def _by_budget(study: StudyRecord) -> dict[Limits, SlotRecord]:
-    return {slot.budget: slot for slot in study.slots}
+def _by_budget(study: StudyRecord) -> dict[Limits, TrialRecord]:
+    return {trial.budget: trial for trial in study.trials}
 
 
 def _limits(budget: Limits) -> str:
@@ -134,9 +134,9 @@ def _limits(budget: Limits) -> str:
     return f"{flash} / {sram} / {duration(budget.latency_ms)}"
 
 
-def _score(slot: SlotRecord) -> str:
-    test = "" if slot.test_score is None else f" ({100 * slot.test_score:.1f})"
-    return "" if slot.score is None else f"{100 * slot.score:.1f}{test}"
+def _score(trial: TrialRecord) -> str:
+    test = "" if trial.test_score is None else f" ({100 * trial.test_score:.1f})"
+    return "" if trial.score is None else f"{100 * trial.score:.1f}{test}"
 
 
 if __name__ == "__main__":

@@ -37,9 +37,10 @@ from search.storage.workspace import Home, open_home
 from search.study import create
 from search.study.factory import Blueprint
 from search.study.study import Study, require_study
-from search.worker import pool, run_trial, worker
+from search.worker import pool, worker
+from search.worker import run_trial as trial_module
 from search.worker.dense import ensure_dense
-from search.worker.run_trial import run_slot, tell
+from search.worker.run_trial import run_trial, tell
 from search.worker.stop_signals import Watch
 from search.worker.training_loop import Logbook
 from tests.search.commands import free_port
@@ -48,12 +49,12 @@ from tracking import locate
 from tracking.databases.database import connected
 from tracking.mlflow.mirror import Mirror
 from tracking.mlflow.server import serving
-from tracking.records import SlotRecord
+from tracking.records import TrialRecord
 
 SLOTS, WORKERS, REST_S = 100, 4, 2.0
 FEW, MANY, WINDOW = 100, 1_000, 20
-WHOLE = 2_000  # slots that are reconciled at once
-CURVES = 48  # slots that are trained with and without early stopping
+WHOLE = 2_000  # trials that are reconciled at once
+CURVES = 48  # trials that are trained with and without early stopping
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -135,7 +136,7 @@ def _rest(seconds: float) -> Any:
 
 
 def _resting_worker(storage: StorageConfig, seconds: float) -> None:
-    run_trial.train_on = _rest(seconds)
+    trial_module.train_on = _rest(seconds)
     worker.work(storage, "s", threads=1)
 
 
@@ -153,13 +154,13 @@ def overhead(home: Home) -> None:
         for process in workers:
             process.join()
     drained = time.time()
-    slots = study.slots()
-    assert all(slot.state is TrialState.COMPLETE for slot in slots)
-    begun = min(slot.datetime_start.timestamp() for slot in slots if slot.datetime_start)
-    ended = max(slot.datetime_complete.timestamp() for slot in slots if slot.datetime_complete)
+    trials = study.trials()
+    assert all(trial.state is TrialState.COMPLETE for trial in trials)
+    begun = min(trial.datetime_start.timestamp() for trial in trials if trial.datetime_start)
+    ended = max(trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete)
     ideal, took = SLOTS / WORKERS * REST_S, ended - begun
     left = reconcile(study)
-    print(f"{SLOTS} slots of {REST_S:g} s, {WORKERS} workers, {os.cpu_count()} cores:")
+    print(f"{SLOTS} trials of {REST_S:g} s, {WORKERS} workers, {os.cpu_count()} cores:")
     print(f"  first ask to last tell {took:.1f} s, {took / ideal:.2f} of the ideal {ideal:g} s")
     print(f"  the mirror had everything {drained - ended:.1f} s later ({left} was left)")
 
@@ -168,11 +169,11 @@ def overhead(home: Home) -> None:
 
 
 def growth(home: Home) -> None:
-    """Ask, tell and mirror, a slot, with few and with many finished ones; then reconcile."""
+    """Ask, tell and mirror, a trial, with few and with many finished ones; then reconcile."""
     study, mirror = _study(home, MANY + WINDOW), Mirror(home.tracking_uri, home.artifacts)
     blueprint, watch = Blueprint(study.spec), Watch(study)
     dense = ensure_dense(study, blueprint, watch)
-    run_trial.train_on = _rest(0.0)
+    trial_module.train_on = _rest(0.0)
     took: dict[int, tuple[float, float]] = {}
     for number in range(MANY + WINDOW):
         if number in (FEW, MANY):
@@ -187,8 +188,8 @@ def growth(home: Home) -> None:
             whole = time.monotonic() - begun
             took[number + 1 - WINDOW] = ((whole - mirrored) / WINDOW, mirrored / WINDOW)
     for at, (told, mirrored) in took.items():
-        print(f"with {at:,} finished slots: ask and tell {1000 * told:.0f} ms, ", end="")
-        print(f"mirror {1000 * mirrored:.0f} ms a slot")
+        print(f"with {at:,} finished trials: ask and tell {1000 * told:.0f} ms, ", end="")
+        print(f"mirror {1000 * mirrored:.0f} ms a trial")
     few, many = (sum(took[at]) for at in (FEW, MANY))
     print(f"  {MANY:,} beside {FEW:,}: {many / few:.2f}")
 
@@ -196,14 +197,14 @@ def growth(home: Home) -> None:
 def _one(study: Study, blueprint: Blueprint, dense: Any, watch: Watch) -> None:
     trial = study.claim()
     assert trial is not None
-    tell(study, trial, run_slot(study, trial, blueprint, dense, watch))
+    tell(study, trial, run_trial(study, trial, blueprint, dense, watch))
 
 
 # --- MLflow made whole, and away
 
 
 def whole_mirror(home: Home) -> None:
-    """All slots of a large study written to an empty MLflow, and again with nothing to do."""
+    """All trials of a large study written to an empty MLflow, and again with nothing to do."""
     study = _study(home, WHOLE)
     workers = [
         SPAWN.Process(target=_resting_worker, args=(home.config, 0.0)) for _ in range(WORKERS)
@@ -217,7 +218,7 @@ def whole_mirror(home: Home) -> None:
         moment = time.monotonic()
         written = reconcile(study)
         took.append(f"{time.monotonic() - moment:.1f} s ({written})")
-    print(f"{WHOLE:,} slots reconciled: {took[0]}; again: {took[1]}")
+    print(f"{WHOLE:,} trials reconciled: {took[0]}; again: {took[1]}")
 
 
 def mlflow_away(home: Home) -> None:
@@ -230,19 +231,19 @@ def mlflow_away(home: Home) -> None:
         with pool.mirroring(storage, study.name):
             worker.work(storage, study.name, threads=1)
             took = time.monotonic() - moment
-        epochs = [row.seconds for slot in study_record(study).slots for row in slot.epochs]
+        epochs = [row.seconds for trial in study_record(study).trials for row in trial.epochs]
         print(
             f"MLflow {name}: {len(epochs)} epochs, median {1000 * median(epochs):.1f} ms, ",
             end="",
         )
-        print(f"all slots told after {took:.1f} s")
+        print(f"all trials told after {took:.1f} s")
 
 
 # --- early stopping
 
 
 def early_stopping(home: Home) -> None:
-    """The same slots with and without rungs: epochs trained, and hypervolume."""
+    """The same trials with and without rungs: epochs trained, and hypervolume."""
     found = {}
     for rungs in ("none", "rungs"):
         digits = ["experiment=demo", "sampler=random", f"stopping={rungs}"]
@@ -256,41 +257,41 @@ def early_stopping(home: Home) -> None:
         for process in workers:
             process.join()
         record = study_record(study)
-        found[rungs] = (sum(map(_epochs, record.slots)), record.hypervolumes[-1])
+        found[rungs] = (sum(map(_epochs, record.trials)), record.hypervolumes[-1])
     epochs, volume = (a / b for a, b in zip(found["rungs"], found["none"], strict=True))
-    print(f"{CURVES} slots of digits: with rungs {epochs:.0%} of the epochs, ", end="")
+    print(f"{CURVES} trials of digits: with rungs {epochs:.0%} of the epochs, ", end="")
     print(f"{volume:.1%} of the hypervolume ({found})")
 
 
-def _epochs(slot: SlotRecord) -> int:
-    """What was trained of a slot: all of it, or up to where it says that it was stopped."""
-    stopped = re.match(r"stopped at epoch (\d+) of", slot.reason)
-    return int(stopped[1]) if stopped else len(slot.epochs)
+def _epochs(trial: TrialRecord) -> int:
+    """What was trained of a trial: all of it, or up to where it says that it was stopped."""
+    stopped = re.match(r"stopped at epoch (\d+) of", trial.reason)
+    return int(stopped[1]) if stopped else len(trial.epochs)
 
 
 # --- stopping
 
 
 def stopping(home: Home) -> None:
-    """From SIGTERM to the end of a worker, its slot handed back."""
+    """From SIGTERM to the end of a worker, its trial handed back."""
     _study(home, 4, "method.phases.finetune_epochs=4000")
     times = []
     for _ in range(4):
         process = SPAWN.Process(target=worker.work, args=(home.config, "s", 1))
         process.start()
-        while not any(_advanced(slot) for slot in require_study(home, "s").slots()):
+        while not any(_advanced(trial) for trial in require_study(home, "s").trials()):
             time.sleep(0.2)
         moment = time.monotonic()
         os.kill(process.pid or 0, signal.SIGTERM)
         process.join()
         times.append(time.monotonic() - moment)
         assert process.exitcode == 0
-        assert not any(_advanced(slot) for slot in require_study(home, "s").slots())
+        assert not any(_advanced(trial) for trial in require_study(home, "s").trials())
     print(f"SIGTERM to exit 0: {', '.join(f'{each:.2f}' for each in times)} s")
 
 
-def _advanced(slot: Any) -> bool:
-    return slot.state.name == "RUNNING" and "progress" in slot.user_attrs
+def _advanced(trial: Any) -> bool:
+    return trial.state.name == "RUNNING" and "progress" in trial.user_attrs
 
 
 if __name__ == "__main__":

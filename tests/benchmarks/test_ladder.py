@@ -12,9 +12,9 @@ from tracking.records import (
     DenseRecord,
     EpochRow,
     Limits,
-    SlotRecord,
     State,
     StudyRecord,
+    TrialRecord,
 )
 
 COSTS = Costs(flash_bytes=10, sram_bytes=10, latency_ms=1.0, macs=10)
@@ -33,8 +33,8 @@ def row(seconds: float) -> EpochRow:
 
 
 def study(*scores: float) -> StudyRecord:
-    slots = tuple(
-        SlotRecord(
+    trials = tuple(
+        TrialRecord(
             number=number, state=State.COMPLETE, attempt=1, seed=0, score=score, test_score=0.5,
             budget=Limits(flash_bytes=2048 >> number, sram_bytes=1024, latency_ms=20.0),
             epochs=(row(10.0), row(5.0)),
@@ -43,7 +43,7 @@ def study(*scores: float) -> StudyRecord:
     )  # fmt: skip
     return StudyRecord(
         name="x", key="k", metric="accuracy", scores_rise=True, precision="int8", config="",
-        tags={}, slots=slots, hypervolumes=(0.1, 0.25),
+        tags={}, trials=trials, hypervolumes=(0.1, 0.25),
         dense=DenseRecord(score=0.8, costs=COSTS, train_seconds=60.0),
     )  # fmt: skip
 
@@ -64,13 +64,13 @@ def test_training_counts_the_dense_network_once():
 
 
 def test_prices_are_compared_with_what_was_seen():
-    slots = study(0.7, 0.6, 0.4).slots  # flash halves from each to the next
+    trials = study(0.7, 0.6, 0.4).trials  # flash halves from each to the next
     why = [
         Explanation(bottlenecks={}, prices=dict.fromkeys(RESOURCES, 0.0) | {"flash_bytes": p},
                     groups=())
         for p in (1e-4, 2e-4, 8e-4)
     ]  # fmt: skip
-    lines = foreseen(slots, why).splitlines()
+    lines = foreseen(trials, why).splitlines()
     # per doubling of flash: 0.2048 on both sides of the first, 0.2048 and 0.4096 of the second
     assert lines[2] == "| 0 | 1 | 0.1420 | 10.00 |"
     assert lines[3] == "| 1 | 2 | 0.2129 | 20.00 |"

@@ -84,13 +84,13 @@ def complete(study: Study) -> int:
 
 
 def running(study: Study, owner: int | None = None) -> FrozenTrial | None:
-    """A slot in the midst of its training, perhaps of a certain process."""
-    for slot in study.slots():
-        known = slot.user_attrs
-        if slot.state is not TrialState.RUNNING or "checkpoint" not in known:
+    """A trial in the midst of its training, perhaps of a certain process."""
+    for trial in study.trials():
+        known = trial.user_attrs
+        if trial.state is not TrialState.RUNNING or "checkpoint" not in known:
             continue
         if owner is None or known["owner"]["pid"] == owner:
-            return slot
+            return trial
     return None
 
 

@@ -94,13 +94,13 @@ def compose_spec() -> Callable[..., Spec]:
 
 @pytest.fixture(scope="session")
 def tiny() -> list[str]:
-    """Overrides for a sweep whose slots take a moment."""
+    """Overrides for a sweep whose trials take a moment."""
     return list(TINY)
 
 
 @pytest.fixture(scope="session")
 def tiny_spec(compose_spec: Callable[..., Spec]) -> Spec:
-    """A spec whose slots take a moment."""
+    """A spec whose trials take a moment."""
     return compose_spec(*TINY)
 
 

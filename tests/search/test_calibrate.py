@@ -171,8 +171,8 @@ def test_a_file_of_times_is_read(tmp_path: Path, device: Device, graphs: list[Gr
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"trial": 4, "latency_ms": 1}, "line 2: slot 4 has no model"),
-        ({"slot": 3, "latency_ms": 1}, "columns trial"),
+        ({"trial": 4, "latency_ms": 1}, "line 2: trial 4 has no model"),
+        ({"trial": 3, "latency_ms": 1}, "columns trial"),
         ({"trial": 3, "latency_ms": "fast"}, "columns trial"),
         ({"trial": 3, "latency_ms": -1}, "latency_ms=-1"),
         ({"trial": 3, "latency_ms": "inf"}, "latency_ms=inf"),
@@ -191,7 +191,7 @@ def test_a_time_that_is_there_twice_is_refused(
     tmp_path: Path, device: Device, graphs: list[Graph]
 ) -> None:
     row = {"trial": 3, "latency_ms": 1}
-    with pytest.raises(ConfigError, match=r"line 3: slot 3 .*was there before"):
+    with pytest.raises(ConfigError, match=r"line 3: trial 3 .*was there before"):
         read_times(written(tmp_path / "twice.csv", row, row), {3: graphs[0]}, device)
     marked = tmp_path / "marked.csv"  # as spreadsheets write it
     marked.write_text("\ufefftrial,latency_ms\n3,1\n", encoding="utf-8")
@@ -257,7 +257,7 @@ def test_times_of_an_own_board(
 ) -> None:
     folder = Path(study.home.config.folder).parent
     monkeypatch.chdir(folder)
-    latency = [slot.user_attrs["result"]["cost"]["latency_ms"] for slot in study.slots()]
+    latency = [trial.user_attrs["result"]["cost"]["latency_ms"] for trial in study.trials()]
     rows = [{"trial": n, "latency_ms": 2 * value} for n, value in enumerate(latency)]
     written(folder / "times.csv", *rows)
     code, out, err = paring(
@@ -271,18 +271,18 @@ def test_times_of_an_own_board(
     assert device.cycles_per_instruction == pytest.approx(2.6, rel=1e-3)
 
 
-def test_margins_narrow_what_a_slot_may_cost(
+def test_margins_narrow_what_a_trial_may_cost(
     compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     from search.study.factory import Blueprint
 
     spec = compose_spec(*tiny, "++device.latency_margin=20%", "++device.flash_margin=0.01")
     budget = Budget(flash_bytes=1_000, latency_ms=1.2)
-    job = Blueprint(spec).slot_job({}, budget, 0)
+    job = Blueprint(spec).trial_job({}, budget, 0)
     limits = job.limits(job.cost_model(Blueprint(spec).start.graph)).limits
     assert limits == {"flash_bytes": 990, "latency_ms": pytest.approx(1.0)}
     simulated = compose_spec(*tiny, "device.latency_margin=20%", "precision=int8-simulated")
-    job = Blueprint(simulated).slot_job({}, budget, 0)
+    job = Blueprint(simulated).trial_job({}, budget, 0)
     assert job.limits(job.cost_model(Blueprint(simulated).start.graph)) == budget
 
 

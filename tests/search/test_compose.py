@@ -147,7 +147,7 @@ def test_a_team_sweeps_with_it(
         assert process.wait(2 * PATIENCE_S) == 0, said(tmp_path)
     study = require_study(home, "team")
     assert study.over()
-    assert len(study.slots()) == 6
+    assert len(study.trials()) == 6
     server.terminate()
     assert server.wait(PATIENCE_S) == 0
     assert PASSWORD not in said(tmp_path)

@@ -27,7 +27,7 @@ from search.study import create
 from search.study.control import Order, give, given
 from search.study.owner import Owner
 from search.study.sampling import sampler_for
-from search.study.study import Study, require_study, slot_budget
+from search.study.study import Study, require_study, trial_budget
 from search.worker.run_trial import Failed, tell
 from search.worker.stop_signals import Reason, Stopped, Watch
 from search.worker.worker import halt_if_all_fail, reap, work
@@ -47,7 +47,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def long_spec(compose_spec: Composed, tiny: list[str]) -> Spec:
-    """Slots that take a few seconds each."""
+    """Trials that take a few seconds each."""
     return compose_spec(*tiny, "method.phases.finetune_epochs=60", "trials=2")
 
 
@@ -80,14 +80,14 @@ def worker(home: Home) -> Iterator[Callable[[str], Any]]:
 
 
 def state(study: Study, number: int = 0) -> TrialState:
-    return study.slots()[number].state
+    return study.trials()[number].state
 
 
 def trained(study: Study, number: int = 0) -> bool:
-    """Whether a running slot has got through some epochs."""
-    slot = study.slots()[number]
-    progress = slot.user_attrs.get("progress", {})
-    return slot.state is TrialState.RUNNING and progress.get("epoch", 0) >= 1
+    """Whether a running trial has got through some epochs."""
+    trial = study.trials()[number]
+    progress = trial.user_attrs.get("progress", {})
+    return trial.state is TrialState.RUNNING and progress.get("epoch", 0) >= 1
 
 
 # --- orders
@@ -104,7 +104,7 @@ def test_orders_are_kept_with_the_study(home: Home, tiny_spec: Spec) -> None:
     assert given(study).ends
 
 
-def test_a_paused_slot_waits_with_its_epoch_and_goes_on_with_it(
+def test_a_paused_trial_waits_with_its_epoch_and_goes_on_with_it(
     home: Home, long_spec: Spec, worker: Callable[[str], Any]
 ) -> None:
     study = create.prepare(home, "a", long_spec, 1)
@@ -112,7 +112,7 @@ def test_a_paused_slot_waits_with_its_epoch_and_goes_on_with_it(
     until(lambda: trained(study))
     give(study, Order.PAUSE)
     until(lambda: state(study) is TrialState.WAITING)
-    epochs = len(study_record(study).slots[0].epochs)
+    epochs = len(study_record(study).trials[0].epochs)
     assert epochs >= 1  # of the checkpoint
     assert process.is_alive()
     time.sleep(1.5)
@@ -121,11 +121,11 @@ def test_a_paused_slot_waits_with_its_epoch_and_goes_on_with_it(
     until(lambda: state(study) is TrialState.COMPLETE)
     process.join(PATIENCE_S)
     assert process.exitcode == 0
-    assert study.slots()[0].user_attrs["attempt"] == 2
+    assert study.trials()[0].user_attrs["attempt"] == 2
 
     alone = create.prepare(home, "b", long_spec, 1)
     work(home.config, "b", threads=1)
-    files = [s.slots()[0].user_attrs["result"]["files"] for s in (study, alone)]
+    files = [s.trials()[0].user_attrs["result"]["files"] for s in (study, alone)]
     assert files[0]["model.safetensors"] == files[1]["model.safetensors"]
 
 
@@ -137,18 +137,18 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     until(lambda: trained(study))
     code, out, _ = paring("cancel", "study=a", f"storage.folder={home.config.folder}")
     assert code == 0
-    assert "2 waiting slots given up" in out
+    assert "2 waiting trials given up" in out
     process.join(PATIENCE_S)
     assert process.exitcode == 0
     assert counts(study)[State.CANCELLED] == 3
     assert study.over()
-    assert all(slot.state is State.CANCELLED for slot in study_record(study).slots)
-    grown = create.prepare(home, "a", None, 4)  # new slots may follow
+    assert all(trial.state is State.CANCELLED for trial in study_record(study).trials)
+    grown = create.prepare(home, "a", None, 4)  # new trials may follow
     assert given(grown).order is Order.GO
     assert [state(grown, n) for n in range(4)] == [TrialState.FAIL] * 3 + [TrialState.WAITING]
 
 
-def test_a_cancelled_slot_leaves_no_checkpoint(home: Home, tiny_spec: Spec) -> None:
+def test_a_cancelled_trial_leaves_no_checkpoint(home: Home, tiny_spec: Spec) -> None:
     study = create.prepare(home, "a", tiny_spec, 1)
     checkpoint = home.store.put(b"an epoch")
     trial = study.claim()
@@ -172,7 +172,7 @@ def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -
     assert given(study).order is Order.GO
     give(study, Order.HALT, "three of a kind")
     assert "three of a kind" in paring("resume", "study=a", where)[1]
-    assert "waiting slots given up" in paring("cancel", "study=a", where)[1]
+    assert "waiting trials given up" in paring("cancel", "study=a", where)[1]
     assert "was cancelled" in paring("resume", "study=a", where)[1]
     assert given(study).order is Order.CANCEL
     assert "nothing to pause" in paring("pause", "study=a", where)[1]
@@ -210,11 +210,11 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
         ("task.batch_size", "{low: 2.0, high: 8.5}", "a whole number"),
         ("task.augment.shift", "{low: 0, high: 2.5}", "augmentation shift is 2.5"),
         ("method.name", "[foo]", "method.name='foo'"),
-        ("task.metric._target_", "[pruning.tasks.Accuracy]", "no setting that slots may"),
+        ("task.metric._target_", "[pruning.tasks.Accuracy]", "no setting that trials may"),
         ("task.optimizer.nothing", "[1]", "is no setting of this study"),
     ],
 )
-def test_what_no_slot_could_use_is_refused_before_training(
+def test_what_no_trial_could_use_is_refused_before_training(
     home: Home, compose_spec: Composed, tiny: list[str], path: str, choice: str, said: str
 ) -> None:
     spec = compose_spec(*tiny, f"+space={{{path}: {choice}}}", "trials=2")
@@ -255,7 +255,7 @@ def test_a_signal_is_heeded_between_batches(home: Home, tiny_spec: Spec, number:
     assert signal.getsignal(number) is before
 
 
-def test_a_slot_that_another_took_over_is_left(home: Home, tiny_spec: Spec) -> None:
+def test_a_trial_that_another_took_over_is_left(home: Home, tiny_spec: Spec) -> None:
     study = create.prepare(home, "a", tiny_spec, None)
     trial = study.claim()
     assert trial is not None
@@ -268,7 +268,7 @@ def test_a_slot_that_another_took_over_is_left(home: Home, tiny_spec: Spec) -> N
     assert stopped.value.reason is Reason.LOST
 
 
-def test_slots_that_fail_alike_halt_the_study(
+def test_trials_that_fail_alike_halt_the_study(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     diverging = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=6")
@@ -277,7 +277,7 @@ def test_slots_that_fail_alike_halt_the_study(
     assert counts(study)[State.FAILED] == 3
     assert counts(study)[State.WAITING] == 3
     assert given(study).order is Order.HALT
-    assert "3 slots in a row failed alike: DivergedError" in given(study).why
+    assert "3 trials in a row failed alike: DivergedError" in given(study).why
 
 
 def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
@@ -312,7 +312,7 @@ def test_failures_before_the_last_order_do_not_count(
 # --- a worker that dies at one point again and again
 
 
-def test_a_slot_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec: Spec) -> None:
+def test_a_trial_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec: Spec) -> None:
     study = create.prepare(home, "a", tiny_spec, 1)
     checkpoint = home.store.put(b"an epoch")
     for death in range(3):
@@ -323,9 +323,9 @@ def test_a_slot_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec:
             trial.set_user_attr("checkpoint", checkpoint)
         trial.set_user_attr("owner", nobody().note())
         assert study.reap() == [0]
-    slot = study.slots()[0]
-    assert slot.state is TrialState.FAIL
-    assert "killed 3 times" in slot.user_attrs["reason"]
+    trial = study.trials()[0]
+    assert trial.state is TrialState.FAIL
+    assert "killed 3 times" in trial.user_attrs["reason"]
     with pytest.raises(StoreError):
         home.store.read(checkpoint)
 
@@ -364,7 +364,7 @@ def test_who_is_seen_to_live_has_not_died(home: Home, tiny_spec: Spec) -> None:
     assert state(study) is TrialState.WAITING
 
 
-def test_slots_that_fail_by_deaths_halt_the_sweep(home: Home, tiny_spec: Spec) -> None:
+def test_trials_that_fail_by_deaths_halt_the_sweep(home: Home, tiny_spec: Spec) -> None:
     study = create.prepare(home, "a", tiny_spec, 5)
     for _ in range(9):
         trial = study.claim()
@@ -390,16 +390,18 @@ def silence(study: Study) -> None:
 # --- growing
 
 
-def test_another_budget_adds_its_slots(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
+def test_another_budget_adds_its_trials(
+    home: Home, compose_spec: Composed, tiny: list[str]
+) -> None:
     study = create.prepare(home, "a", compose_spec(*tiny), None)
     more = compose_spec(*tiny, "shares=[0.5,0.4]")
     grown = create.prepare(home, "a", more, None)
-    shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
+    shares = [trial_budget(trial).flash_bytes for trial in grown.trials()]
     dense = study.facts["dense_cost"]["flash_bytes"]
     assert shares == [int(dense * share) for share in (0.5, 0.25, 0.4)]
-    assert len(create.prepare(home, "a", more, None).slots()) == 3  # once
-    assert len(create.prepare(home, "a", None, 6).slots()) == 6
-    counted = [slot_budget(slot).flash_bytes for slot in grown.slots()]
+    assert len(create.prepare(home, "a", more, None).trials()) == 3  # once
+    assert len(create.prepare(home, "a", None, 6).trials()) == 6
+    counted = [trial_budget(trial).flash_bytes for trial in grown.trials()]
     assert {counted.count(flash) for flash in counted} == {2}
 
 
@@ -419,16 +421,16 @@ def test_budgets_are_added_with_data_that_are_loaded_once(
     for loads, scale in enumerate(("0.5", "0.5,0.4", "0.5,0.4,0.3"), 1):
         spec = compose_spec(*tiny, "data._target_=counted_data.data", f"shares=[{scale}]")
         study = create.prepare(home, "counted", spec, None)
-        assert len(study.slots()) == loads
+        assert len(study.trials()) == loads
         assert len((folder / "calls").read_text().splitlines()) == loads
 
 
-def test_another_budget_has_slots_beyond_the_total(
+def test_another_budget_has_trials_beyond_the_total(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     create.prepare(home, "a", compose_spec(*tiny, "trials=4"), 4)
     grown = create.prepare(home, "a", compose_spec(*tiny, "trials=4", "shares=[0.5,0.4]"), 4)
-    shares = [slot_budget(slot).flash_bytes for slot in grown.slots()]
+    shares = [trial_budget(trial).flash_bytes for trial in grown.trials()]
     assert len(shares) == 5
     assert shares[-1] == int(0.4 * grown.facts["dense_cost"]["flash_bytes"])
 
@@ -460,9 +462,9 @@ def test_a_space_can_only_become_narrower(
     create.prepare(home, "a", spec(), None)  # the command that began it changes nothing
     assert study.space == narrow["space"]
     work(home.config, "a", threads=1)
-    for slot in study.slots():
-        assert 0.1 <= slot.params["task.optimizer.lr"] <= 0.2
-        assert slot.params["method.phases.lr_factor"] == 0.2
+    for trial in study.trials():
+        assert 0.1 <= trial.params["task.optimizer.lr"] <= 0.2
+        assert trial.params["method.phases.lr_factor"] == 0.2
 
 
 def test_lost_choices_are_not_taken_by_any_sampler(compose_spec: Composed, tiny: list[str]) -> None:
@@ -486,7 +488,7 @@ def test_what_cannot_be_compared_is_refused(
         create.prepare(home, "a", compose_spec(*tiny, change, "shares=[0.4]"), None)
 
 
-# --- before the first slot
+# --- before the first trial
 
 
 def test_budgets_out_of_reach_are_left_out_and_named(
@@ -494,11 +496,11 @@ def test_budgets_out_of_reach_are_left_out_and_named(
 ) -> None:
     spec = compose_spec(*tiny, "shares=[0.5,0.001]", "budget.exponents={sram: 0, latency: 0}")
     study = create.prepare(home, "a", spec, None)
-    assert len(study.slots()) == 1
+    assert len(study.trials()) == 1
     assert "left out" in caplog.text
     assert "most of it in" in caplog.text
     caplog.clear()
-    assert len(create.prepare(home, "a", spec, None).slots()) == 1
+    assert len(create.prepare(home, "a", spec, None).trials()) == 1
     with pytest.raises(BudgetError, match="most of it in"):
         create.prepare(home, "b", compose_spec(*tiny, "shares=[0.02]"), None)
 
@@ -511,13 +513,13 @@ def test_seeds_repeat_a_draw(home: Home, compose_spec: Composed, tiny: list[str]
     study = create.prepare(home, "a", spec, 8)
     work(home.config, "a", threads=1)
     groups: dict[Any, list[Any]] = {}
-    for slot in study_record(study).slots:
-        groups.setdefault((slot.budget.flash_bytes, slot.draw), []).append(slot)
+    for trial in study_record(study).trials:
+        groups.setdefault((trial.budget.flash_bytes, trial.draw), []).append(trial)
     assert len(groups) == 4
-    for slots in groups.values():
-        assert [slot.seed for slot in slots] == [5, 6]
-        assert slots[0].params == slots[1].params
-    drawn = {tuple(slots[0].params.items()) for slots in groups.values()}
+    for trials in groups.values():
+        assert [trial.seed for trial in trials] == [5, 6]
+        assert trials[0].params == trials[1].params
+    drawn = {tuple(trials[0].params.items()) for trials in groups.values()}
     assert len(drawn) == 4
 
 
@@ -527,7 +529,7 @@ def _claim_at(config: StorageConfig, name: str, moment: Any) -> None:
     study.claim()
 
 
-def test_slots_of_one_draw_that_are_claimed_at_once_are_alike(
+def test_trials_of_one_draw_that_are_claimed_at_once_are_alike(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     spec = compose_spec(*tiny, "space=rates", "shares=[0.5]", "seeds=4")
@@ -537,23 +539,23 @@ def test_slots_of_one_draw_that_are_claimed_at_once_are_alike(
         process.start()
     for process in claims:
         process.join(PATIENCE_S)
-    slots = study.slots()
-    assert all(slot.state is TrialState.RUNNING for slot in slots)
-    assert len({tuple(slot.params.items()) for slot in slots}) == 1
-    assert slots[0].params
+    trials = study.trials()
+    assert all(trial.state is TrialState.RUNNING for trial in trials)
+    assert len({tuple(trial.params.items()) for trial in trials}) == 1
+    assert trials[0].params
 
 
-def test_a_slot_that_was_run_before_is_not_trained_again(
+def test_a_trial_that_was_run_before_is_not_trained_again(
     home: Home, compose_spec: Composed, tiny: list[str]
 ) -> None:
     space = "+space={method.phases.lr_factor: [0.25]}"
     study = create.prepare(home, "a", compose_spec(*tiny, space, "seeds=1", "shares=[0.5]"), 2)
     work(home.config, "a", threads=1)
-    first, second = study_record(study).slots
+    first, second = study_record(study).trials
     assert (first.copy_of, second.copy_of) == (None, 0)
     assert second.score == first.score
     assert second.files == first.files
-    assert study.slots()[1].user_attrs["result"]["seconds"] == 0
+    assert study.trials()[1].user_attrs["result"]["seconds"] == 0
     assert (second.train_seconds, first.train_seconds > 0) == (0, True)
 
 
@@ -567,7 +569,7 @@ def test_the_situation_names_workers_and_states(
     process = worker("a")
     until(lambda: trained(study))
     now = situation(study)
-    assert [(w.pid, w.slot, w.attempt) for w in now.workers] == [(process.pid, 0, 1)]
+    assert [(w.pid, w.trial, w.attempt) for w in now.workers] == [(process.pid, 0, 1)]
     assert now.workers[0].of == 61
     assert now.workers[0].shares is not None
     assert set(now.workers[0].shares) == {"flash_bytes", "sram_bytes", "latency_ms"}
@@ -578,4 +580,4 @@ def test_the_situation_names_workers_and_states(
     text = paring("status", "study=a", where)[1]
     assert f":{process.pid}" in text
     assert "s ago" in text
-    assert isinstance(slot_budget(study.slots()[0]), Budget)
+    assert isinstance(trial_budget(study.trials()[0]), Budget)

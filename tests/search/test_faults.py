@@ -1,7 +1,7 @@
 """Faults that are injected into real sweeps (make test-faults), and what must hold afterwards.
 
-Every slot is over under its number and told once; Optuna, the store and MLflow agree slot by
-slot; nothing is left running; and the log says what happened.
+Every trial is over under its number and told once; Optuna, the store and MLflow agree trial by
+trial; nothing is left running; and the log says what happened.
 """
 
 import os
@@ -30,7 +30,7 @@ from search.storage.workspace import open_home
 from search.study.collect import orphans
 from search.study.control import Order, given
 from search.study.factory import Blueprint
-from search.study.study import Study, find_study, require_study, slot_budget
+from search.study.study import Study, find_study, require_study, trial_budget
 from tests.search.commands import (
     PATIENCE_S,
     Commands,
@@ -124,34 +124,34 @@ def lab(here: StorageConfig, lab_on: Callable[[StorageConfig], Lab]) -> Lab:
 
 
 def check_agreement(study: Study, total: int, runs: list[Any]) -> None:
-    """No slot lost or doubled, and all three places tell the same of each."""
-    slots = study.slots()
-    assert [slot.number for slot in slots] == list(range(total))
-    assert {slot.user_attrs["slot"]["number"] for slot in slots} == set(range(total))
-    assert all(slot.state.is_finished() for slot in slots)
+    """No trial lost or doubled, and all three places tell the same of each."""
+    trials = study.trials()
+    assert [trial.number for trial in trials] == list(range(total))
+    assert {trial.user_attrs["slot"]["number"] for trial in trials} == set(range(total))
+    assert all(trial.state.is_finished() for trial in trials)
     blueprint = Blueprint(study.spec)
-    by_slot = {r.data.tags["paring.slot"]: r for r in runs if "paring.slot" in r.data.tags}
-    begun = [slot for slot in slots if slot.datetime_start is not None]
-    assert sorted(map(int, by_slot)) == [slot.number for slot in begun]
-    assert len(by_slot) == len(runs) - 1  # the study's own
+    by_trial = {r.data.tags["paring.slot"]: r for r in runs if "paring.slot" in r.data.tags}
+    begun = [trial for trial in trials if trial.datetime_start is not None]
+    assert sorted(map(int, by_trial)) == [trial.number for trial in begun]
+    assert len(by_trial) == len(runs) - 1  # the study's own
     left = orphans(study.home, 0.0)
     assert not [*left.old, *left.young]
-    for slot in begun:
-        run, state = by_slot[str(slot.number)], state_of(slot)
+    for trial in begun:
+        run, state = by_trial[str(trial.number)], state_of(trial)
         assert run.info.status == STATUS[state]
         assert run.data.tags["paring.state"] == state.value
         if state is State.COMPLETE:
-            _check_result(study, blueprint, slot, run.data.metrics)
+            _check_result(study, blueprint, trial, run.data.metrics)
 
 
 def _check_result(
-    study: Study, blueprint: Blueprint, slot: FrozenTrial, metrics: dict[str, float]
+    study: Study, blueprint: Blueprint, trial: FrozenTrial, metrics: dict[str, float]
 ) -> None:
-    result = slot.user_attrs["result"]
+    result = trial.user_attrs["result"]
     stored = unpack_network(study.home.store[result["files"]["model.safetensors"]])
     cost = blueprint.cost_model(stored.graph).dense
-    assert slot_budget(slot).holds(cost)
-    told = dict(zip(study.objectives, slot.values, strict=True))
+    assert trial_budget(trial).holds(cost)
+    told = dict(zip(study.objectives, trial.values, strict=True))
     for name in ("flash_bytes", "sram_bytes", "latency_ms"):
         assert told[name] == result["cost"][name] == getattr(cost, name)
         assert metrics[f"final.{name}"] == pytest.approx(getattr(cost, name))
@@ -162,14 +162,14 @@ def _check_result(
 
 
 @pytest.mark.timeout(600)  # every killed worker takes its time to begin anew
-def test_workers_are_killed_at_random_through_sixty_slots(
+def test_workers_are_killed_at_random_through_sixty_trials(
     on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
     lab, dice = lab_on(on_postgres), random.Random(7)
     sweep = lab.sweep("trials=60", "workers=4")
     home = open_home(on_postgres)
     study = until("the study", sweep, lambda: find_study(home, "s"))
-    until("a first slot", sweep, lambda: complete(study))
+    until("a first trial", sweep, lambda: complete(study))
     kills = done = 0
     while sweep.poll() is None:
         time.sleep(dice.uniform(2, 5))
@@ -177,9 +177,9 @@ def test_workers_are_killed_at_random_through_sixty_slots(
             continue  # on a busy machine a new worker takes longer than that to begin
         done = complete(study)
         workers = {
-            slot.user_attrs["owner"]["pid"]
-            for slot in study.slots()
-            if slot.state is TrialState.RUNNING and "owner" in slot.user_attrs
+            trial.user_attrs["owner"]["pid"]
+            for trial in study.trials()
+            if trial.state is TrialState.RUNNING and "owner" in trial.user_attrs
         }
         alive = sorted(pid for pid in workers if psutil.pid_exists(pid))
         if alive and not study.over():
@@ -188,28 +188,28 @@ def test_workers_are_killed_at_random_through_sixty_slots(
                 kills += 1
     assert sweep.returncode == 0, lab.said()
     assert kills >= 3
-    assert max(slot.user_attrs["attempt"] for slot in study.slots()) >= 2
+    assert max(trial.user_attrs["attempt"] for trial in study.trials()) >= 2
     assert "started anew" in lab.said()
     lab.check(study, 60)
     assert complete(study) == 60
 
 
-def test_slots_whose_worker_always_dies_fail_and_the_others_do_not(lab: Lab) -> None:
+def test_trials_whose_worker_always_dies_fail_and_the_others_do_not(lab: Lab) -> None:
     troubles = _troubled(lab.folder, "none", "killed")
     study = lab.finish(lab.sweep(*troubles, "trials=4", "workers=2"))
-    for slot in study.slots():
-        killed = slot.params["task.augment.trouble"] == "killed"
-        assert slot.state is (TrialState.FAIL if killed else TrialState.COMPLETE)
-        assert ("perhaps for want of memory" in slot.user_attrs.get("reason", "")) == killed
-    assert len({slot.state for slot in study.slots()}) == 2
+    for trial in study.trials():
+        killed = trial.params["task.augment.trouble"] == "killed"
+        assert trial.state is (TrialState.FAIL if killed else TrialState.COMPLETE)
+        assert ("perhaps for want of memory" in trial.user_attrs.get("reason", "")) == killed
+    assert len({trial.state for trial in study.trials()}) == 2
     lab.check(study, 4)
 
 
 def test_a_sweep_without_a_model_is_not_complete(lab: Lab) -> None:
     sweep = lab.sweep(*_troubled(lab.folder, "killed"), "trials=1", "workers=1")
     study = lab.finish(sweep, code=2)
-    assert {slot.state for slot in study.slots()} == {TrialState.FAIL}
-    assert "no slot has a model (1 failed), its worker was killed 3 times" in lab.said()
+    assert {trial.state for trial in study.trials()} == {TrialState.FAIL}
+    assert "no trial has a model (1 failed), its worker was killed 3 times" in lab.said()
     assert "is complete" not in lab.said()
     lab.check(study, 1)
 
@@ -224,14 +224,14 @@ def test_workers_of_one_host_name_in_other_places_leave_each_other_alone(
     sweep = lab.sweep("method.phases.finetune_epochs=120", "trials=4", "workers=1")
     home = open_home(lab.storage)
     study = until("the study", sweep, lambda: find_study(home, "s"))
-    until("a running slot", sweep, lambda: running(study))
+    until("a running trial", sweep, lambda: running(study))
     worker = lab.worker(*elsewhere)
     lab.finish(sweep)
     assert worker.wait(PATIENCE_S) == 0, lab.said()
     lab.check(study, 4)
     assert complete(study) == 4
-    assert {slot.user_attrs["attempt"] for slot in study.slots()} == {1}
-    owners = [slot.user_attrs["owner"] for slot in study.slots()]
+    assert {trial.user_attrs["attempt"] for trial in study.trials()} == {1}
+    owners = [trial.user_attrs["owner"] for trial in study.trials()]
     assert len({owner["host"] for owner in owners}) == 1
     assert len({owner["place"] for owner in owners}) == 2, lab.said()
 
@@ -258,18 +258,18 @@ def test_a_worker_that_wakes_up_leaves_its_successor_alone(
     sweep = lab.sweep(*long, "workers=1")
     home = open_home(here)
     study = until("the study", sweep, lambda: find_study(home, "s"))
-    first = until("a running slot", sweep, lambda: running(study))
+    first = until("a running trial", sweep, lambda: running(study))
     sleeper = first.user_attrs["owner"]["pid"]
     os.kill(sleeper, signal.SIGSTOP)
     other = lab.start("worker", "threads=1", *patience)
 
     def taken() -> Any:
-        slot = running(study, other.pid)
-        return slot is not None and slot.number == first.number and slot
+        trial = running(study, other.pid)
+        return trial is not None and trial.number == first.number and trial
 
-    slot = until("its slot with another", other, taken)
+    trial = until("its trial with another", other, taken)
     until("that one's checkpoint", other, lambda: (now := running(study, other.pid)) is not None
-          and now.user_attrs["checkpoint"] != slot.user_attrs["checkpoint"])  # fmt: skip
+          and now.user_attrs["checkpoint"] != trial.user_attrs["checkpoint"])  # fmt: skip
     os.kill(sleeper, signal.SIGCONT)
     lab.finish(sweep)
     assert other.wait(PATIENCE_S) == 0, lab.said()
@@ -277,7 +277,7 @@ def test_a_worker_that_wakes_up_leaves_its_successor_alone(
     assert complete(study) == 2
     assert "another worker has taken it over" in lab.said()
     assert "failed" not in lab.said()
-    again = study.slots()[first.number].user_attrs
+    again = study.trials()[first.number].user_attrs
     assert again["attempt"] == 2
     assert again["owner"]["pid"] == other.pid
     assert again.get("deaths") is None
@@ -305,7 +305,7 @@ def test_a_group_that_is_told_to_end_ends_and_goes_on_later(lab: Lab) -> None:
     assert complete(study) == 8
 
 
-# --- troubles of one slot
+# --- troubles of one trial
 
 CAMERA = """
 import os, signal
@@ -331,7 +331,7 @@ class Camera:
 
 
 def _troubled(folder: Path, *troubles: str) -> list[str]:
-    """A task of the user's own, whose augmentation goes wrong in some slots."""
+    """A task of the user's own, whose augmentation goes wrong in some trials."""
     (folder / "camera.py").write_text(CAMERA)
     return [
         "~task.augment.shift",
@@ -344,25 +344,25 @@ def _troubled(folder: Path, *troubles: str) -> list[str]:
     ]
 
 
-def test_a_slot_with_a_trouble_of_its_own_fails_with_its_reason(lab: Lab) -> None:
+def test_a_trial_with_a_trouble_of_its_own_fails_with_its_reason(lab: Lab) -> None:
     troubles = ("none", "novalue", "reading", "memory")
     study = lab.finish(lab.sweep(*_troubled(lab.folder, *troubles), "trials=10"))
     reasons = {"novalue": "training loss is nan", "reading": "the camera has gone"}
-    met = Counter(slot.params["task.augment.trouble"] for slot in study.slots())
+    met = Counter(trial.params["task.augment.trouble"] for trial in study.trials())
     assert set(met) == set(troubles)
-    for slot in study.slots():
-        trouble = slot.params["task.augment.trouble"]
-        assert (slot.state is TrialState.COMPLETE) == (trouble == "none")
-        assert reasons.get(trouble, "") in slot.user_attrs.get("reason", "")
-        assert f"slot {slot.number}" in lab.said()
+    for trial in study.trials():
+        trouble = trial.params["task.augment.trouble"]
+        assert (trial.state is TrialState.COMPLETE) == (trouble == "none")
+        assert reasons.get(trouble, "") in trial.user_attrs.get("reason", "")
+        assert f"trial {trial.number}" in lab.said()
     lab.check(study, 10)
 
 
 def test_three_failures_alike_stop_the_sweep_and_it_says_so(lab: Lab) -> None:
     study = lab.finish(lab.sweep(*_troubled(lab.folder, "reading"), "trials=9"), code=2)
-    assert "3 slots in a row failed alike: OSError: the camera has gone" in lab.said()
+    assert "3 trials in a row failed alike: OSError: the camera has gone" in lab.said()
     assert given(study).order is Order.HALT
-    states = Counter(slot.state for slot in study.slots())
+    states = Counter(trial.state for trial in study.trials())
     assert states == {TrialState.FAIL: 3, TrialState.WAITING: 6}
 
 
@@ -453,7 +453,7 @@ def test_the_server_is_restarted_stopped_and_cuts_connections(
     lab, home = lab_on(storage), open_home(storage)
     sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=14", "workers=2")
     study = until("the study", sweep, lambda: find_study(home, "s"))
-    until("two slots and one in training", sweep, lambda: complete(study) >= 2)
+    until("two trials and one in training", sweep, lambda: complete(study) >= 2)
 
     cluster.stop()  # restarted fast
     cluster.start()
@@ -486,7 +486,7 @@ def test_connections_that_are_half_open_end_by_themselves(
         long = ("method.phases.finetune_epochs=30", "trials=6", "workers=2")
         sweep = lab.sweep(*long)
         study = until("the study", sweep, lambda: find_study(home, "s"))
-        until("a running slot", sweep, lambda: running(study))
+        until("a running trial", sweep, lambda: running(study))
         while True:
             until("a transaction with locks", sweep, lambda: cluster.locks() > 0)
             proxy.reset_clients()
@@ -511,14 +511,14 @@ def test_a_sweep_ends_while_the_database_does_not_answer(
     again = ("method.phases.finetune_epochs=30", "trials=4", "workers=2")
     sweep = lab.sweep(*again)
     study = until("the study", sweep, lambda: find_study(home, "s"))
-    until("a running slot", sweep, lambda: running(study))
+    until("a running trial", sweep, lambda: running(study))
     children = family(sweep)
     with cluster.frozen():
         time.sleep(2)  # until all wait for an answer
         os.killpg(sweep.pid, number)
         assert sweep.wait(PATIENCE_S) == 130
         until_gone(children)
-    assert "stopping, slots are handed back" in lab.said()
+    assert "stopping, trials are handed back" in lab.said()
     assert "Exception ignored" not in lab.said()
     assert "Traceback" not in (lab.folder / "0.log").read_text()
     study = lab.finish(lab.sweep(*again))
@@ -532,7 +532,7 @@ def test_rows_that_somebody_locks_are_waited_for_aloud(
     lab, home = lab_on(on_postgres), open_home(on_postgres)
     sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=4", "workers=2")
     study = until("the study", sweep, lambda: find_study(home, "s"))
-    until("a running slot", sweep, lambda: running(study))
+    until("a running trial", sweep, lambda: running(study))
     with connected(home.databases.optuna) as connection:
         connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
         connection.execute(text("SELECT trial_id FROM trials FOR UPDATE"))
@@ -570,7 +570,7 @@ def test_a_full_disk_is_waited_for(lab: Lab) -> None:
         sweep = lab.sweep("trials=6", "workers=2")
         home = open_home(lab.storage)
         study = until("the study", sweep, lambda: find_study(home, "s"))
-        until("a slot", sweep, lambda: complete(study) >= 1)
+        until("a trial", sweep, lambda: complete(study) >= 1)
         with filler.open("wb") as file, suppress(OSError):
             while True:
                 file.write(bytes(1 << 16))
@@ -604,7 +604,7 @@ def test_the_server_is_down_for_the_whole_sweep(lab: Lab) -> None:
     with serving(f"sqlite:///{lab.folder}/mlflow.db", lab.folder / "artifacts", port=port):
         again = lab.start("reconcile", where)
         assert again.wait(PATIENCE_S) == 0, lab.said()
-        assert "3 slots, 3 runs agree; 4 made" in lab.said()
+        assert "3 trials, 3 runs agree; 4 made" in lab.said()
         lab.check(study, 3)
         assert reconcile(study) == Written()  # nothing is left to do
 
@@ -624,13 +624,13 @@ def test_what_is_wrong_in_mlflow_is_mended(lab: Lab) -> None:
 
     study = lab.finish(lab.sweep("trials=4"))
     client = MlflowClient(study.home.tracking_uri)
-    by_slot = {run.data.tags.get("paring.slot"): run for run in lab.runs_of(study)}
-    client.update_run(by_slot["0"].info.run_id, "RUNNING")  # as a killed worker leaves it
-    client.delete_run(by_slot["1"].info.run_id)
-    own = by_slot["2"]
+    by_trial = {run.data.tags.get("paring.slot"): run for run in lab.runs_of(study)}
+    client.update_run(by_trial["0"].info.run_id, "RUNNING")  # as a killed worker leaves it
+    client.delete_run(by_trial["1"].info.run_id)
+    own = by_trial["2"]
     tags = {k: v for k, v in own.data.tags.items() if k.startswith("paring")}
     client.create_run(own.info.experiment_id, tags=tags)  # a second one
-    client.create_run(own.info.experiment_id, tags={**tags, "paring.slot": "77"})  # of no slot
+    client.create_run(own.info.experiment_id, tags={**tags, "paring.slot": "77"})  # of no trial
     written = reconcile(study)
     assert written.created == 1
     assert written.changed >= 1
@@ -650,7 +650,7 @@ def test_two_sweeps_start_one_study_at_the_same_moment(
     assert [sweep.wait(PATIENCE_S) for sweep in sweeps] == [0, 0], lab.said()
     study = require_study(open_home(on_postgres), "s")
     assert complete(study) == 6
-    assert all(slot.user_attrs["attempt"] == 1 for slot in study.slots())
+    assert all(trial.user_attrs["attempt"] == 1 for trial in study.trials())
     lab.check(study, 6)
 
 
@@ -675,9 +675,9 @@ def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(lab: Lab, conten
     until("a checkpoint", first, lambda: running(study))
     first.terminate()
     assert first.wait(30) == 130
-    slot = next(slot for slot in study.slots() if "checkpoint" in slot.user_attrs)
-    assert slot.state is TrialState.WAITING
-    digest = slot.user_attrs["checkpoint"]
+    trial = next(trial for trial in study.trials() if "checkpoint" in trial.user_attrs)
+    assert trial.state is TrialState.WAITING
+    digest = trial.user_attrs["checkpoint"]
     blob = home.folder / "store" / digest[:2] / digest[2:]
     trap = lab.folder / "unpickled"
     bad = {
@@ -688,7 +688,7 @@ def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(lab: Lab, conten
     assert lab.sweep(*long).wait(PATIENCE_S) == 0, lab.said()
     assert complete(study) == 2
     assert not trap.exists()
-    record = study_record(study).slots[slot.number]
+    record = study_record(study).trials[trial.number]
     assert [row.epoch for row in record.epochs] == list(range(1, 17))
     assert "is damaged" in lab.said()
     lab.check(study, 2)

@@ -17,8 +17,8 @@ KIND = CategoricalDistribution(["a", "b"])
 OBJECTIVES = ("score", "flash_bytes")
 
 
-def slots(count: int, budgets: int = 1, seed: int = 0) -> list[FrozenTrial]:
-    """Slots whose score within a budget depends on the rate, and whose flash on the kind."""
+def trials(count: int, budgets: int = 1, seed: int = 0) -> list[FrozenTrial]:
+    """Trials whose score within a budget depends on the rate, and whose flash on the kind."""
     drawn = random.Random(seed)
     made = []
     for number in range(count):
@@ -37,7 +37,7 @@ def slots(count: int, budgets: int = 1, seed: int = 0) -> list[FrozenTrial]:
 
 @pytest.mark.parametrize("budgets", [1, 8])
 def test_what_matters_is_found_whatever_the_budgets_allow(budgets: int) -> None:
-    found = importances(slots(160, budgets), OBJECTIVES, rises=True)
+    found = importances(trials(160, budgets), OBJECTIVES, rises=True)
     assert set(found) == set(OBJECTIVES)
     assert found["score"]["rate"] > 0.8
     assert found["flash_bytes"]["kind"] > 0.6
@@ -45,9 +45,9 @@ def test_what_matters_is_found_whatever_the_budgets_allow(budgets: int) -> None:
         assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_a_budget_whose_slots_differ_most_does_not_decide_alone() -> None:
+def test_a_budget_whose_trials_differ_most_does_not_decide_alone() -> None:
     """Where the kind decides, by much, in one budget, and the rate in the seven others."""
-    mixed = slots(160, budgets=8)
+    mixed = trials(160, budgets=8)
     for trial in mixed:
         if trial.user_attrs["slot"]["budget"]["flash_bytes"] == 0:
             trial.values = [1000.0 * (trial.params["kind"] == "a"), trial.values[1]]
@@ -56,17 +56,17 @@ def test_a_budget_whose_slots_differ_most_does_not_decide_alone() -> None:
 
 
 def test_a_score_that_falls_is_judged_from_its_own_side() -> None:
-    turned = slots(160)
+    turned = trials(160)
     for trial in turned:
         trial.values = [-trial.values[0], trial.values[1]]
     assert importances(turned, OBJECTIVES, rises=False) == importances(
-        slots(160), OBJECTIVES, rises=True
+        trials(160), OBJECTIVES, rises=True
     )
 
 
 @pytest.mark.parametrize(
     "few",
-    [[], slots(19), slots(40, budgets=20), [optuna.create_trial(state=TrialState.FAIL)] * 40],
+    [[], trials(19), trials(40, budgets=20), [optuna.create_trial(state=TrialState.FAIL)] * 40],
     ids=["none", "nineteen", "two of each budget", "failed"],
 )
 def test_too_few_to_compare_say_nothing(few: list[Any]) -> None:
@@ -74,7 +74,7 @@ def test_too_few_to_compare_say_nothing(few: list[Any]) -> None:
 
 
 def test_a_space_that_became_narrower_still_tells() -> None:
-    first, drawn = slots(80), slots(160, seed=1)
+    first, drawn = trials(80), trials(160, seed=1)
     rest = [trial for trial in drawn if 0.01 <= trial.params["rate"] <= 0.1]
     for trial in rest:
         trial.distributions = trial.distributions | {"rate": FloatDistribution(0.01, 0.1, log=True)}

@@ -1,4 +1,4 @@
-"""Whatever is killed, the same command ends the sweep with exactly the asked slots."""
+"""Whatever is killed, the same command ends the sweep with exactly the asked trials."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from search.results.report import counts
 from search.storage.workspace import open_home
 from search.study.factory import Blueprint
 from search.study.stored_model import packed
-from search.study.study import Study, find_study, slot_budget
+from search.study.study import Study, find_study, trial_budget
 from tests.search.commands import (
     PATIENCE_S,
     Commands,
@@ -50,13 +50,13 @@ def test_a_sweep_survives_every_kill(
     # one worker is killed: another takes its place
     first = commands.start("sweep", *again)
     study = until("the study", first, lambda: find_study(home, "s"))
-    until("a complete slot", first, lambda: complete(study) >= 1)
-    victim = until("a running slot", first, lambda: running(study))
+    until("a complete trial", first, lambda: complete(study) >= 1)
+    victim = until("a running trial", first, lambda: running(study))
     os.kill(victim.user_attrs["owner"]["pid"], signal.SIGKILL)
     until("a second attempt", first, lambda: _attempts(study)[victim.number] >= 2)
 
     # the parent alone is killed: its workers and the mirror end by themselves
-    until("three complete slots", first, lambda: complete(study) >= 3 and running(study))
+    until("three complete trials", first, lambda: complete(study) >= 3 and running(study))
     children = family(first)
     assert len(children) >= 3
     first.kill()
@@ -73,13 +73,13 @@ def test_a_sweep_survives_every_kill(
     assert not study.over()
     _check_numbers(study)
 
-    # a worker is asked to stop: it hands its slot back and is content
+    # a worker is asked to stop: it hands its trial back and is content
     worker = commands.start("worker", "threads=1")  # as many as the sweep gives each
-    mine = until("its slot", worker, lambda: running(study, worker.pid))
+    mine = until("its trial", worker, lambda: running(study, worker.pid))
     worker.terminate()
     assert worker.wait(PATIENCE_S) == 0, commands.said()
-    slot = study.slots()[mine.number]
-    assert slot.state in (TrialState.WAITING, TrialState.COMPLETE)
+    trial = study.trials()[mine.number]
+    assert trial.state in (TrialState.WAITING, TrialState.COMPLETE)
     assert running(study, worker.pid) is None
 
     # and the same command ends it
@@ -97,38 +97,38 @@ def test_a_sweep_survives_every_kill(
 
 
 def _attempts(study: Study) -> list[int]:
-    return [slot.user_attrs.get("attempt", 0) for slot in study.slots()]
+    return [trial.user_attrs.get("attempt", 0) for trial in study.trials()]
 
 
 def _check_numbers(study: Study) -> None:
-    """No slot is lost or doubled, and each has the budget it was created with."""
-    slots = study.slots()
-    assert [slot.number for slot in slots] == list(range(TOTAL))
+    """No trial is lost or doubled, and each has the budget it was created with."""
+    trials = study.trials()
+    assert [trial.number for trial in trials] == list(range(TOTAL))
     budgets = study.facts["budgets"]
-    for slot in slots:
-        assert slot.user_attrs["slot"]["number"] == slot.number
-        assert slot.user_attrs["slot"]["budget"] == budgets[slot.number % len(budgets)]
+    for trial in trials:
+        assert trial.user_attrs["slot"]["number"] == trial.number
+        assert trial.user_attrs["slot"]["budget"] == budgets[trial.number % len(budgets)]
 
 
 def _check_results(study: Study) -> None:
-    """Every slot keeps its budget, and an interrupted one equals an uninterrupted run."""
+    """Every trial keeps its budget, and an interrupted one equals an uninterrupted run."""
     assert max(_attempts(study)) >= 2
     blueprint = Blueprint(study.spec)
-    for slot in study.slots():
-        result = slot.user_attrs["result"]
+    for trial in study.trials():
+        result = trial.user_attrs["result"]
         digest = result["files"]["model.safetensors"]
         cost = blueprint.cost_model(unpack_network(study.home.store[digest]).graph).dense
-        assert slot_budget(slot).holds(cost)
+        assert trial_budget(trial).holds(cost)
         assert result["cost"]["flash_bytes"] == cost.flash_bytes
-        if slot.user_attrs["attempt"] > 1:
-            assert digest == _uninterrupted(study, blueprint, slot)
+        if trial.user_attrs["attempt"] > 1:
+            assert digest == _uninterrupted(study, blueprint, trial)
 
 
-def _uninterrupted(study: Study, blueprint: Blueprint, slot: FrozenTrial) -> str:
-    """The digest of the model that a slot gives when nobody disturbs it."""
+def _uninterrupted(study: Study, blueprint: Blueprint, trial: FrozenTrial) -> str:
+    """The digest of the model that a trial gives when nobody disturbs it."""
     dense = unpack_network(study.home.store[study.note("dense")["digest"]])
-    seed = slot.user_attrs["slot"]["seed"]
-    job = blueprint.slot_job(slot.params, slot_budget(slot), seed)
+    seed = trial.user_attrs["slot"]["seed"]
+    job = blueprint.trial_job(trial.params, trial_budget(trial), seed)
     state = TrainState.begin(dense.graph, dense.tensors, job)
     deque(train(state, job), maxlen=0)
     return hashlib.sha256(packed(state, job)).hexdigest()

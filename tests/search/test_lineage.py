@@ -1,4 +1,4 @@
-"""Which network a slot starts from."""
+"""Which network a trial starts from."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -55,7 +55,7 @@ def test_no_limit_at_all_is_the_farthest_of_the_looser_ones():
 
 
 @pytest.mark.usefixtures("quiet_process")
-def test_every_slot_starts_from_the_one_before(
+def test_every_trial_starts_from_the_one_before(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     """Down a ladder, one worker: widths only fall, and the lineage is on record."""
@@ -63,25 +63,25 @@ def test_every_slot_starts_from_the_one_before(
     spec = compose_spec(*tiny, "shares=[0.6,0.4,0.3]", "continuation=true")
     create.prepare(home, "ladder", spec, None)
     work(home.config, "ladder", threads=1)
-    slots = study_record(require_study(home, "ladder")).slots
-    assert [slot.parent for slot in slots] == [None, 0, 1]
-    for earlier, later in pairwise(slots):
+    trials = study_record(require_study(home, "ladder")).trials
+    assert [trial.parent for trial in trials] == [None, 0, 1]
+    for earlier, later in pairwise(trials):
         assert set(later.widths) <= set(earlier.widths)
         assert all(later.widths[name] <= earlier.widths[name] for name in later.widths)
 
 
 @pytest.mark.usefixtures("quiet_process")
-def test_a_slot_keeps_its_parent_for_every_attempt(
+def test_a_trial_keeps_its_parent_for_every_attempt(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
-    """A looser slot that finishes meanwhile does not change where a second attempt starts."""
+    """A looser trial that finishes meanwhile does not change where a second attempt starts."""
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(*tiny, "shares=[0.6,0.4]", "continuation=true")
     study = create.prepare(home, "ladder", spec, None)
     first, second = study.claim(), study.claim()
     assert first is not None
     assert second is not None
-    second.set_user_attr("parent", None)  # as its first attempt, beside the first slot, noted
+    second.set_user_attr("parent", None)  # as its first attempt, beside the first trial, noted
     study.hand_back()
     work(home.config, "ladder", threads=1)
-    assert [slot.parent for slot in study_record(study).slots] == [None, None]
+    assert [trial.parent for trial in study_record(study).trials] == [None, None]

@@ -1,4 +1,4 @@
-"""What two processes see of one study's slots, and how little is read for it."""
+"""What two processes see of one study's trials, and how little is read for it."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ def both(home: Home, tiny_spec: Spec) -> tuple[Study, Study]:
     """One study, opened twice."""
     ours = create.prepare(home, "a", tiny_spec, 6)
     theirs = require_study(home, "a")
-    assert [len(study.slots()) for study in (ours, theirs)] == [6, 6]
+    assert [len(study.trials()) for study in (ours, theirs)] == [6, 6]
     return ours, theirs
 
 
 def states(study: Study) -> list[TrialState]:
-    return [slot.state for slot in study.slots()]
+    return [trial.state for trial in study.trials()]
 
 
 WAITING, RUNNING, FAIL = TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL
@@ -35,14 +35,14 @@ def test_what_another_does_is_seen(both: tuple[Study, Study], tiny_spec: Spec) -
     assert trial is not None
     assert states(ours) == [RUNNING, *[WAITING] * 5]
     trial.set_user_attr("checkpoint", "digest")
-    assert ours.slots()[0].user_attrs["checkpoint"] == "digest"
+    assert ours.trials()[0].user_attrs["checkpoint"] == "digest"
     assert theirs.hand_back() == [0]
     assert states(ours) == [WAITING] * 6
-    assert ours.slots()[0].user_attrs["attempt"] == 1  # waiting, but no longer as it was
+    assert ours.trials()[0].user_attrs["attempt"] == 1  # waiting, but no longer as it was
     again = ours.claim()
     assert again is not None
-    assert theirs.slots()[0].user_attrs["attempt"] == 2
-    theirs.add_slots(8, theirs.budgets, seed=0)
+    assert theirs.trials()[0].user_attrs["attempt"] == 2
+    theirs.add_trials(8, theirs.budgets, seed=0)
     assert states(ours) == [RUNNING, *[WAITING] * 7]
     assert ours.cancel_waiting() == list(range(1, 8))
     assert states(theirs) == [RUNNING, *[FAIL] * 7]
@@ -52,7 +52,7 @@ def test_what_another_does_is_seen(both: tuple[Study, Study], tiny_spec: Spec) -
     assert ours.over()
 
 
-def test_slots_that_nobody_has_claimed_are_read_once(
+def test_trials_that_nobody_has_claimed_are_read_once(
     both: tuple[Study, Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = both
@@ -65,18 +65,18 @@ def test_slots_that_nobody_has_claimed_are_read_once(
         return found
 
     monkeypatch.setattr(backend, "_get_trials", counted)
-    ours.slots()
+    ours.trials()
     trial = theirs.claim()
-    ours.slots()
-    ours.slots()
+    ours.trials()
+    ours.trials()
     assert trial is not None
     theirs.optuna.tell(trial, state=TrialState.FAIL)
-    ours.slots()
-    ours.slots()
+    ours.trials()
+    ours.trials()
     assert read == [[], [0], [0], [0], []]
 
 
-def test_a_complete_slot_is_found_by_what_it_ran(both: tuple[Study, Study]) -> None:
+def test_a_complete_trial_is_found_by_what_it_ran(both: tuple[Study, Study]) -> None:
     ours, theirs = both
     for run in ("one", "two"):
         trial = theirs.claim()
@@ -85,6 +85,6 @@ def test_a_complete_slot_is_found_by_what_it_ran(both: tuple[Study, Study]) -> N
         assert ours.lookup.complete_with("run", run) is None  # it still runs
         theirs.optuna.tell(trial, [0.5] + [1.0] * (len(theirs.objectives) - 1))
     found = [ours.lookup.complete_with("run", run) for run in ("one", "two", "three")]
-    assert [slot and slot.number for slot in found] == [0, 1, None]
-    assert [slot.number for slot in ours.lookup.trials(WAITING)] == [2, 3, 4, 5]
+    assert [trial and trial.number for trial in found] == [0, 1, None]
+    assert [trial.number for trial in ours.lookup.trials(WAITING)] == [2, 3, 4, 5]
     assert not ours.lookup.any(RUNNING, FAIL)

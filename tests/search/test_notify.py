@@ -18,7 +18,7 @@ from search.study.control import Order
 
 NOW = Situation(
     study="a", order=Order.GO, why="", trials={"complete": 2}, failures={}, workers=[],
-    hypervolume=0.5, slots_per_hour=None, left_s=None,
+    hypervolume=0.5, trials_per_hour=None, left_s=None,
 )  # fmt: skip
 
 

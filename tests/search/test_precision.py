@@ -133,7 +133,7 @@ def test_what_tensorflow_lite_lacks_is_refused_for_it_alone(
         "model._target_=hard_net.Hard",
         "+model.classes=auto",
     ]
-    assert create.prepare(home, "c", compose_spec(*hard, "target=c"), 1).slots()
+    assert create.prepare(home, "c", compose_spec(*hard, "target=c"), 1).trials()
     with pytest.raises(DeployError, match="is a table of hardswish; TensorFlow Lite"):
         create.prepare(home, "tflite", compose_spec(*hard, "target=tflite"), 1)
 
@@ -157,7 +157,7 @@ def test_a_study_from_before_is_continued_with_its_command(
     values["device"].pop("loops")
     before = create.prepare(home, "before", Spec(values), 1)
     assert before.spec.values.keys() == values.keys()
-    assert len(create.prepare(home, "before", now, 2).slots()) == 2
+    assert len(create.prepare(home, "before", now, 2).trials()) == 2
     other = compose_spec(*tiny, "device=stm32f103")
     with pytest.raises(StudyError, match="created with other settings: device"):
         create.prepare(home, "before", other, 2)

@@ -72,8 +72,8 @@ def unpruned(blueprint: Blueprint, budget: Budget) -> Job:
 
 
 def searched(blueprint: Blueprint, budget: Budget) -> Job:
-    """As a sweep makes it of a slot."""
-    return blueprint.slot_job({}, budget, 0)
+    """As a sweep makes it of a trial."""
+    return blueprint.trial_job({}, budget, 0)
 
 
 DOORS = {each.__name__: each for each in (script, explicit, unpruned, searched)}

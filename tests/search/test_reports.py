@@ -65,14 +65,14 @@ def home(folder: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def odd(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
-    """A finished study of two slots whose data and device have names that would be more."""
+    """A finished study of two trials whose data and device have names that would be more."""
     spec = compose_spec(
         *tiny, *MARGINS, "data._target_=odd_data.data", f"device.name={json.dumps(EVIL)}",
         "shares=[0.6,0.4]",
     )  # fmt: skip
     study = create.prepare(home, "odd", spec, None)
     work(home.config, "odd", threads=1)
-    assert [slot.score is not None for slot in study_record(study).slots] == [True, True]
+    assert [trial.score is not None for trial in study_record(study).trials] == [True, True]
     return study
 
 
@@ -92,7 +92,7 @@ def calls(folder: Path) -> int:
 def test_all_models_are_verified_with_data_that_are_loaded_once(
     paring: Paring, here: Path, odd: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    front = [slot for slot in study_record(odd).slots if slot.planes]
+    front = [trial for trial in study_record(odd).trials if trial.planes]
     assert len(front) > 1
     before = calls(here)
     monkeypatch.setenv("PATH", "/nowhere")  # no compiler: what it begins with is all it does
@@ -156,20 +156,20 @@ def test_so_many_epochs_are_kept_and_no_more(
     home: Home, odd: Study, most: int, reads: list[int]
 ) -> None:
     backend = Counted(Folder(home.folder / "store"))
-    histories, slots = Histories(Store(backend), most), odd.slots()
-    first = histories.of(slots)
-    assert [len(first[slot.number]) for slot in slots] == [2, 2]  # one of each phase
-    assert histories.of(slots) == first
-    digests = [slot.user_attrs["result"]["files"]["epochs.json"] for slot in slots]
+    histories, trials = Histories(Store(backend), most), odd.trials()
+    first = histories.of(trials)
+    assert [len(first[trial.number]) for trial in trials] == [2, 2]  # one of each phase
+    assert histories.of(trials) == first
+    digests = [trial.user_attrs["result"]["files"]["epochs.json"] for trial in trials]
     assert [backend.read.count(digest) for digest in digests] == reads
 
 
-def test_epochs_of_slots_that_are_not_asked_for_are_forgotten(home: Home, odd: Study) -> None:
+def test_epochs_of_trials_that_are_not_asked_for_are_forgotten(home: Home, odd: Study) -> None:
     backend = Counted(Folder(home.folder / "store"))
-    histories, slots = Histories(Store(backend)), odd.slots()
-    for asked in (slots, slots[:1], slots):
+    histories, trials = Histories(Store(backend)), odd.trials()
+    for asked in (trials, trials[:1], trials):
         histories.of(asked)
-    digests = [slot.user_attrs["result"]["files"]["epochs.json"] for slot in slots]
+    digests = [trial.user_attrs["result"]["files"]["epochs.json"] for trial in trials]
     assert [backend.read.count(digest) for digest in digests] == [1, 2]
 
 
@@ -177,23 +177,23 @@ def test_epochs_of_slots_that_are_not_asked_for_are_forgotten(home: Home, odd: S
 def test_lost_epochs_are_told_once(
     home: Home, odd: Study, caplog: pytest.LogCaptureFixture, damage: str, tmp_path: Path
 ) -> None:
-    store, slot = Store(Folder(tmp_path)), odd.slots()[0]
-    digest = slot.user_attrs["result"]["files"]["epochs.json"]
+    store, trial = Store(Folder(tmp_path)), odd.trials()[0]
+    digest = trial.user_attrs["result"]["files"]["epochs.json"]
     if damage == "damaged":
         store.put(home.store[digest])
         (tmp_path / digest[:2] / digest[2:]).write_text("[]")
     histories = Histories(store)
     with caplog.at_level(logging.WARNING, "paring"):
-        assert histories.of([slot]) == {0: ()}
-        assert histories.of([slot]) == {0: ()}
+        assert histories.of([trial]) == {0: ()}
+        assert histories.of([trial]) == {0: ()}
     (said,) = caplog.messages
-    assert said.startswith("slot 0: its epochs are lost, and its curves with them: ")
+    assert said.startswith("trial 0: its epochs are lost, and its curves with them: ")
     assert ("not in the store" if damage == "gone" else "is damaged") in said
     store.put(home.store[digest])  # what comes back is read
-    assert len(histories.of([slot])[0]) == 2
+    assert len(histories.of([trial])[0]) == 2
 
 
-def test_a_checkpoint_that_went_with_its_slot_is_no_loss(
+def test_a_checkpoint_that_went_with_its_trial_is_no_loss(
     home: Home, tiny_spec: Spec, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = create.prepare(home, "stopped", tiny_spec, 1)
@@ -202,8 +202,8 @@ def test_a_checkpoint_that_went_with_its_slot_is_no_loss(
     trial.set_user_attr("checkpoint", home.store.put(b"a state"))
     assert tell(study, trial, Dominated("another was better"))
     with caplog.at_level(logging.WARNING, "paring"):
-        (slot,) = study_record(study).slots
-    assert (slot.state, slot.epochs) == (State.STOPPED, ())
+        (trial,) = study_record(study).trials
+    assert (trial.state, trial.epochs) == (State.STOPPED, ())
     assert [record for record in caplog.records if record.name.startswith("paring")] == []
 
 
@@ -217,7 +217,7 @@ class Typed(Spec):
         return super().typed()
 
 
-def test_the_spec_is_validated_once_for_all_slots_that_were_measured(
+def test_the_spec_is_validated_once_for_all_trials_that_were_measured(
     home: Home, odd: Study
 ) -> None:
     study = require_study(home, "odd")
@@ -227,7 +227,7 @@ def test_the_spec_is_validated_once_for_all_slots_that_were_measured(
         study.set_note(measured_note(number), taken)
     study.spec, Typed.times = Typed(study.spec.values), 0
     record = study_record(study)
-    assert all(slot.measured for slot in record.slots)
+    assert all(trial.measured for trial in record.trials)
     assert Typed.times == 1
     for number in (0, 1):
         study.set_note(measured_note(number), None)
@@ -247,16 +247,16 @@ def test_the_readme_beside_a_model_shows_hostile_names_as_they_are(
     assert [t.type for t in tokens if t.type in ("heading_open", "html_inline", "html_block",
             "link_open", "image")] == ["heading_open"]  # fmt: skip
     (heading,) = (tokens[i + 1] for i, t in enumerate(tokens) if t.type == "heading_open")
-    assert heading.content == "odd, slot 0"
+    assert heading.content == "odd, trial 0"
     words = "".join(t.content for t in tokens if t.type == "text")
     for name in (EVIL, *(" ".join(name.split()) for name in CLASSES)):
         assert name in words
 
 
 def test_pages_show_hostile_names_as_they_are(paring: Paring, here: Path, odd: Study) -> None:
-    paring("export", "study=odd", "trial=0", "out=slot-0")
+    paring("export", "study=odd", "trial=0", "out=trial-0")
     paring("front", "study=odd", "output=html", "out=front.html")
-    for page in ("slot-0/why.html", "front.html"):
+    for page in ("trial-0/why.html", "front.html"):
         elements = Outline((here / page).read_text()).elements
         assert [
             tag for tag, attributes in elements if tag == "img" or "onerror" in attributes
@@ -280,7 +280,7 @@ def test_what_the_front_names_for_a_chip_is_what_pick_gives(
     ):
         code, out, err = paring("pick", "study=odd", *pick.words.split(), "register=false")
         assert code == 0, err
-        assert out.startswith(f"slot {pick.slot}: ")
+        assert out.startswith(f"trial {pick.trial}: ")
 
 
 @pytest.mark.parametrize("device", known_devices(), ids=lambda device: device.name)
@@ -289,10 +289,10 @@ def test_a_chip_of_another_core_is_judged_by_its_own_costs(odd: Study, device: A
     points = [
         replace(point, cost=Cost(**asdict(costs)))
         for point in points_of(odd)
-        if (costs := ported.slots[point.number].costs) is not None
+        if (costs := ported.trials[point.number].costs) is not None
     ]
     (pick,) = (p for p in study_record(odd).picks if p.device.name == device.name)
-    assert pick.slot == best_within(points, device.budget, True).number
+    assert pick.trial == best_within(points, device.budget, True).number
 
 
 def test_the_front_links_to_the_pages_that_lie_beside_it(
@@ -305,9 +305,9 @@ def test_the_front_links_to_the_pages_that_lie_beside_it(
 
     (here / "linked").mkdir()
     assert links() == []
-    paring("export", "study=odd", "trial=1", "out=linked/slot-1")
-    assert links() == ["slot-1/why.html"]
-    (here / "linked" / "slot-1").rename(here / "linked" / "slot-0")  # of another slot
+    paring("export", "study=odd", "trial=1", "out=linked/trial-1")
+    assert links() == ["trial-1/why.html"]
+    (here / "linked" / "trial-1").rename(here / "linked" / "trial-0")  # of another trial
     assert links() == []
 
 
@@ -344,8 +344,8 @@ def test_status_and_mlflow_tell_the_same_shares_of_the_budget_that_was_asked_for
 
 
 def _finetuned(study: Study) -> bool:
-    slot = running(study)
-    return slot is not None and slot.user_attrs["progress"]["phase"] == "finetune"
+    trial = running(study)
+    return trial is not None and trial.user_attrs["progress"]["phase"] == "finetune"
 
 
 def test_a_margin_is_the_share_by_which_measurements_may_exceed_estimates() -> None:
@@ -354,10 +354,10 @@ def test_a_margin_is_the_share_by_which_measurements_may_exceed_estimates() -> N
     assert held == Budget(flash_bytes=1000, sram_bytes=1000, latency_ms=10.0, macs=7)
 
 
-def test_a_slot_tells_what_its_estimates_were_held_to(odd: Study) -> None:
-    for slot in study_record(odd).slots:
-        assert slot.held is not None
-        assert slot.budget.flash_bytes is not None
-        assert slot.budget.latency_ms is not None
-        assert slot.held.flash_bytes == int(slot.budget.flash_bytes / 1.1)
-        assert slot.held.latency_ms == slot.budget.latency_ms / 1.25
+def test_a_trial_tells_what_its_estimates_were_held_to(odd: Study) -> None:
+    for trial in study_record(odd).trials:
+        assert trial.held is not None
+        assert trial.budget.flash_bytes is not None
+        assert trial.budget.latency_ms is not None
+        assert trial.held.flash_bytes == int(trial.budget.flash_bytes / 1.1)
+        assert trial.held.latency_ms == trial.budget.latency_ms / 1.25

@@ -42,7 +42,7 @@ def test_rungs_are_epochs():
         ((Budget(), 0.5), (LOOSE, 0.9), True),
     ],
 )
-def test_a_slot_ends_when_another_is_better_with_no_more(own, other, stops):
+def test_a_trial_ends_when_another_is_better_with_no_more(own, other, stops):
     mine, theirs = Arrival(0, *own), Arrival(1, *other)
     assert RUNGS.better(mine, [mine, theirs]) == (theirs if stops else None)
     few = Rungs((0.5,), 0.1, min_trials=3)
@@ -67,7 +67,7 @@ def test_rungs_that_make_no_sense(config):
 
 
 def test_on_stored_curves_it_saves_epochs_and_keeps_the_hypervolume():
-    """96 slots on the digits, with learning rates from useless to good, replayed."""
+    """96 trials on the digits, with learning rates from useless to good, replayed."""
     table = json.loads((RESULTS / "curves-digits.json").read_text())
     whole, early = with_and_without(table)
     assert whole.epochs == sum(len(curve["scores"]) for curve in table["curves"])
@@ -77,7 +77,7 @@ def test_on_stored_curves_it_saves_epochs_and_keeps_the_hypervolume():
 
 
 @pytest.mark.usefixtures("quiet_process")
-def test_a_hopeless_slot_is_not_trained_to_its_end(
+def test_a_hopeless_trial_is_not_trained_to_its_end(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
@@ -89,13 +89,13 @@ def test_a_hopeless_slot_is_not_trained_to_its_end(
     study = create.prepare(home, "a", spec, None)
     work(home.config, "a", threads=1)
     record = study_record(study)
-    rates = {slot.number: slot.params["task.optimizer.lr"] for slot in record.slots}
-    stopped = [slot for slot in record.slots if slot.state is State.STOPPED]
+    rates = {trial.number: trial.params["task.optimizer.lr"] for trial in record.trials}
+    stopped = [trial for trial in record.trials if trial.state is State.STOPPED]
     assert stopped
-    for slot in record.slots:
-        assert slot.state in (State.STOPPED, State.COMPLETE)
-    for slot in stopped:
-        assert rates[slot.number] == 1e-6
-        assert "was better by" in slot.reason
-        assert slot.score is None
+    for trial in record.trials:
+        assert trial.state in (State.STOPPED, State.COMPLETE)
+    for trial in stopped:
+        assert rates[trial.number] == 1e-6
+        assert "was better by" in trial.reason
+        assert trial.score is None
     assert failures(study) == {}  # it is none

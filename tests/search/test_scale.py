@@ -41,7 +41,7 @@ def test_the_hypervolume_of_a_users_metric_is_between_0_and_1(
     assert all(0 < share <= 1 for share in gains)
     assert max(boxes) - 1e-9 <= volume <= sum(boxes) + 1e-9
     assert 0 < volume < 1
-    rungs = [v for slot in study.slots() for k, v in slot.user_attrs.items() if "rung/" in k]
+    rungs = [v for trial in study.trials() for k, v in trial.user_attrs.items() if "rung/" in k]
     assert all(share <= 1 for share in rungs)
 
 

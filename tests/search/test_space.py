@@ -25,8 +25,8 @@ def made(**settings: Any) -> tuple[Budget, ...]:
 @pytest.mark.parametrize(
     "path", ["model.filters", "data.validation_share", "method.phases.dense_epochs", "seed"]
 )
-def test_what_all_slots_share_cannot_be_searched(path: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{path}' is no setting that slots may differ in"):
+def test_what_all_trials_share_cannot_be_searched(path: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{path}' is no setting that trials may differ in"):
         check_space({path: [1, 2]})
 
 

@@ -182,7 +182,7 @@ def test_old_files_that_no_study_names_are_collected(kept: Home) -> None:
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING])
 @pytest.mark.parametrize("key", ["checkpoint", "pending"])
-def test_what_a_slot_goes_on_from_is_named_until_it_is_over(
+def test_what_a_trial_goes_on_from_is_named_until_it_is_over(
     kept: Home, state: TrialState, key: str
 ) -> None:
     study = optuna.load_study(study_name="theirs", storage=open_storage(kept))

@@ -1,4 +1,4 @@
-"""Slots: created once, claimed by one, handed back whole, told by their owner."""
+"""Trials: created once, claimed by one, handed back whole, told by their owner."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ from search.errors import ConfigError, StudyError
 from search.storage.workspace import Home, open_home, open_storage
 from search.study import study as module
 from search.study.owner import Owner
-from search.study.study import Study, create_study, find_study, require_study, slot_budget
+from search.study.study import Study, create_study, find_study, require_study, trial_budget
 from search.worker.run_trial import Failed, Finished, Infeasible, tell
 from search.worker.stop_signals import Watch
 
@@ -69,7 +69,7 @@ def finished(**changes: Any) -> Finished:
 
 @pytest.fixture
 def study(home: Home, tiny_spec: Spec) -> Study:
-    """A study without slots, and with facts that nobody measured."""
+    """A study without trials, and with facts that nobody measured."""
     return create_study(home, "s", tiny_spec, OBJECTIVES, FACTS)
 
 
@@ -133,54 +133,54 @@ def test_a_senseless_storage_is_refused(home: Home, changes: dict[str, Any]) -> 
         open_home(replace(home.config, **changes))
 
 
-# --- slots are created once
+# --- trials are created once
 
 
-def test_slots_have_numbers_and_budgets_in_turn(study: Study, home: Home) -> None:
-    study.add_slots(7, BUDGETS, seed=3)
-    slots = reopened(home).slots()
-    assert [slot.number for slot in slots] == list(range(7))
-    assert [slot_budget(slot) for slot in slots] == [BUDGETS[i % 3] for i in range(7)]
-    assert {slot.state for slot in slots} == {TrialState.WAITING}
-    assert [slot.user_attrs["slot"]["seed"] for slot in slots] == [3, 3, 3, 4, 4, 4, 5]
+def test_trials_have_numbers_and_budgets_in_turn(study: Study, home: Home) -> None:
+    study.add_trials(7, BUDGETS, seed=3)
+    trials = reopened(home).trials()
+    assert [trial.number for trial in trials] == list(range(7))
+    assert [trial_budget(trial) for trial in trials] == [BUDGETS[i % 3] for i in range(7)]
+    assert {trial.state for trial in trials} == {TrialState.WAITING}
+    assert [trial.user_attrs["slot"]["seed"] for trial in trials] == [3, 3, 3, 4, 4, 4, 5]
 
 
 @pytest.mark.parametrize(("total", "expected"), [(4, 4), (2, 4), (9, 9)])
 def test_only_a_larger_total_adds(study: Study, total: int, expected: int) -> None:
-    study.add_slots(4, BUDGETS, 0)
-    before = [slot.user_attrs["slot"] for slot in study.slots()]
-    study.add_slots(total, BUDGETS, 0)
-    slots = study.slots()
-    assert [slot.number for slot in slots] == list(range(expected))
-    assert [slot.user_attrs["slot"] for slot in slots[:4]] == before
-    assert slot_budget(slots[-1]) == BUDGETS[(expected - 1) % 3]
+    study.add_trials(4, BUDGETS, 0)
+    before = [trial.user_attrs["slot"] for trial in study.trials()]
+    study.add_trials(total, BUDGETS, 0)
+    trials = study.trials()
+    assert [trial.number for trial in trials] == list(range(expected))
+    assert [trial.user_attrs["slot"] for trial in trials[:4]] == before
+    assert trial_budget(trials[-1]) == BUDGETS[(expected - 1) % 3]
 
 
 def _add(gate: Any, home: Home, total: int) -> None:
     found = reopened(home)
     gate.wait()
-    found.add_slots(total, BUDGETS, 0)
+    found.add_trials(total, BUDGETS, 0)
 
 
 def test_two_creators_make_no_doubles(study: Study, home: Home) -> None:
     assert processes(_add, 2, home, 12) == [0, 0]
-    slots = study.slots()
-    assert [slot.number for slot in slots] == list(range(12))
-    assert [slot.user_attrs["slot"]["number"] for slot in slots] == list(range(12))
-    assert [slot_budget(slot) for slot in slots] == [BUDGETS[i % 3] for i in range(12)]
+    trials = study.trials()
+    assert [trial.number for trial in trials] == list(range(12))
+    assert [trial.user_attrs["slot"]["number"] for trial in trials] == list(range(12))
+    assert [trial_budget(trial) for trial in trials] == [BUDGETS[i % 3] for i in range(12)]
 
 
-# --- a slot is claimed by one
+# --- a trial is claimed by one
 
 
-def test_the_first_waiting_slot_is_claimed(study: Study) -> None:
-    study.add_slots(2, BUDGETS, 0)
+def test_the_first_waiting_trial_is_claimed(study: Study) -> None:
+    study.add_trials(2, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
     assert trial.number == 0
     assert trial.user_attrs["attempt"] == 1
     assert trial.user_attrs["owner"] == Owner.me().note()
-    assert [slot.state.name for slot in study.slots()] == ["RUNNING", "WAITING"]
+    assert [trial.state.name for trial in study.trials()] == ["RUNNING", "WAITING"]
     assert study.still_mine(trial)
     assert not study.over()
 
@@ -197,20 +197,20 @@ def _claim_all(gate: Any, home: Home, taken: Any) -> None:
         taken.put((trial.number, os.getpid()))
 
 
-def test_processes_claim_every_slot_once(study: Study, home: Home) -> None:
-    study.add_slots(16, BUDGETS, 0)
+def test_processes_claim_every_trial_once(study: Study, home: Home) -> None:
+    study.add_trials(16, BUDGETS, 0)
     taken = FORK.SimpleQueue()
     assert processes(_claim_all, 3, home, taken) == [0, 0, 0]
     claims = dict(taken.get() for _ in range(16))
     assert taken.empty()
     assert sorted(claims) == list(range(16))
-    for slot in study.slots():
-        assert slot.user_attrs["owner"]["pid"] == claims[slot.number]
-        assert slot.user_attrs["attempt"] == 1
+    for trial in study.trials():
+        assert trial.user_attrs["owner"]["pid"] == claims[trial.number]
+        assert trial.user_attrs["attempt"] == 1
 
 
-def test_threads_claim_every_slot_once(study: Study, home: Home) -> None:
-    study.add_slots(8, BUDGETS, 0)
+def test_threads_claim_every_trial_once(study: Study, home: Home) -> None:
+    study.add_trials(8, BUDGETS, 0)
     numbers: list[int] = []
 
     def claim_all() -> None:
@@ -226,17 +226,17 @@ def test_threads_claim_every_slot_once(study: Study, home: Home) -> None:
     assert sorted(numbers) == list(range(8))
 
 
-# --- a slot is handed back whole
+# --- a trial is handed back whole
 
 
-def test_a_slot_handed_back_keeps_what_it_knows(study: Study, home: Home) -> None:
-    study.add_slots(2, BUDGETS, 0)
+def test_a_trial_handed_back_keeps_what_it_knows(study: Study, home: Home) -> None:
+    study.add_trials(2, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
     lr = trial.suggest_float("task.optimizer.lr", 0.01, 1.0, log=True)
     trial.set_user_attr("checkpoint", "c")
     assert study.hand_back() == [0]
-    waiting = study.slots()[0]
+    waiting = study.trials()[0]
     assert waiting.state is TrialState.WAITING
     again = reopened(home).claim()
     assert again is not None
@@ -244,7 +244,7 @@ def test_a_slot_handed_back_keeps_what_it_knows(study: Study, home: Home) -> Non
     assert again.suggest_float("task.optimizer.lr", 0.01, 1.0, log=True) == lr
     assert again.user_attrs["checkpoint"] == "c"
     assert again.user_attrs["slot"] == waiting.user_attrs["slot"]
-    assert len(study.slots()) == 2
+    assert len(study.trials()) == 2
 
 
 def _claim_and_hold(gate: Any, home: Home) -> None:
@@ -254,7 +254,7 @@ def _claim_and_hold(gate: Any, home: Home) -> None:
 
 
 def killed_owner(home: Home) -> None:
-    """Let a process claim a slot, then kill it."""
+    """Let a process claim a trial, then kill it."""
     gate = FORK.Barrier(2)
     child = FORK.Process(target=_claim_and_hold, args=(gate, home))
     child.start()
@@ -264,14 +264,14 @@ def killed_owner(home: Home) -> None:
     child.join()
 
 
-def test_the_slot_of_a_killed_process_goes_back_at_once(study: Study, home: Home) -> None:
-    study.add_slots(3, BUDGETS, 0)
+def test_the_trial_of_a_killed_process_goes_back_at_once(study: Study, home: Home) -> None:
+    study.add_trials(3, BUDGETS, 0)
     mine = study.claim()
     assert mine is not None
     killed_owner(home)
-    assert [slot.state.name for slot in study.slots()] == ["RUNNING", "RUNNING", "WAITING"]
+    assert [trial.state.name for trial in study.trials()] == ["RUNNING", "RUNNING", "WAITING"]
     assert study.reap() == [1]
-    assert [slot.state.name for slot in study.slots()] == ["RUNNING", "WAITING", "WAITING"]
+    assert [trial.state.name for trial in study.trials()] == ["RUNNING", "WAITING", "WAITING"]
     assert study.reap() == []
     assert study.still_mine(mine)
     assert study.hand_back() == [0]  # what others run is not handed back
@@ -301,7 +301,7 @@ def _die(*_: Any) -> None:
 def test_a_claimant_may_be_killed_at_any_instruction(
     study: Study, home: Home, body: Callable[..., None]
 ) -> None:
-    study.add_slots(1, BUDGETS, 0)
+    study.add_trials(1, BUDGETS, 0)
     assert processes(body, 1, home) == [-signal.SIGKILL]
     study.reap()
     trial = study.claim()
@@ -310,8 +310,8 @@ def test_a_claimant_may_be_killed_at_any_instruction(
     assert study.still_mine(trial)
 
 
-def test_a_silent_owner_on_another_host_loses_its_slot(study: Study) -> None:
-    study.add_slots(1, BUDGETS, 0)
+def test_a_silent_owner_on_another_host_loses_its_trial(study: Study) -> None:
+    study.add_trials(1, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
     trial.set_user_attr("owner", replace(Owner.me(), pid=1 << 30, place="elsewhere").note())
@@ -319,11 +319,11 @@ def test_a_silent_owner_on_another_host_loses_its_slot(study: Study) -> None:
     with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
         connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'"))
     assert study.reap() == [0]
-    assert study.slots()[0].state is TrialState.WAITING
+    assert study.trials()[0].state is TrialState.WAITING
 
 
-def test_the_heart_beats_while_a_slot_is_worked_on(study: Study) -> None:
-    study.add_slots(1, BUDGETS, 0)
+def test_the_heart_beats_while_a_trial_is_worked_on(study: Study) -> None:
+    study.add_trials(1, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
     beaten = threading.Event()
@@ -374,7 +374,7 @@ def test_a_zombie_does_not_live() -> None:
     assert owner.lives() is False
 
 
-# --- a slot is told once, by its owner
+# --- a trial is told once, by its owner
 
 
 @pytest.mark.parametrize(
@@ -386,14 +386,14 @@ def test_a_zombie_does_not_live() -> None:
     ],
 )
 def test_an_outcome_is_told(study: Study, home: Home, outcome: Any, state: TrialState) -> None:
-    study.add_slots(1, BUDGETS, 0)
+    study.add_trials(1, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
-    assert study.slots()[0].constraints == {}
+    assert study.trials()[0].constraints == {}
     checkpoint = home.store.put(b"state")
     trial.set_user_attr("checkpoint", checkpoint)
     assert tell(study, trial, outcome)
-    told = reopened(home).slots()[0]
+    told = reopened(home).trials()[0]
     assert told.state is state
     assert checkpoint not in home.store
     assert study.over()
@@ -407,38 +407,38 @@ def test_an_outcome_is_told(study: Study, home: Home, outcome: Any, state: Trial
 
 
 def test_nobody_tells_for_another(study: Study) -> None:
-    study.add_slots(1, BUDGETS, 0)
+    study.add_trials(1, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
     trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
     assert not tell(study, trial, finished())
-    slot = study.slots()[0]
-    assert slot.state is TrialState.RUNNING
-    assert "result" not in slot.user_attrs
-    assert slot.constraints == {}
+    trial = study.trials()[0]
+    assert trial.state is TrialState.RUNNING
+    assert "result" not in trial.user_attrs
+    assert trial.constraints == {}
 
 
-def test_who_has_lost_a_slot_changes_nothing_of_it(study: Study, home: Home) -> None:
+def test_who_has_lost_a_trial_changes_nothing_of_it(study: Study, home: Home) -> None:
     """Even if it was the same process that took it anew."""
-    study.add_slots(1, BUDGETS, 0)
+    study.add_trials(1, BUDGETS, 0)
     lost = study.claim()
     assert lost is not None
-    assert study.note_slot(lost, "checkpoint", "first")
+    assert study.note_trial(lost, "checkpoint", "first")
     study.hand_back()
-    assert not study.note_slot(lost, "checkpoint", "while it waits")
+    assert not study.note_trial(lost, "checkpoint", "while it waits")
     trial = study.claim()
     assert trial is not None
     assert not study.still_mine(lost)
-    assert not study.note_slot(lost, "checkpoint", "of the one that lost it")
+    assert not study.note_trial(lost, "checkpoint", "of the one that lost it")
     assert not tell(study, lost, finished())
-    assert study.slots()[0].user_attrs["checkpoint"] == "first"
+    assert study.trials()[0].user_attrs["checkpoint"] == "first"
     assert tell(study, trial, finished())
-    assert not study.note_slot(lost, "checkpoint", "after the end")
-    assert study.slots()[0].user_attrs["checkpoint"] == "first"
+    assert not study.note_trial(lost, "checkpoint", "after the end")
+    assert study.trials()[0].user_attrs["checkpoint"] == "first"
 
 
-def test_what_a_kill_leaves_is_removed_when_the_slot_is_over(study: Study, home: Home) -> None:
-    study.add_slots(3, BUDGETS, 0)
+def test_what_a_kill_leaves_is_removed_when_the_trial_is_over(study: Study, home: Home) -> None:
+    study.add_trials(3, BUDGETS, 0)
     shared = home.store.put(b"the model of a twin")
     twin = study.claim()
     assert twin is not None
@@ -460,19 +460,19 @@ def test_what_a_kill_leaves_is_removed_when_the_slot_is_over(study: Study, home:
     assert sum(1 for _ in home.store.entries()) == 1
 
 
-def test_a_slot_handed_back_cannot_be_told(study: Study) -> None:
-    study.add_slots(1, BUDGETS, 0)
+def test_a_trial_handed_back_cannot_be_told(study: Study) -> None:
+    study.add_trials(1, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
     study.hand_back()
     assert not tell(study, trial, finished())
-    assert study.slots()[0].state is TrialState.WAITING
+    assert study.trials()[0].state is TrialState.WAITING
 
 
 def test_an_interrupt_after_telling_loses_nothing(study: Study) -> None:
-    study.add_slots(1, (Budget(),), 0)
+    study.add_trials(1, (Budget(),), 0)
     trial = study.claim()
     assert trial is not None
     assert tell(study, trial, finished())
     assert study.hand_back() == []
-    assert study.slots()[0].state is TrialState.COMPLETE
+    assert study.trials()[0].state is TrialState.COMPLETE

@@ -20,8 +20,8 @@ from search.storage.workspace import open_home
 from search.study import create
 from search.study.factory import Blueprint
 from search.study.stored_model import MODEL
-from search.study.study import Study, require_study, slot_budget
-from tracking.records import SlotRecord
+from search.study.study import Study, require_study, trial_budget
+from tracking.records import TrialRecord
 from tracking.tables import duration
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_sweep_ends_with_the_asked_total(
     assert swept.stdout == ""
     assert swept.stderr.count("complete: score") == 4
     assert "Traceback" not in swept.stderr
-    assert [slot.number for slot in study.slots()] == [0, 1, 2, 3]
+    assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
     assert counts(study)["complete"] == 4
     assert {path.name for path in folder.iterdir()} <= {"mynet.py", "__pycache__", ".paring"}
 
@@ -95,7 +95,7 @@ def test_a_sweep_ends_with_the_asked_total(
 def test_every_cost_is_true_in_a_fresh_process(study: Study) -> None:
     device = Blueprint(study.spec).device
     facts = {name: getattr(device, name) for name in device.__slots__}
-    results = [slot.user_attrs["result"] for slot in study.slots()]
+    results = [trial.user_attrs["result"] for trial in study.trials()]
     digests = [result["files"]["model.safetensors"] for result in results]
     files = [str(study.home.folder / "store" / name[:2] / name[2:]) for name in digests]
     fresh = subprocess.run(
@@ -105,24 +105,24 @@ def test_every_cost_is_true_in_a_fresh_process(study: Study) -> None:
     )
     costs = json.loads(fresh.stdout)
     assert costs == [result["cost"] for result in results]
-    for slot, cost in zip(study.slots(), costs, strict=True):
-        limits = slot_budget(slot).limits
+    for trial, cost in zip(study.trials(), costs, strict=True):
+        limits = trial_budget(trial).limits
         assert limits
         assert all(cost[name] <= limit for name, limit in limits.items())
 
 
-def test_mlflow_has_one_run_a_slot_and_one_for_the_study(
+def test_mlflow_has_one_run_a_trial_and_one_for_the_study(
     study: Study, folder: Path, runs_of: Callable[[Study], list[Any]]
 ) -> None:
     runs = runs_of(study)
     assert {run.info.status for run in runs} == {"FINISHED"}
-    by_slot = {run.data.tags.get("paring.slot"): run for run in runs}
-    assert set(by_slot) == {None, "0", "1", "2", "3"}
+    by_trial = {run.data.tags.get("paring.slot"): run for run in runs}
+    assert set(by_trial) == {None, "0", "1", "2", "3"}
     assert len(runs) == 5
     front = json.loads(ran(folder, "front", "study=own", "output=json").stdout)
     assert front["front"]
     for entry in front["front"]:
-        run = by_slot[str(entry["trial"])]
+        run = by_trial[str(entry["trial"])]
         assert entry["run_id"] == run.info.run_id
         assert run.data.params["method.anneal_end"] == str(entry["params"]["method.anneal_end"])
 
@@ -139,7 +139,7 @@ def test_joblib_starts_workers_that_find_the_users_code(
     done = ran(folder, "worker", *launch, "study=own")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert counts(study)["complete"] == len(study.slots()) == 6
+    assert counts(study)["complete"] == len(study.trials()) == 6
     assert {path.name for path in folder.iterdir()} <= {"mynet.py", "__pycache__", ".paring"}
     runs = runs_of(study)
     assert sorted(run.data.tags.get("paring.slot", "-") for run in runs) == [*"-012345"]
@@ -175,13 +175,13 @@ def test_a_model_for_another_device_is_judged_by_that_devices_costs(
     monkeypatch.syspath_prepend(str(folder))
     other = next(device for device in known_devices() if device.name == "rp2040")
     own, ported = (
-        {slot.number: slot.costs.latency_ms for slot in record.slots if slot.costs}
+        {trial.number: trial.costs.latency_ms for trial in record.trials if trial.costs}
         for record in (study_record(study), record_for(study, other))
     )
     there = {
-        slot.number: deployed(_graph(study, slot), other).dense.latency_ms
-        for slot in study_record(study).slots
-        if slot.costs
+        trial.number: deployed(_graph(study, trial), other).dense.latency_ms
+        for trial in study_record(study).trials
+        if trial.costs
     }
     assert ported == there
     assert all(latency != own[number] for number, latency in there.items())
@@ -190,7 +190,7 @@ def test_a_model_for_another_device_is_judged_by_that_devices_costs(
     done = ran(folder, "pick", "study=own", "device=rp2040", limit, "out=quick", "register=false")
     assert done.returncode == 0, done.stderr
     quickest = [number for number, latency in there.items() if latency == least]
-    assert any(f"slot {number}: " in done.stdout for number in quickest)
+    assert any(f"trial {number}: " in done.stdout for number in quickest)
     assert f"{duration(least)} on rp2040 (estimated)" in done.stdout
     assert "for rp2040" in (folder / "quick" / "README.md").read_text()
     limit = f"budget.latency={least * (0.999 + other.latency_margin)}ms"
@@ -208,5 +208,5 @@ def test_inspect_counts_as_the_sweep_does(study: Study, folder: Path, tiny: list
     assert {name: facts[name] for name in study.facts["dense_cost"]} == study.facts["dense_cost"]
 
 
-def _graph(study: Study, slot: SlotRecord) -> Graph:
-    return unpack_network(study.home.store.read(slot.files[MODEL])).graph
+def _graph(study: Study, trial: TrialRecord) -> Graph:
+    return unpack_network(study.home.store.read(trial.files[MODEL])).graph

@@ -69,8 +69,8 @@ def test_a_front_is_what_it_was(paring: Paring, here: Path, study: str) -> None:
 
 
 def test_a_measured_trial_stays_measured(here: Path) -> None:
-    slots = study_record(opened(here, "finished")).slots
-    assert [slot.number for slot in slots if slot.measured is not None] == [0]
+    trials = study_record(opened(here, "finished")).trials
+    assert [trial.number for trial in trials if trial.measured is not None] == [0]
 
 
 def test_mlflow_can_be_rebuilt(paring: Paring, here: Path) -> None:
@@ -102,14 +102,14 @@ def test_a_trial_is_verified(paring: Paring, here: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_from_its_checkpoint(paring: Paring, here: Path) -> None:
-    before = opened(here, "midway").slots()[1].user_attrs
+    before = opened(here, "midway").trials()[1].user_attrs
     _, _, err = paring("sweep", "study=midway", "workers=1")
     study = opened(here, "midway")
     assert counts(study)["complete"] == 4, err
     assert "lost" not in err
-    assert study.slots()[1].user_attrs["attempt"] == before["attempt"] + 1
+    assert study.trials()[1].user_attrs["attempt"] == before["attempt"] + 1
     progress = json.loads(study.home.store.read(
-        study.slots()[1].user_attrs["result"]["files"]["epochs.json"]))  # fmt: skip
+        study.trials()[1].user_attrs["result"]["files"]["epochs.json"]))  # fmt: skip
     assert progress[2]["score"] == before["progress"]["score"]  # of the epoch before the kill
 
 

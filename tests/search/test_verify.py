@@ -1,4 +1,4 @@
-"""`paring verify`: finished slots as firmware on an emulated core."""
+"""`paring verify`: finished trials as firmware on an emulated core."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture(scope="module")
 def done(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
-    """A study of two slots under budgets that generated C can hold."""
+    """A study of two trials under budgets that generated C can hold."""
     study = create.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
     work(home.config, "done", threads=1)
     reconcile(study)
@@ -54,7 +54,7 @@ def here(monkeypatch: pytest.MonkeyPatch, home: Home) -> Path:
 def test_what_is_measured_is_told_kept_and_mirrored(
     paring: Paring, here: Path, done: Study
 ) -> None:
-    trial = next(slot.number for slot in study_record(done).slots if slot.planes)
+    trial = next(trial.number for trial in study_record(done).trials if trial.planes)
     command = ["verify", "study=done", f"trial={trial}", "output=json", "workers=1"]
     code, out, err = paring(*command)
     assert code in (0, 1)  # 1: a tiny network's latency may be over its budget as measured
@@ -64,7 +64,7 @@ def test_what_is_measured_is_told_kept_and_mirrored(
     )  # fmt: skip
     (model,) = told["models"]
     assert model["mismatches"] == 0 < model["results"]
-    estimate = study_record(done).slots[trial].costs
+    estimate = study_record(done).trials[trial].costs
     assert estimate is not None
     assert model["measured"]["sram_bytes"] - estimate.sram_bytes in range(4)  # whole words
     assert model["errors"]["flash_bytes"] == 0
@@ -77,7 +77,7 @@ def test_what_is_measured_is_told_kept_and_mirrored(
     front = {entry["trial"]: entry["costs"]["measured"] for entry in json.loads(out)["front"]}
     assert front[trial]["instructions"] == measured["instructions"]
     assert front[trial]["errors"] == model["errors"]
-    record = study_record(done).slots[trial]
+    record = study_record(done).trials[trial]
     assert record.measured is not None
     assert errors_of(record) == model["errors"]
     run = Client(done.home.tracking_uri).api.get_run(run_ids(done)[trial])
@@ -88,7 +88,7 @@ def test_what_is_measured_is_told_kept_and_mirrored(
 
 @pytest.mark.slow
 def test_the_whole_front_on_another_device(paring: Paring, here: Path, done: Study) -> None:
-    before = study_record(done).slots
+    before = study_record(done).trials
     code, out, _ = paring("verify", "study=done", "device=stm32f103", "workers=2")
     assert code in (0, 1)
     assert "done as firmware for stm32f103 (cortex-m3)" in out
@@ -100,22 +100,22 @@ def test_the_whole_front_on_another_device(paring: Paring, here: Path, done: Stu
     _, out, _ = paring("verify", "study=done", "trial=0", "output=json", *faster)
     (model,) = json.loads(out)["models"]
     assert abs(model["errors"]["latency_ms"]) < 0.3
-    assert study_record(done).slots == before  # kept only for the study's own device
+    assert study_record(done).trials == before  # kept only for the study's own device
 
 
 @pytest.mark.slow
 def test_a_front_in_measured_numbers(paring: Paring, here: Path, done: Study) -> None:
     paring("verify", "study=done", "workers=2")
-    measured = {slot.number: slot.measured for slot in study_record(done).slots}
-    shown = [slot for slot in measured_record(done).slots if slot.planes]
+    measured = {trial.number: trial.measured for trial in study_record(done).trials}
+    shown = [trial for trial in measured_record(done).trials if trial.planes]
     assert shown
-    for slot in shown:
-        assert (taken := measured[slot.number]) is not None
-        assert slot.costs == taken.costs
+    for trial in shown:
+        assert (taken := measured[trial.number]) is not None
+        assert trial.costs == taken.costs
     code, out, _ = paring("front", "study=done", "output=csv", "source=measured")
     assert code == 0
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert {int(row["trial"]) for row in rows} == {slot.number for slot in shown}
+    assert {int(row["trial"]) for row in rows} == {trial.number for trial in shown}
     assert all(row["flash_bytes"] == row["measured_flash_bytes"] for row in rows)
     _, out, _ = paring("front", "study=done", "source=measured")
     assert "costs: measured as linked" in out
@@ -136,7 +136,7 @@ def test_nothing_measured_is_told(
     create.prepare(home, "none", compose_spec(*tiny, "trials=1"), None)
     code, _, err = paring("front", "study=none", "source=measured")
     assert code == 2
-    assert "no slot has been measured; run: paring verify study=none" in err
+    assert "no trial has been measured; run: paring verify study=none" in err
     code, _, err = paring("front", "study=none", "source=measured", "output=json")
     assert code == 2
     assert "output=json has the numbers of all sources" in err
@@ -149,7 +149,7 @@ def test_a_device_that_is_too_small_is_told(paring: Paring, here: Path, done: St
     (model,) = json.loads(out)["models"]
     assert code == 1
     assert model["over_device"] == ["sram_bytes"]
-    assert "too big for stm32l073: slots 0; pick others: paring pick device=stm32l073" in err
+    assert "too big for stm32l073: trials 0; pick others: paring pick device=stm32l073" in err
 
 
 def test_a_missing_compiler_is_told(

@@ -38,7 +38,7 @@ from search.storage.workspace import Home, open_home
 from search.study import create
 from search.study.factory import Blueprint
 from search.study.stored_model import integer_network
-from search.study.study import Study, require_study, slot_budget
+from search.study.study import Study, require_study, trial_budget
 from search.worker import pool
 from search.worker.run_trial import Failed, tell
 from search.worker.worker import work
@@ -51,7 +51,7 @@ Paring = Callable[..., tuple[int, str, str]]
 
 
 def told(trial: FrozenTrial) -> dict[str, Any]:
-    """A slot's result without what differs from run to run: times."""
+    """A trial's result without what differs from run to run: times."""
     result = dict(trial.user_attrs["result"])
     return {
         **{key: result[key] for key in ("score", "cost", "widths", "bottleneck")},
@@ -77,7 +77,7 @@ def home(place: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def done(home: Home, spec: Spec) -> Study:
-    """A study of four slots that was worked off without interruption."""
+    """A study of four trials that was worked off without interruption."""
     path = list(sys.path)
     create.prepare(home, "done", spec, None)
     work(home.config, "done", threads=1)
@@ -88,49 +88,49 @@ def done(home: Home, spec: Spec) -> Study:
 # --- what a worker leaves behind
 
 
-def test_every_slot_is_complete_within_its_budget(done: Study) -> None:
-    slots = done.slots()
-    assert [slot.number for slot in slots] == [0, 1, 2, 3]
+def test_every_trial_is_complete_within_its_budget(done: Study) -> None:
+    trials = done.trials()
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
     assert counts(done)["complete"] == 4
     blueprint = Blueprint(done.spec)
-    for slot in slots:
-        network = unpack_network(done.home.store[told(slot)["model"]])
+    for trial in trials:
+        network = unpack_network(done.home.store[told(trial)["model"]])
         cost = blueprint.cost_model(network.graph).dense
-        assert slot_budget(slot).holds(cost)
-        assert Cost(**told(slot)["cost"]) == cost
-        assert slot.values == [
-            told(slot)["score"],
+        assert trial_budget(trial).holds(cost)
+        assert Cost(**told(trial)["cost"]) == cost
+        assert trial.values == [
+            told(trial)["score"],
             cost.flash_bytes,
             cost.sram_bytes,
             cost.latency_ms,
         ]
-        assert set(slot.params) == {"method.anneal_end", "method.phases.lr_factor"}
-        assert all(value <= 0 for value in slot.constraints.values())
-    assert slots[0].params != slots[2].params  # one budget, other hyperparameters
+        assert set(trial.params) == {"method.anneal_end", "method.phases.lr_factor"}
+        assert all(value <= 0 for value in trial.constraints.values())
+    assert trials[0].params != trials[2].params  # one budget, other hyperparameters
 
 
 def test_budgets_take_turns_loosest_first(done: Study) -> None:
     dense = done.facts["dense_cost"]
-    flash = [slot_budget(slot).flash_bytes for slot in done.slots()]
+    flash = [trial_budget(trial).flash_bytes for trial in done.trials()]
     assert flash == [int(dense["flash_bytes"] * share) for share in (0.5, 0.25, 0.5, 0.25)]
 
 
 def test_no_checkpoint_is_left(done: Study) -> None:
-    """A finished study's store holds its mark, the dense network, and each slot's files."""
+    """A finished study's store holds its mark, the dense network, and each trial's files."""
     kept = {done.note("dense")["digest"], done.facts["store"]}
-    for slot in done.slots():
-        kept |= set(slot.user_attrs["result"]["files"].values())
+    for trial in done.trials():
+        kept |= set(trial.user_attrs["result"]["files"].values())
     root = done.home.folder / "store"
     assert {p.parent.name + p.name for p in root.rglob("*") if p.is_file()} == kept
-    for slot in done.slots():
-        assert slot.user_attrs["checkpoint"] not in done.home.store
+    for trial in done.trials():
+        assert trial.user_attrs["checkpoint"] not in done.home.store
 
 
 def test_the_test_split_is_read_for_the_front_alone(done: Study) -> None:
     record = study_record(done)
-    assert any(slot.planes for slot in record.slots)
-    for slot in record.slots:
-        assert (slot.test_score is not None) == bool(slot.planes)
+    assert any(trial.planes for trial in record.trials)
+    for trial in record.trials:
+        assert (trial.test_score is not None) == bool(trial.planes)
 
 
 def test_a_record_tells_every_epoch(done: Study) -> None:
@@ -138,19 +138,19 @@ def test_a_record_tells_every_epoch(done: Study) -> None:
     record = study_record(done)
     assert record.dense is not None
     assert record.dense.train_seconds > 0
-    for slot in record.slots:
-        assert slot.train_seconds == sum(row.seconds for row in slot.epochs) > 0
-        assert [row.epoch for row in slot.epochs] == list(
+    for trial in record.trials:
+        assert trial.train_seconds == sum(row.seconds for row in trial.epochs) > 0
+        assert [row.epoch for row in trial.epochs] == list(
             range(1, phases.prune_epochs + phases.finetune_epochs + 1)
         )
-        assert slot.epochs[-1].score == slot.score
-        assert slot.epochs[-1].costs == slot.costs
+        assert trial.epochs[-1].score == trial.score
+        assert trial.epochs[-1].costs == trial.costs
 
 
 # --- run again, and compared
 
 
-def test_a_slot_that_is_run_again_gives_the_same_numbers(done: Study) -> None:
+def test_a_trial_that_is_run_again_gives_the_same_numbers(done: Study) -> None:
     *epochs, again = rerun(done, 2)
     assert len(epochs) == 7
     assert isinstance(again, Again)
@@ -160,16 +160,16 @@ def test_a_slot_that_is_run_again_gives_the_same_numbers(done: Study) -> None:
 
 
 def test_a_difference_is_found_and_named(done: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    slot = deepcopy(done.slots()[1])
-    slot.user_attrs["result"]["cost"]["flash_bytes"] = 1
-    monkeypatch.setattr(done, "slots", lambda: [slot])
+    trial = deepcopy(done.trials()[1])
+    trial.user_attrs["result"]["cost"]["flash_bytes"] = 1
+    monkeypatch.setattr(done, "trials", lambda: [trial])
     *_, again = rerun(done, 1)
     assert isinstance(again, Again)
     assert [each.where for each in again.differences] == ["cost.flash_bytes"]
     assert again.differences[0].stored == 1
 
 
-def test_a_slot_without_a_result_is_refused(done: Study) -> None:
+def test_a_trial_without_a_result_is_refused(done: Study) -> None:
     with pytest.raises(StudyError, match="those that have: 0, 1, 2, 3"):
         list(rerun(done, 9))
 
@@ -197,8 +197,8 @@ def test_studies_are_compared_on_one_scale(
     record = study_record(done)
     assert sides[0].hypervolume == pytest.approx(record.hypervolumes[-1])
     assert sides[1].hypervolume <= sides[0].hypervolume
-    assert sides[0].front == sum("overall" in slot.planes for slot in record.slots)
-    assert sides[1].beaten == 0  # its slot is among the others
+    assert sides[0].front == sum("overall" in trial.planes for trial in record.trials)
+    assert sides[1].beaten == 0  # its trial is among the others
     where = f"storage.folder={home.config.folder}"
     monkeypatch.chdir(tmp_path)
     table = paring("compare", "study=[done,one]", where)[1]
@@ -224,9 +224,9 @@ def _work(config: StorageConfig, name: str) -> None:
 def first_running(study: Study) -> FrozenTrial | None:
     return next(
         (
-            slot
-            for slot in study.slots()
-            if slot.state is TrialState.RUNNING and "checkpoint" in slot.user_attrs
+            trial
+            for trial in study.trials()
+            if trial.state is TrialState.RUNNING and "checkpoint" in trial.user_attrs
         ),
         None,
     )
@@ -236,27 +236,27 @@ def first_running(study: Study) -> FrozenTrial | None:
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 @pytest.mark.usefixtures("quiet_process")
-def test_a_resumed_slot_equals_an_uninterrupted_one(
+def test_a_resumed_trial_equals_an_uninterrupted_one(
     home: Home, done: Study, spec: Spec, number: signal.Signals
 ) -> None:
     name = f"stopped-{number.name}"
     study = create.prepare(home, name, spec, None)
     child = FORK.Process(target=_work, args=(home.config, name))
     child.start()
-    while (slot := first_running(study)) is None:
+    while (trial := first_running(study)) is None:
         assert child.is_alive()
         time.sleep(0.002)
     assert child.pid is not None
     os.kill(child.pid, number)
     child.join()
-    stopped = study.slots()[slot.number]
+    stopped = study.trials()[trial.number]
     waits = number is signal.SIGTERM
     assert stopped.state is (TrialState.WAITING if waits else TrialState.RUNNING)
     work(home.config, name, threads=1)
-    slots = study.slots()
-    assert [told(slot) for slot in slots] == [told(slot) for slot in done.slots()]
-    attempts = [slot.user_attrs["attempt"] for slot in slots]
-    assert attempts == [2 if i == slot.number else 1 for i in range(4)]
+    trials = study.trials()
+    assert [told(trial) for trial in trials] == [told(trial) for trial in done.trials()]
+    attempts = [trial.user_attrs["attempt"] for trial in trials]
+    assert attempts == [2 if i == trial.number else 1 for i in range(4)]
     assert study.note("dense") == done.note("dense")  # trained once for both studies
 
 
@@ -273,7 +273,7 @@ def test_a_dense_network_of_another_study_costs_what_this_one_counts(
     assert other is not None
     assert own.costs.sram_bytes == study.facts["dense_cost"]["sram_bytes"]
     assert own.costs.sram_bytes > other.costs.sram_bytes
-    assert study_record(study).slots[0].planned_sram_bytes is None  # that would be C's
+    assert study_record(study).trials[0].planned_sram_bytes is None  # that would be C's
 
 
 @pytest.mark.slow
@@ -286,7 +286,7 @@ def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     trial.set_user_attr("checkpoint", "0" * 64)
     study.hand_back()
     work(home.config, "lost", threads=1)
-    assert told(study.slots()[0]) == told(done.slots()[0])
+    assert told(study.trials()[0]) == told(done.trials()[0])
 
 
 @pytest.mark.slow
@@ -306,7 +306,7 @@ def test_a_lost_dense_network_is_trained_again_and_said(
     assert f"will be trained again: {'blob' if damage == 'missing' else 'store'}" in caplog.text
     assert "the dense training begins anew: blob 000000000000 is missing" in caplog.text
     assert study.note("dense")["digest"] == digest
-    assert told(study.slots()[0]) == told(done.slots()[0])
+    assert told(study.trials()[0]) == told(done.trials()[0])
     assert study.note("dense_checkpoint") is None
 
 
@@ -316,18 +316,18 @@ def test_a_lost_dense_network_is_trained_again_and_said(
 def test_the_same_total_adds_nothing_and_a_larger_one_adds(home: Home, spec: Spec) -> None:
     for total, expected in ((None, 4), (4, 4), (3, 4), (6, 6), (None, 6)):
         study = create.prepare(home, "grows", spec, total)
-        assert [slot.number for slot in study.slots()] == list(range(expected))
-    assert create.prepare(home, "grows", None, 7).slots()[-1].number == 6
+        assert [trial.number for trial in study.trials()] == list(range(expected))
+    assert create.prepare(home, "grows", None, 7).trials()[-1].number == 6
 
 
-def test_more_slots_are_worked_off(home: Home, done: Study, spec: Spec) -> None:
-    before = [told(slot) for slot in done.slots()]
+def test_more_trials_are_worked_off(home: Home, done: Study, spec: Spec) -> None:
+    before = [told(trial) for trial in done.trials()]
     study = create.prepare(home, "done", None, 5)
     work(home.config, "done", threads=1)
-    slots = study.slots()
-    assert len(slots) == 5
-    assert [told(slot) for slot in slots[:4]] == before
-    assert slots[4].state is TrialState.COMPLETE
+    trials = study.trials()
+    assert len(trials) == 5
+    assert [told(trial) for trial in trials[:4]] == before
+    assert trials[4].state is TrialState.COMPLETE
 
 
 @pytest.mark.parametrize(
@@ -350,12 +350,12 @@ def test_another_recipe_is_refused(
     change: str,
     said: str,
 ) -> None:
-    before = len(done.slots())
+    before = len(done.trials())
     base = [*tiny, "space=rates", "method.phases.finetune_epochs=6", "trials=4"]
     other = compose_spec(*base, change)
     with pytest.raises(StudyError, match=f"study=done: .*settings: {re.escape(said)}"):
         create.prepare(home, "done", other, 9)
-    assert len(done.slots()) == before
+    assert len(done.trials()) == before
 
 
 def test_only_free_settings_may_differ(
@@ -442,23 +442,23 @@ def test_front_as_json(paring: Paring, here: Path, done: Study) -> None:
     assert set(front) == {
         "schema", "study", "metric", "precision", "dense", "trials", "hypervolume", "front"
     }  # fmt: skip
-    assert front["trials"]["complete"] == len(done.slots())
+    assert front["trials"]["complete"] == len(done.trials())
     assert front["dense"]["costs"] == done.facts["dense_cost"]
-    on = {slot.number: slot for slot in study_record(done).slots if slot.planes}
+    on = {trial.number: trial for trial in study_record(done).trials if trial.planes}
     assert {entry["trial"] for entry in front["front"]} == set(on)
     for entry in front["front"]:
-        slot = done.slots()[entry["trial"]]
-        assert entry["score"] == told(slot)["score"]
-        assert entry["test_score"] == done.note(f"test/{slot.number}")
+        trial = done.trials()[entry["trial"]]
+        assert entry["score"] == told(trial)["score"]
+        assert entry["test_score"] == done.note(f"test/{trial.number}")
         assert entry["costs"] == {
-            "estimated": told(slot)["cost"],
-            "planned": {"sram_bytes": told(slot)["cost"]["sram_bytes"]},
+            "estimated": told(trial)["cost"],
+            "planned": {"sram_bytes": told(trial)["cost"]["sram_bytes"]},
             "measured": None,
         }
-        assert Budget(**entry["budget"]) == slot_budget(slot)
-        assert entry["widths"] == told(slot)["widths"]
-        assert entry["params"] == slot.params
-        assert list(on[slot.number].planes) == entry["planes"]
+        assert Budget(**entry["budget"]) == trial_budget(trial)
+        assert entry["widths"] == told(trial)["widths"]
+        assert entry["params"] == trial.params
+        assert list(on[trial.number].planes) == entry["planes"]
 
 
 @pytest.mark.slow
@@ -476,8 +476,8 @@ def test_front_as_csv_table_and_page(paring: Paring, here: Path) -> None:
 def test_status_as_json(paring: Paring, here: Path, done: Study) -> None:
     code, out, err = paring("status", "study=done", "output=json")
     assert (code, err) == (0, "")
-    assert json.loads(out)["trials"]["complete"] == len(done.slots())
-    assert "slots" in paring("status", "study=done")[1]
+    assert json.loads(out)["trials"]["complete"] == len(done.trials())
+    assert "trials" in paring("status", "study=done")[1]
 
 
 LOAD = """
@@ -515,11 +515,11 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
     command = [sys.executable, "-c", LOAD, json.dumps(facts), str(folder / "model.safetensors")]
     fresh = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     model = json.loads((folder / "model.json").read_text())
-    assert fresh["cost"] == model["costs"]["estimated"] == told(done.slots()[1])["cost"]
+    assert fresh["cost"] == model["costs"]["estimated"] == told(done.trials()[1])["cost"]
     assert fresh["out"] == [2, len(model["classes"])]
     assert model["schema"] == "paring.model/1"
     assert (model["study"], model["trial"]) == ("done", 1)
-    assert model["score"] == told(done.slots()[1])["score"]
+    assert model["score"] == told(done.trials()[1])["score"]
     assert set(model["input"]) == {"shape", "mean", "std"}
     assert model["data"] == {"name": "synthetic", "digest": done.facts["data_digest"]}
     assert model["graph"]
@@ -530,7 +530,7 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
 
 
 @needs_cc
-def test_exported_c_scores_what_the_slot_scored(paring: Paring, here: Path, done: Study) -> None:
+def test_exported_c_scores_what_the_trial_scored(paring: Paring, here: Path, done: Study) -> None:
     code, _, err = paring("export", "study=done", "trial=1", "format=c", "out=models/c")
     assert (code, err) == (0, "")
     folder = here / "models" / "c"
@@ -542,7 +542,7 @@ def test_exported_c_scores_what_the_slot_scored(paring: Paring, here: Path, done
     planned, estimated = (model["costs"][source] for source in ("planned", "estimated"))
     assert planned["sram_bytes"] == estimated["sram_bytes"]
     assert "model_run()" in (folder / "README.md").read_text()
-    digest = done.slots()[1].user_attrs["result"]["files"]["model.safetensors"]
+    digest = done.trials()[1].user_attrs["result"]["files"]["model.safetensors"]
     network = integer_network(unpack_network(done.home.store[digest]))
     data = Blueprint(done.spec).data
     codes = network.quantized(data.normalise(data.validation.inputs).numpy())
@@ -555,7 +555,7 @@ def test_generated_c_says_its_name_and_where_it_is_from(
     paring: Paring, here: Path, done: Study
 ) -> None:
     """Twice the same text, whoever writes it; by another name it takes the folder."""
-    digest = done.slots()[1].user_attrs["result"]["files"]["model.safetensors"]
+    digest = done.trials()[1].user_attrs["result"]["files"]["model.safetensors"]
     command = ["export", "study=done", "trial=1", "format=c"]
     for folder in ("models/first", "models/second"):
         assert paring(*command, "name=kws", f"out={folder}")[::2] == (0, "")
@@ -708,7 +708,7 @@ def test_pick_writes_c_too(paring: Paring, here: Path, done: Study) -> None:
 
 
 def test_a_model_that_was_scored_without_integers_has_no_c(done: Study) -> None:
-    digest = done.slots()[1].user_attrs["result"]["files"]["model.safetensors"]
+    digest = done.trials()[1].user_attrs["result"]["files"]["model.safetensors"]
     stored = unpack_network(done.home.store[digest])
     older = replace(stored, notes={"precision": "int8-simulated"})
     with pytest.raises(ConfigError, match=r"int8-simulated.*precision=int8-exact"):
@@ -717,8 +717,8 @@ def test_a_model_that_was_scored_without_integers_has_no_c(done: Study) -> None:
 
 @contextmanager
 def damaged(study: Study, name: str) -> Iterator[str]:
-    """Half of a file of slot 0 is lost for a while; its digest."""
-    digest: str = study.slots()[0].user_attrs["result"]["files"][name]
+    """Half of a file of trial 0 is lost for a while; its digest."""
+    digest: str = study.trials()[0].user_attrs["result"]["files"][name]
     (file,) = Path(study.home.config.folder, "store").rglob(digest[2:])
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
@@ -749,7 +749,7 @@ def test_a_damaged_blob_is_as_good_as_missing_to_the_mirror(done: Study) -> None
 
         def sync(self, _: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
             assert blobs.get(digest) is None
-            assert blobs[told(done.slots()[1])["model"]]
+            assert blobs[told(done.trials()[1])["model"]]
             return run_ids(done)
 
     with damaged(done, "explanation.json") as digest:
@@ -766,15 +766,15 @@ def test_mirrors_that_take_turns_double_nothing(
         if trial is not None:
             assert tell(study, trial, Failed(f"reason {turn}"))
         mirror_once(study, mirrors[turn % 2])
-    slots = [run.data.tags.get("paring.slot", "study") for run in runs_of(study)]
-    assert sorted(slots) == ["0", "1", "2", "study"]
+    trials = [run.data.tags.get("paring.slot", "study") for run in runs_of(study)]
+    assert sorted(trials) == ["0", "1", "2", "study"]
 
 
 @pytest.mark.parametrize("trial", [99, -1])
-def test_export_of_no_such_slot(paring: Paring, here: Path, trial: int) -> None:
+def test_export_of_no_such_trial(paring: Paring, here: Path, trial: int) -> None:
     code, out, err = paring("export", "study=done", f"trial={trial}")
     assert (code, out) == (2, "")
-    assert f"trial={trial}: this slot does not exist; with a model: 0, 1" in err
+    assert f"trial={trial}: this trial does not exist; with a model: 0, 1" in err
     assert not (here / "exported").exists()
 
 

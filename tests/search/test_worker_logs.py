@@ -11,13 +11,13 @@ import logging, sys
 from pathlib import Path
 from search.worker.logs import log_to
 log_to(Path(sys.argv[1]))
-log = logging.getLogger("paring.slot")
-log.info("slot 1: attempt 1")
+log = logging.getLogger("paring.trial")
+log.info("trial 1: attempt 1")
 log.warning("no checkpoint now: %s", "store: cannot write 8192 bytes")
 try:
     raise OSError("the camera has gone")
 except OSError:
-    log.exception("slot 7 failed")
+    log.exception("trial 7 failed")
 log.warning("no checkpoint now: %s", "store: cannot write 4096 bytes")
 print("printed by the user's code")
 """
@@ -34,7 +34,7 @@ def test_troubles_are_told_once_each_and_nothing_else_is(tmp_path: Path) -> None
     written(tmp_path / "worker-1.log")
     assert list(troubles.news()) == [
         "worker-1: no checkpoint now: store: cannot write 8192 bytes",
-        "worker-1: slot 7 failed",
+        "worker-1: trial 7 failed",
     ]
     written(tmp_path / "worker-0.log")
     assert list(troubles.news()) == []

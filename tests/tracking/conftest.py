@@ -20,10 +20,10 @@ from tracking import (
     DeviceRecord,
     EpochRow,
     Limits,
-    SlotRecord,
     State,
     StudyRecord,
     TrackingError,
+    TrialRecord,
     locate,
     prepare,
 )
@@ -129,14 +129,14 @@ def _epoch(number: int, costs: Costs) -> EpochRow:
     )
 
 
-def slot_record(number: int, state: State = State.COMPLETE, epochs: int = 3) -> SlotRecord:
-    """Return a slot that is as far as its state says."""
+def trial_record(number: int, state: State = State.COMPLETE, epochs: int = 3) -> TrialRecord:
+    """Return a trial that is as far as its state says."""
     begun = state is not State.WAITING
     costs = Costs(
         flash_bytes=30000 // (number + 1), sram_bytes=9000 // (number + 1),
         latency_ms=12.0 / (number + 1), macs=500_000 // (number + 1),
     )  # fmt: skip
-    slot = SlotRecord(
+    trial = TrialRecord(
         number=number,
         state=state,
         attempt=1 if begun else 0,
@@ -147,12 +147,12 @@ def slot_record(number: int, state: State = State.COMPLETE, epochs: int = 3) -> 
         started=1_700_000_000.0 + 100 * number if begun else None,
     )
     if not state.over:
-        return slot
-    slot = replace(slot, finished=1_700_000_050.0 + 100 * number, costs=costs)
+        return trial
+    trial = replace(trial, finished=1_700_000_050.0 + 100 * number, costs=costs)
     if state is not State.COMPLETE:
-        return replace(slot, reason=f"{state.value} for a reason")
+        return replace(trial, reason=f"{state.value} for a reason")
     return replace(
-        slot,
+        trial,
         score=0.98 - 0.02 * number,
         widths={"stem": 8, "stage1.conv": 4},
         planes=("overall", *RESOURCES),
@@ -161,11 +161,11 @@ def slot_record(number: int, state: State = State.COMPLETE, epochs: int = 3) -> 
 
 
 def _study(*states: State, epochs: int = 3, **changes: object) -> StudyRecord:
-    slots = tuple(
-        slot_record(number, state, epochs)
+    trials = tuple(
+        trial_record(number, state, epochs)
         for number, state in enumerate(states or (State.COMPLETE, State.RUNNING, State.WAITING))
     )
-    done = sum(slot.state is State.COMPLETE for slot in slots)
+    done = sum(trial.state is State.COMPLETE for trial in trials)
     study = StudyRecord(
         name=f"study-{uuid4().hex[:8]}",
         key=uuid4().hex,
@@ -174,7 +174,7 @@ def _study(*states: State, epochs: int = 3, **changes: object) -> StudyRecord:
         precision="int8-simulated",
         config="model: resnet8\n",
         tags={"git.commit": "0123abc", "data.digest": "feed"},
-        slots=slots,
+        trials=trials,
         dense=DenseRecord(
             score=0.985,
             costs=Costs(flash_bytes=98304, sram_bytes=20480, latency_ms=40.0, macs=1_000_000),
@@ -188,13 +188,13 @@ def _study(*states: State, epochs: int = 3, **changes: object) -> StudyRecord:
 
 @pytest.fixture
 def make_study() -> Callable[..., StudyRecord]:
-    """Return a maker of studies: a state for each slot, and changed fields."""
+    """Return a maker of studies: a state for each trial, and changed fields."""
     return _study
 
 
 @pytest.fixture
 def blobs() -> dict[str, bytes]:
-    """Return the files of finished slots."""
+    """Return the files of finished trials."""
     return {f"digest-{number}": f"model {number}".encode() for number in range(20)}
 
 

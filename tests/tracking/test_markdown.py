@@ -17,7 +17,7 @@ FRAMES = {
     "{}": [],
     "{}: 0.9": [],
     "- data: {}": ["list_item_open"],
-    "# {}, slot 1": ["heading_open"],
+    "# {}, trial 1": ["heading_open"],
 }
 HOSTILE = [
     EVIL,
@@ -83,5 +83,5 @@ def test_a_hostile_text_would_be_more_than_text_without_it(text: str) -> None:
 
 
 def test_ordinary_names_are_left_alone() -> None:
-    for name in ("stm32f446", "my_data-2.1", "accuracy (top 5)", "slot 3: it failed, loss 1.5"):
+    for name in ("stm32f446", "my_data-2.1", "accuracy (top 5)", "trial 3: it failed, loss 1.5"):
         assert plain(name) == name

@@ -15,14 +15,14 @@ from tracking import (
     Costs,
     Mirror,
     ServerError,
-    SlotRecord,
     State,
     StudyRecord,
+    TrialRecord,
     locate,
     prepare,
 )
 from tracking.mlflow.client import Client, Point, Run
-from tracking.mlflow.desired import slot_identity, slot_run
+from tracking.mlflow.desired import trial_identity, trial_run
 from tracking.mlflow.mirror import Written
 from tracking.records import MeasuredRecord
 
@@ -42,7 +42,7 @@ def runs(store: Any, study: StudyRecord) -> list[Run]:
     return list(client.runs(found[0].experiment_id, ""))
 
 
-def slot_runs(store: Any, study: StudyRecord) -> dict[int, Run]:
+def trial_runs(store: Any, study: StudyRecord) -> dict[int, Run]:
     found = [run for run in runs(store, study) if run.tags["paring.kind"] == "slot"]
     assert len({run.tags["paring.slot"] for run in found}) == len(found)
     return {int(run.tags["paring.slot"]): run for run in found}
@@ -79,22 +79,22 @@ def snapshot(store: Any, study: StudyRecord) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_one_run_a_slot_and_one_for_the_study(
+def test_one_run_a_trial_and_one_for_the_study(
     store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.COMPLETE, State.RUNNING, State.INFEASIBLE)
     ids = mirror(store).sync(study, blobs)
-    found = slot_runs(store, study)
+    found = trial_runs(store, study)
     assert ids == {number: run.run_id for number, run in found.items()}
     assert sorted(ids) == [0, 1, 2]
     assert len(runs(store, study)) == 4
 
 
-def test_what_a_finished_slots_run_holds(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
+def test_what_a_finished_trials_run_holds(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE)
     mirror(store).sync(study, blobs)
-    run = slot_runs(store, study)[0]
-    assert run.tags["mlflow.runName"] == "slot-000"
+    run = trial_runs(store, study)[0]
+    assert run.tags["mlflow.runName"] == "trial-000"
     assert run.params == {
         "lr": "0.01", "nesterov": "true", "seed": "40",
         "budget.flash_bytes": "32768", "budget.latency_ms": "15.0",
@@ -123,15 +123,15 @@ def test_without_a_repository_no_commit_is_shown(
 ) -> None:
     study = make_study(State.COMPLETE, tags={"git.commit": "none", "git.dirty": "false"})
     mirror(sqlite_store).sync(study, blobs)
-    tags = slot_runs(sqlite_store, study)[0].tags
+    tags = trial_runs(sqlite_store, study)[0].tags
     assert tags["git.commit"] == "none"
     assert "mlflow.source.git.commit" not in tags
 
 
 def explained(study: StudyRecord) -> StudyRecord:
-    """Return the study with an explanation among its first slot's files."""
-    files = {**study.slots[0].files, "explanation.json": "why"}
-    return replace(study, slots=(replace(study.slots[0], files=files), *study.slots[1:]))
+    """Return the study with an explanation among its first trial's files."""
+    files = {**study.trials[0].files, "explanation.json": "why"}
+    return replace(study, trials=(replace(study.trials[0], files=files), *study.trials[1:]))
 
 
 def explanation(after: int = 3) -> bytes:
@@ -143,13 +143,13 @@ def explanation(after: int = 3) -> bytes:
     ).encode()
 
 
-def test_a_finished_slots_run_says_why_its_network_looks_so(
+def test_a_finished_trials_run_says_why_its_network_looks_so(
     store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = explained(make_study(State.COMPLETE, State.COMPLETE))
     blobs |= {"why": explanation()}
     mirror(store).sync(study, blobs)
-    found = slot_runs(store, study)
+    found = trial_runs(store, study)
     files = artifacts(store, found[0])
     assert files["explanation.json"] == explanation().decode()
     assert "The limit on flash costs most" in files["why.html"]
@@ -158,15 +158,15 @@ def test_a_finished_slots_run_says_why_its_network_looks_so(
     assert "The limit on" not in artifacts(store, found[1])["why.html"]  # it stored no reasons
 
 
-def test_the_page_on_a_slot_is_written_once_and_anew_when_it_would_differ(
+def test_the_page_on_a_trial_is_written_once_and_anew_when_it_would_differ(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study, pages = explained(make_study(State.COMPLETE)), []
     blobs |= {"why": explanation()}
-    (slot,) = study.slots
-    for same in (study, with_slots(study, replace(slot, planes=(), test_score=0.5))):
+    (trial,) = study.trials
+    for same in (study, with_trials(study, replace(trial, planes=(), test_score=0.5))):
         mirror(sqlite_store).sync(same, blobs)
-        run = slot_runs(sqlite_store, study)[0]
+        run = trial_runs(sqlite_store, study)[0]
         uri = Client(sqlite_store.mlflow).artifact_uri(run)
         file = Path(url2pathname(uri.removeprefix("file://"))) / "why.html"
         pages.append(file.stat().st_mtime_ns)
@@ -182,7 +182,7 @@ def test_an_explanation_that_cannot_be_read_is_noted_and_stops_nothing(
     study = explained(make_study(State.COMPLETE, State.COMPLETE))
     blobs |= {"why": content}
     mirror(sqlite_store).sync(study, blobs)
-    found = slot_runs(sqlite_store, study)
+    found = trial_runs(sqlite_store, study)
     assert "no why.html: explanation.json is no" in found[0].tags["paring.warning"]
     assert [run.status for run in found.values()] == ["FINISHED"] * 2
     files = artifacts(sqlite_store, found[0])
@@ -198,10 +198,10 @@ def test_a_missing_explanation_is_supplied_later(
 ) -> None:
     study = explained(make_study(State.COMPLETE))
     mirror(sqlite_store).sync(study, blobs)
-    warning = slot_runs(sqlite_store, study)[0].tags["paring.warning"]
+    warning = trial_runs(sqlite_store, study)[0].tags["paring.warning"]
     assert warning == "not in the store: explanation.json (why)"
     mirror(sqlite_store).sync(study, blobs | {"why": explanation()})
-    run = slot_runs(sqlite_store, study)[0]
+    run = trial_runs(sqlite_store, study)[0]
     assert run.tags["paring.warning"] == ""
     assert "why.html" in artifacts(sqlite_store, run)
 
@@ -212,12 +212,12 @@ def test_what_the_studys_run_holds(sqlite_store: Any, make_study: MakeStudy, blo
     run = study_run(sqlite_store, study)
     assert run.status == "RUNNING"
     assert history(sqlite_store, run, "hypervolume") == [(1, 0.5), (2, 0.6)]
-    assert run.metrics["slots.complete"] == 2
-    assert run.metrics["slots.waiting"] == 1
+    assert run.metrics["trials.complete"] == 2
+    assert run.metrics["trials.waiting"] == 1
     files = artifacts(sqlite_store, run)
     assert files.keys() == {"config.yaml", "front.html", "front.json", "front.csv"}
     front = json.loads(files["front.json"])["front"]
-    runs = slot_runs(sqlite_store, study)
+    runs = trial_runs(sqlite_store, study)
     assert [(entry["trial"], entry["run_id"]) for entry in front] == [
         (1, runs[1].run_id),
         (0, runs[0].run_id),
@@ -251,7 +251,7 @@ def test_the_experiments_note_leads_to_the_front(
     (experiment,) = Client(sqlite_store.mlflow).experiments(study.key)
     note = experiment.tags["mlflow.note.content"]
     assert f"runs/{study_run(sqlite_store, study).run_id}/artifacts/front.html" in note
-    run = slot_runs(sqlite_store, study)[0]
+    run = trial_runs(sqlite_store, study)[0]
     path = f"/#/experiments/{experiment.experiment_id}/runs/{run.run_id}/artifacts/why.html?"
     assert f"| [why]({path}" in note
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
@@ -274,34 +274,34 @@ def test_states_and_times_are_true(
     assert info.start_time == 1_700_000_000_000
     assert info.end_time == (1_700_000_050_000 if state.over else None)
     reason = f"{state} for a reason" if state.over and state is not State.COMPLETE else None
-    assert slot_runs(sqlite_store, study)[0].tags.get("paring.reason") == reason
+    assert trial_runs(sqlite_store, study)[0].tags.get("paring.reason") == reason
 
 
-def test_a_slot_never_begun_has_no_run(
+def test_a_trial_never_begun_has_no_run(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.WAITING, State.RUNNING)
     assert list(mirror(sqlite_store).sync(study, blobs)) == [1]
 
 
-def test_a_slot_that_went_back_to_waiting_does_not_stay_running(
+def test_a_trial_that_went_back_to_waiting_does_not_stay_running(
     store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.RUNNING)
     ids = mirror(store).sync(study, blobs)
-    waiting = replace(study.slots[0], state=State.WAITING, started=None, epochs=())
-    back = replace(study, slots=(waiting,))
+    waiting = replace(study.trials[0], state=State.WAITING, started=None, epochs=())
+    back = replace(study, trials=(waiting,))
     assert mirror(store).sync(back, blobs) == ids
-    assert slot_runs(store, study)[0].status == "SCHEDULED"
+    assert trial_runs(store, study)[0].status == "SCHEDULED"
     again = mirror(store)
     again.sync(study, blobs)
-    assert slot_runs(store, study)[0].status == "RUNNING"
-    again.sync(with_slots(study, replace(study.slots[0], state=State.FAILED)), blobs)
-    assert slot_runs(store, study)[0].status == "FAILED"
+    assert trial_runs(store, study)[0].status == "RUNNING"
+    again.sync(with_trials(study, replace(study.trials[0], state=State.FAILED)), blobs)
+    assert trial_runs(store, study)[0].status == "FAILED"
 
 
-def with_slots(study: StudyRecord, *slots: SlotRecord) -> StudyRecord:
-    return replace(study, slots=slots)
+def with_trials(study: StudyRecord, *trials: TrialRecord) -> StudyRecord:
+    return replace(study, trials=trials)
 
 
 def test_a_study_that_is_over_is_finished_and_can_go_on(
@@ -311,7 +311,7 @@ def test_a_study_that_is_over_is_finished_and_can_go_on(
     one = mirror(sqlite_store)
     one.sync(study, blobs)
     assert study_run(sqlite_store, study).status == "FINISHED"
-    more = replace(study, slots=(*study.slots, make_study(*[State.RUNNING] * 3).slots[2]))
+    more = replace(study, trials=(*study.trials, make_study(*[State.RUNNING] * 3).trials[2]))
     one.sync(more, blobs)
     assert study_run(sqlite_store, study).status == "RUNNING"
     one.sync(study, blobs)
@@ -345,30 +345,30 @@ def test_in_step_nothing_is_written(own_store: Any, make_study: MakeStudy, blobs
 @pytest.mark.parametrize("fresh", [False, True], ids=["same process", "new process"])
 def test_epochs_continue(store: Any, make_study: MakeStudy, blobs: Blobs, fresh: bool) -> None:
     study = make_study(State.RUNNING, epochs=5)
-    slot, one = study.slots[0], mirror(store)
+    trial, one = study.trials[0], mirror(store)
     for done in (0, 1, 3, 3, 5):
         one = mirror(store) if fresh else one
-        one.sync(with_slots(study, replace(slot, epochs=slot.epochs[:done])), blobs)
-    run = slot_runs(store, study)[0]
+        one.sync(with_trials(study, replace(trial, epochs=trial.epochs[:done])), blobs)
+    run = trial_runs(store, study)[0]
     assert history(store, run, "loss") == [(step, 1 / step) for step in (1, 2, 3, 4, 5)]
     assert run.tags["paring.epochs"] == "5"
     assert run.tags["paring.bottleneck"] == "conv5"
 
 
-def test_a_resumed_slot_repeats_no_epoch(
+def test_a_resumed_trial_repeats_no_epoch(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.RUNNING, epochs=5)
-    slot = study.slots[0]
+    trial = study.trials[0]
     for attempt, begin, done in ((1, 0.0, 4), (2, 500.0, 2), (2, 500.0, 5)):
         now = replace(
-            slot,
+            trial,
             attempt=attempt,
-            started=(slot.started or 0) + begin,
-            epochs=slot.epochs[:done],
+            started=(trial.started or 0) + begin,
+            epochs=trial.epochs[:done],
         )
-        mirror(sqlite_store).sync(with_slots(study, now), blobs)
-    run = slot_runs(sqlite_store, study)[0]
+        mirror(sqlite_store).sync(with_trials(study, now), blobs)
+    run = trial_runs(sqlite_store, study)[0]
     assert [step for step, _ in history(sqlite_store, run, "loss")] == [1, 2, 3, 4, 5]
     assert run.tags["paring.attempt"] == "2"
 
@@ -378,7 +378,7 @@ def test_many_epochs_go_in_several_calls(
 ) -> None:
     study = make_study(State.RUNNING, epochs=150)
     mirror(sqlite_store).sync(study, blobs)
-    run = slot_runs(sqlite_store, study)[0]
+    run = trial_runs(sqlite_store, study)[0]
     assert [step for step, _ in history(sqlite_store, run, "macs")] == list(range(1, 151))
 
 
@@ -399,12 +399,12 @@ def test_a_run_created_and_left_is_taken_up(
     store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.RUNNING, State.RUNNING)
-    mirror(store).sync(with_slots(study, study.slots[0]), blobs)
+    mirror(store).sync(with_trials(study, study.trials[0]), blobs)
     client = Client(store.mlflow)
     where = client.experiments(study.key)[0].experiment_id
-    bare = client.create_run(where, "slot-001", None, slot_identity(study, study.slots[1]))
+    bare = client.create_run(where, "trial-001", None, trial_identity(study, study.trials[1]))
     assert mirror(store).sync(study, blobs)[1] == bare.run_id
-    assert slot_runs(store, study)[1].metrics["score"] == 0.93
+    assert trial_runs(store, study)[1].metrics["score"] == 0.93
 
 
 def test_of_two_runs_with_one_identity_one_stays(
@@ -414,7 +414,7 @@ def test_of_two_runs_with_one_identity_one_stays(
     ids = mirror(store).sync(study, blobs)
     client = Client(store.mlflow)
     where = client.experiments(study.key)[0].experiment_id
-    client.create_run(where, "slot-000", 1, slot_identity(study, study.slots[0]))
+    client.create_run(where, "trial-000", 1, trial_identity(study, study.trials[0]))
     assert mirror(store).sync(study, blobs) == ids
     assert len(runs(store, study)) == 2
 
@@ -446,7 +446,7 @@ def test_a_sync_that_broke_off_is_completed(sqlite_store: Any, make_study: MakeS
     before = snapshot(sqlite_store, study)
     mirror(sqlite_store).sync(study, broken)
     assert snapshot(sqlite_store, study) == before
-    for number, run in slot_runs(sqlite_store, study).items():
+    for number, run in trial_runs(sqlite_store, study).items():
         assert run.status == "FINISHED"
         assert artifacts(sqlite_store, run)["model/model.json"] == f"model {number}"
         assert [step for step, _ in history(sqlite_store, run, "loss")] == [1, 2, 3]
@@ -458,12 +458,12 @@ def test_a_missing_blob_is_noted_and_supplied_later(
     study = make_study(State.COMPLETE)
     one = mirror(store)
     one.sync(study, {})
-    run = slot_runs(store, study)[0]
+    run = trial_runs(store, study)[0]
     assert run.tags["paring.warning"] == "not in the store: model/model.json (digest-0)"
     assert run.status == "FINISHED"
     one.sync(study, {})
     mirror(store).sync(study, blobs)
-    run = slot_runs(store, study)[0]
+    run = trial_runs(store, study)[0]
     assert run.tags["paring.warning"] == ""
     assert artifacts(store, run)["model/model.json"] == "model 0"
 
@@ -473,9 +473,9 @@ def test_artifacts_stay_in_their_folder(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, name: str
 ) -> None:
     study = make_study(State.COMPLETE)
-    slot = replace(study.slots[0], files={name: "digest-0"})
+    trial = replace(study.trials[0], files={name: "digest-0"})
     with pytest.raises(ServerError, match="must stay in its folder"):
-        mirror(sqlite_store).sync(with_slots(study, slot), blobs)
+        mirror(sqlite_store).sync(with_trials(study, trial), blobs)
 
 
 def test_front_membership_follows_the_front(
@@ -484,9 +484,9 @@ def test_front_membership_follows_the_front(
     study = make_study(State.COMPLETE, State.COMPLETE)
     one = mirror(sqlite_store)
     one.sync(study, blobs)
-    off = replace(study.slots[0], planes=())
-    one.sync(with_slots(study, off, study.slots[1]), blobs)
-    tags = slot_runs(sqlite_store, study)[0].tags
+    off = replace(study.trials[0], planes=())
+    one.sync(with_trials(study, off, study.trials[1]), blobs)
+    tags = trial_runs(sqlite_store, study)[0].tags
     assert (tags["paring.front"], tags["paring.planes"]) == ("false", "")
     text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
     assert [entry["trial"] for entry in json.loads(text)["front"]] == [1]
@@ -496,8 +496,8 @@ def test_counts_may_fall(sqlite_store: Any, make_study: MakeStudy, blobs: Blobs)
     study = make_study(State.RUNNING, State.RUNNING)
     one = mirror(sqlite_store)
     one.sync(study, blobs)
-    one.sync(with_slots(study, study.slots[0]), blobs)
-    assert study_run(sqlite_store, study).metrics["slots.running"] == 1
+    one.sync(with_trials(study, study.trials[0]), blobs)
+    assert study_run(sqlite_store, study).metrics["trials.running"] == 1
 
 
 def test_a_deleted_experiment_is_restored(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
@@ -508,9 +508,9 @@ def test_a_deleted_experiment_is_restored(store: Any, make_study: MakeStudy, blo
     client.api.delete_experiment(client.experiments(study.key)[0].experiment_id)
     assert mirror(store).sync(study, blobs) == ids
     client.api.delete_experiment(client.experiments(study.key)[0].experiment_id)
-    grown = with_slots(study, *make_study(State.COMPLETE, State.COMPLETE).slots)
+    grown = with_trials(study, *make_study(State.COMPLETE, State.COMPLETE).trials)
     assert one.sync(grown, blobs) == ids
-    assert slot_runs(store, study)[1].status == "FINISHED"
+    assert trial_runs(store, study)[1].status == "FINISHED"
 
 
 def test_a_deleted_run_is_written_again(
@@ -520,11 +520,11 @@ def test_a_deleted_run_is_written_again(
     one = mirror(sqlite_store)
     ids = one.sync(study, blobs)
     Client(sqlite_store.mlflow).api.delete_run(ids[1])
-    grown = with_slots(study, *make_study(State.COMPLETE, State.COMPLETE).slots)
+    grown = with_trials(study, *make_study(State.COMPLETE, State.COMPLETE).trials)
     after = one.sync(grown, blobs)
     assert after[0] == ids[0]
     assert after[1] != ids[1]
-    assert slot_runs(sqlite_store, study)[1].metrics["final.score"] == 0.96
+    assert trial_runs(sqlite_store, study)[1].metrics["final.score"] == 0.96
 
 
 @pytest.mark.parametrize("deleted", [False, True])
@@ -551,7 +551,7 @@ def test_a_database_made_anew_gets_the_same(
 ) -> None:
     study = make_study(State.COMPLETE, State.RUNNING, State.FAILED)
     one = mirror(postgres_store)
-    one.sync(with_slots(study, make_study(State.RUNNING, epochs=1).slots[0]), blobs)
+    one.sync(with_trials(study, make_study(State.RUNNING, epochs=1).trials[0]), blobs)
     one.sync(study, blobs)
     mirror(sqlite_store).sync(study, blobs)
     live, rebuilt = snapshot(postgres_store, study), snapshot(sqlite_store, study)
@@ -591,26 +591,26 @@ def test_more_runs_than_a_page(sqlite_store: Any, make_study: MakeStudy) -> None
     client = Client(sqlite_store.mlflow)
     where = client.experiments(study.key)[0].experiment_id
     for number in range(1, 510):
-        slot = replace(study.slots[0], number=number)
-        client.create_run(where, f"slot-{number:03d}", number, slot_identity(study, slot))
+        trial = replace(study.trials[0], number=number)
+        client.create_run(where, f"trial-{number:03d}", number, trial_identity(study, trial))
     more = [
-        replace(study.slots[0], number=number, state=State.WAITING, started=None)
+        replace(study.trials[0], number=number, state=State.WAITING, started=None)
         for number in range(1, 510)
     ]
-    ids = mirror(sqlite_store).sync(replace(study, slots=(*study.slots, *more)), {})
+    ids = mirror(sqlite_store).sync(replace(study, trials=(*study.trials, *more)), {})
     assert sorted(ids) == list(range(510))
     assert len(list(client.runs(where, ""))) == 511  # found, none made anew
 
 
-def test_runs_of_slots_that_the_study_lacks_are_binned(
+def test_runs_of_trials_that_the_study_lacks_are_binned(
     sqlite_store: Any, make_study: MakeStudy
 ) -> None:
     study = make_study(State.RUNNING, epochs=0)
     mirror(sqlite_store).sync(study, {})
     client = Client(sqlite_store.mlflow)
     where = client.experiments(study.key)[0].experiment_id
-    stranger = replace(study.slots[0], number=77)
-    client.create_run(where, "slot-077", 1, slot_identity(study, stranger))
+    stranger = replace(study.trials[0], number=77)
+    client.create_run(where, "trial-077", 1, trial_identity(study, stranger))
     made = mirror(sqlite_store)
     assert sorted(made.sync(study, {})) == [0]
     assert made.written.binned == 1
@@ -620,15 +620,15 @@ def test_runs_of_slots_that_the_study_lacks_are_binned(
 def test_awkward_texts_are_taken(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE, tags={"odd key!/": "x" * 9000, "": "empty"})
     params = {f"p{i}": i for i in range(230)} | {"long": "ü" * 9000, "was es?": None}
-    slot = replace(study.slots[0], params=params, reason="'quoted' \"text\" \N{SNOWMAN}")
-    mirror(store).sync(with_slots(study, slot), blobs)
-    ids = mirror(store).sync(with_slots(study, slot), blobs)
-    run = slot_runs(store, study)[0]
+    trial = replace(study.trials[0], params=params, reason="'quoted' \"text\" \N{SNOWMAN}")
+    mirror(store).sync(with_trials(study, trial), blobs)
+    ids = mirror(store).sync(with_trials(study, trial), blobs)
+    run = trial_runs(store, study)[0]
     assert ids == {0: run.run_id}
     assert len(run.params) == 235
     assert run.params["long"] == "ü" * 5000
     assert run.params["was es_"] == "null"
-    assert run.tags["paring.reason"] == slot.reason
+    assert run.tags["paring.reason"] == trial.reason
     assert run.tags["odd key_"] == "x" * 5000
 
 
@@ -636,12 +636,12 @@ def test_a_loss_that_is_not_a_number_is_shown(
     store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.FAILED, epochs=2)
-    slot = study.slots[0]
-    rows = (slot.epochs[0], replace(slot.epochs[1], loss=math.nan, score=math.inf))
-    failed = replace(slot, epochs=rows, score=math.nan)
+    trial = study.trials[0]
+    rows = (trial.epochs[0], replace(trial.epochs[1], loss=math.nan, score=math.inf))
+    failed = replace(trial, epochs=rows, score=math.nan)
     for _ in range(2):
-        mirror(store).sync(with_slots(study, failed), blobs)
-    run = slot_runs(store, study)[0]
+        mirror(store).sync(with_trials(study, failed), blobs)
+    run = trial_runs(store, study)[0]
     assert "final.score" not in run.metrics
     points = history(store, run, "loss")
     assert [step for step, _ in points] == [1, 2]
@@ -650,9 +650,9 @@ def test_a_loss_that_is_not_a_number_is_shown(
 
 def test_a_share_needs_a_budget(make_study: MakeStudy) -> None:
     study = make_study(State.COMPLETE)
-    free = replace(study.slots[0].budget, flash_bytes=0)
+    free = replace(study.trials[0].budget, flash_bytes=0)
     costs = Costs(flash_bytes=1, sram_bytes=1, latency_ms=1.0, macs=1)
-    wanted = slot_run(study, replace(study.slots[0], budget=free, costs=costs))
+    wanted = trial_run(study, replace(study.trials[0], budget=free, costs=costs))
     assert [key for key in wanted.finals if "share" in key] == ["final.latency_budget_share"]
 
 
@@ -660,7 +660,7 @@ def test_points_reach_mlflow_in_calls_it_accepts(sqlite_store: Any, make_study: 
     study = make_study(State.RUNNING, epochs=0)
     ids = mirror(sqlite_store).sync(study, {})
     client = Client(sqlite_store.mlflow)
-    run = slot_runs(sqlite_store, study)[0]
+    run = trial_runs(sqlite_store, study)[0]
     client.log(run, [Point("many", float(i), i, i) for i in range(1800)])
     assert len(client.api.get_metric_history(ids[0], "many")) == 1800
 
@@ -693,7 +693,7 @@ def test_what_is_measured_later_reaches_the_front(
 ) -> None:
     study = make_study(State.COMPLETE)
     mirror(sqlite_store).sync(study, blobs)
-    later = with_slots(study, replace(study.slots[0], measured=MEASURED))
+    later = with_trials(study, replace(study.trials[0], measured=MEASURED))
     mirror(sqlite_store).sync(later, blobs)
     text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
     assert json.loads(text)["front"][0]["costs"]["measured"]["flash_bytes"] == 31000
@@ -705,11 +705,11 @@ def test_a_smaller_number_takes_the_place_of_a_larger_one(
     study = make_study(State.COMPLETE)
     for flash in (31000, 27000):
         costs = replace(MEASURED.costs, flash_bytes=flash)
-        slot = replace(study.slots[0], measured=replace(MEASURED, costs=costs))
-        mirror(store).sync(with_slots(study, slot), blobs)
-        assert slot_runs(store, study)[0].metrics["measured.flash_bytes"] == flash
+        trial = replace(study.trials[0], measured=replace(MEASURED, costs=costs))
+        mirror(store).sync(with_trials(study, trial), blobs)
+        assert trial_runs(store, study)[0].metrics["measured.flash_bytes"] == flash
     last = mirror(store)
-    last.sync(with_slots(study, slot), blobs)
+    last.sync(with_trials(study, trial), blobs)
     assert last.written == Written()
 
 
@@ -722,7 +722,7 @@ def test_a_clock_that_jumps_back_hides_no_count(
     monkeypatch.setattr("tracking.mlflow.mirror.time.time", lambda: now - 3600)
     mirror(sqlite_store).sync(replace(done, key=study.key), blobs)
     metrics = study_run(sqlite_store, study).metrics
-    assert (metrics["slots.running"], metrics["slots.complete"]) == (0, 1)
+    assert (metrics["trials.running"], metrics["trials.complete"]) == (0, 1)
 
 
 def test_the_front_names_runs_that_are_there(
@@ -731,21 +731,21 @@ def test_the_front_names_runs_that_are_there(
     study = make_study(State.COMPLETE)
     mirror(sqlite_store).sync(study, blobs)
     client = Client(sqlite_store.mlflow)
-    client.delete_run(slot_runs(sqlite_store, study)[0])
+    client.delete_run(trial_runs(sqlite_store, study)[0])
     ids = mirror(sqlite_store).sync(study, blobs)
     text = artifacts(sqlite_store, study_run(sqlite_store, study))["front.json"]
     assert ids[0] in text
 
 
-def test_a_slot_that_was_trained_anew_has_no_curves_of_before(
+def test_a_trial_that_was_trained_anew_has_no_curves_of_before(
     store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
     study = make_study(State.COMPLETE)
     mirror(store).sync(study, blobs)
-    rows = tuple(replace(row, score=row.score / 2) for row in study.slots[0].epochs)
-    anew = with_slots(study, replace(study.slots[0], epochs=rows))
+    rows = tuple(replace(row, score=row.score / 2) for row in study.trials[0].epochs)
+    anew = with_trials(study, replace(study.trials[0], epochs=rows))
     mirror(store).sync(anew, blobs)
-    run = slot_runs(store, study)[0]
+    run = trial_runs(store, study)[0]
     assert history(store, run, "score") == [(1, 0.455), (2, 0.46), (3, 0.465)]
     last = mirror(store)
     last.sync(anew, blobs)

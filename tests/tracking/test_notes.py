@@ -6,16 +6,16 @@ from dataclasses import replace
 from markdown_it import MarkdownIt
 
 from tests.tracking.outline import EVIL
-from tracking import DeviceRecord, Limits, PickRecord, SlotRecord, State, StudyRecord
-from tracking.mlflow.descriptions import experiment_note, slot_note
+from tracking import DeviceRecord, Limits, PickRecord, State, StudyRecord, TrialRecord
+from tracking.mlflow.descriptions import experiment_note, trial_note
 
 MakeStudy = Callable[..., StudyRecord]
 
 
-def pick(name: str, flash: int, slot: int | None) -> PickRecord:
+def pick(name: str, flash: int, trial: int | None) -> PickRecord:
     limits = Limits(flash_bytes=flash, sram_bytes=5_000, latency_ms=1)
     device = DeviceRecord(name=name, limits=limits)
-    return PickRecord(device=device, slot=slot, words=f"device={name}")
+    return PickRecord(device=device, trial=trial, words=f"device={name}")
 
 
 PICKS = (pick("tiny", 100, None), pick("small", 16_000, 1), pick("large", 1 << 20, 0))
@@ -36,9 +36,9 @@ def test_the_note_names_the_best_model_for_every_device(make_study: MakeStudy) -
     assert [line for line in lines if line.startswith("- ")] == [
         "- **tiny** (100 B flash, 4.88 KiB SRAM): no model fits",
         "- **small** (15.6 KiB flash, 4.88 KiB SRAM): accuracy 0.9600, "
-        f"[slot 1](/#/experiments/7/runs/one{end}",
+        f"[trial 1](/#/experiments/7/runs/one{end}",
         "- **large** (1 MiB flash, 4.88 KiB SRAM): accuracy 0.9800, "
-        f"[slot 0](/#/experiments/7/runs/zero{end}",
+        f"[trial 0](/#/experiments/7/runs/zero{end}",
     ]
 
 
@@ -86,7 +86,7 @@ def test_hostile_names_stay_words(make_study: MakeStudy) -> None:
     seen = " ".join(evil.split())
     device = DeviceRecord(name=evil, limits=Limits(flash_bytes=1, sram_bytes=1))
     study = make_study(State.COMPLETE, State.FAILED, metric=evil, precision=evil, device=device,
-                       picks=(replace(PICKS[1], device=device, slot=0),))  # fmt: skip
+                       picks=(replace(PICKS[1], device=device, trial=0),))  # fmt: skip
     kinds, words = rendered(experiment_note(study))
     assert not {"html_inline", "html_block", "link_open", "image", "heading_open"} & kinds
     assert words.count(seen) == 6  # three times the metric, twice the device, the precision
@@ -94,7 +94,7 @@ def test_hostile_names_stay_words(make_study: MakeStudy) -> None:
 
 def test_the_reason_of_a_failure_stays_words(make_study: MakeStudy) -> None:
     study = make_study(State.FAILED)
-    slot: SlotRecord = replace(study.slots[0], reason=f"# oops\n{EVIL} *b* [x](y)")
-    kinds, words = rendered(slot_note(study, slot))
+    trial: TrialRecord = replace(study.trials[0], reason=f"# oops\n{EVIL} *b* [x](y)")
+    kinds, words = rendered(trial_note(study, trial))
     assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text"}
     assert words.endswith(f"# oops {EVIL} *b* [x](y)")

@@ -15,9 +15,9 @@ from tracking import (
     DeviceRecord,
     Limits,
     PickRecord,
-    SlotRecord,
     State,
     StudyRecord,
+    TrialRecord,
     front_page,
 )
 from tracking.pages.figures import comparison_figure, front_figure
@@ -28,10 +28,10 @@ from tracking.pages.plots import comparison_page
 PICKS = tuple(
     PickRecord(
         device=DeviceRecord(name=name, limits=Limits(flash_bytes=flash, sram_bytes=5_000)),
-        slot=slot,
+        trial=trial,
         words=f"device={name}",
     )
-    for name, flash, slot in (("tiny", 100, None), ("small", 16_000, 1))
+    for name, flash, trial in (("tiny", 100, None), ("small", 16_000, 1))
 )
 MakeStudy = Callable[..., StudyRecord]
 
@@ -45,16 +45,16 @@ def trace(figure: Figure, name: str) -> Figure:
 def study(make_study: MakeStudy) -> StudyRecord:
     """Return three points on every front, a dominated one, and one that stopped."""
     made = make_study(*[State.COMPLETE] * 4, State.STOPPED)
-    slots = [*made.slots]
-    slots[3] = replace(slots[3], planes=(), score=0.5)
-    return replace(made, slots=tuple(slots))
+    trials = [*made.trials]
+    trials[3] = replace(trials[3], planes=(), score=0.5)
+    return replace(made, trials=tuple(trials))
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
 def test_each_plane_shows_its_front_and_the_rest(study: StudyRecord, panel: Panel) -> None:
     figure = front_figure(study, panel)
     front, faint = trace(figure, "front"), trace(figure, "dominated")
-    costs = [getattr(slot.costs, panel.resource) * panel.scale for slot in study.slots]
+    costs = [getattr(trial.costs, panel.resource) * panel.scale for trial in study.trials]
     assert front["x"] == [costs[2], costs[1], costs[0]]
     assert front["y"] == [0.94, 0.96, 0.98]
     assert (faint["x"], faint["y"]) == ([costs[3]], [0.5])
@@ -71,17 +71,17 @@ def test_the_staircase_is_the_best_score_within_each_bound(study: StudyRecord) -
 
 
 def test_membership_is_per_plane(study: StudyRecord) -> None:
-    only = replace(study.slots[0], planes=("sram_bytes",))
-    changed = replace(study, slots=(only, *study.slots[1:]))
+    only = replace(study.trials[0], planes=("sram_bytes",))
+    changed = replace(study, trials=(only, *study.trials[1:]))
     sizes = [len(trace(front_figure(changed, panel), "front")["x"]) for panel in PANELS]
     assert sizes == [2, 3, 2]
 
 
 def test_each_budget_reaches_from_the_point_to_its_limit(study: StudyRecord) -> None:
     budgets = trace(front_figure(study, PANELS[0]), "budgets of the front")
-    slot = study.slots[2]
-    assert slot.costs is not None
-    assert budgets["x"][:3] == [slot.costs.flash_bytes / 1024, 32768 // 3 / 1024, None]
+    trial = study.trials[2]
+    assert trial.costs is not None
+    assert budgets["x"][:3] == [trial.costs.flash_bytes / 1024, 32768 // 3 / 1024, None]
     assert trace(front_figure(study, PANELS[1]), "budgets of the front")["x"] == []
 
 
@@ -96,22 +96,22 @@ def test_the_devices_limit_is_drawn_or_named_at_the_edge(study: StudyRecord) -> 
     assert len(far["shapes"]) == len(none["shapes"]) == 1  # the dense network's score
 
 
-def test_the_hover_says_all_of_a_slot(study: StudyRecord) -> None:
+def test_the_hover_says_all_of_a_trial(study: StudyRecord) -> None:
     texts = trace(front_figure(study, PANELS[0]), "front")["hovertext"]
-    for words in ("slot 2", "accuracy 0.9400", "Flash 9.77 KiB of 10.7 KiB (92%)", "stem 8",
+    for words in ("trial 2", "accuracy 0.9400", "Flash 9.77 KiB of 10.7 KiB (92%)", "stem 8",
                   "Latency 4 ms of 5 ms (80%)", "SRAM 2.93 KiB<br>", "lr=0.01"):  # fmt: skip
         assert words in texts[0]
 
 
 def test_an_axis_is_logarithmic_when_the_span_is_large(study: StudyRecord) -> None:
     assert front_figure(study, PANELS[0])["layout"]["xaxis"]["type"] == "log"
-    one = replace(study, slots=study.slots[:1], dense=None, device=None)
+    one = replace(study, trials=study.trials[:1], dense=None, device=None)
     assert "type" not in front_figure(one, PANELS[0])["layout"]["xaxis"]
 
 
-def _spread(number: int) -> SlotRecord:
+def _spread(number: int) -> TrialRecord:
     costs = Costs(flash_bytes=1000 + 37 * number, sram_bytes=5000, latency_ms=0.0, macs=number)
-    return SlotRecord(
+    return TrialRecord(
         number=number, state=State.COMPLETE, attempt=1, seed=1, costs=costs,
         budget=Limits(flash_bytes=10000, sram_bytes=5000, latency_ms=0.0),
         score=0.5 + 0.001 * number, planes=("overall", "flash_bytes"),
@@ -125,7 +125,7 @@ def test_plotly_accepts_the_figures(study: StudyRecord, count: int, rise: bool) 
     many = replace(
         study,
         scores_rise=rise,
-        slots=tuple(map(_spread, range(count))),
+        trials=tuple(map(_spread, range(count))),
         hypervolumes=(0.5,) * count,
     )
     for panel in PANELS:
@@ -134,15 +134,15 @@ def test_plotly_accepts_the_figures(study: StudyRecord, count: int, rise: bool) 
     assert len(json.loads(Outline(front_page(many)).figures)) == (4 if count == 1 else 5)
 
 
-def test_every_slot_is_a_line_through_budget_hyperparameters_and_score(
+def test_every_trial_is_a_line_through_budget_hyperparameters_and_score(
     study: StudyRecord,
 ) -> None:
     words = ("sgd", "adam", "<b>", "sgd")
-    slots = [
-        replace(slot, params={"rate": 10.0**-number, "layers": number, "optimizer": word})
-        for number, (slot, word) in enumerate(zip(study.slots, words, strict=False))
+    trials = [
+        replace(trial, params={"rate": 10.0**-number, "layers": number, "optimizer": word})
+        for number, (trial, word) in enumerate(zip(study.trials, words, strict=False))
     ]
-    figure = parallel_figure(replace(study, slots=(*slots, study.slots[4])))
+    figure = parallel_figure(replace(study, trials=(*trials, study.trials[4])))
     plotly.graph_objects.Figure(figure)
     axes = {axis["label"]: axis for axis in figure["data"][0]["dimensions"]}
     assert [*axes] == [
@@ -182,7 +182,7 @@ def test_the_page_says_what_it_shows(study: StudyRecord) -> None:
     for words in (
         study.name,
         "accuracy (int8-simulated)",
-        "5 slots: 4 complete, 1 stopped",
+        "5 trials: 4 complete, 1 stopped",
         "3 on a front",
         "estimated",
         "stm32f446: 448 KiB flash, 12 KiB SRAM",
@@ -197,12 +197,12 @@ def test_nothing_from_outside_becomes_an_element(study: StudyRecord) -> None:
         device=DeviceRecord(name=EVIL, limits=Limits(flash_bytes=50000)),
         picks=tuple(replace(one, device=replace(one.device, name=EVIL), words=EVIL)
                     for one in PICKS),
-        slots=tuple(
-            replace(slot, params={EVIL: EVIL}, widths={EVIL: 3}, planes=(*slot.planes, EVIL))
-            for slot in study.slots
+        trials=tuple(
+            replace(trial, params={EVIL: EVIL}, widths={EVIL: 3}, planes=(*trial.planes, EVIL))
+            for trial in study.trials
         ),
     )  # fmt: skip
-    clean = Outline(front_page(replace(study, picks=PICKS), {1: "slot-1"}))
+    clean = Outline(front_page(replace(study, picks=PICKS), {1: "trial-1"}))
     dirty = Outline(front_page(evil, {1: EVIL}))
     kinds = {tag for tag, _ in dirty.elements}
     assert kinds == {tag for tag, _ in clean.elements}
@@ -214,15 +214,15 @@ def test_nothing_from_outside_becomes_an_element(study: StudyRecord) -> None:
     assert [tag for tag, _ in beside[0]] == [tag for tag, _ in beside[1]]
 
 
-def test_each_chip_has_its_best_slot_and_the_line_that_gets_it(study: StudyRecord) -> None:
-    page = front_page(replace(study, name="har", picks=PICKS), {1: "slot-1/why.html"})
+def test_each_chip_has_its_best_trial_and_the_line_that_gets_it(study: StudyRecord) -> None:
+    page = front_page(replace(study, name="har", picks=PICKS), {1: "trial-1/why.html"})
     card = page[page.index("Which one for my chip?") :]
     rows = re.findall(r"<tr>(.*?)</tr>", card[: card.index("</table>")])[1:]
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
     assert cells[0] == ["tiny", "100 B", "4.88 KiB", "none fits", "", "", "", ""]
     assert cells[1][:3] == ["small", "15.6 KiB", "4.88 KiB"]
     assert ">1</a>" in cells[1][3]
-    assert "href='slot-1/why.html'" in cells[1][3]
+    assert "href='trial-1/why.html'" in cells[1][3]
     assert cells[1][4:] == [
         "0.9600", "14.6 KiB", "4.39 KiB",
         "<code>paring pick study=har device=small</code>",
@@ -231,9 +231,9 @@ def test_each_chip_has_its_best_slot_and_the_line_that_gets_it(study: StudyRecor
 
 
 def test_where_pages_are_that_explain_a_network(study: StudyRecord) -> None:
-    page = front_page(replace(study, name="har"), {2: "slot-2/why.html"})
-    assert "<code>paring export study=har trial=K out=slot-K</code>" in page
-    assert page.count("<a href='slot-2/why.html'") == 1
+    page = front_page(replace(study, name="har"), {2: "trial-2/why.html"})
+    assert "<code>paring export study=har trial=K out=trial-K</code>" in page
+    assert page.count("<a href='trial-2/why.html'") == 1
 
 
 def test_all_lines_of_the_parallel_plot_can_be_seen_on_white(study: StudyRecord) -> None:
@@ -266,20 +266,20 @@ def contrast_on_white(color: Sequence[float]) -> float:
 def test_the_ends_of_a_parallel_axis_are_round(
     study: StudyRecord, values: list[float], ends: tuple[float, float]
 ) -> None:
-    slots = [
-        replace(slot, params={"rate": value})
-        for slot, value in zip(study.slots, values, strict=False)
+    trials = [
+        replace(trial, params={"rate": value})
+        for trial, value in zip(study.trials, values, strict=False)
     ]
-    figure = parallel_figure(replace(study, slots=tuple(slots)))
+    figure = parallel_figure(replace(study, trials=tuple(trials)))
     (axis,) = [one for one in figure["data"][0]["dimensions"] if one["label"] == "rate"]
     assert axis["range"] == pytest.approx(ends)
     assert axis["tickformat"] == ".4~g"
 
 
 def test_a_logarithmic_parallel_axis_ends_at_ticks(study: StudyRecord) -> None:
-    slots = [replace(slot, params={"rate": 0.0066035 * 9**n}) for n, slot in
-             enumerate(study.slots[:3])]  # fmt: skip
-    figure = parallel_figure(replace(study, slots=tuple(slots)))
+    trials = [replace(trial, params={"rate": 0.0066035 * 9**n}) for n, trial in
+             enumerate(study.trials[:3])]  # fmt: skip
+    figure = parallel_figure(replace(study, trials=tuple(trials)))
     (axis,) = [one for one in figure["data"][0]["dimensions"] if one["label"] == "rate"]
     assert [axis["ticktext"][0], axis["ticktext"][-1]] == ["0.005", "1"]
     assert axis["range"] == [axis["tickvals"][0], axis["tickvals"][-1]]
@@ -288,11 +288,11 @@ def test_a_logarithmic_parallel_axis_ends_at_ticks(study: StudyRecord) -> None:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (State.RUNNING, "No slot has finished with a network yet."),
-        (State.FAILED, "No slot has finished with a network."),
+        (State.RUNNING, "No trial has finished with a network yet."),
+        (State.FAILED, "No trial has finished with a network."),
     ],
 )
-def test_without_a_finished_slot_the_page_says_so(
+def test_without_a_finished_trial_the_page_says_so(
     make_study: MakeStudy, state: State, words: str
 ) -> None:
     page = front_page(make_study(state))

@@ -31,9 +31,9 @@ def study(make_study: MakeStudy, store: Any, blobs: dict[str, bytes]) -> StudyRe
     return made
 
 
-def test_a_version_belongs_to_the_slots_run(store: Any, study: StudyRecord, picked: Path) -> None:
+def test_a_version_belongs_to_the_trials_run(store: Any, study: StudyRecord, picked: Path) -> None:
     api = Client(store.mlflow).api
-    version = register(store.mlflow, study, study.slots[0], files(picked), "stm32f446", study.name)
+    version = register(store.mlflow, study, study.trials[0], files(picked), "stm32f446", study.name)
     found = api.get_model_version_by_alias(study.name, "stm32f446")
     run = api.get_run(found.run_id)
     assert str(found.version) == version == "1"
@@ -48,29 +48,29 @@ def test_a_version_belongs_to_the_slots_run(store: Any, study: StudyRecord, pick
 
 
 def test_the_same_model_keeps_its_version(store: Any, study: StudyRecord, picked: Path) -> None:
-    slot, name = study.slots[0], study.name
-    first = register(store.mlflow, study, slot, files(picked), "stm32f446", name)
+    trial, name = study.trials[0], study.name
+    first = register(store.mlflow, study, trial, files(picked), "stm32f446", name)
     (picked / "README.md").write_text("Picked on Tuesday.")
-    assert register(store.mlflow, study, slot, files(picked), "stm32f446", name) == first
-    assert register(store.mlflow, study, slot, files(picked), "tiny", name) == first
+    assert register(store.mlflow, study, trial, files(picked), "stm32f446", name) == first
+    assert register(store.mlflow, study, trial, files(picked), "tiny", name) == first
     api = Client(store.mlflow).api
     assert len(api.search_model_versions(f"name = '{name}'")) == 1
     assert set(api.get_model_version(name, first).aliases) == {"stm32f446", "tiny"}
 
 
 def test_another_model_takes_the_alias(store: Any, study: StudyRecord, picked: Path) -> None:
-    register(store.mlflow, study, study.slots[0], files(picked), "tiny", study.name)
+    register(store.mlflow, study, study.trials[0], files(picked), "tiny", study.name)
     (picked / "model.json").write_text('{"other": 1}')
-    second = register(store.mlflow, study, study.slots[1], files(picked), "tiny", study.name)
+    second = register(store.mlflow, study, study.trials[1], files(picked), "tiny", study.name)
     found = Client(store.mlflow).api.get_model_version_by_alias(study.name, "tiny")
     assert str(found.version) == second == "2"
 
 
 def test_a_version_keeps_its_files(store: Any, study: StudyRecord, picked: Path) -> None:
-    slot, name = study.slots[0], study.name
-    first = register(store.mlflow, study, slot, files(picked), "tiny", name)
+    trial, name = study.trials[0], study.name
+    first = register(store.mlflow, study, trial, files(picked), "tiny", name)
     (picked / "model.c").write_text("int x;")
-    second = register(store.mlflow, study, slot, files(picked), "tiny", name)
+    second = register(store.mlflow, study, trial, files(picked), "tiny", name)
     api = Client(store.mlflow).api
     sources = [api.get_model_version(name, version).source for version in (first, second)]
     places = [source.rpartition("/")[2] for source in sources]
@@ -87,22 +87,22 @@ def test_a_version_keeps_its_files(store: Any, study: StudyRecord, picked: Path)
 def test_unfit_aliases_are_refused(make_study: MakeStudy, picked: Path, alias: str) -> None:
     study = make_study()
     with pytest.raises(RegistryError, match="cannot be an alias"):
-        register("sqlite:////nowhere", study, study.slots[0], files(picked), alias, "model")
+        register("sqlite:////nowhere", study, study.trials[0], files(picked), alias, "model")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", " "])
 def test_unfit_names_are_refused(make_study: MakeStudy, picked: Path, name: str) -> None:
     study = make_study()
     with pytest.raises(RegistryError, match="cannot name a model"):
-        register("sqlite:////nowhere", study, study.slots[0], files(picked), "tiny", name)
+        register("sqlite:////nowhere", study, study.trials[0], files(picked), "tiny", name)
 
 
-def test_a_slot_without_a_run_is_refused(store: Any, study: StudyRecord, picked: Path) -> None:
-    with pytest.raises(RegistryError, match=r"slot 2 .* mirror the study first"):
-        register(store.mlflow, study, study.slots[2], files(picked), "tiny", study.name)
+def test_a_trial_without_a_run_is_refused(store: Any, study: StudyRecord, picked: Path) -> None:
+    with pytest.raises(RegistryError, match=r"trial 2 .* mirror the study first"):
+        register(store.mlflow, study, study.trials[2], files(picked), "tiny", study.name)
 
 
 def test_an_empty_folder_is_refused(store: Any, study: StudyRecord, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RegistryError, match="no file of a model"):
-        register(store.mlflow, study, study.slots[0], files(tmp_path / "empty"), "tiny", "m")
+        register(store.mlflow, study, study.trials[0], files(tmp_path / "empty"), "tiny", "m")

@@ -121,10 +121,10 @@ def test_a_browser_sees_the_study_its_front_and_what_was_picked(
     (tmp_path / "picked").mkdir()
     model = tmp_path / "picked" / "model.json"
     model.write_text("{}")
-    register(sqlite_store.mlflow, study, study.slots[0], [model], "tiny", "net")
+    register(sqlite_store.mlflow, study, study.trials[0], [model], "tiny", "net")
     with serving(sqlite_store.mlflow, sqlite_store.artifacts, port=free_port()) as (url, _):
         browser.goto(url + study_path(sqlite_store.mlflow, study.key))
-        for words in (study.name, "slot-000", "slot-001"):
+        for words in (study.name, "trial-000", "trial-001"):
             browser.get_by_text(words).first.wait_for()
         assert browser.locator(f"a[href$='{front_path(where, run.run_id)}']").count()
         browser.goto(url + front_path(where, run.run_id))
@@ -148,7 +148,7 @@ def test_mlflow_shows_names_from_outside_as_they_are(
     name = "a\n# head [x](javascript:alert(1)) <img src=nowhere onerror=alert(2)> *em* :+1: @me"
     device = DeviceRecord(name=name, limits=Limits(flash_bytes=9, sram_bytes=9))
     study = make_study(State.FAILED, device=device, metric=name, precision=name)
-    study = replace(study, slots=(replace(study.slots[0], reason=name),))
+    study = replace(study, trials=(replace(study.trials[0], reason=name),))
     ids = Mirror(sqlite_store.mlflow, sqlite_store.artifacts).sync(study, blobs)
     path = study_path(sqlite_store.mlflow, study.key)
     where = path.split("/")[3]
@@ -208,7 +208,7 @@ def test_mirroring_and_registering_through_the_server(
     with serving(own_store.mlflow, own_store.artifacts, port=free_port()) as (url, _):
         ids = Mirror(url).sync(study, blobs)
         assert Mirror(url).sync(study, blobs) == ids
-        assert register(url, study, study.slots[0], [model], "tiny", "net") == "1"
+        assert register(url, study, study.trials[0], [model], "tiny", "net") == "1"
         Client(url).api.delete_run(ids[1])
         assert Mirror(url).sync(study, blobs)[1] != ids[1]
     files = [path.name for path in Path(own_store.artifacts).rglob("*")]

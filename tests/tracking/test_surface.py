@@ -18,7 +18,7 @@ ERRORS = {
 }  # fmt: skip
 RECORDS = {
     "Content", "Costs", "Databases", "DenseRecord", "DeviceRecord", "EpochRow", "Explanation",
-    "Limits", "PickRecord", "SlotRecord", "State", "StudyRecord",
+    "Limits", "PickRecord", "TrialRecord", "State", "StudyRecord",
 }  # fmt: skip
 DEEDS = {
     "Mirror", "check", "front_csv", "front_object", "front_page", "front_rows", "locate",

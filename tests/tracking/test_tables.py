@@ -42,11 +42,11 @@ def test_an_empty_front_is_an_empty_table(make_study: MakeStudy) -> None:
     assert front_object(study, {})["front"] == []
 
 
-def test_slots_without_a_finite_score_are_on_no_front(make_study: MakeStudy) -> None:
+def test_trials_without_a_finite_score_are_on_no_front(make_study: MakeStudy) -> None:
     study = make_study(State.COMPLETE)
     for score in (None, float("nan")):
-        slot = replace(study.slots[0], score=score)
-        assert front_rows(replace(study, slots=(slot,))) == []
+        trial = replace(study.trials[0], score=score)
+        assert front_rows(replace(study, trials=(trial,))) == []
 
 
 @pytest.mark.parametrize(

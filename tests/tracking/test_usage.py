@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.tracking.outline import EVIL, Outline
-from tracking import DamagedError, Limits, SlotRecord, State, StudyRecord, why_page
+from tracking import DamagedError, Limits, State, StudyRecord, TrialRecord, why_page
 from tracking.pages.curves import curves_card
 from tracking.pages.kernel_table import usage_card
 from tracking.profile import PROFILE, read_profile
@@ -109,14 +109,14 @@ def test_a_kernel_without_flash_or_time_has_no_bar() -> None:
     assert rows(card(entry))[1].count("taken") == 0
 
 
-def slot(make_study: MakeStudy, epochs: int = 3) -> SlotRecord:
-    return make_study(State.COMPLETE, epochs=epochs).slots[0]
+def trial(make_study: MakeStudy, epochs: int = 3) -> TrialRecord:
+    return make_study(State.COMPLETE, epochs=epochs).trials[0]
 
 
 def test_curves_shade_the_phases_and_draw_costs_against_their_limits(
     make_study: MakeStudy,
 ) -> None:
-    text = curves_card(slot(make_study, 6), "accuracy")
+    text = curves_card(trial(make_study, 6), "accuracy")
     assert text.count("<svg") == 3
     assert text.count("<title>prune</title>") == text.count("<title>fine-tune</title>") == 3
     lines = re.findall(r"<polyline points='(.*?)'.*?<title>(.*?)</title>", text)
@@ -133,7 +133,7 @@ def test_curves_shade_the_phases_and_draw_costs_against_their_limits(
 def test_curves_of_any_reach_stay_on_the_chart(
     make_study: MakeStudy, low: float, span: float
 ) -> None:
-    made = slot(make_study, 5)
+    made = trial(make_study, 5)
     changed = [replace(row, loss=low + span * i / 4) for i, row in enumerate(made.epochs)]
     text = curves_card(replace(made, epochs=tuple(changed)), "accuracy")
     points = re.findall(r"points='(.*?)'", text)[1].split()
@@ -143,7 +143,7 @@ def test_curves_of_any_reach_stay_on_the_chart(
 
 
 def test_a_loss_that_is_no_number_leaves_a_gap(make_study: MakeStudy) -> None:
-    made = slot(make_study, 4)
+    made = trial(make_study, 4)
     broken = replace(made.epochs[2], loss=float("nan"))
     text = curves_card(replace(made, epochs=(*made.epochs[:2], broken, made.epochs[3])), "accuracy")
     assert "nan" not in text
@@ -154,10 +154,10 @@ def test_nothing_from_outside_becomes_an_element(make_study: MakeStudy) -> None:
     def elements(text: str) -> list[tuple[str, list[str]]]:
         study, entry = make_study(State.COMPLETE), stored()
         entry["after"][0] |= {"name": text, "kind": text, "live": {text: 9}, "fused": [text]}
-        rows = tuple(replace(row, phase=text) for row in study.slots[0].epochs)
+        rows = tuple(replace(row, phase=text) for row in study.trials[0].epochs)
         page = why_page(
             replace(study, metric=text),
-            replace(study.slots[0], epochs=rows),
+            replace(study.trials[0], epochs=rows),
             {PROFILE: json.dumps(entry).encode()},
         )
         return [(tag, list(attrs)) for tag, attrs in Outline(page).elements]
@@ -172,7 +172,7 @@ def test_a_browser_draws_the_bars_in_proportion(
 ) -> None:
     study = make_study(State.COMPLETE)
     contents = {PROFILE: json.dumps(stored()).encode()}
-    limited = replace(study.slots[0], budget=Limits(sram_bytes=500))
+    limited = replace(study.trials[0], budget=Limits(sram_bytes=500))
     (tmp_path / "why.html").write_text(why_page(study, limited, contents))
     browser.goto((tmp_path / "why.html").as_uri())
     widths = browser.evaluate(

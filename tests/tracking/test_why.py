@@ -55,7 +55,7 @@ def read(entry: Any) -> Explanation:
 def page(study: StudyRecord, entry: Entry, budget: Limits | None = None) -> str:
     limits = budget or Limits(flash_bytes=40960, sram_bytes=2048)
     contents = {EXPLANATION: json.dumps(entry).encode()}
-    return why_page(study, replace(study.slots[0], budget=limits), contents)
+    return why_page(study, replace(study.trials[0], budget=limits), contents)
 
 
 def test_what_is_stored_is_read() -> None:
@@ -134,7 +134,7 @@ def test_what_a_solver_leaves_where_nothing_binds_is_nothing() -> None:
 def test_the_page_says_what_each_limit_costs(make_study: MakeStudy) -> None:
     text = page(make_study(State.COMPLETE), stored())
     for words in (
-        "slot 0: why this network looks as it does",
+        "trial 0: why this network looks as it does",
         "accuracy 0.9800 (int8-simulated, validation)",
         "<tr><td class='text'>flash</td><td>96 KiB</td><td>29.3 KiB</td><td>40 KiB</td>"
         "<td class='dim'>0, does not bind</td>",
@@ -386,19 +386,19 @@ def test_nothing_from_outside_becomes_an_element(make_study: MakeStudy) -> None:
     assert elements(EVIL) == elements("x" * len(EVIL))
 
 
-def test_a_slot_without_a_dense_network_or_device(make_study: MakeStudy) -> None:
+def test_a_trial_without_a_dense_network_or_device(make_study: MakeStudy) -> None:
     study = make_study(State.COMPLETE, dense=None, device=None)
     assert "<td class='text'>flash</td><td>\u2013</td><td>29.3 KiB</td>" in page(study, stored())
 
 
 def test_a_limit_is_full_where_its_margin_begins(make_study: MakeStudy) -> None:
     study = make_study(State.COMPLETE)  # takes 30,000 bytes of flash
-    slot = replace(
-        study.slots[0],
+    trial = replace(
+        study.trials[0],
         budget=Limits(flash_bytes=33_000, sram_bytes=20_000),
         held=Limits(flash_bytes=30_100, sram_bytes=20_000),
     )
-    shown = why_page(study, slot, {EXPLANATION: json.dumps(stored()).encode()})
+    shown = why_page(study, trial, {EXPLANATION: json.dumps(stored()).encode()})
     assert "0, filled by rounding" in shown
     assert "<td>32.2 KiB</td>" in shown  # the limit is still the one that was asked for
     assert (
@@ -406,7 +406,7 @@ def test_a_limit_is_full_where_its_margin_begins(make_study: MakeStudy) -> None:
         "measured stays within them."
     ) in shown
     plainly = why_page(
-        study, replace(slot, held=None), {EXPLANATION: json.dumps(stored()).encode()}
+        study, replace(trial, held=None), {EXPLANATION: json.dumps(stored()).encode()}
     )
     assert "0, does not bind" in plainly
     assert "Estimates are held" not in plainly

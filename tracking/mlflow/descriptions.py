@@ -6,14 +6,14 @@ from itertools import groupby
 
 from tracking.mlflow.markdown import plain
 from tracking.pages.why import PAGE
-from tracking.records import PickRecord, SlotRecord, State, StudyRecord
+from tracking.records import PickRecord, State, StudyRecord, TrialRecord
 from tracking.tables import (
     amounts,
     bounds,
     count,
     duration,
-    finished_slots,
-    front_slots,
+    finished_trials,
+    front_trials,
     score_text,
     size,
 )
@@ -53,14 +53,14 @@ def experiment_note(
     """Return the text above the study's experiment in MLflow.
 
     It begins without marks: MLflow's list of experiments shows them raw. With an experiment's
-    id it leads to the study's front in `run_id`, and to the `runs` of its slots, by number.
+    id it leads to the study's front in `run_id`, and to the `runs` of its trials, by number.
     """
     linked = _Linked(experiment_id, runs or {})
     device = f", for {plain(study.device.name)}" if study.device else ""
     parts = [
         f"Sweep {plain(study.name)}: one network pruned under "
-        f"{count(len({slot.budget for slot in study.slots}), 'budget')}, in "
-        f"{count(len(study.slots), 'run')}{device}.",
+        f"{count(len({trial.budget for trial in study.trials}), 'budget')}, in "
+        f"{count(len(study.trials), 'run')}{device}.",
         _front_line(study, front_path(experiment_id, run_id) if run_id else ""),
         *_pick_lines(study, linked),
         *_front_table(study, linked),
@@ -72,15 +72,15 @@ def experiment_note(
 
 @dataclass(frozen=True, slots=True)
 class _Linked:
-    """Links to the runs of slots, for those that have one."""
+    """Links to the runs of trials, for those that have one."""
 
     experiment_id: str
     runs: Mapping[int, str]
 
-    def slot(self, number: int) -> str:
+    def trial(self, number: int) -> str:
         if number not in self.runs:
-            return f"slot {number}"
-        return f"[slot {number}]({run_path(self.experiment_id, self.runs[number])})"
+            return f"trial {number}"
+        return f"[trial {number}]({run_path(self.experiment_id, self.runs[number])})"
 
     def why(self, number: int) -> str:
         """Return a link to the page on its network, beside which all else of the run is."""
@@ -101,15 +101,15 @@ def _front_line(study: StudyRecord, path: str) -> str:
 
 def _pick_lines(study: StudyRecord, linked: _Linked) -> list[str]:
     """Return what the best model is for every device, the smallest first."""
-    scores = {slot.number: slot.score for slot in finished_slots(study)}
+    scores = {trial.number: trial.score for trial in finished_trials(study)}
     if not scores or not study.picks:
         return []
     lines = []
-    for slot, picks in groupby(study.picks, key=lambda pick: pick.slot):
+    for trial, picks in groupby(study.picks, key=lambda pick: pick.trial):
         found = "no model fits"
-        if slot is not None:
-            score = score_text(scores.get(slot))
-            found = f"{plain(study.metric)} {score}, {linked.slot(slot)}"
+        if trial is not None:
+            score = score_text(scores.get(trial))
+            found = f"{plain(study.metric)} {score}, {linked.trial(trial)}"
         lines.append(f"- {', '.join(map(_room, picks))}: {found}")
     return [
         "Best within the flash and SRAM that a device leaves to the network:",
@@ -123,36 +123,36 @@ def _room(pick: PickRecord) -> str:
 
 
 def _front_table(study: StudyRecord, linked: _Linked) -> list[str]:
-    slots = front_slots(study)
-    if not slots:
+    trials = front_trials(study)
+    if not trials:
         return []
     rows = [
-        f"| {slot.number} | {score_text(slot.score)} | "
-        f"{size(slot.costs.flash_bytes)} | {size(slot.costs.sram_bytes)} | "
-        f"{duration(slot.costs.latency_ms)} | {linked.why(slot.number)} |"
-        for slot in slots[:_ROWS]
-        if slot.costs is not None
+        f"| {trial.number} | {score_text(trial.score)} | "
+        f"{size(trial.costs.flash_bytes)} | {size(trial.costs.sram_bytes)} | "
+        f"{duration(trial.costs.latency_ms)} | {linked.why(trial.number)} |"
+        for trial in trials[:_ROWS]
+        if trial.costs is not None
     ]
-    head = f"| slot | {plain(study.metric)} | flash | SRAM | latency | |\n{'|---' * 6}|\n"
-    rest = f"\n\nand {len(slots) - _ROWS} more" if len(slots) > _ROWS else ""
+    head = f"| trial | {plain(study.metric)} | flash | SRAM | latency | |\n{'|---' * 6}|\n"
+    rest = f"\n\nand {len(trials) - _ROWS} more" if len(trials) > _ROWS else ""
     return ["The front, the smallest flash first:", head + "\n".join(rows) + rest]
 
 
-def slot_note(study: StudyRecord, slot: SlotRecord) -> str:
-    """Return the description of a slot's run."""
-    lines = [f"Budget: {bounds(slot.budget)}."]
-    if slot.costs is not None and slot.state.over:
-        lines.append(f"Costs: {amounts(slot.costs)} (estimated).")
-    if slot.score is not None:
-        score = f"{score_text(slot.score)} ({plain(study.precision)})"
+def trial_note(study: StudyRecord, trial: TrialRecord) -> str:
+    """Return the description of a trial's run."""
+    lines = [f"Budget: {bounds(trial.budget)}."]
+    if trial.costs is not None and trial.state.over:
+        lines.append(f"Costs: {amounts(trial.costs)} (estimated).")
+    if trial.score is not None:
+        score = f"{score_text(trial.score)} ({plain(study.precision)})"
         lines.append(f"{plain(study.metric)}: {score}.")
-    if slot.planes:
-        lines.append(f"On the front: {', '.join(slot.planes)}.")
-    if slot.copy_of is not None:
-        lines.append(f"The same run as slot {slot.copy_of}, whose result it shares.")
-    if slot.reason:
-        lines.append(plain(slot.reason))
-    if slot.state is State.COMPLETE:
+    if trial.planes:
+        lines.append(f"On the front: {', '.join(trial.planes)}.")
+    if trial.copy_of is not None:
+        lines.append(f"The same run as trial {trial.copy_of}, whose result it shares.")
+    if trial.reason:
+        lines.append(plain(trial.reason))
+    if trial.state is State.COMPLETE:
         lines.append(
             f"Artifact {PAGE}: why the network looks as it does, where memory, flash and time "
             "go, and how it was trained."

@@ -8,21 +8,21 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import NamedTuple
 
-from tracking.mlflow.descriptions import experiment_note, slot_note
+from tracking.mlflow.descriptions import experiment_note, trial_note
 from tracking.records import (
     RESOURCES,
     Costs,
     EpochRow,
     Limits,
     Scalar,
-    SlotRecord,
     State,
     StudyRecord,
+    TrialRecord,
 )
 from tracking.tables import (
     cost_of,
     errors_of,
-    finished_slots,
+    finished_trials,
     shares_of,
 )
 
@@ -72,33 +72,33 @@ class DesiredRun:
     artifacts: str
 
 
-def slot_run(study: StudyRecord, slot: SlotRecord) -> DesiredRun:
-    """Return the run of one slot."""
+def trial_run(study: StudyRecord, trial: TrialRecord) -> DesiredRun:
+    """Return the run of one trial."""
     return DesiredRun(
-        name=f"slot-{slot.number:03d}",
-        status=STATUS[slot.state],
-        started=_milliseconds(slot.started),
-        ended=_milliseconds(slot.finished) if slot.state.over else None,
-        identity=slot_identity(study, slot),
-        tags=_slot_tags(study, slot),
-        params=_texts(_slot_params(slot)),
-        finals=_slot_finals(slot),
-        finals_at=_milliseconds(slot.finished) or _milliseconds(slot.started) or 0,
-        curves=_slot_curves(slot),
+        name=f"trial-{trial.number:03d}",
+        status=STATUS[trial.state],
+        started=_milliseconds(trial.started),
+        ended=_milliseconds(trial.finished) if trial.state.over else None,
+        identity=trial_identity(study, trial),
+        tags=_trial_tags(study, trial),
+        params=_texts(_trial_params(trial)),
+        finals=_trial_finals(trial),
+        finals_at=_milliseconds(trial.finished) or _milliseconds(trial.started) or 0,
+        curves=_trial_curves(trial),
         curve_tag="paring.epochs",
-        artifacts=_digest(study.config, slot.state.over, slot.widths, slot.files,
-                          _explained(study, slot)),
+        artifacts=_digest(study.config, trial.state.over, trial.widths, trial.files,
+                          _explained(study, trial)),
     )  # fmt: skip
 
 
 def study_run(study: StudyRecord, runs: Mapping[int, str]) -> DesiredRun:
     """Return the run of the study itself: its front, its hypervolume, its progress.
 
-    `runs` gives the ids of the slots' runs, which its artifacts name.
+    `runs` gives the ids of the trials' runs, which its artifacts name.
     """
-    over = bool(study.slots) and all(slot.state.over for slot in study.slots)
-    ends = [slot.finished for slot in study.slots if slot.finished is not None]
-    starts = [slot.started for slot in study.slots if slot.started is not None]
+    over = bool(study.trials) and all(trial.state.over for trial in study.trials)
+    ends = [trial.finished for trial in study.trials if trial.finished is not None]
+    starts = [trial.started for trial in study.trials if trial.started is not None]
     started = _milliseconds(min(starts, default=None))
     return DesiredRun(
         name="study",
@@ -112,14 +112,14 @@ def study_run(study: StudyRecord, runs: Mapping[int, str]) -> DesiredRun:
         finals_at=None,
         curves=_study_curves(study, started or 0),
         curve_tag="paring.hypervolumes",
-        artifacts=_digest(study.config, *map(_shown, study.slots), study.dense, study.device,
+        artifacts=_digest(study.config, *map(_shown, study.trials), study.dense, study.device,
                           study.hypervolumes, study.importances, study.picks, runs),
     )  # fmt: skip
 
 
-def slot_identity(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
-    """Return the tags by which a slot's run is found for ever."""
-    return {"paring.study": study.key, "paring.kind": "slot", "paring.slot": str(slot.number)}
+def trial_identity(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
+    """Return the tags by which a trial's run is found for ever."""
+    return {"paring.study": study.key, "paring.kind": "slot", "paring.slot": str(trial.number)}
 
 
 def study_identity(study: StudyRecord) -> dict[str, str]:
@@ -127,21 +127,21 @@ def study_identity(study: StudyRecord) -> dict[str, str]:
     return {"paring.study": study.key, "paring.kind": "study"}
 
 
-def _slot_tags(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
+def _trial_tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
     tags = _shared_tags(study)
     tags |= {
-        "paring.state": slot.state.value,
-        "paring.attempt": str(slot.attempt),
-        "paring.front": str(bool(slot.planes)).lower(),
-        "paring.planes": " ".join(slot.planes),
-        "paring.reason": slot.reason,
-        "mlflow.note.content": slot_note(study, slot),
+        "paring.state": trial.state.value,
+        "paring.attempt": str(trial.attempt),
+        "paring.front": str(bool(trial.planes)).lower(),
+        "paring.planes": " ".join(trial.planes),
+        "paring.reason": trial.reason,
+        "mlflow.note.content": trial_note(study, trial),
     }
-    if slot.copy_of is not None:
-        tags["paring.copy_of"] = str(slot.copy_of)
-    if slot.epochs:
-        tags["paring.phase"] = slot.epochs[-1].phase
-        tags["paring.bottleneck"] = slot.epochs[-1].bottleneck
+    if trial.copy_of is not None:
+        tags["paring.copy_of"] = str(trial.copy_of)
+    if trial.epochs:
+        tags["paring.phase"] = trial.epochs[-1].phase
+        tags["paring.bottleneck"] = trial.epochs[-1].bottleneck
     return tags
 
 
@@ -157,54 +157,54 @@ def _shared_tags(study: StudyRecord) -> dict[str, str]:
     return tags
 
 
-def _slot_params(slot: SlotRecord) -> dict[str, Scalar]:
-    params: dict[str, Scalar] = dict(slot.params)
+def _trial_params(trial: TrialRecord) -> dict[str, Scalar]:
+    params: dict[str, Scalar] = dict(trial.params)
     params |= {
         f"budget.{name}": limit
         for name in RESOURCES
-        if (limit := getattr(slot.budget, name)) is not None
+        if (limit := getattr(trial.budget, name)) is not None
     }
-    params["seed"] = slot.seed
-    if slot.parent is not None:
-        params["parent"] = slot.parent
+    params["seed"] = trial.seed
+    if trial.parent is not None:
+        params["parent"] = trial.parent
     return params
 
 
-def _slot_finals(slot: SlotRecord) -> dict[str, float]:
-    """Return the numbers of a slot that is over; an unfinished one has none yet."""
-    if not slot.state.over:
+def _trial_finals(trial: TrialRecord) -> dict[str, float]:
+    """Return the numbers of a trial that is over; an unfinished one has none yet."""
+    if not trial.state.over:
         return {}
-    values: dict[str, float | None] = {"score": slot.score, "test_score": slot.test_score}
-    if slot.costs is not None:
-        values |= _costs(slot.costs) | _shares(slot.costs, slot.budget)
+    values: dict[str, float | None] = {"score": trial.score, "test_score": trial.test_score}
+    if trial.costs is not None:
+        values |= _costs(trial.costs) | _shares(trial.costs, trial.budget)
     finals = {f"final.{name}": float(value) for name, value in values.items() if value is not None}
-    return finals | _measured(slot)
+    return finals | _measured(trial)
 
 
-def _measured(slot: SlotRecord) -> dict[str, float]:
+def _measured(trial: TrialRecord) -> dict[str, float]:
     """Return what was measured, and by how much the estimates were off."""
-    if slot.measured is None:
+    if trial.measured is None:
         return {}
-    taken = slot.measured
+    taken = trial.measured
     values = _costs(taken.costs) | {
         "stack_bytes": float(taken.stack_bytes),
         "instructions": float(taken.instructions),
         "mismatches": float(taken.mismatches),
     }
-    errors = {f"error.{name}": error for name, error in errors_of(slot).items()}
+    errors = {f"error.{name}": error for name, error in errors_of(trial).items()}
     return {f"measured.{name}": value for name, value in (values | errors).items()}
 
 
-def _slot_curves(slot: SlotRecord) -> tuple[Step, ...]:
+def _trial_curves(trial: TrialRecord) -> tuple[Step, ...]:
     """Return a step per epoch, at times that are the same whenever they are computed.
 
     MLflow drops a point that it already has, time included; so a crash between writing points
     and noting that they are written doubles nothing.
     """
-    steps, now = [], slot.started or 0.0
-    for row in slot.epochs:
+    steps, now = [], trial.started or 0.0
+    for row in trial.epochs:
         now += row.seconds
-        steps.append(Step(row.epoch, round(1000 * now), _epoch_values(row, slot.budget)))
+        steps.append(Step(row.epoch, round(1000 * now), _epoch_values(row, trial.budget)))
     return tuple(steps)
 
 
@@ -248,10 +248,10 @@ def _study_params(study: StudyRecord) -> dict[str, Scalar]:
 
 
 def _study_finals(study: StudyRecord) -> dict[str, float]:
-    counts = Counter(slot.state for slot in study.slots)
-    values = {f"slots.{state.value}": float(counts[state]) for state in State}
-    values["slots.total"] = float(len(study.slots))
-    values["slots.front"] = float(sum(bool(slot.planes) for slot in finished_slots(study)))
+    counts = Counter(trial.state for trial in study.trials)
+    values = {f"trials.{state.value}": float(counts[state]) for state in State}
+    values["trials.total"] = float(len(study.trials))
+    values["trials.front"] = float(sum(bool(trial.planes) for trial in finished_trials(study)))
     if study.dense is not None:
         values["dense.score"] = study.dense.score
         values |= {f"dense.{name}": value for name, value in _costs(study.dense.costs).items()}
@@ -265,20 +265,22 @@ def _study_curves(study: StudyRecord, started: int) -> tuple[Step, ...]:
     )
 
 
-_PASSING = frozenset({"attempt", "epochs", "started", "finished"})  # of a slot
+_PASSING = frozenset({"attempt", "epochs", "started", "finished"})  # of a trial
 
 
-def _shown(slot: SlotRecord) -> tuple[object, ...]:
-    """Return what the study's page shows of a slot: all but its epochs and times."""
-    return tuple(getattr(slot, field.name) for field in fields(slot) if field.name not in _PASSING)
+def _shown(trial: TrialRecord) -> tuple[object, ...]:
+    """Return what the study's page shows of a trial: all but its epochs and times."""
+    return tuple(
+        getattr(trial, field.name) for field in fields(trial) if field.name not in _PASSING
+    )
 
 
-def _explained(study: StudyRecord, slot: SlotRecord) -> tuple[object, ...]:
-    """Return what a slot's page shows besides its files."""
-    if slot.state is not State.COMPLETE:
+def _explained(study: StudyRecord, trial: TrialRecord) -> tuple[object, ...]:
+    """Return what a trial's page shows besides its files."""
+    if trial.state is not State.COMPLETE:
         return ()
-    return (study.metric, study.precision, study.dense, study.device, slot.budget, slot.held,
-            slot.score, slot.costs)  # fmt: skip
+    return (study.metric, study.precision, study.dense, study.device, trial.budget, trial.held,
+            trial.score, trial.costs)  # fmt: skip
 
 
 def _digest(*parts: object) -> str:

@@ -14,10 +14,10 @@ from uuid import uuid4
 from tracking.errors import DamagedError, GoneError, ServerError
 from tracking.mlflow.client import OVER, Client, Point, Run, cut, quoted, shortened
 from tracking.mlflow.descriptions import experiment_note
-from tracking.mlflow.desired import DesiredRun, Step, slot_run, study_run
+from tracking.mlflow.desired import DesiredRun, Step, study_run, trial_run
 from tracking.pages.plots import front_page
 from tracking.pages.why import FILES, PAGE, why_page
-from tracking.records import SlotRecord, State, StudyRecord
+from tracking.records import State, StudyRecord, TrialRecord
 from tracking.tables import front_csv, front_object
 
 _ARTIFACTS = "paring.artifacts"
@@ -36,7 +36,7 @@ class _Seen:
     experiment_id: str
     note: str
     study: Run | None = None
-    slots: dict[int, Run] = field(default_factory=dict)
+    trials: dict[int, Run] = field(default_factory=dict)
     page_written: float = -inf
 
 
@@ -70,10 +70,10 @@ class Mirror:
         self._seen.pop(key, None)
 
     def sync(self, study: StudyRecord, blobs: Mapping[str, bytes]) -> dict[int, str]:
-        """Make MLflow agree with the record; return each slot's run id.
+        """Make MLflow agree with the record; return each trial's run id.
 
-        A slot gets its run when it is first worked on, so that the run's start is true. `blobs`
-        holds the files of finished slots by digest; one that is missing, or an explanation that
+        A trial gets its run when it is first worked on, so that the run's start is true. `blobs`
+        holds the files of finished trials by digest; one that is missing, or an explanation that
         cannot be read, is noted in the tag `paring.warning`. May be called again at any time,
         and after a crash at any point: nothing is doubled. Raises ServerError or, for a
         database that cannot be used, DatabaseError; what was written until then stays valid.
@@ -95,21 +95,21 @@ class Mirror:
         client = self._connected()
         # Taken out until all went well: after an error only MLflow knows how far we came.
         seen = self._seen.pop(study.key, None) or self._load(client, study)
-        for slot in study.slots:
-            run = seen.slots.get(slot.number)
-            if run is None and slot.started is None:
+        for trial in study.trials:
+            run = seen.trials.get(trial.number)
+            if run is None and trial.started is None:
                 continue
-            wanted = slot_run(study, slot)
+            wanted = trial_run(study, trial)
             run = _brought_about(client, seen.experiment_id, run, wanted)
-            seen.slots[slot.number] = run
+            seen.trials[trial.number] = run
             if _artifacts_differ(run, wanted):
-                texts = _slot_texts(study, slot)
-                page, trouble = _slot_page(study, slot, blobs)
-                _write_artifacts(client, run, wanted, texts | page, slot.files, blobs, trouble)
+                texts = _trial_texts(study, trial)
+                page, trouble = _trial_page(study, trial, blobs)
+                _write_artifacts(client, run, wanted, texts | page, trial.files, blobs, trouble)
             _settle(client, run, wanted)
         _sync_study(client, seen, study)
         self._seen[study.key] = seen
-        return {number: run.run_id for number, run in seen.slots.items()}
+        return {number: run.run_id for number, run in seen.trials.items()}
 
     def _connected(self) -> Client:
         self._client = self._client or Client(self._uri)
@@ -119,21 +119,21 @@ class Mirror:
         """Find the study's experiment, or make it, and read all its runs."""
         seen = _experiment(client, study, self._root)
         ours = f"tags.`paring.study` = {quoted(study.key)}"
-        numbers = {str(slot.number) for slot in study.slots}
+        numbers = {str(trial.number) for trial in study.trials}
         for run in client.runs(seen.experiment_id, ours):
             _forget_incomplete(run)
             if run.tags.get("paring.kind") == "study":
                 seen.study = _one_of(client, seen.study, run)
             elif run.tags.get("paring.slot") in numbers:
                 number = int(run.tags["paring.slot"])
-                seen.slots[number] = _one_of(client, seen.slots.get(number), run)
+                seen.trials[number] = _one_of(client, seen.trials.get(number), run)
             else:
-                client.delete_run(run)  # of a slot that the study does not have
+                client.delete_run(run)  # of a trial that the study does not have
         return seen
 
 
 def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
-    runs = {number: run.run_id for number, run in seen.slots.items()}
+    runs = {number: run.run_id for number, run in seen.trials.items()}
     wanted = study_run(study, runs)
     run = _brought_about(client, seen.experiment_id, seen.study, wanted)
     seen.study = run
@@ -150,7 +150,7 @@ def _sync_study(client: Client, seen: _Seen, study: StudyRecord) -> None:
 
 def _page_is_due(seen: _Seen, study: StudyRecord) -> bool:
     """Whether to write the study's pages, megabytes each: not often, but for the last time."""
-    over = all(slot.state.over for slot in study.slots)
+    over = all(trial.state.over for trial in study.trials)
     return over or time.monotonic() - seen.page_written >= PAGE_EVERY_S
 
 
@@ -302,24 +302,24 @@ def _artifacts_differ(run: Run, wanted: DesiredRun) -> bool:
     return run.tags.get(_ARTIFACTS, "").removesuffix(_INCOMPLETE) != wanted.artifacts
 
 
-def _slot_texts(study: StudyRecord, slot: SlotRecord) -> dict[str, str]:
+def _trial_texts(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
     texts = {"config.yaml": study.config}
-    if slot.state.over and slot.widths:
-        texts["widths.json"] = json.dumps(dict(slot.widths), indent=1) + "\n"
+    if trial.state.over and trial.widths:
+        texts["widths.json"] = json.dumps(dict(trial.widths), indent=1) + "\n"
     return texts
 
 
-def _slot_page(
-    study: StudyRecord, slot: SlotRecord, blobs: Mapping[str, bytes]
+def _trial_page(
+    study: StudyRecord, trial: TrialRecord, blobs: Mapping[str, bytes]
 ) -> tuple[dict[str, str], str]:
-    """Return the page that explains a slot's network, or what stands in its way."""
-    if slot.state is not State.COMPLETE:
+    """Return the page that explains a trial's network, or what stands in its way."""
+    if trial.state is not State.COMPLETE:
         return {}, ""
-    found = {name: blobs.get(slot.files[name]) for name in FILES if name in slot.files}
+    found = {name: blobs.get(trial.files[name]) for name in FILES if name in trial.files}
     # A missing blob is noted with the other files.
     contents = {name: content for name, content in found.items() if content is not None}
     try:
-        return {PAGE: why_page(study, slot, contents)}, ""
+        return {PAGE: why_page(study, trial, contents)}, ""
     except DamagedError as error:
         return {}, f"no {PAGE}: {error}"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from tracking.errors import RegistryError
 from tracking.mlflow.client import Client, Run, quoted
-from tracking.mlflow.desired import slot_identity
+from tracking.mlflow.desired import trial_identity
 from tracking.mlflow.markdown import plain
-from tracking.records import RESOURCES, SlotRecord, StudyRecord
+from tracking.records import RESOURCES, StudyRecord, TrialRecord
 from tracking.tables import amounts, bounds, score_text
 
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -22,14 +22,14 @@ _LINEAGE = ("git.commit", "git.dirty", "data", "data.digest")  # of the study's 
 def register(
     tracking_uri: str,
     study: StudyRecord,
-    slot: SlotRecord,
+    trial: TrialRecord,
     files: Sequence[Path],
     alias: str,
     name: str,
 ) -> str:
     """Register a model's files as `name`, point `alias` at them, and return the version.
 
-    The files go to the slot's run under `picked/<digest>`, so the study must have been
+    The files go to the trial's run under `picked/<digest>`, so the study must have been
     mirrored. A model that is registered already (the same files, model cards aside) keeps its
     version and its files: only the alias moves. Raises RegistryError for a name or an alias
     that cannot be, and ServerError.
@@ -37,14 +37,14 @@ def register(
     check_names(alias, name)
     digest = _digest(files)
     client = Client(tracking_uri)
-    run = _run_of(client, study, slot)
+    run = _run_of(client, study, trial)
     with client.answering():
         version = _version_of(client, name, digest)
     if version is None:
         place = f"picked/{digest[:16]}"
         client.upload(run, files, place)
         with client.answering():
-            version = _create(client, run, study, slot, place, name, digest)
+            version = _create(client, run, study, trial, place, name, digest)
     with client.answering():
         client.api.set_registered_model_alias(name, alias, version)
     return version
@@ -74,15 +74,15 @@ def _digest(files: Sequence[Path]) -> str:
     return total.hexdigest()[:32]
 
 
-def _run_of(client: Client, study: StudyRecord, slot: SlotRecord) -> Run:
+def _run_of(client: Client, study: StudyRecord, trial: TrialRecord) -> Run:
     where = " and ".join(
-        f"tags.`{key}` = {quoted(value)}" for key, value in slot_identity(study, slot).items()
+        f"tags.`{key}` = {quoted(value)}" for key, value in trial_identity(study, trial).items()
     )
     for experiment in client.experiments(study.key):
         for run in client.runs(experiment.experiment_id, where):
             return run
     raise RegistryError(
-        f"slot {slot.number} of study {study.name!r} has no run in MLflow: mirror the study first"
+        f"trial {trial.number} of study {study.name!r} has no run in MLflow: mirror the study first"
     )
 
 
@@ -102,7 +102,7 @@ def _create(
     client: Client,
     run: Run,
     study: StudyRecord,
-    slot: SlotRecord,
+    trial: TrialRecord,
     place: str,
     name: str,
     digest: str,
@@ -115,17 +115,17 @@ def _create(
         name,
         source=f"{client.artifact_uri(run)}/{place}",
         run_id=run.run_id,
-        tags=_tags(study, slot, digest),
-        description=_description(study, slot),
+        tags=_tags(study, trial, digest),
+        description=_description(study, trial),
     )
     return str(version.version)
 
 
-def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
-    tags = {"paring.digest": digest, **slot_identity(study, slot)}
-    values = {"score": slot.score, "test_score": slot.test_score}
-    if slot.costs is not None:
-        values |= {name: getattr(slot.costs, name) for name in (*RESOURCES, "macs")}
+def _tags(study: StudyRecord, trial: TrialRecord, digest: str) -> dict[str, str]:
+    tags = {"paring.digest": digest, **trial_identity(study, trial)}
+    values = {"score": trial.score, "test_score": trial.test_score}
+    if trial.costs is not None:
+        values |= {name: getattr(trial.costs, name) for name in (*RESOURCES, "macs")}
     tags |= {key: str(value) for key, value in values.items() if value is not None}
     tags |= {key: study.tags[key] for key in _LINEAGE if key in study.tags}
     config = sha256(study.config.encode()).hexdigest()[:32]
@@ -135,11 +135,11 @@ def _tags(study: StudyRecord, slot: SlotRecord, digest: str) -> dict[str, str]:
     return tags | own | {"config.digest": config}
 
 
-def _description(study: StudyRecord, slot: SlotRecord) -> str:
+def _description(study: StudyRecord, trial: TrialRecord) -> str:
     where = f" on {plain(study.device.name)}" if study.device else ""
-    costs = f" Costs{where}: {amounts(slot.costs)} (estimated)." if slot.costs else ""
+    costs = f" Costs{where}: {amounts(trial.costs)} (estimated)." if trial.costs else ""
     return (
-        f"Slot {slot.number} of study {plain(study.name)}, {plain(study.metric)} "
-        f"{score_text(slot.score)} ({plain(study.precision)}).{costs} "
-        f"The sweep's budget: {bounds(slot.budget)}."
+        f"Trial {trial.number} of study {plain(study.name)}, {plain(study.metric)} "
+        f"{score_text(trial.score)} ({plain(study.precision)}).{costs} "
+        f"The sweep's budget: {bounds(trial.budget)}."
     )

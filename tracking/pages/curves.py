@@ -1,4 +1,4 @@
-"""How a slot was trained, as small SVG charts: score, loss and costs, its phases shaded."""
+"""How a trial was trained, as small SVG charts: score, loss and costs, its phases shaded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import groupby
 from math import floor, isfinite, log10
 
 from tracking.pages.plot_layout import FRONT, LIMIT
-from tracking.records import EpochRow, Limits, SlotRecord
+from tracking.records import EpochRow, Limits, TrialRecord
 from tracking.tables import NAMES, shares_of, short
 
 _WIDTH, _HEIGHT = 420, 210
@@ -71,19 +71,19 @@ def _step(span: float, most: int) -> float:
     return next(m * unit for m in (1, 2, 5, 10, 20, 50, 100) if span <= m * unit * most)
 
 
-def curves_card(slot: SlotRecord, metric: str) -> str:
+def curves_card(trial: TrialRecord, metric: str) -> str:
     """Return charts of the score, the loss and the costs by epoch, as HTML without a script.
 
     Costs are shares of their limits: at 100 % a limit holds.
     """
-    rows = [row for row in slot.epochs if isfinite(row.score) and isfinite(row.loss)]
+    rows = [row for row in trial.epochs if isfinite(row.score) and isfinite(row.loss)]
     if len(rows) < 2:
         return ""
     charts = [
         _chart(f"{escape(metric)} on validation", rows, [("", FRONT, [r.score for r in rows])]),
         _chart("training loss", rows, [("", FRONT, [r.loss for r in rows])]),
     ]
-    if shares := _shares(rows, slot.budget):
+    if shares := _shares(rows, trial.budget):
         charts.append(_chart("costs as shares of their limits", rows, shares, shares=True))
     return (
         "<div class='card'><h2>How it was trained, by epoch</h2>"

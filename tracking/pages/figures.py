@@ -18,9 +18,9 @@ from tracking.pages.plot_layout import (
     looks,
 )
 from tracking.pages.tooltips import cost_lines, hover_text, score_line
-from tracking.records import SlotRecord, StudyRecord
+from tracking.records import StudyRecord, TrialRecord
 from tracking.seeds import repeats
-from tracking.tables import cost_of, count, finished_slots, limit_of, score_text, short
+from tracking.tables import cost_of, count, finished_trials, limit_of, score_text, short
 
 Trace = Figure
 
@@ -30,17 +30,17 @@ _LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
 
 def front_figure(study: StudyRecord, panel: Panel) -> Figure:
     """Return score against one resource: front, budgets, dense network, device limit."""
-    slots = finished_slots(study)
+    trials = finished_trials(study)
     front = sorted(
-        (slot for slot in slots if panel.resource in slot.planes),
-        key=lambda slot: (_x(slot, panel), slot.number),
+        (trial for trial in trials if panel.resource in trial.planes),
+        key=lambda trial: (_x(trial, panel), trial.number),
     )
-    faint = [slot for slot in slots if panel.resource not in slot.planes]
-    axis = Axis.around(_extents(study, slots, panel), _limit(study, panel))
-    heights = _y_range(study, slots)
+    faint = [trial for trial in trials if panel.resource not in trial.planes]
+    axis = Axis.around(_extents(study, trials, panel), _limit(study, panel))
+    heights = _y_range(study, trials)
     subtle = 0.22 if len(faint) <= 60 else 0.12
     traces = [
-        _budgets(faint, panel, subtle, "budgets of dominated slots"),
+        _budgets(faint, panel, subtle, "budgets of dominated trials"),
         _budgets(front, panel, 0.6, "budgets of the front"),
         _cloud(study, faint, panel),
         _staircase(front, panel, axis),
@@ -59,12 +59,12 @@ def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
     """Return the fronts of several studies against one resource, each in its colour."""
     fronts = [
         sorted(
-            (slot for slot in finished_slots(study) if panel.resource in slot.planes),
-            key=lambda slot: (_x(slot, panel), slot.number),
+            (trial for trial in finished_trials(study) if panel.resource in trial.planes),
+            key=lambda trial: (_x(trial, panel), trial.number),
         )
         for study in studies
     ]
-    axis = Axis.around([_x(slot, panel) for front in fronts for slot in front], None)
+    axis = Axis.around([_x(trial, panel) for front in fronts for trial in front], None)
     traces = []
     for study, front, look in zip(studies, fronts, looks(len(studies)), strict=True):
         steps, points = (
@@ -91,12 +91,12 @@ def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
     return {"data": traces, "layout": frame}
 
 
-def _extents(study: StudyRecord, slots: Iterable[SlotRecord], panel: Panel) -> list[float]:
+def _extents(study: StudyRecord, trials: Iterable[TrialRecord], panel: Panel) -> list[float]:
     """Return everything that the axis must reach: points, their budgets, the dense network."""
     values = []
-    for slot in slots:
-        values.append(_x(slot, panel))
-        limit = limit_of(slot.budget, panel.resource)
+    for trial in trials:
+        values.append(_x(trial, panel))
+        limit = limit_of(trial.budget, panel.resource)
         if limit is not None:
             values.append(limit * panel.scale)
     if study.dense is not None:
@@ -104,8 +104,8 @@ def _extents(study: StudyRecord, slots: Iterable[SlotRecord], panel: Panel) -> l
     return values
 
 
-def _x(slot: SlotRecord, panel: Panel) -> float:
-    return cost_of(slot.known_costs, panel.resource) * panel.scale
+def _x(trial: TrialRecord, panel: Panel) -> float:
+    return cost_of(trial.known_costs, panel.resource) * panel.scale
 
 
 def _limit(study: StudyRecord, panel: Panel) -> float | None:
@@ -113,15 +113,15 @@ def _limit(study: StudyRecord, panel: Panel) -> float | None:
     return None if limit is None else limit * panel.scale
 
 
-def _budgets(slots: Iterable[SlotRecord], panel: Panel, strength: float, name: str) -> Trace:
+def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name: str) -> Trace:
     """Return a thin line from each point to its budget, with a tick at the budget."""
     xs: list[float | None] = []
     ys: list[float | None] = []
-    for slot in slots:
-        limit = limit_of(slot.budget, panel.resource)
+    for trial in trials:
+        limit = limit_of(trial.budget, panel.resource)
         if limit is not None:
-            xs += [_x(slot, panel), limit * panel.scale, None]
-            ys += [slot.score, slot.score, None]
+            xs += [_x(trial, panel), limit * panel.scale, None]
+            ys += [trial.score, trial.score, None]
     sizes = [0, 9, 0] * (len(xs) // 3)
     color = _BUDGET.format(strength)
     return {
@@ -140,14 +140,14 @@ def _budgets(slots: Iterable[SlotRecord], panel: Panel, strength: float, name: s
     }
 
 
-def _cloud(study: StudyRecord, slots: Sequence[SlotRecord], panel: Panel) -> Trace:
+def _cloud(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     marker = {"size": 7, "color": FAINT, "opacity": 0.55}
-    return _scatter("dominated", study, slots, panel) | {"mode": "markers", "marker": marker}
+    return _scatter("dominated", study, trials, panel) | {"mode": "markers", "marker": marker}
 
 
-def _points(study: StudyRecord, slots: Sequence[SlotRecord], panel: Panel) -> Trace:
+def _points(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     marker = {"size": 10, "color": FRONT, "line": {"color": "white", "width": 1.5}}
-    return _scatter("front", study, slots, panel) | {
+    return _scatter("front", study, trials, panel) | {
         "mode": "markers+text",
         "cliponaxis": False,
         "textposition": "top left" if study.scores_rise else "bottom left",
@@ -157,34 +157,34 @@ def _points(study: StudyRecord, slots: Sequence[SlotRecord], panel: Panel) -> Tr
 
 
 def _labels(
-    front: Sequence[SlotRecord], panel: Panel, axis: Axis, heights: Sequence[float]
+    front: Sequence[TrialRecord], panel: Panel, axis: Axis, heights: Sequence[float]
 ) -> list[str]:
-    """Return the slots' numbers, leaving out those that would lie on one another."""
+    """Return the trials' numbers, leaving out those that would lie on one another."""
     labels, last = [], (-1.0, -1.0)
-    for slot in front:
+    for trial in front:
         place = (
-            axis.share(_x(slot, panel)),
-            ((slot.score or 0.0) - heights[0]) / (heights[1] - heights[0]),
+            axis.share(_x(trial, panel)),
+            ((trial.score or 0.0) - heights[0]) / (heights[1] - heights[0]),
         )
         free = max(abs(place[0] - last[0]), abs(place[1] - last[1])) > _LABEL_SPACE
-        labels.append(str(slot.number) if free else "")
+        labels.append(str(trial.number) if free else "")
         last = place if free else last
     return labels
 
 
-def _scatter(name: str, study: StudyRecord, slots: Sequence[SlotRecord], panel: Panel) -> Trace:
+def _scatter(name: str, study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     return {
         "type": "scatter",
         "name": name,
-        "x": [_x(slot, panel) for slot in slots],
-        "y": [slot.score for slot in slots],
-        "hovertext": [hover_text(study, slot) for slot in slots],
+        "x": [_x(trial, panel) for trial in trials],
+        "y": [trial.score for trial in trials],
+        "hovertext": [hover_text(study, trial) for trial in trials],
         "hoverinfo": "text",
     }
 
 
 def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
-    """Return the mean of slots that differ in their seeds alone, with its spread as a bar."""
+    """Return the mean of trials that differ in their seeds alone, with its spread as a bar."""
     groups = repeats(study)
     if not groups:
         return []
@@ -192,7 +192,7 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
         {
             "type": "scatter",
             "name": "mean over seeds",
-            "x": [fmean(_x(slot, panel) for slot in group.slots) for group in groups],
+            "x": [fmean(_x(trial, panel) for trial in group.trials) for group in groups],
             "y": [group.mean for group in groups],
             "mode": "markers",
             "marker": {"symbol": "line-ew-open", "size": 13, "color": MEAN,
@@ -200,8 +200,8 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
             "error_y": {"type": "data", "array": [group.spread for group in groups],
                         "color": MEAN, "thickness": 1.5, "width": 0},
             "hovertext": [
-                f"<b>{count(len(group.slots), 'seed')}</b>: slots "
-                f"{', '.join(str(slot.number) for slot in group.slots)}<br>"
+                f"<b>{count(len(group.trials), 'seed')}</b>: trials "
+                f"{', '.join(str(trial.number) for trial in group.trials)}<br>"
                 f"{score_line(study, group.mean)} \u00b1 {score_text(group.spread)}"
                 for group in groups
             ],
@@ -210,10 +210,10 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
     ]  # fmt: skip
 
 
-def _staircase(front: Sequence[SlotRecord], panel: Panel, axis: Axis) -> Trace:
+def _staircase(front: Sequence[TrialRecord], panel: Panel, axis: Axis) -> Trace:
     """Return the best score within each bound: flat until the next point of the front."""
-    xs = [_x(slot, panel) for slot in front]
-    ys = [slot.score for slot in front]
+    xs = [_x(trial, panel) for trial in front]
+    ys = [trial.score for trial in front]
     return {
         "type": "scatter",
         "name": "staircase",
@@ -302,8 +302,8 @@ def _y_title(study: StudyRecord) -> str:
     return f"{literal(study.metric)} ({literal(study.precision)})"
 
 
-def _y_range(study: StudyRecord, slots: Sequence[SlotRecord]) -> list[float]:
-    scores = [slot.score for slot in slots if slot.score is not None]
+def _y_range(study: StudyRecord, trials: Sequence[TrialRecord]) -> list[float]:
+    scores = [trial.score for trial in trials if trial.score is not None]
     scores += [g.mean + side * g.spread for g in repeats(study) for side in (-1, 1)]
     if study.dense is not None:
         scores.append(study.dense.score)

@@ -1,4 +1,4 @@
-"""A study as a whole as Plotly figures: its progress, all its slots, what matters."""
+"""A study as a whole as Plotly figures: its progress, all its trials, what matters."""
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
@@ -7,14 +7,14 @@ from math import ceil, floor, isfinite, log10
 from tracking.pages.labels import shortened
 from tracking.pages.plot_layout import COLORS, FRONT, PANELS, Figure, layout, literal
 from tracking.records import Scalar, StudyRecord
-from tracking.tables import NAMES, finished_slots, limit_of
+from tracking.tables import NAMES, finished_trials, limit_of
 
 _HEADING = 18  # characters that have room beside the next heading
 _SCALE = ((0.0, "#c2410c"), (0.5, "#7048e8"), (1.0, "#0b7285"))  # all readable on white
 
 
 def hypervolume_figure(study: StudyRecord) -> Figure:
-    """Return the hypervolume after each finished slot."""
+    """Return the hypervolume after each finished trial."""
     values = [value if isfinite(value) else None for value in study.hypervolumes]
     steps = list(range(1, len(values) + 1))
     trace = {
@@ -27,7 +27,7 @@ def hypervolume_figure(study: StudyRecord) -> Figure:
         "marker": {"size": 5},
         "hovertemplate": "%{y:.4f} after %{x}<extra></extra>",
     }
-    frame = layout("hypervolume", "finished slots")
+    frame = layout("hypervolume", "finished trials")
     frame["xaxis"] |= {"rangemode": "tozero", "tickformat": "d"}
     if len(values) < 10:
         frame["xaxis"]["dtick"] = 1
@@ -36,21 +36,21 @@ def hypervolume_figure(study: StudyRecord) -> Figure:
 
 
 def parallel_figure(study: StudyRecord) -> Figure:
-    """Return every finished slot as a line through its budget, hyperparameters and score."""
-    slots = finished_slots(study)
+    """Return every finished trial as a line through its budget, hyperparameters and score."""
+    trials = finished_trials(study)
     columns: list[tuple[str, Sequence[Scalar]]] = [
         (f"{panel.title} limit ({panel.unit})", [limit * panel.scale for limit in limits])
         for panel in PANELS
-        if len(limits := _known(limit_of(slot.budget, panel.resource) for slot in slots))
-        == len(slots)
+        if len(limits := _known(limit_of(trial.budget, panel.resource) for trial in trials))
+        == len(trials)
     ]
-    names = dict.fromkeys(name for slot in slots for name in slot.params)
+    names = dict.fromkeys(name for trial in trials for name in trial.params)
     columns += [
-        (name, [slot.params[name] for slot in slots])
+        (name, [trial.params[name] for trial in trials])
         for name in names
-        if all(slot.params.get(name) is not None for slot in slots)
+        if all(trial.params.get(name) is not None for trial in trials)
     ]
-    scores = [slot.score for slot in slots]
+    scores = [trial.score for trial in trials]
     headings = shortened([name for name, _ in columns], _HEADING)
     # Unlike all else that Plotly draws these texts are taken literally.
     trace = {
@@ -127,7 +127,7 @@ def importance_figure(study: StudyRecord) -> Figure:
             study.importances.items(), cycle(COLORS), strict=False
         )
     ]
-    frame = layout("", "share in being among the best tenth of the slots of one budget")
+    frame = layout("", "share in being among the best tenth of the trials of one budget")
     frame["xaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
     frame |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.12}, "bargap": 0.3}
     return {"data": traces, "layout": frame}

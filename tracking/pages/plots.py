@@ -9,7 +9,7 @@ from tracking.pages.overview import hypervolume_figure, importance_figure, paral
 from tracking.pages.page import drawn, html_page
 from tracking.pages.picked import linked, page_folder, picks_card
 from tracking.pages.plot_layout import DENSE, FAINT, FRONT, LIMIT, MEAN, PANELS, Figure, looks
-from tracking.records import Limits, SlotRecord, State, StudyRecord
+from tracking.records import Limits, State, StudyRecord, TrialRecord
 from tracking.seeds import Repeats, repeats, repeats_of
 from tracking.tables import (
     DASH,
@@ -17,8 +17,8 @@ from tracking.tables import (
     bounds,
     count,
     duration,
-    finished_slots,
-    front_slots,
+    finished_trials,
+    front_trials,
     measured_text,
     repeats_text,
     score_text,
@@ -45,7 +45,7 @@ _AXIS_WIDTH = 125  # pixels, so that headings do not lie on one another
 _SEEDS = "over seeds"
 _MEASURED = "measured"
 _HEADER = (
-    "slot",
+    "trial",
     "score",
     _SEEDS,
     "test",
@@ -63,12 +63,12 @@ _LEFT = frozenset({_MEASURED, "budget", "fronts", "widths"})
 def front_page(study: StudyRecord, pages: Mapping[int, str] | None = None) -> str:
     """Return a whole HTML page on the study's front, Plotly included (4.7 MB).
 
-    Score against each resource with the staircase of the front, dominated slots faint, every
-    slot's budget, the dense network and the device's limits; the best slot for each device; the
-    hypervolume after each slot; the front as a table. `pages` tells where the pages on the
-    networks of slots are, from this one, by number.
+    Score against each resource with the staircase of the front, dominated trials faint, every
+    trial's budget, the dense network and the device's limits; the best trial for each device; the
+    hypervolume after each trial; the front as a table. `pages` tells where the pages on the
+    networks of trials are, from this one, by number.
     """
-    body = _plots(study, pages or {}) if finished_slots(study) else _nothing(study)
+    body = _plots(study, pages or {}) if finished_trials(study) else _nothing(study)
     title = escape(study.name)
     return html_page(f"{title} · Pareto front", title, _facts(study), body, _source(study), _STYLE)
 
@@ -80,7 +80,8 @@ def comparison_page(studies: Sequence[StudyRecord]) -> str:
     }
     cards = _front_cards()
     spans = (
-        f"<span>{look.swatch}{escape(study.name)}: {count(len(front_slots(study)), 'point')}</span>"
+        f"<span>{look.swatch}{escape(study.name)}: "
+        f"{count(len(front_trials(study)), 'point')}</span>"
         for study, look in zip(studies, looks(len(studies)), strict=True)
     )
     names = escape(" and ".join(study.name for study in studies))
@@ -99,10 +100,10 @@ def _plots(study: StudyRecord, pages: Mapping[int, str]) -> str:
     lower = []
     if study.hypervolumes:
         figures["hypervolume"] = hypervolume_figure(study)
-        lower.append(_card("Hypervolume after each slot", "hypervolume"))
-    if len(finished_slots(study)) > 1:
+        lower.append(_card("Hypervolume after each trial", "hypervolume"))
+    if len(finished_trials(study)) > 1:
         figures["parallel"] = parallel_figure(study)
-        title = "Every finished slot as a line: drag along an axis to choose"
+        title = "Every finished trial as a line: drag along an axis to choose"
         width = _AXIS_WIDTH * len(figures["parallel"]["data"][0]["dimensions"])
         lower.append(_card(title, "parallel", "broad", width))
     if study.importances:
@@ -117,8 +118,8 @@ def _plots(study: StudyRecord, pages: Mapping[int, str]) -> str:
 
 
 def _nothing(study: StudyRecord) -> str:
-    waiting = "" if all(slot.state.over for slot in study.slots) else " yet"
-    return f"<div class='card empty'>No slot has finished with a network{waiting}.</div>"
+    waiting = "" if all(trial.state.over for trial in study.trials) else " yet"
+    return f"<div class='card empty'>No trial has finished with a network{waiting}.</div>"
 
 
 def _front_cards() -> list[str]:
@@ -134,13 +135,13 @@ def _card(title: str, name: str, kind: str = "", width: int = 0) -> str:
 
 
 def _facts(study: StudyRecord) -> str:
-    counts = Counter(slot.state for slot in study.slots)
+    counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
     parts = [
         f"{study.metric} ({study.precision}), "
         + ("higher is better" if study.scores_rise else "lower is better"),
-        count(len(study.slots), "slot") + (f": {states}" if states else ""),
-        f"{len(front_slots(study))} on a front",
+        count(len(study.trials), "trial") + (f": {states}" if states else ""),
+        f"{len(front_trials(study))} on a front",
     ]
     if study.device is not None:
         parts.append(f"{study.device.name}: {bounds(study.device.limits)}")
@@ -156,10 +157,10 @@ def _source(study: StudyRecord) -> str:
     }[study.source]
     return (
         f"{how} Scores are on "
-        f"the validation set, of the network in precision {escape(study.precision)}. A slot is "
-        "on a front when no other finished slot is at least as good in both directions; "
+        f"the validation set, of the network in precision {escape(study.precision)}. A trial is "
+        "on a front when no other finished trial is at least as good in both directions; "
         "&ldquo;overall&rdquo; takes score, flash, SRAM and latency together. Drag to zoom, "
-        "double-click to see all again; point at a slot for its costs and widths."
+        "double-click to see all again; point at a trial for its costs and widths."
     )
 
 
@@ -169,7 +170,7 @@ def _legend(study: StudyRecord) -> str:
     entries = [
         (line.format("M0 12 H9 V3 H18", FRONT, 2, "") + disc.format(3.5, FRONT), "front"),
         (disc.format(3.5, FAINT), "dominated"),
-        (line.format("M2 7 H14 M14 3 V11", "#64748b", 1.2, ""), "up to the slot's budget"),
+        (line.format("M2 7 H14 M14 3 V11", "#64748b", 1.2, ""), "up to the trial's budget"),
     ]
     if study.dense is not None:
         diamond = f"<path d='M9 1 L15 7 L9 13 L3 7 Z' fill='{DENSE}'/>"
@@ -193,22 +194,22 @@ def _why_note(study: StudyRecord) -> str:
     return (
         "<p class='note'>Why a network looks as it does: <code>why.html</code>, which "
         f"<code>{escape(words)}</code> writes (links lead there once this page is made anew), "
-        "and which is an artifact of the slot's run in MLflow.</p>"
+        "and which is an artifact of the trial's run in MLflow.</p>"
     )
 
 
 def _table(study: StudyRecord, pages: Mapping[int, str]) -> str:
-    slots, repeated = front_slots(study), repeats_of(study)
-    if not slots:
-        return "<div class='empty'>No slot is on a front.</div>"
-    measured = any(slot.measured for slot in slots) and study.source != _MEASURED
+    trials, repeated = front_trials(study), repeats_of(study)
+    if not trials:
+        return "<div class='empty'>No trial is on a front.</div>"
+    measured = any(trial.measured for trial in trials) and study.source != _MEASURED
     wanted = {_SEEDS: bool(repeated), _MEASURED: measured}
     shown = [name for name in _HEADER if wanted.get(name, True)]
     head = "".join(f"<th{_class(name)}>{name}</th>" for name in (*shown, "widths"))
     rows = "".join(
-        f"<tr>{_number(slot, pages)}"
-        f"{_cells(_values(slot, repeated.get(slot.number)), shown)}{_widths(slot)}</tr>"
-        for slot in slots
+        f"<tr>{_number(trial, pages)}"
+        f"{_cells(_values(trial, repeated.get(trial.number)), shown)}{_widths(trial)}</tr>"
+        for trial in trials
     )
     return (
         f"<div class='wide tall'><table><thead><tr>{head}</tr></thead>"
@@ -216,8 +217,8 @@ def _table(study: StudyRecord, pages: Mapping[int, str]) -> str:
     )
 
 
-def _number(slot: SlotRecord, pages: Mapping[int, str]) -> str:
-    return f"<td>{linked(slot.number, pages)}</td>"
+def _number(trial: TrialRecord, pages: Mapping[int, str]) -> str:
+    return f"<td>{linked(trial.number, pages)}</td>"
 
 
 def _cells(values: Sequence[str], shown: Sequence[str]) -> str:
@@ -228,10 +229,10 @@ def _cells(values: Sequence[str], shown: Sequence[str]) -> str:
     )
 
 
-def _values(slot: SlotRecord, repeated: Repeats | None) -> tuple[str, ...]:
+def _values(trial: TrialRecord, repeated: Repeats | None) -> tuple[str, ...]:
     """Return what stands under each name of the header but the first."""
     used = (DASH,) * 4
-    if (costs := slot.costs) is not None:
+    if (costs := trial.costs) is not None:
         used = (
             size(costs.flash_bytes),
             size(costs.sram_bytes),
@@ -239,19 +240,19 @@ def _values(slot: SlotRecord, repeated: Repeats | None) -> tuple[str, ...]:
             work(costs.macs),
         )
     return (
-        score_text(slot.score),
+        score_text(trial.score),
         repeats_text(repeated),
-        score_text(slot.test_score),
+        score_text(trial.test_score),
         *used,
-        measured_text(slot),
-        _budget(slot.budget),
-        ", ".join(plane.partition("_")[0] for plane in slot.planes),
+        measured_text(trial),
+        _budget(trial.budget),
+        ", ".join(plane.partition("_")[0] for plane in trial.planes),
     )
 
 
-def _widths(slot: SlotRecord) -> str:
+def _widths(trial: TrialRecord) -> str:
     """Return the last cell: two lines of it, and all where it is pointed at."""
-    widths = escape(", ".join(f"{name} {width}" for name, width in slot.widths.items()))
+    widths = escape(", ".join(f"{name} {width}" for name, width in trial.widths.items()))
     return f"<td class='widths text' title='{widths}'><div>{widths}</div></td>"
 
 

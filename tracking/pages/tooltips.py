@@ -1,9 +1,9 @@
-"""What a slot says of itself when it is pointed at."""
+"""What a trial says of itself when it is pointed at."""
 
 from collections.abc import Sequence
 
 from tracking.pages.plot_layout import PANELS, literal
-from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
+from tracking.records import RESOURCES, Costs, StudyRecord, TrialRecord
 from tracking.tables import (
     NAMES,
     cost_of,
@@ -19,19 +19,19 @@ from tracking.tables import (
 _WIDTHS_SHOWN = 24
 
 
-def hover_text(study: StudyRecord, slot: SlotRecord) -> str:
-    """Return a slot's hover label: its score, each cost with its budget, widths and params."""
-    fronts = ", ".join(NAMES.get(plane, plane) for plane in slot.planes)
+def hover_text(study: StudyRecord, trial: TrialRecord) -> str:
+    """Return a trial's hover label: its score, each cost with its budget, widths and params."""
+    fronts = ", ".join(NAMES.get(plane, plane) for plane in trial.planes)
     lines = [
-        f"<b>slot {slot.number}</b>" + (f", on the front: {literal(fronts)}" if fronts else "")
+        f"<b>trial {trial.number}</b>" + (f", on the front: {literal(fronts)}" if fronts else "")
     ]
-    lines.append(score_line(study, slot.score))
-    if slot.test_score is not None:
-        lines[-1] += f", test {score_text(slot.test_score)}"
-    if slot.costs is not None:
-        lines += cost_lines(slot.costs, slot)
-    lines += _wrapped("widths", [f"{name} {width}" for name, width in slot.widths.items()])
-    lines += _wrapped("params", [f"{name}={value}" for name, value in slot.params.items()])
+    lines.append(score_line(study, trial.score))
+    if trial.test_score is not None:
+        lines[-1] += f", test {score_text(trial.test_score)}"
+    if trial.costs is not None:
+        lines += cost_lines(trial.costs, trial)
+    lines += _wrapped("widths", [f"{name} {width}" for name, width in trial.widths.items()])
+    lines += _wrapped("params", [f"{name}={value}" for name, value in trial.params.items()])
     return "<br>".join(lines)
 
 
@@ -40,14 +40,14 @@ def score_line(study: StudyRecord, score: float | None) -> str:
     return f"{literal(study.metric)} {score_text(score)}"
 
 
-def cost_lines(costs: Costs, slot: SlotRecord | None = None) -> list[str]:
-    """Return one line per cost, with the share of the slot's budget if one is given."""
-    lines, shares = [], {} if slot is None else shares_of(costs, slot.budget)
+def cost_lines(costs: Costs, trial: TrialRecord | None = None) -> list[str]:
+    """Return one line per cost, with the share of the trial's budget if one is given."""
+    lines, shares = [], {} if trial is None else shares_of(costs, trial.budget)
     for resource, panel in zip(RESOURCES, PANELS, strict=True):
         shown = duration if panel.unit == "ms" else size
         line = f"{panel.title} {shown(cost_of(costs, resource))}"
-        if slot is not None and resource in shares:
-            line += f" of {shown(limit_of(slot.budget, resource))} ({shares[resource]:.0%})"
+        if trial is not None and resource in shares:
+            line += f" of {shown(limit_of(trial.budget, resource))} ({shares[resource]:.0%})"
         lines.append(line)
     return [*lines, f"{work(costs.macs)} MACs"]
 

@@ -1,4 +1,4 @@
-"""A slot's page: why its network looks as it does, in one HTML file that opens offline."""
+"""A trial's page: why its network looks as it does, in one HTML file that opens offline."""
 
 from collections.abc import Mapping
 from html import escape
@@ -10,7 +10,7 @@ from tracking.pages.kernel_table import USAGE_STYLE, usage_card
 from tracking.pages.labels import NAMES_STYLE, folded
 from tracking.pages.page import html_page
 from tracking.profile import PROFILE, read_profile
-from tracking.records import RESOURCES, Costs, SlotRecord, StudyRecord
+from tracking.records import RESOURCES, Costs, StudyRecord, TrialRecord
 from tracking.tables import (
     DASH,
     NAMES,
@@ -25,7 +25,7 @@ from tracking.tables import (
 )
 
 PAGE = "why.html"
-FILES = (EXPLANATION, PROFILE)  # of a slot, that its page is made from
+FILES = (EXPLANATION, PROFILE)  # of a trial, that its page is made from
 _PER = {
     "flash_bytes": (1024.0, "KiB"),
     "sram_bytes": (1024.0, "KiB"),
@@ -83,12 +83,12 @@ _MODELLED = (
 )
 
 
-def why_page(study: StudyRecord, slot: SlotRecord, contents: Mapping[str, bytes]) -> str:
-    """Return a whole HTML page on one slot's network, without a script: tens of KB.
+def why_page(study: StudyRecord, trial: TrialRecord, contents: Mapping[str, bytes]) -> str:
+    """Return a whole HTML page on one trial's network, without a script: tens of KB.
 
     What each limit costs and which kernel takes most of it, before and after; a bar for each
     channel group, with its channels before and after and the reason; where memory, flash and
-    time go; how it was trained. `contents` holds what the slot stored under the names in FILES;
+    time go; how it was trained. `contents` holds what the trial stored under the names in FILES;
     what is not there is left out.
 
     Raises:
@@ -98,32 +98,32 @@ def why_page(study: StudyRecord, slot: SlotRecord, contents: Mapping[str, bytes]
     if EXPLANATION in contents:
         why = read_explanation(contents[EXPLANATION])
         dense = study.dense.costs if study.dense else None
-        cards += [_limits_card(slot, dense, why), groups_card(why)]
+        cards += [_limits_card(trial, dense, why), groups_card(why)]
     if PROFILE in contents:
-        cards.append(usage_card(read_profile(contents[PROFILE]), slot.budget))
-    cards.append(curves_card(slot, study.metric))
-    title = f"{escape(study.name)}, slot {slot.number}"
+        cards.append(usage_card(read_profile(contents[PROFILE]), trial.budget))
+    cards.append(curves_card(trial, study.metric))
+    title = f"{escape(study.name)}, trial {trial.number}"
     return html_page(
         f"{title} · why",
         f"{title}: why this network looks as it does",
-        _facts(study, slot),
+        _facts(study, trial),
         "".join(cards),
         _SOURCE + (_MODELLED if EXPLANATION in contents else ""),
         _STYLE + BARS_STYLE + USAGE_STYLE + CURVES_STYLE + NAMES_STYLE,
     )
 
 
-def _facts(study: StudyRecord, slot: SlotRecord) -> str:
-    parts = [f"{study.metric} {score_text(slot.score)} ({study.precision}, validation)"]
-    parts.append(f"budget: {bounds(slot.budget)}")
+def _facts(study: StudyRecord, trial: TrialRecord) -> str:
+    parts = [f"{study.metric} {score_text(trial.score)} ({study.precision}, validation)"]
+    parts.append(f"budget: {bounds(trial.budget)}")
     if study.device is not None:
         parts.append(study.device.name)
     return " &nbsp;·&nbsp; ".join(escape(part) for part in parts)
 
 
-def _limits_card(slot: SlotRecord, before: Costs | None, why: Explanation) -> str:
+def _limits_card(trial: TrialRecord, before: Costs | None, why: Explanation) -> str:
     """Return a row for each resource, and what the prices mean."""
-    pressures = why.pressures(_limits(slot))
+    pressures = why.pressures(_limits(trial))
     most = max(pressures, key=pressures.__getitem__, default=None)
     if most is not None and pressures[most] == 0:
         most = None
@@ -132,21 +132,21 @@ def _limits_card(slot: SlotRecord, before: Costs | None, why: Explanation) -> st
     kernels = folded(kernel for pair in why.bottlenecks.values() for kernel in pair)
     rows = "".join(
         f"<tr{' class=most' if name == most else ''}>{_name_cell(name, name == most)}"
-        f"{_cost_cells(name, slot, before)}{_price_cells(name, slot, why, pressures)}"
+        f"{_cost_cells(name, trial, before)}{_price_cells(name, trial, why, pressures)}"
         f"{_kernel_cell(why.bottlenecks[name], kernels)}</tr>"
         for name in PRICED
     )
     return (
         "<div class='card'><h2>What the limits cost</h2><div class='limits wide'><table>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"<p>{_verdict(why, most)} {_MEANING}{_margin_line(slot)}</p></div>\n"
+        f"<p>{_verdict(why, most)} {_MEANING}{_margin_line(trial)}</p></div>\n"
     )
 
 
-def _limits(slot: SlotRecord) -> dict[str, float]:
+def _limits(trial: TrialRecord) -> dict[str, float]:
     """Return what each estimate was held to; without a limit, what the network takes."""
-    taken = {name: 0.0 if slot.costs is None else cost_of(slot.costs, name) for name in PRICED}
-    known = {name: _held(name, slot) for name in RESOURCES}
+    taken = {name: 0.0 if trial.costs is None else cost_of(trial.costs, name) for name in PRICED}
+    known = {name: _held(name, trial) for name in RESOURCES}
     return taken | {name: limit for name, limit in known.items() if limit is not None}
 
 
@@ -155,8 +155,8 @@ def _name_cell(name: str, most: bool) -> str:
     return f"<td class='text'>{NAMES[name]}{badge}</td>"
 
 
-def _cost_cells(name: str, slot: SlotRecord, before: Costs | None) -> str:
-    values = (*(_taken(name, costs) for costs in (before, slot.costs)), _limit(name, slot))
+def _cost_cells(name: str, trial: TrialRecord, before: Costs | None) -> str:
+    values = (*(_taken(name, costs) for costs in (before, trial.costs)), _limit(name, trial))
     return "".join(f"<td>{_shown(name, value)}</td>" for value in values)
 
 
@@ -164,18 +164,18 @@ def _taken(name: str, costs: Costs | None) -> float | None:
     return None if costs is None else cost_of(costs, name)
 
 
-def _limit(name: str, slot: SlotRecord) -> float | None:
-    return limit_of(slot.budget, name) if name in RESOURCES else None
+def _limit(name: str, trial: TrialRecord) -> float | None:
+    return limit_of(trial.budget, name) if name in RESOURCES else None
 
 
-def _held(name: str, slot: SlotRecord) -> float | None:
+def _held(name: str, trial: TrialRecord) -> float | None:
     """Return what an estimate was held to: the limit, or less by a margin for measurements."""
-    return limit_of(slot.held or slot.budget, name) if name in RESOURCES else None
+    return limit_of(trial.held or trial.budget, name) if name in RESOURCES else None
 
 
-def _margin_line(slot: SlotRecord) -> str:
+def _margin_line(trial: TrialRecord) -> str:
     """Return what margins do, where they can be seen in the numbers."""
-    pairs = {name: (_held(name, slot), _limit(name, slot)) for name in RESOURCES}
+    pairs = {name: (_held(name, trial), _limit(name, trial)) for name in RESOURCES}
     texts = {name: [_shown(name, value) for value in pair] for name, pair in pairs.items()}
     held = [f"{NAMES[name]} to {one}" for name, (one, limit) in texts.items() if one != limit]
     if not held:
@@ -195,12 +195,12 @@ def _shown(name: str, value: float | None) -> str:
 
 
 def _price_cells(
-    name: str, slot: SlotRecord, why: Explanation, pressures: Mapping[str, float]
+    name: str, trial: TrialRecord, why: Explanation, pressures: Mapping[str, float]
 ) -> str:
     if name not in why.prices:
         return f"<td class='dim'>no limit</td><td class='dim'>{DASH}</td>"
     if pressures[name] == 0:
-        taken, limit = _taken(name, slot.costs), _held(name, slot)
+        taken, limit = _taken(name, trial.costs), _held(name, trial)
         full = taken is not None and limit is not None and taken > _FULL * limit
         words = f"<span title='{_ROUNDED}'>0, filled by rounding</span>" if full else _SLACK
         return f"<td class='dim'>{words}</td><td class='dim'>0</td>"

@@ -85,11 +85,11 @@ def _counted(config: DictConfig, device: Device) -> list[Observation]:
 
 
 def _graphs(study: Study) -> Mapping[int, Graph]:
-    """The graphs of all finished slots, by number."""
+    """The graphs of all finished trials, by number."""
     return {
-        slot.number: unpack_network(study.home.store.read(slot.files[MODEL])).graph
-        for slot in study_record(study).slots
-        if MODEL in slot.files
+        trial.number: unpack_network(study.home.store.read(trial.files[MODEL])).graph
+        for trial in study_record(study).trials
+        if MODEL in trial.files
     }
 
 

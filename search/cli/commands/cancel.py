@@ -22,10 +22,10 @@ def main(config: DictConfig) -> None:
         return
     give(study, Order.CANCEL, "cancelled")
     numbers = study.cancel_waiting()
-    print(f"study {study.name}: {len(numbers)} waiting slots given up")
+    print(f"study {study.name}: {len(numbers)} waiting trials given up")
     if left := _given_up(study):
         print(
-            f"slots {left} still run: their workers have not answered; they will give them up, "
+            f"trials {left} still run: their workers have not answered; they will give them up, "
             "or lose them once they are known to be gone"
         )
     if (obstacle := catch_up(study)) is not None:
@@ -33,7 +33,7 @@ def main(config: DictConfig) -> None:
 
 
 def _given_up(study: Study) -> list[int]:
-    """Wait for the workers to give up theirs; returns the slots that still run."""
+    """Wait for the workers to give up theirs; returns the trials that still run."""
     config = study.home.config
     end = time.monotonic() + 2 * config.heartbeat_s + config.lease_s
     while (running := _running(study)) and time.monotonic() < end:
@@ -45,4 +45,4 @@ def _given_up(study: Study) -> list[int]:
 
 
 def _running(study: Study) -> list[int]:
-    return [slot.number for slot in study.slots() if slot.state is TrialState.RUNNING]
+    return [trial.number for trial in study.trials() if trial.state is TrialState.RUNNING]

@@ -1,16 +1,16 @@
-"""`paring export`: one finished slot's model as files."""
+"""`paring export`: one finished trial's model as files."""
 
 import sys
 
 from omegaconf import DictConfig
 
 from search.cli.app import verb
-from search.cli.options import c_name, choose, place, slot_number
+from search.cli.options import c_name, choose, place, trial_number
 from search.config.parse import checked_name
 from search.config.schema import StorageConfig
 from search.config.validate import cross
 from search.errors import ConfigError, StoreError
-from search.results.export import finished_slot, write_model, write_why
+from search.results.export import finished_trial, write_model, write_why
 from search.results.formats import FORMATS
 from search.results.report import study_record
 from search.storage.workspace import open_home
@@ -22,17 +22,17 @@ from tracking.errors import TrackingError
 def main(config: DictConfig) -> None:
     """Run the verb."""
     form = choose(config.format, "format", tuple(FORMATS))
-    number = slot_number(config.trial)
+    number = trial_number(config.trial)
     called = c_name(config)
     out = place(config.out, config)
     name = checked_name(config.study)
     home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
     study = require_study(home, name)
     record = study_record(study)
-    slot = finished_slot(record, number)
-    for file in write_model(study, record, slot, out, form, called):
+    trial = finished_trial(record, number)
+    for file in write_model(study, record, trial, out, form, called):
         print(f"written: {file}")
     try:
-        print(f"written: {write_why(study, record, slot, out)}")
+        print(f"written: {write_why(study, record, trial, out)}")
     except (StoreError, ConfigError, TrackingError) as error:  # the model is good without it
         print(f"paring: no page on why it looks as it does: {error}", file=sys.stderr)

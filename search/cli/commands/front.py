@@ -27,7 +27,7 @@ from tracking.tables import (
     duration,
     front_csv,
     front_object,
-    front_slots,
+    front_trials,
     measured_text,
     repeats_text,
     score_text,
@@ -70,10 +70,10 @@ def main(config: DictConfig) -> None:
 
 
 def _pages(record: StudyRecord, front: Path | None) -> dict[int, str]:
-    """Where the pages of slots are that were exported beside the front, by number."""
+    """Where the pages of trials are that were exported beside the front, by number."""
     if front is None:
         return {}
-    numbers = (slot.number for slot in record.slots)
+    numbers = (trial.number for trial in record.trials)
     return {
         number: f"{page_folder(number)}/{PAGE}"
         for number in numbers
@@ -82,7 +82,7 @@ def _pages(record: StudyRecord, front: Path | None) -> dict[int, str]:
 
 
 def _is_of(study: str, number: int, folder: Path) -> bool:
-    """Whether a folder holds an export of a slot, with its page."""
+    """Whether a folder holds an export of a trial, with its page."""
     try:
         told = json.loads((folder / "model.json").read_text("utf-8"))
         return (told["study"], told["trial"]) == (study, number) and (folder / PAGE).is_file()
@@ -100,9 +100,9 @@ CAPTIONS = {
 def print_table(record: StudyRecord) -> None:
     """The front for people, largest flash first."""
     table = Table(title=_title(record), caption=f"costs: {CAPTIONS[record.source]}")
-    repeated, slots = repeats_of(record), front_slots(record)
+    repeated, trials = repeats_of(record), front_trials(record)
     seeds = ("over seeds",) if repeated else ()
-    beside = any(slot.measured for slot in slots) and record.source != MEASURED
+    beside = any(trial.measured for trial in trials) and record.source != MEASURED
     measured = (MEASURED,) if beside else ()
     for name in ("trial", record.metric, *seeds, "test", "flash", "SRAM", "latency",
                  *measured, "budget flash", "planes"):  # fmt: skip
@@ -111,16 +111,16 @@ def print_table(record: StudyRecord) -> None:
         costs = record.dense.costs
         score = f"{record.dense.score:.4f}"
         table.add_row("dense", score, *("" for _ in seeds), "", *_used(costs), style="dim")
-    for slot in reversed(slots):
+    for trial in reversed(trials):
         table.add_row(
-            str(slot.number),
-            score_text(slot.score),
-            *(repeats_text(repeated.get(slot.number)) for _ in seeds),
-            "" if slot.test_score is None else score_text(slot.test_score),
-            *_used(slot.known_costs),
-            *(measured_text(slot) for _ in measured),
-            size(slot.budget.flash_bytes),
-            ", ".join(plane.partition("_")[0] for plane in slot.planes),
+            str(trial.number),
+            score_text(trial.score),
+            *(repeats_text(repeated.get(trial.number)) for _ in seeds),
+            "" if trial.test_score is None else score_text(trial.test_score),
+            *_used(trial.known_costs),
+            *(measured_text(trial) for _ in measured),
+            size(trial.budget.flash_bytes),
+            ", ".join(plane.partition("_")[0] for plane in trial.planes),
         )
     wide_console().print(table)
 
@@ -131,8 +131,8 @@ def _used(costs: Costs) -> tuple[str, ...]:
 
 def _title(record: StudyRecord) -> str:
     volume = record.hypervolumes[-1] if record.hypervolumes else 0.0
-    done = sum(slot.state.over for slot in record.slots)
+    done = sum(trial.state.over for trial in record.trials)
     return (
-        f"{record.name}: {done} of {len(record.slots)} slots over, hypervolume {volume:.4f}, "
+        f"{record.name}: {done} of {len(record.trials)} trials over, hypervolume {volume:.4f}, "
         f"{record.metric} of {record.precision} networks"
     )

@@ -16,6 +16,6 @@ def main(config: DictConfig) -> None:
         return
     give(study, Order.PAUSE, "paused")
     print(
-        f"study {study.name} is paused: workers leave their slots at the next batch and wait; "
+        f"study {study.name} is paused: workers leave their trials at the next batch and wait; "
         f"go on with  paring resume study={study.name}"
     )

@@ -16,7 +16,7 @@ from search.config.parse import checked_name, margin_from, one_budget
 from search.config.schema import BudgetConfig, DeviceConfig, StorageConfig
 from search.config.validate import cross
 from search.errors import ConfigError, NothingFitsError
-from search.results.export import finished_slot, write_model
+from search.results.export import finished_trial, write_model
 from search.results.formats import FORMATS
 from search.results.front import Point, best_within, points_of
 from search.results.mlflow_sync import catch_up
@@ -28,7 +28,7 @@ from search.study.limits import both
 from search.study.study import Study, require_study
 from tracking.errors import TrackingError
 from tracking.mlflow.registry import check_names, register
-from tracking.records import SlotRecord, StudyRecord
+from tracking.records import StudyRecord, TrialRecord
 from tracking.tables import duration, size
 
 
@@ -49,13 +49,13 @@ def main(config: DictConfig) -> None:
     study = require_study(home, name)
     record = study_record(study) if device is None else record_for(study, device)
     best = _best(study, record, limits, device)
-    slot = finished_slot(record, best.number)
-    files = write_model(study, record, slot, out, form, called)
-    print(_said(record, slot))
+    trial = finished_trial(record, best.number)
+    files = write_model(study, record, trial, out, form, called)
+    print(_said(record, trial))
     for file in files:
         print(f"written: {file}")
     if wanted:
-        _register(study, record, slot, files, alias)
+        _register(study, record, trial, files, alias)
 
 
 def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | None) -> Point:
@@ -75,8 +75,8 @@ def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | No
 
 
 def _points(study: Study, record: StudyRecord) -> list[Point]:
-    """The finished slots with the costs of the record."""
-    costs = {slot.number: slot.costs for slot in record.slots}
+    """The finished trials with the costs of the record."""
+    costs = {trial.number: trial.costs for trial in record.trials}
     return [
         replace(point, cost=Cost(**asdict(known))) if (known := costs[point.number]) else point
         for point in points_of(study)
@@ -97,10 +97,10 @@ def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
     return both(one_budget(budget), device.budget), device.name, device
 
 
-def _said(record: StudyRecord, slot: SlotRecord) -> str:
-    costs = slot.known_costs
+def _said(record: StudyRecord, trial: TrialRecord) -> str:
+    costs = trial.known_costs
     return (
-        f"slot {slot.number}: {record.metric} {slot.score:.4f}, "
+        f"trial {trial.number}: {record.metric} {trial.score:.4f}, "
         f"flash {size(costs.flash_bytes)}, SRAM {size(costs.sram_bytes)}, "
         f"{duration(costs.latency_ms)}{f' on {record.device.name}' if record.device else ''} "
         "(estimated)"
@@ -108,13 +108,13 @@ def _said(record: StudyRecord, slot: SlotRecord) -> str:
 
 
 def _register(
-    study: Study, record: StudyRecord, slot: SlotRecord, files: Sequence[Path], alias: str
+    study: Study, record: StudyRecord, trial: TrialRecord, files: Sequence[Path], alias: str
 ) -> None:
     """Into MLflow's registry; files stay when MLflow is out of reach."""
     obstacle = catch_up(study)
     if obstacle is None:
         try:
-            version = register(study.home.tracking_uri, record, slot, files, alias, record.name)
+            version = register(study.home.tracking_uri, record, trial, files, alias, record.name)
         except TrackingError as error:
             obstacle = str(error)
         else:

@@ -14,6 +14,6 @@ def main(config: DictConfig) -> None:
     study = study_of(config)
     written = reconcile(study)
     print(
-        f"study {study.name}: {len(study.slots())} slots, {len(run_ids(study))} runs agree; "
+        f"study {study.name}: {len(study.trials())} trials, {len(run_ids(study))} runs agree; "
         f"{written.created} made, {written.changed} mended, {written.binned} binned"
     )

@@ -1,4 +1,4 @@
-"""`paring rerun`: train a finished slot again, and compare every stored number."""
+"""`paring rerun`: train a finished trial again, and compare every stored number."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from search.cli.app import verb
-from search.cli.options import choose, slot_number, study_of
+from search.cli.options import choose, study_of, trial_number
 from search.errors import ConfigError
 from search.results.rerun import Again, rerun, threads_of
 
@@ -17,9 +17,9 @@ from search.results.rerun import Again, rerun, threads_of
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    number, threads = slot_number(config.trial), config.threads
+    number, threads = trial_number(config.trial), config.threads
     if type(threads) is not int or threads < 0:
-        raise ConfigError(f"threads={threads}: a number, or 0 for those of the slot")
+        raise ConfigError(f"threads={threads}: a number, or 0 for those of the trial")
     study = study_of(config)
     torch.set_num_threads(threads or threads_of(study, number))
     for record in rerun(study, number):
@@ -35,7 +35,7 @@ def _report(again: Again, output: str) -> None:
         print(json.dumps(asdict(again), indent=1))
     else:
         found = len(again.differences)
-        print(f"slot {again.slot}: {again.compared} numbers compared, {found} differ")
+        print(f"trial {again.trial}: {again.compared} numbers compared, {found} differ")
         if found and (again.threads_then, again.threads_now) != (1, 1):
             print(
                 f"  trained with {again.threads_then} torch threads, now with "

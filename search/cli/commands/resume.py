@@ -14,8 +14,8 @@ def main(config: DictConfig) -> None:
     before = given(study)
     if before.order is Order.CANCEL:
         print(
-            f"study {study.name} was cancelled, and what was given up stays so; add slots with "
-            f" paring sweep study={study.name} trials={len(study.slots()) + 1}"
+            f"study {study.name} was cancelled, and what was given up stays so; add trials with "
+            f" paring sweep study={study.name} trials={len(study.trials()) + 1}"
         )
         return
     give(study, Order.GO)

@@ -69,17 +69,17 @@ def _say_how_it_ended(study: Study, hook: str | None) -> None:
     """Tell the web hook, and the caller by the exit code.
 
     Raises:
-        StudyError: it was halted, or no slot has a model. SystemExit: it was cancelled.
+        StudyError: it was halted, or no trial has a model. SystemExit: it was cancelled.
     """
     order, done = given(study), counts(study)
-    models, slots = done["complete"], sum(done.values())
+    models, trials = done["complete"], sum(done.values())
     others = ", ".join(f"{n} {state}" for state, n in done.items() if n and state != "complete")
     if order.order is Order.HALT:
         _tell(hook, "was halted", study)
         raise StudyError(
             f"study={study.name}: halted, {order.why}. Where the cause lies outside the "
             "settings (data, code, memory), mend it and continue with the same command; other "
-            "settings need another name. Slots that failed stay as they are"
+            "settings need another name. Trials that failed stay as they are"
         )
     if order.order is Order.CANCEL:
         _tell(hook, "was cancelled", study)
@@ -89,12 +89,12 @@ def _say_how_it_ended(study: Study, hook: str | None) -> None:
         _tell(hook, "ended without a model", study)
         why = next(iter(failures(study).values()), "")
         raise StudyError(
-            f"study={study.name}: no slot has a model ({others}){why and f', {why}'}; see  "
+            f"study={study.name}: no trial has a model ({others}){why and f', {why}'}; see  "
             f"paring status study={study.name}, mend the cause, and take another name"
         )
     _tell(hook, "is complete", study)
     print(
-        f"study {study.name} is complete: {models} of {slots} slots have a model"
+        f"study {study.name} is complete: {models} of {trials} trials have a model"
         f"{others and f' ({others})'}; see  paring front study={study.name}  and  "
         f"paring serve study={study.name}",
         file=sys.stderr,

@@ -16,12 +16,12 @@ from pruning.deploy.toolchain.tflm import RUNTIME_BYTES, Interpreted
 from pruning.training.checkpoint import unpack_network
 from search.cli.app import verb
 from search.cli.display import wide_console
-from search.cli.options import choose, slot_number, study_of
+from search.cli.options import choose, study_of, trial_number
 from search.config.devices import device_from
 from search.config.schema import DeviceConfig
 from search.config.validate import cross
 from search.errors import ConfigError, StudyError
-from search.results.export import finished_slot
+from search.results.export import finished_trial
 from search.results.mlflow_sync import catch_up
 from search.results.report import study_record
 from search.results.retarget import is_own
@@ -29,15 +29,15 @@ from search.results.verify import interpreted, verify, workers_for
 from search.study.factory import Blueprint
 from search.study.stored_model import MODEL
 from search.study.study import Study
-from tracking.records import SlotRecord, StudyRecord
-from tracking.tables import NAMES, cost_of, duration, front_slots, limit_of, size
+from tracking.records import StudyRecord, TrialRecord
+from tracking.tables import NAMES, cost_of, duration, front_trials, limit_of, size
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A model as it was estimated and as it was measured, by resource."""
 
-    slot: SlotRecord
+    trial: TrialRecord
     device: Device
     own_device: bool  # of the study
     measured: Measured
@@ -47,7 +47,7 @@ class Line:
     @property
     def over(self) -> list[str]:
         """The resources of which it takes more than its budget allows."""
-        limits = {name: limit_of(self.slot.budget, name) for name in RESOURCES}
+        limits = {name: limit_of(self.trial.budget, name) for name in RESOURCES}
         if not self.own_device:
             del limits["latency_ms"]  # that of another
         return self._over(limits)
@@ -83,14 +83,14 @@ def main(config: DictConfig) -> None:
     device = Blueprint(study.spec).device
     if config.device is not None:
         device = device_from(cross(config.device, DeviceConfig, "device"))
-    slots = _slots(study_record(study), config.trial)
+    trials = _trials(study_record(study), config.trial)
     if runtime == "tflm":
-        _interpreted(study, slots, output)
+        _interpreted(study, trials, output)
         return
     lines, own = [], is_own(study, device)
-    for slot, measured in verify(study, slots, device, workers_for(config.workers)):
-        lines.append(_line(slot, measured, device, own, study))
-        print(f"[{len(lines)}/{len(slots)}] slot {slot.number} measured", file=sys.stderr)
+    for trial, measured in verify(study, trials, device, workers_for(config.workers)):
+        lines.append(_line(trial, measured, device, own, study))
+        print(f"[{len(lines)}/{len(trials)}] trial {trial.number} measured", file=sys.stderr)
     if output == "json":
         print(json.dumps(_object(study, device, lines), indent=1))
     else:
@@ -100,26 +100,26 @@ def main(config: DictConfig) -> None:
     _judge(lines)
 
 
-def _interpreted(study: Study, slots: list[SlotRecord], output: str) -> None:
+def _interpreted(study: Study, trials: list[TrialRecord], output: str) -> None:
     """The models in TensorFlow Lite for Microcontrollers: numbers of their own kind."""
     found = []
-    for slot, taken in interpreted(study, slots):
-        found.append((slot, taken))
-        print(f"[{len(found)}/{len(slots)}] slot {slot.number} interpreted", file=sys.stderr)
+    for trial, taken in interpreted(study, trials):
+        found.append((trial, taken))
+        print(f"[{len(found)}/{len(trials)}] trial {trial.number} interpreted", file=sys.stderr)
     if output == "json":
-        models = [{"trial": slot.number, **asdict(taken), "flash_bytes": taken.flash_bytes}
-                  for slot, taken in found]  # fmt: skip
+        models = [{"trial": trial.number, **asdict(taken), "flash_bytes": taken.flash_bytes}
+                  for trial, taken in found]  # fmt: skip
         whole = {"schema": "paring.verify.tflm/1", "study": study.name, "models": models}
         print(json.dumps(whole, indent=1))
     else:
         wide_console().print(_tflm_table(study, found))
-    if wrong := [str(slot.number) for slot, taken in found if taken.mismatches]:
-        print(f"paring: results differ from the network's: slots {', '.join(wrong)}",
+    if wrong := [str(trial.number) for trial, taken in found if taken.mismatches]:
+        print(f"paring: results differ from the network's: trials {', '.join(wrong)}",
               file=sys.stderr)  # fmt: skip
         raise SystemExit(1)
 
 
-def _tflm_table(study: Study, found: list[tuple[SlotRecord, Interpreted]]) -> Table:
+def _tflm_table(study: Study, found: list[tuple[TrialRecord, Interpreted]]) -> Table:
     table = Table(
         title=f"{study.name} in TensorFlow Lite for Microcontrollers",
         caption=f"flash: the file and {size(RUNTIME_BYTES)} of interpreter, as linked for a "
@@ -127,33 +127,33 @@ def _tflm_table(study: Study, found: list[tuple[SlotRecord, Interpreted]]) -> Ta
     )
     for name in ("trial", "file", "flash", "arena", "results", "wrong"):
         table.add_column(name, justify="right")
-    for slot, taken in found:
+    for trial, taken in found:
         table.add_row(
-            str(slot.number), size(taken.file_bytes), size(taken.flash_bytes),
+            str(trial.number), size(taken.file_bytes), size(taken.flash_bytes),
             size(taken.arena_bytes), str(taken.results), str(taken.mismatches),
         )  # fmt: skip
     return table
 
 
-def _slots(record: StudyRecord, trial: Any) -> list[SlotRecord]:
+def _trials(record: StudyRecord, trial: Any) -> list[TrialRecord]:
     if trial is None:
-        if not (slots := front_slots(record)):
-            raise StudyError(f"study {record.name}: no slot has finished yet")
-        return slots
-    return [finished_slot(record, slot_number(trial))]
+        if not (trials := front_trials(record)):
+            raise StudyError(f"study {record.name}: no trial has finished yet")
+        return trials
+    return [finished_trial(record, trial_number(trial))]
 
 
-def _line(slot: SlotRecord, measured: Measured, device: Device, own: bool, study: Study) -> Line:
-    estimated = {name: cost_of(slot.known_costs, name) for name in RESOURCES}
+def _line(trial: TrialRecord, measured: Measured, device: Device, own: bool, study: Study) -> Line:
+    estimated = {name: cost_of(trial.known_costs, name) for name in RESOURCES}
     if not own:
-        graph = unpack_network(study.home.store.read(slot.files[MODEL])).graph
+        graph = unpack_network(study.home.store.read(trial.files[MODEL])).graph
         estimated["latency_ms"] = deployed(graph, device).dense.latency_ms
     taken = {
         "flash_bytes": float(measured.flash_bytes),
         "sram_bytes": float(measured.sram_bytes),
         "latency_ms": device.milliseconds(measured.instructions),
     }
-    return Line(slot, device, own, measured, estimated, taken)
+    return Line(trial, device, own, measured, estimated, taken)
 
 
 def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
         "core": device.core,
         "models": [
             {
-                "trial": line.slot.number,
+                "trial": line.trial.number,
                 "estimated": line.estimated_costs,
                 "measured": line.measured_costs
                 | {
@@ -197,7 +197,7 @@ def _table(study: Study, device: Device, lines: list[Line]) -> Table:
     for line in lines:
         errors = {name: f"{error:+.1%}" for name, error in line.errors.items()}
         table.add_row(
-            str(line.slot.number),
+            str(line.trial.number),
             size(line.measured.flash_bytes), errors["flash_bytes"],
             size(line.measured.sram_bytes), errors["sram_bytes"],
             size(line.measured.stack_bytes),
@@ -220,17 +220,17 @@ def _verdict(line: Line) -> str:
 
 def _judge(lines: list[Line]) -> None:
     """Say what is wrong; the exit code is 1 if a result is, or a budget is not held."""
-    wrong = [str(line.slot.number) for line in lines if line.measured.mismatches]
-    over = [str(line.slot.number) for line in lines if line.over]
+    wrong = [str(line.trial.number) for line in lines if line.measured.mismatches]
+    over = [str(line.trial.number) for line in lines if line.over]
     if wrong:
-        print(f"paring: results differ from the network's: slots {', '.join(wrong)}",
+        print(f"paring: results differ from the network's: trials {', '.join(wrong)}",
               file=sys.stderr)  # fmt: skip
     if over:
-        print(f"paring: over budget as measured: slots {', '.join(over)}", file=sys.stderr)
-    too_big = [str(line.slot.number) for line in lines if line.too_big]
+        print(f"paring: over budget as measured: trials {', '.join(over)}", file=sys.stderr)
+    too_big = [str(line.trial.number) for line in lines if line.too_big]
     if too_big:
         name = lines[0].device.name
-        print(f"paring: too big for {name}: slots {', '.join(too_big)}; pick others: "
+        print(f"paring: too big for {name}: trials {', '.join(too_big)}; pick others: "
               f"paring pick device={name}", file=sys.stderr)  # fmt: skip
     if wrong or over or too_big:
         raise SystemExit(1)
