@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ANSWERS := [ "$$(uname)" = Linux ] && timeout 6 $(PYTHON) -c \
   'import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null
 
-.PHONY: help install torch demo verify-demo test test-optimised test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
+.PHONY: help install torch demo verify-demo test test-all test-optimised test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,14 @@ verify-demo: install arm-gcc ## the demo's front as firmware on an emulated Cort
 test: install ## all tests, two at a time
 	$(BIN)/python -m pytest -n 2
 
+test-all: install ## those too that take minutes for what quicker tests hold: before a release
+	$(BIN)/python -m pytest -n 2 -m "not bench and not faults"
+
 quick: install ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 -m "not slow and not bench and not faults"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not bench and not faults and not exhaustive"
 
 test-optimised: install ## the engine's quick tests without Python's assert statements
-	$(BIN)/python -O -m pytest -n 2 tests/pruning -m "not slow and not bench and not faults"
+	$(BIN)/python -O -m pytest -n 2 tests/pruning -m "not slow and not bench and not faults and not exhaustive"
 
 test-faults: install ## kills, outages and damage, injected into real sweeps
 	$(BIN)/python -m pytest -n 2 -m faults

@@ -24,7 +24,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupStory:
+class GroupReport:
     """One channel group: channels before and after, and why.
 
     `worth` and `cost` of its next channel are in modelled training loss; None where a group
@@ -50,7 +50,7 @@ class Explanation:
 
     bottlenecks: Mapping[str, tuple[str, str]]
     prices: Mapping[str, float]
-    groups: tuple[GroupStory, ...]
+    groups: tuple[GroupReport, ...]
 
     def pressures(self, limits: Mapping[str, float]) -> dict[str, float]:
         """Return the fall of the modelled loss per relative rise of a limit; 0 if it is slack.
@@ -82,12 +82,12 @@ def _explanation(entry: Any) -> Explanation:
     )
 
 
-def _group(entry: Mapping[str, Any]) -> GroupStory:
+def _group(entry: Mapping[str, Any]) -> GroupReport:
     before, after = whole(entry["before"]), whole(entry["after"])
     if after > before:
         raise ValueError(f"{after} of {before} channels")
     worth, cost = entry["worth"], entry["cost"]
-    return GroupStory(
+    return GroupReport(
         name=text(entry["name"]),
         before=before,
         after=after,

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pruning.budget import Budget
-from search.results.status import Situation, situation
+from search.results.status import StudyStatus, study_status
 from search.storage.outage import tolerated
-from search.study.control import Order
+from search.study.control import Command
 from search.study.study import Study
 from tracking.tables import duration, size
 
@@ -75,7 +75,7 @@ def _result(trial: FrozenTrial) -> str:
 
 def picture(study: Study) -> RenderableType:
     """How a sweep stands: trials done, who works on what, and the last results."""
-    now, trials = situation(study), study.trials()
+    now, trials = study_status(study), study.trials()
     done = [trial for trial in trials if trial.state.is_finished()]
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, len(trials)), completed=len(done), width=40)
@@ -85,7 +85,7 @@ def picture(study: Study) -> RenderableType:
     return Group(*parts)
 
 
-def _pace(now: Situation) -> str:
+def _pace(now: StudyStatus) -> str:
     parts = [f"hypervolume {now.hypervolume:.4f}"] if now.hypervolume else []
     if now.trials_per_hour is not None:
         parts.append(f"{now.trials_per_hour:.3g} trials an hour")
@@ -96,13 +96,13 @@ def _pace(now: Situation) -> str:
     return ", ".join(parts)
 
 
-def _order_line(now: Situation) -> list[Text]:
-    if now.order is Order.GO:
+def _order_line(now: StudyStatus) -> list[Text]:
+    if now.order is Command.GO:
         return []
     cure = {
-        Order.PAUSE: f"paring resume study={now.study}",
-        Order.HALT: f"mend the cause, then paring sweep study={now.study}",
-        Order.CANCEL: f"add trials with paring sweep study={now.study} trials=...",
+        Command.PAUSE: f"paring resume study={now.study}",
+        Command.HALT: f"mend the cause, then paring sweep study={now.study}",
+        Command.CANCEL: f"add trials with paring sweep study={now.study} trials=...",
     }
     return [Text(f"{now.order}: {now.why}; {cure[now.order]}", style="yellow")]
 
@@ -118,7 +118,7 @@ def _dense_line(study: Study) -> list[Text]:
     return [Text("dense network: about to be trained")]
 
 
-def _workers_table(now: Situation) -> RenderableType:
+def _workers_table(now: StudyStatus) -> RenderableType:
     if not now.workers:
         return Text("no worker is at a trial", style="dim")
     table = Table(box=None, header_style="dim", padding=(0, 1))
@@ -142,7 +142,7 @@ def _shares(shares: Mapping[str, float]) -> str:
     return "  ".join(f"{name.partition('_')[0]} {share:.0%}" for name, share in shares.items())
 
 
-def _failure_lines(now: Situation) -> list[Text]:
+def _failure_lines(now: StudyStatus) -> list[Text]:
     counted = "  ".join(f"{state} {count}" for state, count in now.trials.items() if count)
     return [
         Text(counted, style="dim"),

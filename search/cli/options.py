@@ -5,11 +5,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
-from search.config.parse import checked_name, inside
+from search.config.parse import checked_name, resolve_below
 from search.config.schema import StorageConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import Study, require_study
 
 
@@ -64,7 +64,7 @@ def place(out: object, config: DictConfig) -> Path:
     Raises:
         ConfigError: it is another place.
     """
-    path = inside(Path.cwd(), out, "out")
+    path = resolve_below(Path.cwd(), out, "out")
     kept = Path(str(config.storage.folder)).expanduser().resolve()
     if path.is_relative_to(kept):
         raise ConfigError(f"out={out}: studies are kept below {kept}; choose a place beside it")
@@ -78,5 +78,5 @@ def study_of(config: DictConfig) -> Study:
         StudyError: there is none. ConfigError: its name is no name.
     """
     name = checked_name(config.study)
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    return require_study(home, name)
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
+    return require_study(workspace, name)

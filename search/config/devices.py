@@ -10,7 +10,7 @@ from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
 from pruning.errors import BudgetError
 from search.config.parse import margin_from
 from search.config.schema import DeviceConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def known_devices() -> tuple[Device, ...]:
     """Every shipped device, by name."""
     entries = (files("search.conf") / "device").iterdir()
     texts = [entry.read_text("utf-8") for entry in entries if entry.name.endswith(".yaml")]
-    configs = [cross(OmegaConf.create(text), DeviceConfig, "device") for text in texts]
+    configs = [validated(OmegaConf.create(text), DeviceConfig, "device") for text in texts]
     return tuple(sorted(map(device_from, configs), key=lambda device: device.name))
 
 

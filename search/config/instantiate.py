@@ -24,7 +24,7 @@ TARGET = "_target_"
 HYDRAS = (TARGET, "_args_", "_partial_", "_convert_", "_recursive_")
 
 
-def made(config: Mapping[str, Any], kind: type[Kind], what: str) -> Kind:
+def instantiated(config: Mapping[str, Any], kind: type[Kind], what: str) -> Kind:
     """What a config describes, checked to be of a kind. `what` names it in messages.
 
     Raises:
@@ -36,18 +36,18 @@ def made(config: Mapping[str, Any], kind: type[Kind], what: str) -> Kind:
     for path, node in _described(config, what):
         _require_fit(path, node)
     try:
-        made = instantiate(dict(config), _convert_="all")
+        instantiated = instantiate(dict(config), _convert_="all")
     except InstantiationException as error:
         if ours := [each for each in _causes(error) if isinstance(each, PruningError)]:
             raise ours[0] from error  # it knows best what it needs
         _require_types(config, what)
         raise ConfigError(_failure(error, config, what)) from error
     _require_types(config, what)
-    if not isinstance(made, kind):
+    if not isinstance(instantiated, kind):
         raise ConfigError(
-            f"{what}: {config[TARGET]} gives a {type(made).__name__}, not a {kind.__name__}"
+            f"{what}: {config[TARGET]} gives a {type(instantiated).__name__}, not a {kind.__name__}"
         )
-    return made
+    return instantiated
 
 
 def parameters_of(target: object) -> Mapping[str, inspect.Parameter] | None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from pruning.budget import Budget, parse_limit
 from search.config.schema import BudgetConfig, CallConfig
-from search.config.validate import part
+from search.config.validate import selected
 from search.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -21,7 +21,7 @@ def call_from(config: DictConfig) -> CallConfig:
     Raises:
         ConfigError: a value of another type, out of range, or an unfit name.
     """
-    call = part(config, CallConfig)
+    call = selected(config, CallConfig)
     checked_name(config.study)
     for name, least in (("trials", 1), ("workers", 1), ("threads", 0)):
         value = getattr(call, name)
@@ -94,7 +94,7 @@ def http_address(url: str | None, setting: str) -> str | None:
     return url
 
 
-def inside(folder: Path, path: object, what: str) -> Path:
+def resolve_below(folder: Path, path: object, what: str) -> Path:
     """`path` below `folder`, absolute.
 
     Raises:

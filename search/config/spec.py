@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pruning.spelling import meant
 from search.config.migration import current_path
 from search.config.schema import SpecConfig
-from search.config.validate import cross, part, resolved
+from search.config.validate import resolved, selected, validated
 from search.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ class Spec:
     @staticmethod
     def from_config(config: DictConfig) -> "Spec":
         """Validate what decides a sweep's result out of a composed config."""
-        values = asdict(part(config, SpecConfig))
+        values = asdict(selected(config, SpecConfig))
         _require_finite(values, "")
         return Spec(json.loads(json.dumps(values, default=str)))
 
@@ -33,7 +33,7 @@ class Spec:
 
     def typed(self) -> SpecConfig:
         """The values as attributes."""
-        return cross(OmegaConf.create(dict(self.values)), SpecConfig, "study")
+        return validated(OmegaConf.create(dict(self.values)), SpecConfig, "study")
 
     def yaml(self) -> str:
         """The values as YAML text."""
@@ -51,7 +51,7 @@ class Spec:
             above, _, key = path.rpartition(".")
             node = OmegaConf.select(tree, above) if above else tree
             if not isinstance(node, DictConfig) or key not in node:
-                right = meant(path, [name for name, _ in leaves(self.values)])
+                right = meant(path, [name for name, _ in flattened(self.values)])
                 raise ConfigError(
                     f"space: {path!r} is no setting of this study; write the path of a value, "
                     f"such as {right or 'task.optimizer.lr'}"
@@ -60,13 +60,13 @@ class Spec:
         return Spec(resolved(tree))
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value in nested mappings that is none itself, by its dotted path."""
     if not isinstance(value, Mapping):
         yield path, value
         return
     for key, inner in value.items():
-        yield from leaves(inner, f"{path}.{key}" if path else str(key))
+        yield from flattened(inner, f"{path}.{key}" if path else str(key))
 
 
 def _require_finite(value: Any, path: str) -> None:

@@ -12,7 +12,7 @@ from search.errors import ConfigError
 Shape = TypeVar("Shape")
 
 
-def cross(config: Any, shape: type[Shape], what: str) -> Shape:
+def validated(config: Any, shape: type[Shape], what: str) -> Shape:
     """A composed config as an instance of a dataclass; keys of its fields only.
 
     Raises:
@@ -47,7 +47,7 @@ def _told(error: OmegaConfBaseException) -> str:
     return f"{path}: {line}" if path and path not in line else line
 
 
-def part(config: DictConfig, shape: type[Shape]) -> Shape:
+def selected(config: DictConfig, shape: type[Shape]) -> Shape:
     """The fields of `shape` out of a larger config, interpolations resolved."""
     try:
         values = resolved(config)
@@ -55,7 +55,7 @@ def part(config: DictConfig, shape: type[Shape]) -> Shape:
         raise ConfigError(f"config: {_told(error)}") from error
     fields = shape.__dataclass_fields__  # type: ignore[attr-defined]
     chosen = {name: value for name, value in values.items() if name in fields}
-    return cross(OmegaConf.create(chosen), shape, "config")
+    return validated(OmegaConf.create(chosen), shape, "config")
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from search.errors import ConfigError
-from search.results.calibration_net import FIRST, Mixed
+from search.results.calibration_net import FIRST, CalibrationNet
 
 # What random prunings are drawn of: how it is made, and its input.
 FAMILIES: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -39,8 +39,8 @@ FAMILIES: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "vgg16": (partial(models.vgg16, width=0.25), (3, 32, 32)),
     "conv_autoencoder": (partial(models.conv_autoencoder, shape=(1, 32, 32)), (1, 32, 32)),
     "dense_autoencoder": (partial(models.dense_autoencoder, shape=(640,)), (640,)),
-    "mixed, 3x3": (partial(Mixed, 3, (20, 24)), (FIRST, 20, 24)),
-    "mixed, 5x5": (partial(Mixed, 5, (12, 16)), (FIRST, 12, 16)),
+    "mixed, 3x3": (partial(CalibrationNet, 3, (20, 24)), (FIRST, 20, 24)),
+    "mixed, 5x5": (partial(CalibrationNet, 5, (12, 16)), (FIRST, 12, 16)),
 }
 LEAST, MOST = 0.1, 1.0  # share of a network's channels that is kept
 SAMPLES = 16  # random inputs that find the ranges of a random network

@@ -7,7 +7,7 @@ from torch.nn import functional
 FIRST = 4  # channels of its input
 
 
-class Mixed(nn.Module):
+class CalibrationNet(nn.Module):
     """Kernels of every kind, with windows of `size` in most convolutions; `plane` is the height
     and width of its input, multiples of four.
     """

@@ -57,7 +57,7 @@ def write_model(
     Raises:
         ConfigError: a file of somebody else is in the way.
     """
-    content = study.home.store.read(trial.files[MODEL])
+    content = study.workspace.store.read(trial.files[MODEL])
     network = unpack_network(content)
     described, before = describe(study, record, trial, network), _exported(out)
     same = all(before.get(key) == described[key] for key in TELLING)
@@ -109,7 +109,7 @@ def write_why(study: Study, record: StudyRecord, trial: TrialRecord, out: Path) 
         DamagedError: what is stored does not explain it. StoreError: it is damaged or missing.
         ConfigError: another page of that name is there.
     """
-    store = study.home.store
+    store = study.workspace.store
     contents = {name: store.read(trial.files[name]) for name in FILES if name in trial.files}
     write_all(out, {PAGE: why_page(record, trial, contents).encode()})
     return out / PAGE

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import RESOURCES, Budget, Cost
 from search.errors import NothingFitsError
-from search.study.scale import gain
+from search.study.scale import normalized_score
 from search.study.study import Study
 
 OVERALL = "overall"
@@ -103,7 +103,7 @@ def hypervolume(points: Sequence[Point], dense: Cost, chance: float, best: float
 
 def _row(p: Point, dense: Cost, chance: float, best: float) -> list[float] | None:
     """A point as losses below 1, or None where it adds no volume."""
-    share = gain(p.score, chance, best)
+    share = normalized_score(p.score, chance, best)
     shares = [getattr(p.cost, name) / getattr(dense, name) for name in RESOURCES]
     adds = p.fits and share > 0 and all(each < 1 for each in shares)
     return [1 - share, *shares] if adds else None

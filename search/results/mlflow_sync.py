@@ -16,7 +16,7 @@ from search.results.histories import Histories
 from search.results.report import run_ids, study_record
 from search.storage.blobs import Store
 from search.storage.outage import is_outage, told
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import Study, require_study
 from tracking.errors import BusyError, TrackingError
 from tracking.mlflow.mirror import Mirror, Written
@@ -54,7 +54,7 @@ def mirror_once(study: Study, mirror: Mirror, histories: Histories | None = None
     if study.note("mirror") != mirror.name:
         mirror.forget(study.key)
         study.set_note("mirror", mirror.name)
-    runs = mirror.sync(study_record(study, histories), _Readable(study.home.store))
+    runs = mirror.sync(study_record(study, histories), _Readable(study.workspace.store))
     if run_ids(study) != runs:
         study.set_note("runs", runs)
 
@@ -65,13 +65,16 @@ def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
 
     Returns whether the last pass went well.
     """
-    home = open_home(storage)
-    study = require_study(home, name)
-    mirror, histories = Mirror(home.tracking_uri, home.artifacts), Histories(home.store)
+    workspace = open_workspace(storage)
+    study = require_study(workspace, name)
+    mirror, histories = (
+        Mirror(workspace.tracking_uri, workspace.artifacts),
+        Histories(workspace.store),
+    )
     while True:
         last = stop.poll()
         try:
-            with home.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
+            with workspace.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
                 mirror_once(study, mirror, histories)
             done = True
         except BusyError:
@@ -92,8 +95,8 @@ def reconcile(study: Study) -> Written:
     Raises:
         TrackingError: MLflow is out of reach; what was written until then stays valid.
     """
-    mirror = Mirror(study.home.tracking_uri, study.home.artifacts)
-    with study.home.lock(f"mirror-{study.key}", timeout=60.0):
+    mirror = Mirror(study.workspace.tracking_uri, study.workspace.artifacts)
+    with study.workspace.lock(f"mirror-{study.key}", timeout=60.0):
         mirror_once(study, mirror)
     return mirror.written
 

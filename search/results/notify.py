@@ -8,13 +8,13 @@ import urllib.request
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
-from search.results.status import Situation
+from search.results.status import StudyStatus
 
 log = logging.getLogger("paring.notify")
 PATIENCE_S = 10
 
 
-def notify(url: str, outcome: str, now: Situation) -> bool:
+def notify(url: str, outcome: str, now: StudyStatus) -> bool:
     """Post how a sweep stands, as JSON; a hook that does not answer is only warned of.
 
     Neither the address nor the error's text is told in the log: many hooks carry their secret

@@ -14,7 +14,7 @@ from search.results.front import Point, hypervolumes, planes, points_of
 from search.results.histories import Histories
 from search.results.importance import importances
 from search.results.picks import picks
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.limits import limits_of
 from search.study.study import CANCELLED, Study, trial_budget
 from tracking.records import (
@@ -59,8 +59,8 @@ def counts(study: Study) -> dict[str, int]:
 
 def study_record(study: Study, histories: Histories | None = None) -> StudyRecord:
     """Everything there is to tell of a study; `histories` remembers what it has read."""
-    histories = histories or Histories(study.home.store)
-    facts, trials, device = study.facts, study.trials(), Blueprint(study.spec).device
+    histories = histories or Histories(study.workspace.store)
+    facts, trials, device = study.facts, study.trials(), SweepFactory(study.spec).device
     finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
     on = planes(finished, facts["rises"])
     precision = Precision(facts.get("precision", Precision.SIMULATED))  # else older

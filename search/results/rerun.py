@@ -13,9 +13,9 @@ from pruning.training.checkpoint import unpack_network
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState, widths_of
 from pruning.training.train import train
-from search.config.spec import leaves
+from search.config.spec import flattened
 from search.errors import StudyError
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL, packed, stored_cost
 from search.study.study import Study, trial_budget
 
@@ -53,10 +53,10 @@ def rerun(study: Study, number: int) -> Iterator[Epoch | Again]:
             started from is no longer in the store.
     """
     trial = _finished(study, number)
-    blueprint = Blueprint(study.spec)
-    study.require_data(blueprint.data.digest)
-    start = unpack_network(study.home.store.read(_start_digest(study, trial)))
-    job = blueprint.trial_job(trial.params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
+    factory = SweepFactory(study.spec)
+    study.require_data(factory.data.digest)
+    start = unpack_network(study.workspace.store.read(_start_digest(study, trial)))
+    job = factory.trial_job(trial.params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
     state = TrainState.begin(start.graph, start.tensors, job)
     yield from train(state, job)
     yield _compared(study, trial, state, job)
@@ -95,7 +95,7 @@ def _compared(study: Study, trial: FrozenTrial, state: TrainState, job: Job) -> 
     result = trial.user_attrs["result"]
     graph, _ = state.result()
     model = packed(state, job)
-    epochs = json.loads(study.home.store.read(result["files"]["epochs.json"]))
+    epochs = json.loads(study.workspace.store.read(result["files"]["epochs.json"]))
     stored = {
         "score": result["score"],
         "cost": result["cost"],
@@ -128,4 +128,4 @@ def _plain(record: Any) -> Any:
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:
     """Every number of a record, by its path; times are left out."""
-    return {path: value for path, value in leaves(record) if _TIMES.isdisjoint(path.split("."))}
+    return {path: value for path, value in flattened(record) if _TIMES.isdisjoint(path.split("."))}

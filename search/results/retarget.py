@@ -7,7 +7,7 @@ from pruning.cost.model import CostModel
 from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
 from search.results.report import study_record
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.limits import limits_of
 from search.study.stored_model import MODEL, stored_cost
 from search.study.study import Study
@@ -18,23 +18,23 @@ def record_for(study: Study, device: Device) -> StudyRecord:
     """Everything there is to tell of a study, with costs estimated for a device, which may be
     another than the study's. Nothing is measured there.
     """
-    record, blueprint = study_record(study), Blueprint(study.spec)
-    if is_own(study, device):
+    record, factory = study_record(study), SweepFactory(study.spec)
+    if is_same_device(study, device):
         return record
 
     def model(graph: Graph) -> CostModel:
-        return CostModel(graph, device, blueprint.encoding, blueprint.conventions)
+        return CostModel(graph, device, factory.encoding, factory.conventions)
 
     def ported(trial: TrialRecord) -> TrialRecord:
         if trial.costs is None or MODEL not in trial.files:
             return trial
-        network = unpack_network(study.home.store.read(trial.files[MODEL]))
+        network = unpack_network(study.workspace.store.read(trial.files[MODEL]))
         cost, _ = stored_cost(network, model(network.graph))
         return replace(trial, costs=Costs(**asdict(cost)), measured=None)
 
     dense = record.dense
     if dense is not None:
-        whole = model(blueprint.start.graph).dense
+        whole = model(factory.start.graph).dense
         dense = replace(dense, costs=Costs(**asdict(whole)))
     limits = Limits(**limits_of(device.budget))
     return replace(
@@ -45,8 +45,8 @@ def record_for(study: Study, device: Device) -> StudyRecord:
     )
 
 
-def is_own(study: Study, device: Device) -> bool:
+def is_same_device(study: Study, device: Device) -> bool:
     """Whether a device is the study's, whatever its margins are by now."""
-    own = Blueprint(study.spec).device
+    own = SweepFactory(study.spec).device
     alike = replace(device, flash_margin=own.flash_margin, latency_margin=own.latency_margin)
     return alike == own

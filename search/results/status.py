@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.budget import Budget, Cost
 from search.results.front import hypervolume, points_of
 from search.results.report import counts, failures
-from search.study.control import Order, given
+from search.study.control import Command, current_command
 from search.study.limits import limits_of
 from search.study.study import Study, trial_budget
 from tracking.records import Costs, Limits
@@ -40,11 +40,11 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class StudyStatus:
     """A sweep at one moment. `trials_per_hour` and `left_s` are None while nobody can know."""
 
     study: str
-    order: Order
+    order: Command
     why: str
     trials: Mapping[str, int]
     failures: Mapping[int, str]
@@ -54,14 +54,14 @@ class Situation:
     left_s: float | None
 
 
-def situation(study: Study) -> Situation:
+def study_status(study: Study) -> StudyStatus:
     """How a study stands now."""
-    order, trials = given(study), study.trials()
+    order, trials = current_command(study), study.trials()
     per_hour = _rate(trials)
     left = sum(not trial.state.is_finished() for trial in trials)
     facts, finished = study.facts, points_of(study)
     dense = Cost(**facts["dense_cost"])
-    return Situation(
+    return StudyStatus(
         study=study.name,
         order=order.order,
         why=order.why,

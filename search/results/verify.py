@@ -18,8 +18,8 @@ from pruning.deploy.toolchain.tflm import Interpreted, interpret
 from pruning.training.checkpoint import unpack_network
 from search.errors import ConfigError
 from search.results.report import measured_note
-from search.results.retarget import is_own
-from search.study.factory import Blueprint
+from search.results.retarget import is_same_device
+from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL, integer_network
 from search.study.study import Study
 from tracking.records import TrialRecord
@@ -37,8 +37,8 @@ def verify(
     Raises:
         DeployError: a model cannot be built or run. ConfigError: it has no integers.
     """
-    networks, data = [_network(study, trial) for trial in trials], Blueprint(study.spec).data
-    inputs, own = [_inputs(data, network) for network in networks], is_own(study, device)
+    networks, data = [_network(study, trial) for trial in trials], SweepFactory(study.spec).data
+    inputs, own = [_inputs(data, network) for network in networks], is_same_device(study, device)
     cores = [device.core] * len(trials)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(trials)), mp_context=context) as pool:
@@ -58,7 +58,7 @@ def interpreted(
     """
     if find_spec("tflite_micro") is None:
         raise ConfigError("tflite-micro is not installed: pip install 'paring[tflm]'")
-    data = Blueprint(study.spec).data
+    data = SweepFactory(study.spec).data
     for trial in trials:
         network = _network(study, trial)
         yield trial, interpret(network, _inputs(data, network))
@@ -70,7 +70,7 @@ def workers_for(asked: int) -> int:
 
 
 def _network(study: Study, trial: TrialRecord) -> IntegerNetwork:
-    return integer_network(unpack_network(study.home.store.read(trial.files[MODEL])))
+    return integer_network(unpack_network(study.workspace.store.read(trial.files[MODEL])))
 
 
 def _inputs(data: Dataset, network: IntegerNetwork) -> Codes:

@@ -86,7 +86,7 @@ def named_digests(engine: Engine) -> set[str]:
 
 
 @final
-class Lookup:
+class TrialQueries:
     """Trials of one study by their state or an attribute."""
 
     def __init__(self, study: optuna.Study) -> None:

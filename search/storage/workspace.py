@@ -22,7 +22,7 @@ SQLITE_WAIT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Workspace:
     """Where studies live: databases, store and folders."""
 
     config: StorageConfig
@@ -53,7 +53,7 @@ class Home:
         return lock(self.databases, name, timeout)
 
 
-def open_home(config: StorageConfig, create: bool = True) -> Home:
+def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
     """Locate the databases, and create what is missing.
 
     Raises:
@@ -81,24 +81,24 @@ def open_home(config: StorageConfig, create: bool = True) -> Home:
             "give its storage.folder"
         )
     prepare(databases)
-    return Home(config, databases)
+    return Workspace(config, databases)
 
 
-def open_storage(home: Home) -> TrialStorage:
+def open_storage(workspace: Workspace) -> TrialStorage:
     """Optuna's storage, with heartbeats, waiting for locks and surviving a restart."""
-    url = home.databases.optuna
+    url = workspace.databases.optuna
     options: dict[str, Any] = (
         {"connect_args": {"timeout": SQLITE_WAIT_S}}
         if url.startswith("sqlite")
         else {"pool_pre_ping": True}
     )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with home.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables
+    with workspace.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
         storage = RDBStorage(
             url,
             engine_kwargs=options,
-            heartbeat_interval=home.config.heartbeat_s,
-            grace_period=home.config.lease_s,
+            heartbeat_interval=workspace.config.heartbeat_s,
+            grace_period=workspace.config.lease_s,
         )
     return TrialStorage(storage)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from search.errors import StoreError
 from search.storage.blobs import Entry, marked
 from search.storage.optuna_adapter import named_digests
-from search.storage.workspace import Home, open_storage
+from search.storage.workspace import Workspace, open_storage
 from search.study.study import BLOBS
 
 
@@ -27,18 +27,18 @@ class Orphans:
     others: Sequence[str]
 
 
-def orphans(home: Home, older_s: float) -> Orphans:
+def orphans(workspace: Workspace, older_s: float) -> Orphans:
     """Everything in the store that no study of this home's database names.
 
     Args:
         older_s: the age in seconds from which on a file is old.
     """
-    entries = list(home.store.entries())  # before the names: what comes in between is young
-    named = named_digests(open_storage(home).engine)
+    entries = list(workspace.store.entries())  # before the names: what comes in between is young
+    named = named_digests(open_storage(workspace).engine)
     unnamed = [entry for entry in entries if entry.name not in named]
     before = time.time() - older_s
-    here = f"in {home.databases.place}"
-    marks = {entry.name: mark for entry in unnamed if (mark := _mark(home, entry)) is not None}
+    here = f"in {workspace.databases.place}"
+    marks = {entry.name: mark for entry in unnamed if (mark := _mark(workspace, entry)) is not None}
     return Orphans(
         old=[entry for entry in unnamed if entry.written <= before],
         young=[entry for entry in unnamed if entry.written > before],
@@ -46,7 +46,7 @@ def orphans(home: Home, older_s: float) -> Orphans:
     )
 
 
-def collect(home: Home, older_s: float, force: bool) -> Orphans:
+def collect(workspace: Workspace, older_s: float, force: bool) -> Orphans:
     """Remove the old files that no study names; returns what was found.
 
     Args:
@@ -56,21 +56,21 @@ def collect(home: Home, older_s: float, force: bool) -> Orphans:
     Raises:
         StoreError: the store is shared with another database, and `force` was not said.
     """
-    with home.lock(BLOBS):
-        found = orphans(home, older_s)
+    with workspace.lock(BLOBS):
+        found = orphans(workspace, older_s)
         if found.others and not force:
             raise StoreError(
-                f"{home.folder / 'store'}: it also holds the models of a study that this "
+                f"{workspace.folder / 'store'}: it also holds the models of a study that this "
                 f"database does not know ({found.others[0]}); if that database is gone, remove "
                 "them with force=true"
             )
         for entry in found.old:
-            home.store.remove(entry.name)
+            workspace.store.remove(entry.name)
     return found
 
 
-def _mark(home: Home, entry: Entry) -> str | None:
+def _mark(workspace: Workspace, entry: Entry) -> str | None:
     try:
-        return marked(home.store.read(entry.name)) if entry.size_bytes < 4096 else None
+        return marked(workspace.store.read(entry.name)) if entry.size_bytes < 4096 else None
     except StoreError:
         return None  # half-written, or removed meanwhile

@@ -9,7 +9,7 @@ from search.study.study import Study
 _NOTE = "order"
 
 
-class Order(StrEnum):
+class Command(StrEnum):
     """What workers are to do. PAUSE: wait; HALT: end, trials wait; CANCEL: give trials up."""
 
     GO = "go"
@@ -19,25 +19,29 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class CurrentCommand:
     """The order that holds, and why. `at` is in seconds since the epoch."""
 
-    order: Order = Order.GO
+    order: Command = Command.GO
     why: str = ""
     at: float = 0.0
 
     @property
     def ends(self) -> bool:
         """Whether workers leave the study."""
-        return self.order in (Order.HALT, Order.CANCEL)
+        return self.order in (Command.HALT, Command.CANCEL)
 
 
-def given(study: Study) -> Given:
+def current_command(study: Study) -> CurrentCommand:
     """The order that holds now."""
     noted = study.note(_NOTE)
-    return Given() if noted is None else Given(**{**noted, "order": Order(noted["order"])})
+    return (
+        CurrentCommand()
+        if noted is None
+        else CurrentCommand(**{**noted, "order": Command(noted["order"])})
+    )
 
 
-def give(study: Study, order: Order, why: str = "") -> None:
+def send(study: Study, order: Command, why: str = "") -> None:
     """Tell all workers, who look every few seconds."""
-    study.set_note(_NOTE, asdict(Given(order, why, time.time())))
+    study.set_note(_NOTE, asdict(CurrentCommand(order, why, time.time())))

@@ -17,13 +17,13 @@ from pruning.execution.network import Network, first_output
 from pruning.training.job import Job, Precision, fast_precision
 from pruning.training.state import TrainState
 from pruning.training.train import require_one_output
-from search.config.spec import Spec, leaves
+from search.config.spec import Spec, flattened
 from search.errors import ConfigError, StudyError
 from search.storage.blobs import mark_of
-from search.storage.workspace import Home
-from search.study.control import Order, give, given
-from search.study.factory import AUTO, Blueprint, start_key
-from search.study.pruner import Rungs
+from search.storage.workspace import Workspace
+from search.study.control import Command, current_command, send
+from search.study.factory import AUTO, SweepFactory, start_key
+from search.study.pruner import RungPruner
 from search.study.sampling import sampler_for
 from search.study.space import FIELDS, budgets, check_space, corners, require_narrower
 from search.study.study import Study, create_study, find_study
@@ -37,7 +37,7 @@ KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin"
 OBJECTIVES = ("score", *RESOURCES, "macs")
 
 
-def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Study:
+def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | None) -> Study:
     """The study of a name with its trials: created from a spec, or continued.
 
     Without a spec the study must exist. A larger total, or another budget, adds trials; a
@@ -47,31 +47,31 @@ def prepare(home: Home, name: str, spec: Spec | None, total: int | None) -> Stud
         StudyError: there is no such study, or it was created with another spec.
         BudgetError: every budget is out of reach. ConfigError: a value makes no sense.
     """
-    study = find_study(home, name)
+    study = find_study(workspace, name)
     if study is None:
         if spec is None:
             raise StudyError(f"study={name}: there is none; add experiment=... or a model and data")
-        blueprint = Blueprint(spec)
-        study = _created(home, name, blueprint)
+        factory = SweepFactory(spec)
+        study = _created(workspace, name, factory)
     else:
         study.require_store()
-        blueprint = Blueprint(study.spec)
-        study.require_data(blueprint.data.digest)
-        start_key(study, blueprint)
+        factory = SweepFactory(study.spec)
+        study.require_data(factory.data.digest)
+        start_key(study, factory)
     repeats = study.spec.values.get("seeds") or 1
     wanted = study.spec["trials"] or len(study.facts["budgets"]) * repeats
     if spec is not None:
         _require_same(study, spec)  # somebody may have created it just before us
         _narrow(study, study.in_own_words(spec["space"]))
-        if added := _add_budgets(study, spec, blueprint):
+        if added := _add_budgets(study, spec, factory):
             wanted = max(wanted, len(study.trials()) + added * repeats, total or 0)
             total = None  # it was for the budgets that were there
     study.add_trials(
         total or wanted, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
     )
-    order = given(study)
-    if order.order is Order.HALT or (order.ends and not study.over()):
-        give(study, Order.GO)
+    order = current_command(study)
+    if order.order is Command.HALT or (order.ends and not study.over()):
+        send(study, Command.GO)
     return study
 
 
@@ -82,34 +82,34 @@ def _narrow(study: Study, space: Mapping[str, Any]) -> None:
         study.set_note("space", dict(space))
 
 
-def _add_budgets(study: Study, spec: Spec, blueprint: Blueprint) -> int:
+def _add_budgets(study: Study, spec: Spec, factory: SweepFactory) -> int:
     """Add the budgets that the study lacks; returns how many."""
     wanted = budgets(spec.typed().budget, Cost(**study.facts["dense_cost"]))
     refused = [Budget(**limits) for limits in study.facts.get("out_of_reach", ())]
-    with study.home.lock(f"budgets-{study.key}"):
+    with study.workspace.lock(f"budgets-{study.key}"):
         new = [b for b in wanted if b not in (*study.budgets, *refused)]
         if new:
-            new = _reachable(blueprint, new, spec["budget"]["kind"])[0]
+            new = _reachable(factory, new, spec["budget"]["kind"])[0]
             study.set_note("budgets", [asdict(budget) for budget in (*study.budgets, *new)])
     return len(new)
 
 
 def _reachable(
-    blueprint: Blueprint, wanted: Sequence[Budget], kind: str
+    factory: SweepFactory, wanted: Sequence[Budget], kind: str
 ) -> tuple[list[Budget], list[Budget]]:
     """The budgets that some widths meet, and the others, which are told of.
 
     Raises:
         BudgetError: no budget can be met.
     """
-    model = blueprint.cost_model(blueprint.start.graph)
-    remove_branches = blueprint.pruning.allocation.vanishing
+    model = factory.cost_model(factory.start.graph)
+    remove_branches = factory.pruning.allocation.vanishing
     if not wanted:
         raise ConfigError("budget: an empty list of limits gives no budget; write one at least")
     good, bad, reasons = [], [], []
     for budget in wanted:
         try:
-            require_reachable(model, budget, blueprint.margins, remove_branches)
+            require_reachable(model, budget, factory.margins, remove_branches)
             good.append(budget)
         except BudgetError as error:
             bad.append(budget)
@@ -129,21 +129,21 @@ def _cure(kind: str, reason: str) -> str:
     return f" Or lower {', '.join(exponents)}, or drop that share." if kind == "ladder" else ""
 
 
-def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
-    spec, typed = blueprint.spec, blueprint.spec.typed()
+def _created(workspace: Workspace, name: str, factory: SweepFactory) -> Study:
+    spec, typed = factory.spec, factory.spec.typed()
     check_space(typed.space)
-    require_one_output(blueprint.start.graph)
-    _require_form(blueprint, typed.target)
-    model = blueprint.cost_model(blueprint.start.graph)
-    Rungs.of(typed.stopping)
+    require_one_output(factory.start.graph)
+    _require_form(factory, typed.target)
+    model = factory.cost_model(factory.start.graph)
+    RungPruner.of(typed.stopping)
     if not 0 <= typed.seed < MOST_SEEDS:
         raise ConfigError(f"seed={typed.seed}: a whole number from 0 to {MOST_SEEDS - 1}")
     if typed.seeds is not None and typed.seeds < 1:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
-    made, beyond = _reachable(blueprint, budgets(typed.budget, model.dense), typed.budget.kind)
-    task, classes = blueprint.task(), len(blueprint.data.classes)
+    made, beyond = _reachable(factory, budgets(typed.budget, model.dense), typed.budget.kind)
+    task, classes = factory.task(), len(factory.data.classes)
     with _tried("task.metric"):
-        chance = task.metric.chance(blueprint.data.validation.targets, classes)
+        chance = task.metric.chance(factory.data.validation.targets, classes)
     best = task.best
     if not (chance < best if task.rises else chance > best):
         raise ConfigError(
@@ -156,14 +156,14 @@ def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
         "chance": chance,
         "best": best,
         "dense_cost": asdict(model.dense),
-        "device_limits": blueprint.device.budget.limits,
+        "device_limits": factory.device.budget.limits,
         "budgets": [asdict(budget) for budget in made],
         "out_of_reach": [asdict(budget) for budget in beyond],
-        "data_digest": blueprint.data.digest,
-        "dense_key": blueprint.dense_key(),
+        "data_digest": factory.data.digest,
+        "dense_key": factory.dense_key(),
         "start_has_network": True,
-        "precision": blueprint.precision,
-        "tags": _tags(blueprint),
+        "precision": factory.precision,
+        "tags": _tags(factory),
     }
     accelerator = typed.accelerator
     if accelerator.precision == "bf16" and fast_precision(accelerator.device) != "bf16":
@@ -172,16 +172,16 @@ def _created(home: Home, name: str, blueprint: Blueprint) -> Study:
             "times slower than fp32; choose accelerator=cpu unless the workers have others"
         )
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
-    _try_out(blueprint, made[0])
+    _try_out(factory, made[0])
     directions = _directions(typed.objectives, task.rises)
-    mark = home.store.put(mark_of(name, home.databases.place))
-    study = create_study(home, name, spec, directions, facts | {"store": mark})
+    mark = workspace.store.put(mark_of(name, workspace.databases.place))
+    study = create_study(workspace, name, spec, directions, facts | {"store": mark})
     if study.facts["store"] != mark:  # somebody else was quicker
-        home.store.remove(mark)
+        workspace.store.remove(mark)
     return study
 
 
-def _require_form(blueprint: Blueprint, target: str) -> None:
+def _require_form(factory: SweepFactory, target: str) -> None:
     """Refuse a network that does not have the form that is wanted, before any training.
 
     Raises:
@@ -189,34 +189,34 @@ def _require_form(blueprint: Blueprint, target: str) -> None:
     """
     if target not in TARGETS:
         raise ConfigError(f"target={target}: write one of {', '.join(TARGETS)}")
-    graph, tensors = blueprint.start.graph, blueprint.start.tensors
+    graph, tensors = factory.start.graph, factory.start.tensors
     if target != "any":
         require_deployable(graph)
-        if blueprint.precision is not Precision.EXACT:
+        if factory.precision is not Precision.EXACT:
             raise ConfigError(
-                f"target={target}: what is scored with precision={blueprint.precision} has no "
+                f"target={target}: what is scored with precision={factory.precision} has no "
                 "such form; leave precision out"
             )
     if target == "tflite":
         from pruning.deploy.backends.tflite import tflite_file  # its libraries are an extra
 
-        inputs = blueprint.data.normalise(blueprint.data.train.inputs[:2])
+        inputs = factory.data.normalise(factory.data.train.inputs[:2])
         tflite_file(lower(graph, tensors, calibrate(graph, tensors, inputs)))
 
 
-def _try_out(blueprint: Blueprint, budget: Budget) -> None:
+def _try_out(factory: SweepFactory, budget: Budget) -> None:
     """Make what workers will make, so that a setting nobody can use is refused at once."""
-    sampler_for(blueprint.spec, 0)
-    _try_job(blueprint, blueprint.dense_job(), "task.optimizer")
-    for params in ({}, *corners(blueprint.spec["space"])):
+    sampler_for(factory.spec, 0)
+    _try_job(factory, factory.dense_job(), "task.optimizer")
+    for params in ({}, *corners(factory.spec["space"])):
         what = ", ".join(f"{path}={value}" for path, value in params.items())
-        job = blueprint.trial_job(params, budget, blueprint.spec["seed"])
-        _try_job(blueprint, job, f"space: {what}" if what else "task.optimizer")
-    _judge(blueprint)
+        job = factory.trial_job(params, budget, factory.spec["seed"])
+        _try_job(factory, job, f"space: {what}" if what else "task.optimizer")
+    _judge(factory)
 
 
-def _try_job(blueprint: Blueprint, job: Job, what: str) -> None:
-    start = blueprint.start
+def _try_job(factory: SweepFactory, job: Job, what: str) -> None:
+    start = factory.start
     with _tried(what):
         TrainState.begin(start.graph, start.tensors, job)
 
@@ -232,10 +232,10 @@ def _tried(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: {type(error).__name__}: {error}") from error
 
 
-def _judge(blueprint: Blueprint) -> None:
+def _judge(factory: SweepFactory) -> None:
     """Compare two outputs with what they should be: the network must fit the task."""
-    data, start = blueprint.data, blueprint.start
-    task = blueprint.task().fitted(data.train.targets, len(data.classes))
+    data, start = factory.data, factory.start
+    task = factory.task().fitted(data.train.targets, len(data.classes))
     task.require_shape(start.graph.shape(start.graph.outputs[0]), len(data.classes))
     clean = data.normalise(data.train.inputs[:2])
     outputs = first_output(Network(start.graph, start.tensors).eval()(clean))
@@ -253,7 +253,7 @@ def _directions(objectives: list[str], rises: bool) -> dict[str, str]:
 
 def _require_same(study: Study, spec: Spec) -> None:
     """Refuse to continue a study with another recipe."""
-    before, now = (dict(leaves(_deciding(each))) for each in (study.spec, spec))
+    before, now = (dict(flattened(_deciding(each))) for each in (study.spec, spec))
     if now["precision"] == AUTO:
         now["precision"] = before["precision"]
     changed = [
@@ -286,7 +286,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _tags(blueprint: Blueprint) -> dict[str, str]:
+def _tags(factory: SweepFactory) -> dict[str, str]:
     """Where the numbers come from: code, data and libraries."""
     versions = {
         f"version.{name}": importlib.metadata.version(name)
@@ -295,8 +295,8 @@ def _tags(blueprint: Blueprint) -> dict[str, str]:
     return {
         **versions,
         **_git(),
-        "data": blueprint.data.name,
-        "data.digest": blueprint.data.digest,
+        "data": factory.data.name,
+        "data.digest": factory.data.digest,
     }
 
 

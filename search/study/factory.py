@@ -33,7 +33,7 @@ from pruning.training.job import (
     precision_of,
 )
 from search.config.devices import device_from
-from search.config.instantiate import made
+from search.config.instantiate import instantiated
 from search.config.schema import MethodConfig, PhasesConfig
 from search.config.spec import Spec
 from search.errors import ConfigError
@@ -51,7 +51,7 @@ class Start:
 
 
 @final
-class Blueprint:
+class SweepFactory:
     """The parts that a spec describes, each built once when it is first needed."""
 
     def __init__(self, spec: Spec) -> None:
@@ -61,7 +61,7 @@ class Blueprint:
     @cached_property
     def data(self) -> Dataset:
         """The data set."""
-        return made(self.spec["data"], Dataset, "data")
+        return instantiated(self.spec["data"], Dataset, "data")
 
     @cached_property
     def device(self) -> Device:
@@ -79,7 +79,7 @@ class Blueprint:
             "side": self.data.input_shape[-1],
         }
         config = {k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()}
-        model = made(config, nn.Module, "model")
+        model = instantiated(config, nn.Module, "model")
         if self._typed.weights is not None:
             load_weights(model, self._typed.weights, self._typed.reinit)
         elif self._typed.reinit:
@@ -136,7 +136,7 @@ class Blueprint:
 
     def task(self) -> Task:
         """The task, built anew (it may hold state of its own)."""
-        return made(self.spec["task"], Task, "task")
+        return instantiated(self.spec["task"], Task, "task")
 
     def dense_key(self, network: bool = True) -> str:
         """What the dense network depends on, as one digest.
@@ -184,7 +184,7 @@ class Blueprint:
 
     def trial_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
         """Pruning and fine-tuning of one trial, with its hyperparameters put in place."""
-        own = Blueprint(self.spec.replaced(params)) if params else self
+        own = SweepFactory(self.spec.replaced(params)) if params else self
         # Neither the data set nor how scores are found is ever a hyperparameter.
         own.__dict__.update(data=self.data, precision=self.precision)
         return own._job(trial_recipe(own._typed.method.phases), budget, seed)
@@ -290,12 +290,12 @@ def pruning_from(config: MethodConfig) -> Pruning:
     )
 
 
-def start_key(study: Study, blueprint: Blueprint) -> str:
+def start_key(study: Study, factory: SweepFactory) -> str:
     """The key of the dense network that a study's trials start from.
 
     Raises:
         StudyError: what it starts from has changed since the study was created.
     """
-    key = blueprint.dense_key(network=study.facts.get("start_has_network", False))
+    key = factory.dense_key(network=study.facts.get("start_has_network", False))
     study.require_start(key)
     return key

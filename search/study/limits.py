@@ -11,13 +11,13 @@ def limits_of(budget: Budget) -> dict[str, Any]:
     return {name: getattr(budget, name) for name in RESOURCES}
 
 
-def no_larger(budget: Budget, than: Budget) -> bool:
+def fits_within(budget: Budget, than: Budget) -> bool:
     """Whether no limit of a budget is larger than another's."""
     own, their = limits_of(budget), limits_of(than)
     return all(_height(own[name]) <= _height(their[name]) for name in own)
 
 
-def both(first: Budget, second: Budget) -> Budget:
+def intersect(first: Budget, second: Budget) -> Budget:
     """The budget of all that is within two others."""
     one, other = limits_of(first), limits_of(second)
     heights = {name: min(_height(one[name]), _height(other[name])) for name in one}

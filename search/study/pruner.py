@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pruning.budget import Budget
 from search.config.schema import StoppingConfig
 from search.errors import ConfigError
-from search.study.limits import no_larger
+from search.study.limits import fits_within
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class RungReport:
     """A trial at a rung. `gain` is its score between chance (0) and the best possible (1)."""
 
     number: int
@@ -26,7 +26,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Rungs:
+class RungPruner:
     """When trials are judged, and how strictly."""
 
     shares: tuple[float, ...]
@@ -34,7 +34,7 @@ class Rungs:
     min_trials: int
 
     @staticmethod
-    def of(config: StoppingConfig) -> "Rungs":
+    def of(config: StoppingConfig) -> "RungPruner":
         """The rungs of a config.
 
         Raises:
@@ -52,18 +52,18 @@ class Rungs:
                 f"margin "
                 "from 0 to 1, and at least 2 trials"
             )
-        return Rungs(shares, config.margin, config.min_trials)
+        return RungPruner(shares, config.margin, config.min_trials)
 
     def at(self, epoch: int, of: int) -> int | None:
         """The rung that an epoch ends at, if it does; several at one epoch are the last."""
         ends = {max(1, round(share * of)): rung for rung, share in enumerate(self.shares)}
         return ends.get(epoch) if epoch < of else None
 
-    def better(self, own: Arrival, others: Iterable[Arrival]) -> Arrival | None:
+    def better(self, own: RungReport, others: Iterable[RungReport]) -> RungReport | None:
         """The trial that ends another's training at a rung, or None while it may go on."""
         rivals = [other for other in others if other.number != own.number]
         if len(rivals) + 1 < self.min_trials:
             return None
         beyond = own.gain + self.margin
-        winners = [o for o in rivals if o.gain > beyond and no_larger(o.budget, own.budget)]
+        winners = [o for o in rivals if o.gain > beyond and fits_within(o.budget, own.budget)]
         return max(winners, key=lambda other: (other.gain, -other.number), default=None)

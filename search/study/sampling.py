@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config.instantiate import made
+from search.config.instantiate import instantiated
 from search.config.spec import Spec
 
 DRAWS = 100
@@ -28,7 +28,7 @@ def sampler_for(spec: Spec, number: int, space: Mapping[str, Any] | None = None)
     config = {**spec["sampler"], "seed": seed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = made(config, BaseSampler, "sampler")  # type: ignore[type-abstract]
+        sampler = instantiated(config, BaseSampler, "sampler")  # type: ignore[type-abstract]
     choices = {path: how for path, how in (space or {}).items() if isinstance(how, list)}
     fewer = {path: how for path, how in choices.items() if how != spec["space"][path]}
     return Chosen(sampler, fewer) if fewer else sampler

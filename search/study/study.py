@@ -25,10 +25,10 @@ from search.config.migration import space_in_format_1, spec_of_format_1
 from search.config.schema import StoppingConfig
 from search.config.spec import Spec
 from search.errors import StoreError, StudyError
-from search.storage.optuna_adapter import ATTEMPT, CHECKPOINT, PENDING, Lookup, TrialStorage
-from search.storage.workspace import Home, open_storage
+from search.storage.optuna_adapter import ATTEMPT, CHECKPOINT, PENDING, TrialQueries, TrialStorage
+from search.storage.workspace import Workspace, open_storage
 from search.study.owner import Owner
-from search.study.pruner import Rungs
+from search.study.pruner import RungPruner
 from search.study.sampling import sampler_for
 from search.study.space import suggest
 
@@ -44,11 +44,11 @@ DEATHS = 3  # of workers, one after another and without progress, before a trial
 class Study:
     """One sweep: its spec, its trials and what is known of them."""
 
-    def __init__(self, home: Home, study: optuna.Study) -> None:
-        self.home = home
+    def __init__(self, workspace: Workspace, study: optuna.Study) -> None:
+        self.workspace = workspace
         self.optuna = study
         self._storage = study._storage
-        self.lookup = Lookup(study)
+        self.queries = TrialQueries(study)
         attributes = study.user_attrs
         if attributes.get("format") not in (FORMAT, FORMAT_1):
             raise StudyError(
@@ -102,9 +102,9 @@ class Study:
         return tuple(Budget(**limits) for limits in self.note("budgets") or self.facts["budgets"])
 
     @property
-    def rungs(self) -> Rungs:
+    def rungs(self) -> RungPruner:
         """When trials are judged, and how strictly."""
-        return Rungs.of(StoppingConfig(**self.spec.values.get("stopping", {})))
+        return RungPruner.of(StoppingConfig(**self.spec.values.get("stopping", {})))
 
     def set_note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
@@ -112,7 +112,7 @@ class Study:
 
     def over(self) -> bool:
         """Whether every trial is over."""
-        return not self.lookup.any(*OPEN)
+        return not self.queries.any(*OPEN)
 
     def require_data(self, digest: str) -> None:
         """Refuse data other than those the study was created with.
@@ -134,9 +134,9 @@ class Study:
             StoreError: it is another.
         """
         mark = self.facts.get("store")  # older studies have none
-        if mark is not None and mark not in self.home.store:
+        if mark is not None and mark not in self.workspace.store:
             raise StoreError(
-                f"study={self.name}: its store is not in {self.home.folder}; set "
+                f"study={self.name}: its store is not in {self.workspace.folder}; set "
                 "storage.folder to the folder that all workers of the study share"
             )
 
@@ -162,7 +162,7 @@ class Study:
         The trials of a budget have seeds one after another. With a number of `seeds`, so many
         of them repeat one draw of the hyperparameters with that many seeds, then the next.
         """
-        with self.home.lock(f"trials-{self.key}"):
+        with self.workspace.lock(f"trials-{self.key}"):
             trials = self.trials()
             had = Counter(trial_budget(trial) for trial in trials)
             for number in range(len(trials), total):
@@ -178,7 +178,7 @@ class Study:
         """Give up the trials that nobody works on; returns their numbers."""
         numbers = []
         with self.turn():
-            for trial in self.lookup.trials(TrialState.WAITING):
+            for trial in self.queries.trials(TrialState.WAITING):
                 self._storage.set_trial_user_attr(trial._trial_id, CANCELLED, True)
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 numbers.append(trial.number)
@@ -187,10 +187,10 @@ class Study:
 
     def claim(self) -> optuna.Trial | None:
         """Take the first waiting trial, or None when no trial waits."""
-        if not self.lookup.any(TrialState.WAITING):
+        if not self.queries.any(TrialState.WAITING):
             return None
         with self.turn():
-            trials = map(self._storage.get_trial, self.lookup.ids(TrialState.WAITING))
+            trials = map(self._storage.get_trial, self.queries.ids(TrialState.WAITING))
             waiting = next((trial for trial in trials if self._took(trial)), None)
         if waiting is None:
             return None
@@ -199,7 +199,7 @@ class Study:
         self.optuna.sampler = sampler_for(self.spec, waiting.number, self.space)
         if "draw" not in waiting.user_attrs["slot"]:
             return optuna.Trial(self.optuna, waiting._trial_id)
-        with self.home.lock(f"draw-{self.key}"):  # its like may be claimed at this moment
+        with self.workspace.lock(f"draw-{self.key}"):  # its like may be claimed at this moment
             self._repeat_draw(waiting)
             trial = optuna.Trial(self.optuna, waiting._trial_id)
             self.drawn(trial)
@@ -235,7 +235,7 @@ class Study:
 
     def turn(self) -> Any:
         """The lock under which trials change hands, and are told."""
-        return self.home.lock(f"claim-{self.key}")
+        return self.workspace.lock(f"claim-{self.key}")
 
     def hand_back(self, owner: Owner | None = None) -> list[int]:
         """Make the trials of a process, by default this one, wait again; returns which."""
@@ -244,7 +244,7 @@ class Study:
 
     def reap(self) -> list[int]:
         """Hand back the trials of workers that are gone, or let them fail; returns which."""
-        if not any(map(self._abandoned, self.lookup.trials(TrialState.RUNNING))):
+        if not any(map(self._abandoned, self.queries.trials(TrialState.RUNNING))):
             return []
         numbers = self._handed_back(self._abandoned, self._after_death)
         self.tidy()
@@ -258,7 +258,7 @@ class Study:
         """Make running trials wait again, under their numbers and with all they know."""
         numbers = []
         with self.turn():
-            for trial in filter(due, self.lookup.trials(TrialState.RUNNING)):
+            for trial in filter(due, self.queries.trials(TrialState.RUNNING)):
                 with suppress(optuna.exceptions.UpdateFinishedTrialError):  # told just now
                     self._storage.set_trial_state_values(trial._trial_id, state(trial))
                     numbers.append(trial.number)
@@ -328,9 +328,9 @@ class Study:
         """Remove those of some blobs that no study names (any more)."""
         if not (unnamed := set(digests)):
             return
-        with self.home.lock(BLOBS):
-            for digest in unnamed - self.lookup.named():
-                self.home.store.remove(digest)
+        with self.workspace.lock(BLOBS):
+            for digest in unnamed - self.queries.named():
+                self.workspace.store.remove(digest)
 
     def tidy(self) -> None:
         """Remove what trials that are over have left in the store, by a kill at their end."""
@@ -339,15 +339,19 @@ class Study:
 
 
 def create_study(
-    home: Home, name: str, spec: Spec, objectives: Mapping[str, str], facts: Mapping[str, Any]
+    workspace: Workspace,
+    name: str,
+    spec: Spec,
+    objectives: Mapping[str, str],
+    facts: Mapping[str, Any],
 ) -> Study:
     """A new study without trials. `objectives` maps names to "maximize" or "minimize".
 
     `facts` are what was measured before the first trial: dense cost, chance score, digests.
     """
-    storage = open_storage(home)
-    with home.lock(f"create-{name}"):
-        if (existing := find_study(home, name, storage)) is not None:
+    storage = open_storage(workspace)
+    with workspace.lock(f"create-{name}"):
+        if (existing := find_study(workspace, name, storage)) is not None:
             return existing
         with suppress(KeyError):  # half-made: its creator was killed
             optuna.delete_study(study_name=name, storage=storage)
@@ -362,17 +366,19 @@ def create_study(
         study.set_user_attr("facts", json.loads(json.dumps(facts)))
         study.set_user_attr("spec", dict(spec.values))
         study.set_user_attr("format", FORMAT)  # last: a study without it is half-made
-        return Study(home, study)
+        return Study(workspace, study)
 
 
-def find_study(home: Home, name: str, storage: TrialStorage | None = None) -> Study | None:
+def find_study(
+    workspace: Workspace, name: str, storage: TrialStorage | None = None
+) -> Study | None:
     """The study of a name, or None; one that is half-made is none."""
-    storage = storage or open_storage(home)
+    storage = storage or open_storage(workspace)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
-    return None if _half_made(study) else Study(home, study)
+    return None if _half_made(study) else Study(workspace, study)
 
 
 def _half_made(study: optuna.Study) -> bool:
@@ -385,19 +391,19 @@ def _half_made(study: optuna.Study) -> bool:
     return ours and "format" not in known and not study.get_trials(deepcopy=False)
 
 
-def require_study(home: Home, name: str) -> Study:
+def require_study(workspace: Workspace, name: str) -> Study:
     """The study of a name.
 
     Raises:
         StudyError: there is none; the message lists those that exist.
     """
-    storage = open_storage(home)
-    if (study := find_study(home, name, storage)) is not None:
+    storage = open_storage(workspace)
+    if (study := find_study(workspace, name, storage)) is not None:
         return study
     names = sorted(optuna.get_all_study_names(storage))
     known = ", ".join(names[:20]) or "none yet"
     raise StudyError(
-        f"study={name}: there is none of this name in {home.databases.place}; "
+        f"study={name}: there is none of this name in {workspace.databases.place}; "
         f"studies: {known}. Create it with: paring sweep study={name} ..."
     )
 

@@ -13,16 +13,16 @@ from pruning.training.state import Epoch, TrainState
 from search.errors import StoreError
 from search.storage.blobs import lost
 from search.storage.files import digest_of
-from search.study.factory import Blueprint, start_key
+from search.study.factory import SweepFactory, start_key
 from search.study.stored_model import packed
 from search.study.study import BLOBS, Study
-from search.worker.stop_signals import Watch
+from search.worker.stop_signals import StopMonitor
 from search.worker.training_loop import train_on
 
 log = logging.getLogger("paring.dense")
 
 
-def ensure_dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetwork:
+def ensure_dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredNetwork:
     """The study's dense network: stored, found in another study of the same key, or trained.
 
     One worker trains while the others wait; if it dies, the next goes on from its checkpoint.
@@ -31,11 +31,11 @@ def ensure_dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetw
         StudyError: what it starts from has changed since the study was created.
         Stopped: there was a reason to leave.
     """
-    key = start_key(study, blueprint)
-    with watch.lock(f"dense-{key}"):
+    key = start_key(study, factory)
+    with monitor.lock(f"dense-{key}"):
         if (found := _stored(study, key)) is None:
-            return _trained(study, blueprint, key, watch)
-        _DenseBook(study, key).close()  # its trainer may have been killed before that
+            return _trained(study, factory, key, monitor)
+        _DenseLog(study, key).close()  # its trainer may have been killed before that
         return found
 
 
@@ -46,7 +46,7 @@ def _stored(study: Study, key: str) -> StoredNetwork | None:
     if note is None:
         return None
     try:
-        network = unpack_network(study.home.store[note["digest"]])
+        network = unpack_network(study.workspace.store[note["digest"]])
     except (KeyError, StoreError, CheckpointError) as error:
         log.warning("the dense network is lost and will be trained again: %s", lost(error))
         return None
@@ -63,20 +63,20 @@ def _from_another_study(study: Study, key: str) -> dict[str, object] | None:
     return None
 
 
-def _trained(study: Study, blueprint: Blueprint, key: str, watch: Watch) -> StoredNetwork:
-    job, book = blueprint.dense_job(), _DenseBook(study, key)
-    state = _begun(study, blueprint, job, book)
-    train_on(state, job, study.home, book, watch)
-    return watch.outlast(lambda: _stored_result(study, state, job, book))
+def _trained(study: Study, factory: SweepFactory, key: str, monitor: StopMonitor) -> StoredNetwork:
+    job, book = factory.dense_job(), _DenseLog(study, key)
+    state = _begun(study, factory, job, book)
+    train_on(state, job, study.workspace, book, monitor)
+    return monitor.outlast(lambda: _stored_result(study, state, job, book))
 
 
-def _stored_result(study: Study, state: TrainState, job: Job, book: "_DenseBook") -> StoredNetwork:
+def _stored_result(study: Study, state: TrainState, job: Job, book: "_DenseLog") -> StoredNetwork:
     content = packed(state, job)
     network = unpack_network(content)
     book.announce([digest_of(content)])
     note = {
         "key": book.key,
-        "digest": study.home.store.put(content),
+        "digest": study.workspace.store.put(content),
         "score": state.history[-1].score,
         "seconds": sum(epoch.seconds for epoch in state.history),
     }
@@ -86,7 +86,7 @@ def _stored_result(study: Study, state: TrainState, job: Job, book: "_DenseBook"
 
 
 @final
-class _DenseBook:
+class _DenseLog:
     """The dense training run's notes, kept with the study."""
 
     def __init__(self, study: Study, key: str) -> None:
@@ -98,7 +98,7 @@ class _DenseBook:
 
     def announce(self, digests: Sequence[str]) -> None:
         before = set(self._study.note("dense_pending") or ())
-        with self._study.home.lock(BLOBS):
+        with self._study.workspace.lock(BLOBS):
             kept = before.union(digests) - {self.checkpoint()}
             self._study.set_note("dense_pending", sorted(kept))
 
@@ -110,7 +110,7 @@ class _DenseBook:
 
     def close(self) -> None:
         """Forget what was kept for going on: the network is stored and noted."""
-        notes, store = self._study.notes(), self._study.home.store
+        notes, store = self._study.notes(), self._study.workspace.store
         kept = {*(notes.get("dense_pending") or ()), self.checkpoint()}
         for digest in filter(None, kept - {notes["dense"]["digest"]}):
             store.remove(digest)
@@ -122,10 +122,10 @@ class _DenseBook:
         return None
 
 
-def _begun(study: Study, blueprint: Blueprint, job: Job, book: _DenseBook) -> TrainState:
+def _begun(study: Study, factory: SweepFactory, job: Job, book: _DenseLog) -> TrainState:
     if (digest := book.checkpoint()) is not None:
         try:
-            return unpack_state(study.home.store[digest], job)
+            return unpack_state(study.workspace.store[digest], job)
         except (KeyError, StoreError, CheckpointError) as error:
             log.warning("the dense training begins anew: %s", lost(error))
-    return TrainState.begin(blueprint.start.graph, blueprint.start.tensors, job)
+    return TrainState.begin(factory.start.graph, factory.start.tensors, job)

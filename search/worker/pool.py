@@ -22,7 +22,7 @@ from search.config.schema import StorageConfig
 from search.errors import StudyError
 from search.results.mlflow_sync import catch_up, mirror_until
 from search.storage.outage import tolerated
-from search.study.control import given
+from search.study.control import current_command
 from search.study.owner import Owner
 from search.study.study import Study
 from search.worker.logs import Troubles, log_folder, log_to
@@ -61,9 +61,12 @@ def run(study: Study, workers: int, threads: int) -> Generator[None]:
     Raises:
         StudyError: workers die again and again and no trial gets finished.
     """
-    home = study.home
-    with mirroring(home.config, study.name) as mirror:
-        crew, troubles = _Crew(study, threads), Troubles(log_folder(home.config, study.name))
+    workspace = study.workspace
+    with mirroring(workspace.config, study.name) as mirror:
+        crew, troubles = (
+            _WorkerPool(study, threads),
+            Troubles(log_folder(workspace.config, study.name)),
+        )
         try:
             crew.start(workers)
             while crew.is_needed():
@@ -79,12 +82,12 @@ def run(study: Study, workers: int, threads: int) -> Generator[None]:
 
 
 @final
-class _Crew:
+class _WorkerPool:
     """The local workers of one study."""
 
     def __init__(self, study: Study, threads: int) -> None:
         self._study, self._threads = study, threads
-        self._logs = log_folder(study.home.config, study.name)
+        self._logs = log_folder(study.workspace.config, study.name)
         self._deaths, self._finished = 0, 0
         self._workers: list[BaseProcess] = []
 
@@ -95,7 +98,7 @@ class _Crew:
 
     def _start(self, index: int) -> BaseProcess:
         log_file = self._logs / f"worker-{index}.log"
-        arguments = (self._study.home.config, self._study.name, self._threads, log_file)
+        arguments = (self._study.workspace.config, self._study.name, self._threads, log_file)
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=local_worker, args=arguments)
         process.start()
@@ -109,7 +112,7 @@ class _Crew:
         """Whether the study is over or was ended; during an outage it goes on."""
         ended = False
         with tolerated("the sweep was not looked at"):
-            ended = self._study.over() or given(self._study).ends
+            ended = self._study.over() or current_command(self._study).ends
         return ended  # noqa: RET504 - False after an outage
 
     def look_after(self) -> None:
@@ -168,12 +171,12 @@ def follow_parent(log_file: Path) -> None:
     log_to(log_file)
     parent = multiprocessing.parent_process()
 
-    def watch() -> None:
+    def monitor() -> None:
         if parent is not None:
             parent.join()
             os._exit(1)  # killed at any instruction is what workers are made for
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=monitor, daemon=True).start()
 
 
 @contextmanager

@@ -27,12 +27,12 @@ from search.storage.blobs import Store
 from search.storage.files import digest_of
 from search.storage.optuna_adapter import CHECKPOINT, PENDING
 from search.storage.outage import tolerated
-from search.study.factory import Blueprint
-from search.study.pruner import Arrival
-from search.study.scale import gain
+from search.study.factory import SweepFactory
+from search.study.pruner import RungReport
+from search.study.scale import normalized_score
 from search.study.stored_model import packed, stored_cost
 from search.study.study import BLOBS, CANCELLED, Study, trial_budget, unfinished_blobs
-from search.worker.stop_signals import Reason, Stopped, Watch
+from search.worker.stop_signals import Reason, StopMonitor, Stopped
 from search.worker.training_loop import train_on
 from search.worker.warm_start import Start, start_of
 
@@ -84,7 +84,7 @@ Outcome = Finished | Infeasible | Failed | Dominated | Cancelled
 
 
 @final
-class _TrialBook:
+class _TrialLog:
     """A training run's notes in its trial's trial."""
 
     def __init__(self, study: Study, trial: optuna.Trial) -> None:
@@ -97,7 +97,7 @@ class _TrialBook:
 
     def announce(self, digests: Sequence[str]) -> None:
         killed = unfinished_blobs(self._trial) - {self.checkpoint()}  # an attempt in between
-        with self._study.home.lock(BLOBS):
+        with self._study.workspace.lock(BLOBS):
             self._note(PENDING, sorted(killed.union(digests)))
 
     def note_checkpoint(self, digest: str) -> None:
@@ -116,14 +116,14 @@ class _TrialBook:
         if rung is None:
             return None
         facts, key = self._study.facts, f"rung/{rung}"
-        own = gain(epoch.score, facts["chance"], facts["best"])
+        own = normalized_score(epoch.score, facts["chance"], facts["best"])
         self._note(key, own)
         arrived = [
-            Arrival(trial.number, trial_budget(trial), trial.user_attrs[key])
+            RungReport(trial.number, trial_budget(trial), trial.user_attrs[key])
             for trial in self._study.trials()
             if key in trial.user_attrs
         ]
-        mine = Arrival(self._trial.number, trial_budget(self._trial), own)
+        mine = RungReport(self._trial.number, trial_budget(self._trial), own)
         if (other := self._rungs.better(mine, arrived)) is None:
             return None
         return (
@@ -135,9 +135,9 @@ class _TrialBook:
 def run_trial(
     study: Study,
     trial: optuna.Trial,
-    blueprint: Blueprint,
+    factory: SweepFactory,
     dense: StoredNetwork,
-    watch: Watch,
+    monitor: StopMonitor,
 ) -> Outcome:
     """Train a claimed trial: from its checkpoint, its parent or the dense network.
 
@@ -148,20 +148,20 @@ def run_trial(
     start = start_of(study, trial, dense)
     if (twin := _twin(study, trial, start, params)) is not None:
         return _copied(twin)
-    job = blueprint.trial_job(params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
-    book = _TrialBook(study, trial)
+    job = factory.trial_job(params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
+    book = _TrialLog(study, trial)
     try:
         state = _resumed(study, trial, job)
         if state is None:
             state = TrainState.begin(start.network.graph, start.network.tensors, job)
-        verdict = train_on(state, job, study.home, book, watch)
+        verdict = train_on(state, job, study.workspace, book, monitor)
     except BudgetError as error:
         return Infeasible(str(error))
     if verdict is not None:
         return Dominated(verdict)
     if not isfinite(score := state.history[-1].score):
         return Failed(f"{job.task.metric.name} is {score}; correct the metric")
-    return watch.outlast(lambda: _finished(book, study.home.store, state, job, dense))
+    return monitor.outlast(lambda: _finished(book, study.workspace.store, state, job, dense))
 
 
 def _twin(
@@ -173,7 +173,7 @@ def _twin(
     run = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     if trial.user_attrs.get("run") != run:
         trial.set_user_attr("run", run)
-    return study.lookup.complete_with("run", run)
+    return study.queries.complete_with("run", run)
 
 
 def _copied(twin: FrozenTrial) -> Finished:
@@ -187,7 +187,7 @@ def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
     if noted is None:
         return None
     try:
-        return unpack_state(study.home.store[noted], job)
+        return unpack_state(study.workspace.store[noted], job)
     except (KeyError, StoreError, CheckpointError) as error:
         # The trial starts again, which gives the same result.
         log.warning("trial %d: its checkpoint is lost: %s", trial.number, error)
@@ -195,7 +195,7 @@ def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
 
 
 def _finished(
-    book: _TrialBook, store: Store, state: TrainState, job: Job, dense: StoredNetwork
+    book: _TrialLog, store: Store, state: TrainState, job: Job, dense: StoredNetwork
 ) -> Finished | Failed:
     """Store the network, and take its cost from what is stored."""
     last, model = state.history[-1], packed(state, job)

@@ -12,7 +12,7 @@ from typing import TypeVar, final
 import optuna
 
 from search.storage.outage import is_outage, told, tolerated
-from search.study.control import Order, given
+from search.study.control import Command, current_command
 from search.study.study import Study
 from tracking.errors import BusyError
 
@@ -35,9 +35,9 @@ class Reason(StrEnum):
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ORDERED = {
-    Order.PAUSE: Reason.PAUSED,
-    Order.HALT: Reason.HALTED,
-    Order.CANCEL: Reason.CANCELLED,
+    Command.PAUSE: Reason.PAUSED,
+    Command.HALT: Reason.HALTED,
+    Command.CANCEL: Reason.CANCELLED,
 }
 
 
@@ -50,7 +50,7 @@ class Stopped(BaseException):
 
 
 @final
-class Watch:
+class StopMonitor:
     """What a worker must heed: a signal, orders from anywhere, and whose its trial is."""
 
     def __init__(self, study: Study) -> None:
@@ -105,7 +105,7 @@ class Watch:
                 if began is None:
                     began = time.monotonic()
                     log.warning("out of reach, trying again and again: %s", told(error))
-                if time.monotonic() - began > self._study.home.config.outage_s:
+                if time.monotonic() - began > self._study.workspace.config.outage_s:
                     raise
             self.wait(RETRY_S)
 
@@ -116,7 +116,7 @@ class Watch:
             while True:
                 self.check()
                 try:
-                    stack.enter_context(self._study.home.lock(name, timeout=RETRY_S))
+                    stack.enter_context(self._study.workspace.lock(name, timeout=RETRY_S))
                     break
                 except BusyError:
                     continue
@@ -137,10 +137,10 @@ class Watch:
 
     def _look(self, trial: optuna.Trial | None, done: threading.Event) -> None:
         beaten = time.monotonic()
-        while not done.wait(min(LOOK_S, self._study.home.config.heartbeat_s)):
+        while not done.wait(min(LOOK_S, self._study.workspace.config.heartbeat_s)):
             with tolerated("did not look"):
                 self._found = self._found or self._reason(trial)
-                late = time.monotonic() - beaten >= self._study.home.config.heartbeat_s
+                late = time.monotonic() - beaten >= self._study.workspace.config.heartbeat_s
                 if trial is not None and late and self._found is None:
                     self._study.beat(trial)
                     beaten = time.monotonic()
@@ -148,4 +148,4 @@ class Watch:
     def _reason(self, trial: optuna.Trial | None) -> Reason | None:
         if trial is not None and not self._study.still_mine(trial):
             return Reason.LOST
-        return _ORDERED.get(given(self._study).order)
+        return _ORDERED.get(current_command(self._study).order)

@@ -15,8 +15,8 @@ from pruning.training.state import Epoch, TrainState
 from pruning.training.train import steps
 from search.storage.files import digest_of
 from search.storage.outage import tolerated
-from search.storage.workspace import Home
-from search.worker.stop_signals import Reason, Stopped, Watch
+from search.storage.workspace import Workspace
+from search.worker.stop_signals import Reason, StopMonitor, Stopped
 
 PROGRESS_EVERY_S = 1.0
 
@@ -45,7 +45,9 @@ class Logbook(Protocol):
         ...
 
 
-def train_on(state: TrainState, job: Job, home: Home, book: Logbook, watch: Watch) -> str | None:
+def train_on(
+    state: TrainState, job: Job, workspace: Workspace, book: Logbook, monitor: StopMonitor
+) -> str | None:
     """Train to the end of the recipe, or to a verdict, which is returned.
 
     Raises:
@@ -57,7 +59,7 @@ def train_on(state: TrainState, job: Job, home: Home, book: Logbook, watch: Watc
     try:
         for epoch in steps(state, job):
             if epoch is None:
-                watch.check()
+                monitor.check()
                 continue
             now, last = time.monotonic(), epoch.epoch == job.epochs
             if now - shown >= PROGRESS_EVERY_S or last or epoch.epoch == 1:
@@ -70,14 +72,14 @@ def train_on(state: TrainState, job: Job, home: Home, book: Logbook, watch: Watc
                 if (verdict := book.verdict(epoch, job.epochs)) is not None:
                     return verdict
             latest = pack_state(state)
-            if now - stored >= home.config.checkpoint_s:
+            if now - stored >= workspace.config.checkpoint_s:
                 with tolerated("no checkpoint now"):
-                    _store(home, book, latest)
+                    _store(workspace, book, latest)
                     latest, stored = None, now
     except Stopped as stopped:
         if latest is not None and stopped.reason is not Reason.LOST:
             with tolerated("the last epochs are lost"):
-                _store(home, book, latest)
+                _store(workspace, book, latest)
         raise
     return None
 
@@ -93,11 +95,11 @@ def progress(epoch: Epoch, job: Job) -> dict[str, Any]:
     }
 
 
-def _store(home: Home, book: Logbook, content: bytes) -> None:
+def _store(workspace: Workspace, book: Logbook, content: bytes) -> None:
     """Store a state, and forget the one before it."""
     before, digest = book.checkpoint(), digest_of(content)
     book.announce([digest])
-    home.store.put(content)
+    workspace.store.put(content)
     book.note_checkpoint(digest)
     if before is not None and before != digest:
-        home.store.remove(before)
+        workspace.store.remove(before)

@@ -43,7 +43,7 @@ def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> Start:
         return from_dense
     known = study.optuna.get_trials(deepcopy=False)[parent].user_attrs
     digest = known["result"]["files"]["model.safetensors"]
-    return Start(digest, unpack_network(study.home.store.read(digest)))
+    return Start(digest, unpack_network(study.workspace.store.read(digest)))
 
 
 def nearest_looser(budget: Budget, finished: Mapping[int, Budget]) -> int | None:

@@ -21,13 +21,13 @@ from search.config.schema import StorageConfig
 from search.errors import SearchError, StoreError
 from search.results.front import front_trials
 from search.storage.outage import is_outage, tolerated
-from search.storage.workspace import open_home
-from search.study.control import Order, give, given
-from search.study.factory import Blueprint
+from search.storage.workspace import open_workspace
+from search.study.control import Command, current_command, send
+from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
 from search.worker.dense import ensure_dense
 from search.worker.run_trial import Cancelled, Failed, Outcome, run_trial, tell
-from search.worker.stop_signals import Reason, Stopped, Watch
+from search.worker.stop_signals import Reason, StopMonitor, Stopped
 
 log = logging.getLogger("paring.worker")
 POLL_S = 0.5
@@ -38,37 +38,37 @@ def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
     """Work on the study `name` until every trial is over, or there is a reason to leave."""
     sys.path.append(str(Path.cwd()))  # user code beside the config stays importable
     torch.set_num_threads(max(1, threads))
-    study = require_study(open_home(storage), name)
-    watch = Watch(study)
-    with watch.heeding_signals():
+    study = require_study(open_workspace(storage), name)
+    monitor = StopMonitor(study)
+    with monitor.heeding_signals():
         try:
-            _work_off(study, watch)
+            _work_off(study, monitor)
         except Stopped as stopped:
             log.info("left: %s", stopped)
             return stopped.reason
     return None
 
 
-def _work_off(study: Study, watch: Watch) -> None:
+def _work_off(study: Study, monitor: StopMonitor) -> None:
     study.require_store()
-    blueprint = Blueprint(study.spec)
-    study.require_data(blueprint.data.digest)
-    while (dense := _dense(study, blueprint, watch)) is None:
-        watch.wait(POLL_S)  # paused
-    while (trial := _next_trial(study, watch)) is not None:
-        _attempt(study, trial, blueprint, dense, watch)
-    watch.outlast(study.tidy)
-    if not watch.outlast(lambda: given(study)).ends:
-        watch.outlast(lambda: _score_front_on_test(study, blueprint, watch))
+    factory = SweepFactory(study.spec)
+    study.require_data(factory.data.digest)
+    while (dense := _dense(study, factory, monitor)) is None:
+        monitor.wait(POLL_S)  # paused
+    while (trial := _next_trial(study, monitor)) is not None:
+        _attempt(study, trial, factory, dense, monitor)
+    monitor.outlast(study.tidy)
+    if not monitor.outlast(lambda: current_command(study)).ends:
+        monitor.outlast(lambda: _score_front_on_test(study, factory, monitor))
 
 
-def _dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetwork | None:
+def _dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredNetwork | None:
     """The dense network, or None while the study is paused."""
-    if watch.outlast(lambda: given(study)).order is Order.PAUSE:
+    if monitor.outlast(lambda: current_command(study)).order is Command.PAUSE:
         return None
     try:
-        with watch.over(None):
-            return watch.outlast(lambda: ensure_dense(study, blueprint, watch))
+        with monitor.over(None):
+            return monitor.outlast(lambda: ensure_dense(study, factory, monitor))
     except Stopped as stopped:
         if stopped.reason is not Reason.PAUSED:
             raise
@@ -76,44 +76,44 @@ def _dense(study: Study, blueprint: Blueprint, watch: Watch) -> StoredNetwork | 
     except Exception as error:
         if not isinstance(error, SearchError) and not is_outage(error):
             why = f"the dense training failed: {type(error).__name__}: {error}"
-            give(study, Order.HALT, why)  # other workers would fail alike
+            send(study, Command.HALT, why)  # other workers would fail alike
         raise
 
 
-def _next_trial(study: Study, watch: Watch) -> optuna.Trial | None:
+def _next_trial(study: Study, monitor: StopMonitor) -> optuna.Trial | None:
     """The next trial to work on, or None when there is nothing left to do here.
 
     Waits while others are at work, one of whom may yet be lost, and while the study is paused.
     """
     while True:
-        done, trial = watch.outlast(lambda: _look(study))
+        done, trial = monitor.outlast(lambda: _look(study))
         if done or trial is not None:
             return trial
-        watch.wait(POLL_S)
+        monitor.wait(POLL_S)
 
 
 def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
     """Whether the worker is done here, and a trial that it has claimed."""
-    order = given(study)
+    order = current_command(study)
     reap(study)
-    if order.order is Order.CANCEL:
+    if order.order is Command.CANCEL:
         study.cancel_waiting()
     if order.ends or study.over():
         return True, None
-    return False, None if order.order is Order.PAUSE else study.claim()
+    return False, None if order.order is Command.PAUSE else study.claim()
 
 
 def _attempt(
     study: Study,
     trial: optuna.Trial,
-    blueprint: Blueprint,
+    factory: SweepFactory,
     dense: StoredNetwork,
-    watch: Watch,
+    monitor: StopMonitor,
 ) -> None:
     log.info("trial %d: attempt %d", trial.number, trial.user_attrs["attempt"])
     try:
-        with watch.over(trial):
-            outcome = _outcome(study, trial, blueprint, dense, watch)
+        with monitor.over(trial):
+            outcome = _outcome(study, trial, factory, dense, monitor)
     except Stopped as stopped:
         log.info("trial %d: left, %s", trial.number, stopped)
         with tolerated(f"trial {trial.number} is not handed back"):
@@ -122,12 +122,12 @@ def _attempt(
             raise
         return
     if outcome is None:
-        watch.outlast(study.hand_back)
+        monitor.outlast(study.hand_back)
         return
-    kept = watch.outlast(lambda: tell(study, trial, outcome))
+    kept = monitor.outlast(lambda: tell(study, trial, outcome))
     log.info("trial %d: %s%s", trial.number, outcome, "" if kept else " (taken by another)")
     if isinstance(outcome, Failed):
-        watch.outlast(lambda: halt_if_all_fail(study))
+        monitor.outlast(lambda: halt_if_all_fail(study))
 
 
 def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
@@ -143,9 +143,9 @@ def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
 def _outcome(
     study: Study,
     trial: optuna.Trial,
-    blueprint: Blueprint,
+    factory: SweepFactory,
     dense: StoredNetwork,
-    watch: Watch,
+    monitor: StopMonitor,
 ) -> Outcome | None:
     """The trial's outcome, or None if an outage ended the attempt.
 
@@ -154,7 +154,7 @@ def _outcome(
     outcome: Outcome | None = None
     try:
         with tolerated(f"trial {trial.number} is out of reach"):
-            outcome = run_trial(study, trial, blueprint, dense, watch)
+            outcome = run_trial(study, trial, factory, dense, monitor)
     except UpdateFinishedTrialError:
         raise Stopped(Reason.LOST) from None  # told by another while this process slept
     except Exception as error:
@@ -172,7 +172,7 @@ def reap(study: Study) -> None:
 
 def halt_if_all_fail(study: Study) -> None:
     """Stop the sweep when the last trials, since the last order, all failed in the same way."""
-    since = given(study).at
+    since = current_command(study).at
     ends = [(t.datetime_complete.timestamp(), t) for t in study.trials() if t.datetime_complete]
     recent = sorted((end, t.number, t) for end, t in ends if end > since)
     last = [trial for *_, trial in recent[-ALIKE:]]
@@ -181,22 +181,22 @@ def halt_if_all_fail(study: Study) -> None:
     if len(last) == ALIKE and failed and len(kinds) == 1 and kinds != {""}:
         why = f"{ALIKE} trials in a row failed alike: {last[-1].user_attrs['reason']}"
         log.error("halted: %s", why)
-        give(study, Order.HALT, why)
+        send(study, Command.HALT, why)
 
 
-def _score_front_on_test(study: Study, blueprint: Blueprint, watch: Watch) -> None:
+def _score_front_on_test(study: Study, factory: SweepFactory, monitor: StopMonitor) -> None:
     """Read the test split once for every point of the finished front, and for nothing else."""
-    with watch.lock(f"test-{study.key}"):
+    with monitor.lock(f"test-{study.key}"):
         for trial in front_trials(study):
-            watch.check()
+            monitor.check()
             key = f"test/{trial.number}"
             if study.note(key) is None:
                 digest = trial.user_attrs["result"]["files"]["model.safetensors"]
                 try:
-                    network = unpack_network(study.home.store.read(digest))
+                    network = unpack_network(study.workspace.store.read(digest))
                 except (StoreError, CheckpointError) as error:
                     log.warning("trial %d: no test score: %s", trial.number, error)
                     continue
-                job = blueprint.dense_job()
-                score = evaluate(network.graph, network.tensors, job, blueprint.data.test)
+                job = factory.dense_job()
+                score = evaluate(network.graph, network.tensors, job, factory.data.test)
                 study.set_note(key, score)

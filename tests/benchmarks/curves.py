@@ -20,9 +20,9 @@ from pruning.budget import Budget, Cost
 from search.config.schema import StoppingConfig, StorageConfig
 from search.results.front import Point, hypervolume
 from search.results.report import study_record
-from search.storage.workspace import open_home
-from search.study.pruner import Arrival, Rungs
-from search.study.scale import gain
+from search.storage.workspace import open_workspace
+from search.study.pruner import RungPruner, RungReport
+from search.study.scale import normalized_score
 from search.study.study import Study, require_study
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,8 +41,8 @@ def main() -> None:
         table = json.loads((RESULTS / "curves-digits.json").read_text())
         print(_told(*with_and_without(table)))
     else:
-        home = open_home(StorageConfig(folder=options.folder), create=False)
-        print(_table(require_study(home, options.study)))
+        workspace = open_workspace(StorageConfig(folder=options.folder), create=False)
+        print(_table(require_study(workspace, options.study)))
 
 
 def _table(study: Study) -> str:
@@ -72,9 +72,9 @@ class Replayed:
 
 def with_and_without(table: Mapping[str, Any]) -> tuple[Replayed, Replayed]:
     """A table of curves replayed to their ends, and with the rungs of `stopping=rungs`."""
-    rungs = Rungs.of(StoppingConfig(**yaml.safe_load(RUNGS.read_text())))
+    rungs = RungPruner.of(StoppingConfig(**yaml.safe_load(RUNGS.read_text())))
     facts, curves = table["facts"], table["curves"]
-    return replay(facts, curves, Rungs((), 0.0, 2)), replay(facts, curves, rungs)
+    return replay(facts, curves, RungPruner((), 0.0, 2)), replay(facts, curves, rungs)
 
 
 def _told(whole: Replayed, early: Replayed) -> str:
@@ -85,10 +85,10 @@ def _told(whole: Replayed, early: Replayed) -> str:
     )
 
 
-def replay(facts: Mapping[str, Any], curves: Sequence[Curve], rungs: Rungs) -> Replayed:
+def replay(facts: Mapping[str, Any], curves: Sequence[Curve], rungs: RungPruner) -> Replayed:
     """The study again, with trials ended by the rungs; their order is that of the table."""
     waiting, at_work = list(enumerate(curves)), dict[int, int]()
-    arrived: dict[int, list[Arrival]] = {}
+    arrived: dict[int, list[RungReport]] = {}
     points, epochs, stopped = [], 0, 0
     while waiting or at_work:
         while waiting and len(at_work) < WORKERS:
@@ -112,17 +112,17 @@ def _ends(
     number: int,
     curve: Curve,
     epoch: int,
-    arrived: dict[int, list[Arrival]],
+    arrived: dict[int, list[RungReport]],
     facts: Mapping[str, Any],
-    rungs: Rungs,
+    rungs: RungPruner,
 ) -> bool:
     rung = rungs.at(epoch, len(curve["scores"]))
     if rung is None:
         return False
-    own = Arrival(
+    own = RungReport(
         number,
         Budget(**curve["budget"]),
-        gain(curve["scores"][epoch - 1], facts["chance"], facts["best"]),
+        normalized_score(curve["scores"][epoch - 1], facts["chance"], facts["best"]),
     )
     others = arrived.setdefault(rung, [])
     others.append(own)

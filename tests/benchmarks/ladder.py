@@ -18,7 +18,7 @@ from statistics import correlation, linear_regression
 
 from search.config.schema import StorageConfig
 from search.results.report import study_record
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import require_study
 from tracking.explanation import EXPLANATION, Explanation, read_explanation
 from tracking.records import RESOURCES, Limits, StudyRecord, TrialRecord
@@ -53,11 +53,11 @@ def main() -> None:
         front = [PARING, "front", f"study={name}", "output=json"]
         made = subprocess.run(front, cwd=work, capture_output=True, check=True)
         (RESULTS / f"{name}.json").write_bytes(made.stdout)
-    home = open_home(StorageConfig(folder=str(work / ".paring")), create=False)
-    studies = {name: study_record(require_study(home, name)) for name in SWEEPS}
+    workspace = open_workspace(StorageConfig(folder=str(work / ".paring")), create=False)
+    studies = {name: study_record(require_study(workspace, name)) for name in SWEEPS}
     print(table(studies))
     trials = studies["cifar10-differentiable"].trials
-    why = [read_explanation(home.store.read(trial.files[EXPLANATION])) for trial in trials]
+    why = [read_explanation(workspace.store.read(trial.files[EXPLANATION])) for trial in trials]
     print(f"\n{foreseen(trials, why)}")
 
 

@@ -33,15 +33,15 @@ from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.results.mlflow_sync import mirror_once, reconcile
 from search.results.report import study_record
-from search.storage.workspace import Home, open_home
+from search.storage.workspace import Workspace, open_workspace
 from search.study import create
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
 from search.worker import pool, worker
 from search.worker import run_trial as trial_module
 from search.worker.dense import ensure_dense
 from search.worker.run_trial import run_trial, tell
-from search.worker.stop_signals import Watch
+from search.worker.stop_signals import StopMonitor
 from search.worker.training_loop import Logbook
 from tests.search.commands import free_port
 from tests.search.conftest import POSTGRES, TINY
@@ -74,12 +74,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.parts:
-        with place(options.postgres) as home:
-            parts[name](home)
+        with place(options.postgres) as workspace:
+            parts[name](workspace)
 
 
 @contextmanager
-def place(url: str) -> Iterator[Home]:
+def place(url: str) -> Iterator[Workspace]:
     """Schemas of its own, a folder, and MLflow's server on them."""
     schema = f"paring_bench_{uuid4().hex[:8]}"
     databases = locate(url, schema)
@@ -87,9 +87,9 @@ def place(url: str) -> Iterator[Home]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.callback(_drop, databases.optuna, schema)
         storage = StorageConfig(folder=str(folder / ".paring"), url=url, schema=schema)
-        artifacts = open_home(storage).folder / "artifacts"
+        artifacts = open_workspace(storage).folder / "artifacts"
         address, _ = stack.enter_context(serving(databases.mlflow, artifacts, port=free_port()))
-        yield open_home(replace(storage, tracking_uri=address))
+        yield open_workspace(replace(storage, tracking_uri=address))
 
 
 def _drop(url: str, schema: str) -> None:
@@ -98,26 +98,28 @@ def _drop(url: str, schema: str) -> None:
             connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
 
 
-def _study(home: Home, trials: int, *overrides: str, name: str = "s") -> Study:
+def _study(workspace: Workspace, trials: int, *overrides: str, name: str = "s") -> Study:
     """A study with a space of two rates, searched by NSGA-II, whose dense network is there."""
     roomy = ["budget=grid", "budget.flash=[64KiB]"]
     tiny = [*TINY, *roomy, "space=rates", "sampler=nsga2", *overrides]
-    return _prepared(home, name, trials, tiny)
+    return _prepared(workspace, name, trials, tiny)
 
 
-def _prepared(home: Home, name: str, trials: int, overrides: Sequence[str]) -> Study:
+def _prepared(workspace: Workspace, name: str, trials: int, overrides: Sequence[str]) -> Study:
     with initialize_config_module(version_base="1.3", config_module="search.conf"):
         spec = Spec.from_config(compose("sweep", [f"study={name}", *overrides]))
-    study = create.prepare(home, name, spec, trials)
-    ensure_dense(study, Blueprint(spec), Watch(study))
+    study = create.prepare(workspace, name, spec, trials)
+    ensure_dense(study, SweepFactory(spec), StopMonitor(study))
     return study
 
 
 def _rest(seconds: float) -> Any:
     """In the place of training: nothing for some seconds, then a score."""
 
-    def rest(state: TrainState, job: Job, _home: Home, _book: Logbook, watch: Watch) -> None:
-        watch.wait(seconds)
+    def rest(
+        state: TrainState, job: Job, _home: Workspace, _book: Logbook, monitor: StopMonitor
+    ) -> None:
+        monitor.wait(seconds)
         graph = state.network.graph
         row = Epoch(
             epoch=1,
@@ -143,11 +145,11 @@ def _resting_worker(storage: StorageConfig, seconds: float) -> None:
 # --- a sweep
 
 
-def overhead(home: Home) -> None:
+def overhead(workspace: Workspace) -> None:
     """From the first ask to the last tell beside the ideal, and how late the mirror is."""
-    study = _study(home, SLOTS)
-    with pool.mirroring(home.config, "s"):
-        arguments = (home.config, REST_S)
+    study = _study(workspace, SLOTS)
+    with pool.mirroring(workspace.config, "s"):
+        arguments = (workspace.config, REST_S)
         workers = [SPAWN.Process(target=_resting_worker, args=arguments) for _ in range(WORKERS)]
         for process in workers:
             process.start()
@@ -168,18 +170,21 @@ def overhead(home: Home) -> None:
 # --- what grows
 
 
-def growth(home: Home) -> None:
+def growth(workspace: Workspace) -> None:
     """Ask, tell and mirror, a trial, with few and with many finished ones; then reconcile."""
-    study, mirror = _study(home, MANY + WINDOW), Mirror(home.tracking_uri, home.artifacts)
-    blueprint, watch = Blueprint(study.spec), Watch(study)
-    dense = ensure_dense(study, blueprint, watch)
+    study, mirror = (
+        _study(workspace, MANY + WINDOW),
+        Mirror(workspace.tracking_uri, workspace.artifacts),
+    )
+    factory, monitor = SweepFactory(study.spec), StopMonitor(study)
+    dense = ensure_dense(study, factory, monitor)
     trial_module.train_on = _rest(0.0)
     took: dict[int, tuple[float, float]] = {}
     for number in range(MANY + WINDOW):
         if number in (FEW, MANY):
             mirror_once(study, mirror)
             begun, mirrored = time.monotonic(), 0.0
-        _one(study, blueprint, dense, watch)
+        _one(study, factory, dense, monitor)
         if any(at <= number < at + WINDOW for at in (FEW, MANY)):
             moment = time.monotonic()
             mirror_once(study, mirror)
@@ -194,20 +199,20 @@ def growth(home: Home) -> None:
     print(f"  {MANY:,} beside {FEW:,}: {many / few:.2f}")
 
 
-def _one(study: Study, blueprint: Blueprint, dense: Any, watch: Watch) -> None:
+def _one(study: Study, factory: SweepFactory, dense: Any, monitor: StopMonitor) -> None:
     trial = study.claim()
     assert trial is not None
-    tell(study, trial, run_trial(study, trial, blueprint, dense, watch))
+    tell(study, trial, run_trial(study, trial, factory, dense, monitor))
 
 
 # --- MLflow made whole, and away
 
 
-def whole_mirror(home: Home) -> None:
+def whole_mirror(workspace: Workspace) -> None:
     """All trials of a large study written to an empty MLflow, and again with nothing to do."""
-    study = _study(home, WHOLE)
+    study = _study(workspace, WHOLE)
     workers = [
-        SPAWN.Process(target=_resting_worker, args=(home.config, 0.0)) for _ in range(WORKERS)
+        SPAWN.Process(target=_resting_worker, args=(workspace.config, 0.0)) for _ in range(WORKERS)
     ]
     for process in workers:
         process.start()
@@ -221,11 +226,15 @@ def whole_mirror(home: Home) -> None:
     print(f"{WHOLE:,} trials reconciled: {took[0]}; again: {took[1]}")
 
 
-def mlflow_away(home: Home) -> None:
+def mlflow_away(workspace: Workspace) -> None:
     """Seconds of the same training epochs with MLflow there, and with nobody at its address."""
-    nobody = replace(home.config, tracking_uri=f"http://127.0.0.1:{free_port()}")
-    for name, storage in (("there", home.config), ("away", nobody), ("there", home.config)):
-        own = open_home(storage)
+    nobody = replace(workspace.config, tracking_uri=f"http://127.0.0.1:{free_port()}")
+    for name, storage in (
+        ("there", workspace.config),
+        ("away", nobody),
+        ("there", workspace.config),
+    ):
+        own = open_workspace(storage)
         study = _study(own, 4, "method.phases.finetune_epochs=40", name=f"{name}-{uuid4().hex[:4]}")
         moment = time.monotonic()
         with pool.mirroring(storage, study.name):
@@ -242,14 +251,14 @@ def mlflow_away(home: Home) -> None:
 # --- early stopping
 
 
-def early_stopping(home: Home) -> None:
+def early_stopping(workspace: Workspace) -> None:
     """The same trials with and without rungs: epochs trained, and hypervolume."""
     found = {}
     for rungs in ("none", "rungs"):
         digits = ["experiment=demo", "sampler=random", f"stopping={rungs}"]
-        study = _prepared(home, f"early-{rungs}", CURVES, digits)
+        study = _prepared(workspace, f"early-{rungs}", CURVES, digits)
         workers = [
-            SPAWN.Process(target=worker.work, args=(home.config, study.name, 1))
+            SPAWN.Process(target=worker.work, args=(workspace.config, study.name, 1))
             for _ in range(os.cpu_count() or 1)
         ]
         for process in workers:
@@ -272,21 +281,21 @@ def _epochs(trial: TrialRecord) -> int:
 # --- stopping
 
 
-def stopping(home: Home) -> None:
+def stopping(workspace: Workspace) -> None:
     """From SIGTERM to the end of a worker, its trial handed back."""
-    _study(home, 4, "method.phases.finetune_epochs=4000")
+    _study(workspace, 4, "method.phases.finetune_epochs=4000")
     times = []
     for _ in range(4):
-        process = SPAWN.Process(target=worker.work, args=(home.config, "s", 1))
+        process = SPAWN.Process(target=worker.work, args=(workspace.config, "s", 1))
         process.start()
-        while not any(_advanced(trial) for trial in require_study(home, "s").trials()):
+        while not any(_advanced(trial) for trial in require_study(workspace, "s").trials()):
             time.sleep(0.2)
         moment = time.monotonic()
         os.kill(process.pid or 0, signal.SIGTERM)
         process.join()
         times.append(time.monotonic() - moment)
         assert process.exitcode == 0
-        assert not any(_advanced(trial) for trial in require_study(home, "s").trials())
+        assert not any(_advanced(trial) for trial in require_study(workspace, "s").trials())
     print(f"SIGTERM to exit 0: {', '.join(f'{each:.2f}' for each in times)} s")
 
 

@@ -65,7 +65,7 @@ def test_results_stay_when_only_words_about_the_code_change():
     assert code_of(code) != code_of(code.replace("return", "yield"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(
     not (SHARED / "cifar10").is_dir(), reason=f"no CIFAR-10 at {SHARED / 'cifar10'}"
 )

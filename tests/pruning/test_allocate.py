@@ -25,7 +25,7 @@ from pruning.graph.shrink import shrink_graph, units_left
 from pruning.training.job import Pruning, annealed
 from tests.pruning.networks import Net, block
 
-NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
+NETS = ["resnet8", "ds_cnn", pytest.param("mobilenet_v2", marks=pytest.mark.exhaustive)]
 METHODS = list(Method)
 
 

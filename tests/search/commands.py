@@ -18,7 +18,7 @@ from search.results.report import counts
 from search.study.study import Study
 
 PARING = str(Path(sys.executable).with_name("paring"))
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from sqlalchemy.schema import DropSchema
 from search.cli import main
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
-from search.storage.workspace import Home, open_home
+from search.storage.workspace import Workspace, open_workspace
 from search.study.study import Study
 from tracking import TrackingError, locate
 from tracking.databases.database import connected
@@ -76,8 +76,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> StorageConfig:
 
 
 @pytest.fixture
-def home(storage: StorageConfig) -> Home:
-    return open_home(replace(storage, heartbeat_s=1, lease_s=600))
+def workspace(storage: StorageConfig) -> Workspace:
+    return open_workspace(replace(storage, heartbeat_s=1, lease_s=600))
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +132,7 @@ def runs_of() -> Callable[[Study], list[Any]]:
     from mlflow import MlflowClient
 
     def runs(study: Study) -> list[Any]:
-        client = MlflowClient(study.home.tracking_uri)
+        client = MlflowClient(study.workspace.tracking_uri)
         experiments = [each.experiment_id for each in client.search_experiments()]
         found = client.search_runs(experiments, max_results=1000)
         return [run for run in found if run.data.tags.get("paring.study") == study.key]

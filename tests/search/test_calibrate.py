@@ -19,7 +19,7 @@ from pruning.graph.graph import Graph
 from search.config.devices import device_from, known_devices
 from search.config.schema import DeviceConfig, StorageConfig
 from search.config.spec import Spec
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError
 from search.results.calibrate import (
     Observation,
@@ -29,7 +29,7 @@ from search.results.calibrate import (
     read_times,
     subjects,
 )
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.study import Study
 from search.worker.worker import work
@@ -172,7 +172,7 @@ def test_a_file_of_times_is_read(tmp_path: Path, device: Device, graphs: list[Gr
     ("row", "message"),
     [
         ({"trial": 4, "latency_ms": 1}, "line 2: trial 4 has no model"),
-        ({"trial": 3, "latency_ms": 1}, "columns trial"),
+        ({"number": 3, "latency_ms": 1}, "columns trial"),
         ({"trial": 3, "latency_ms": "fast"}, "columns trial"),
         ({"trial": 3, "latency_ms": -1}, "latency_ms=-1"),
         ({"trial": 3, "latency_ms": "inf"}, "latency_ms=inf"),
@@ -227,7 +227,7 @@ def test_a_calibrated_device_is_a_config(paring: Paring, here: Path) -> None:
     assert told["schema"] == "paring.calibrate/1"
     assert told["quality"]["networks"] == 2
     text = (here / "conf" / "device" / "mine.yaml").read_text()
-    device = device_from(cross(OmegaConf.create(text), DeviceConfig, "device"))
+    device = device_from(validated(OmegaConf.create(text), DeviceConfig, "device"))
     assert (device.name, device.core) == ("mine", "cortex-m3")
     assert device.loops["conv"] != LOOP_COSTS["cortex-m3"]["conv"]
     assert device.latency_margin >= told["quality"]["margin"]
@@ -245,9 +245,9 @@ def study(
     tiny: list[str],
 ) -> Study:
     folder = tmp_path_factory.mktemp("timed") / ".paring"
-    home = open_home(StorageConfig(folder=str(folder), checkpoint_s=0))
-    study = create.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
-    work(home.config, "done", threads=1)
+    workspace = open_workspace(StorageConfig(folder=str(folder), checkpoint_s=0))
+    study = create.prepare(workspace, "done", compose_spec(*tiny, "trials=2"), None)
+    work(workspace.config, "done", threads=1)
     return study
 
 
@@ -255,7 +255,7 @@ def study(
 def test_times_of_an_own_board(
     paring: Paring, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(study.home.config.folder).parent
+    folder = Path(study.workspace.config.folder).parent
     monkeypatch.chdir(folder)
     latency = [trial.user_attrs["result"]["cost"]["latency_ms"] for trial in study.trials()]
     rows = [{"trial": n, "latency_ms": 2 * value} for n, value in enumerate(latency)]
@@ -267,23 +267,23 @@ def test_times_of_an_own_board(
     said = " ".join(out.split())
     assert "measured on a board" in said
     assert "2 fitted networks" in said
-    device = device_from(cross(OmegaConf.load(folder / "mine.yaml"), DeviceConfig, "device"))
+    device = device_from(validated(OmegaConf.load(folder / "mine.yaml"), DeviceConfig, "device"))
     assert device.cycles_per_instruction == pytest.approx(2.6, rel=1e-3)
 
 
 def test_margins_narrow_what_a_trial_may_cost(
     compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
-    from search.study.factory import Blueprint
+    from search.study.factory import SweepFactory
 
     spec = compose_spec(*tiny, "++device.latency_margin=20%", "++device.flash_margin=0.01")
     budget = Budget(flash_bytes=1_000, latency_ms=1.2)
-    job = Blueprint(spec).trial_job({}, budget, 0)
-    limits = job.limits(job.cost_model(Blueprint(spec).start.graph)).limits
+    job = SweepFactory(spec).trial_job({}, budget, 0)
+    limits = job.limits(job.cost_model(SweepFactory(spec).start.graph)).limits
     assert limits == {"flash_bytes": 990, "latency_ms": pytest.approx(1.0)}
     simulated = compose_spec(*tiny, "device.latency_margin=20%", "precision=int8-simulated")
-    job = Blueprint(simulated).trial_job({}, budget, 0)
-    assert job.limits(job.cost_model(Blueprint(simulated).start.graph)) == budget
+    job = SweepFactory(simulated).trial_job({}, budget, 0)
+    assert job.limits(job.cost_model(SweepFactory(simulated).start.graph)) == budget
 
 
 def test_random_weights_leave_torchs_generator_alone() -> None:

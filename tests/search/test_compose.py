@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 
 from search.cli import main
 from search.config.schema import StorageConfig
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import find_study, require_study
 from tests.search.commands import PATIENCE_S, free_port, until
 
@@ -129,10 +129,10 @@ def test_a_team_sweeps_with_it(
     on_postgres: StorageConfig, tmp_path: Path, start: Start, tiny: list[str]
 ):
     """The very commands of the file, as processes on this machine."""
-    port, home = free_port(), open_home(on_postgres)
+    port, workspace = free_port(), open_workspace(on_postgres)
     command = ["sweep", "study=team", "storage=postgres"]
     sweep = start("worker", command, *tiny, "trials=6", "seeds=3")
-    until("the study", sweep, lambda: find_study(home, "team"))
+    until("the study", sweep, lambda: find_study(workspace, "team"))
     workers = [start("worker", SERVICES["worker"]["command"]) for _ in range(2)]
     server = start("mlflow", SERVICES["mlflow"]["command"], "host=127.0.0.1", f"port={port}")
     url = f"http://127.0.0.1:{port}"
@@ -145,7 +145,7 @@ def test_a_team_sweeps_with_it(
     assert PASSWORD not in " ".join(shown)
     for process in (sweep, *workers):
         assert process.wait(2 * PATIENCE_S) == 0, said(tmp_path)
-    study = require_study(home, "team")
+    study = require_study(workspace, "team")
     assert study.over()
     assert len(study.trials()) == 6
     server.terminate()

@@ -18,13 +18,13 @@ from pruning.errors import BudgetError
 from pruning.training.job import Pruning
 from search.cli.main import VERBS
 from search.config.devices import device_from, known_devices
-from search.config.parse import call_from, checked_name, inside, one_budget
+from search.config.parse import call_from, checked_name, one_budget, resolve_below
 from search.config.schema import BudgetConfig, DeviceConfig, MethodConfig
 from search.config.spec import Spec
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError
 from search.study.factory import pruning_from
-from search.study.limits import both
+from search.study.limits import intersect
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GROUPS = sorted(
@@ -65,7 +65,7 @@ def test_experiments_begin_with_their_command() -> None:
 @pytest.mark.parametrize("path", sorted((CONF / "device").glob("*.yaml")), ids=lambda p: p.stem)
 def test_devices_are_named_after_their_file_and_name_a_source(path: Path) -> None:
     values = yaml.safe_load(path.read_text())
-    device = device_from(cross(OmegaConf.create(values), DeviceConfig, "device"))
+    device = device_from(validated(OmegaConf.create(values), DeviceConfig, "device"))
     assert device.name == path.stem
     assert device.source
     assert all(limit > 0 for limit in device.budget.limits.values())
@@ -170,7 +170,7 @@ def test_nonsense_is_named_by_its_path(compose_spec: composed, override: str, sa
 
 def test_an_unknown_field_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"budget: .*flsh"):
-        cross(OmegaConf.create({"flsh": 1}), BudgetConfig, "budget")
+        validated(OmegaConf.create({"flsh": 1}), BudgetConfig, "budget")
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,12 @@ def test_impossible_devices_are_refused(changes: dict[str, Any]) -> None:
 def test_one_budget_beside_the_device() -> None:
     device = Budget(flash_bytes=1000, sram_bytes=500)
     given_ = BudgetConfig(flash="512 B", latency="20 ms")
-    assert both(one_budget(given_), device) == Budget(
+    assert intersect(one_budget(given_), device) == Budget(
         flash_bytes=512, sram_bytes=500, latency_ms=20.0
     )
-    assert both(one_budget(BudgetConfig(sram="9 KiB")), device) == device  # no more than it has
+    assert (
+        intersect(one_budget(BudgetConfig(sram="9 KiB")), device) == device
+    )  # no more than it has
     with pytest.raises(BudgetError, match=r"sram_bytes: the limit 0\.5"):
         one_budget(BudgetConfig(sram=0.5))
 
@@ -251,7 +253,7 @@ def test_no_path_climbs_out(parts: list[str]) -> None:
     root = Path("/tmp/nowhere/root")
     path = "/".join(parts)
     try:
-        place = inside(root, path, "out")
+        place = resolve_below(root, path, "out")
     except ConfigError:
         depth, lowest = 0, 0
         for part in path.split("/"):
@@ -269,12 +271,12 @@ def test_links_do_not_lead_out(tmp_path: Path) -> None:
     other.mkdir()
     (root / "link").symlink_to(other)
     with pytest.raises(ConfigError, match="climbs out"):
-        inside(root, "link/file", "out")
-    assert inside(root, "new/file", "out") == root / "new" / "file"
-    assert inside(root, str(root / "x"), "out") == root / "x"
+        resolve_below(root, "link/file", "out")
+    assert resolve_below(root, "new/file", "out") == root / "new" / "file"
+    assert resolve_below(root, str(root / "x"), "out") == root / "x"
 
 
 @pytest.mark.parametrize("path", [None, "", " ", ".", "x\0y"])
 def test_no_place_at_all(tmp_path: Path, path: object) -> None:
     with pytest.raises(ConfigError, match="out="):
-        inside(tmp_path, path, "out")
+        resolve_below(tmp_path, path, "out")

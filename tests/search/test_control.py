@@ -21,15 +21,15 @@ from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.errors import ConfigError, StoreError, StudyError
 from search.results.report import counts, study_record
-from search.results.status import situation
-from search.storage.workspace import Home, open_home
+from search.results.status import study_status
+from search.storage.workspace import Workspace, open_workspace
 from search.study import create
-from search.study.control import Order, give, given
+from search.study.control import Command, current_command, send
 from search.study.owner import Owner
 from search.study.sampling import sampler_for
 from search.study.study import Study, require_study, trial_budget
 from search.worker.run_trial import Failed, tell
-from search.worker.stop_signals import Reason, Stopped, Watch
+from search.worker.stop_signals import Reason, StopMonitor, Stopped
 from search.worker.worker import halt_if_all_fail, reap, work
 from tracking.records import State
 
@@ -41,8 +41,8 @@ pytestmark = pytest.mark.usefixtures("quiet_process")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return open_home(StorageConfig(folder=str(tmp_path / ".paring"), heartbeat_s=1))
+def workspace(tmp_path: Path) -> Workspace:
+    return open_workspace(StorageConfig(folder=str(tmp_path / ".paring"), heartbeat_s=1))
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ def _work(config: StorageConfig, name: str) -> None:
 
 
 @pytest.fixture
-def worker(home: Home) -> Iterator[Callable[[str], Any]]:
+def worker(workspace: Workspace) -> Iterator[Callable[[str], Any]]:
     """Start a worker on a study; it is ended with the test."""
     started = []
 
     def start(name: str) -> Any:
-        started.append(FORK.Process(target=_work, args=(home.config, name)))
+        started.append(FORK.Process(target=_work, args=(workspace.config, name)))
         started[-1].start()
         return started[-1]
 
@@ -93,49 +93,50 @@ def trained(study: Study, number: int = 0) -> bool:
 # --- orders
 
 
-def test_orders_are_kept_with_the_study(home: Home, tiny_spec: Spec) -> None:
-    study = create.prepare(home, "a", tiny_spec, None)
-    assert given(study).order is Order.GO
-    give(study, Order.PAUSE, "lunch")
-    assert (given(study).order, given(study).why, given(study).ends) == (
-        Order.PAUSE, "lunch", False
+def test_orders_are_kept_with_the_study(workspace: Workspace, tiny_spec: Spec) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, None)
+    assert current_command(study).order is Command.GO
+    send(study, Command.PAUSE, "lunch")
+    now = current_command(study)
+    assert (now.order, now.why, now.ends) == (
+        Command.PAUSE, "lunch", False
     )  # fmt: skip
-    give(study, Order.HALT)
-    assert given(study).ends
+    send(study, Command.HALT)
+    assert current_command(study).ends
 
 
 def test_a_paused_trial_waits_with_its_epoch_and_goes_on_with_it(
-    home: Home, long_spec: Spec, worker: Callable[[str], Any]
+    workspace: Workspace, long_spec: Spec, worker: Callable[[str], Any]
 ) -> None:
-    study = create.prepare(home, "a", long_spec, 1)
+    study = create.prepare(workspace, "a", long_spec, 1)
     process = worker("a")
     until(lambda: trained(study))
-    give(study, Order.PAUSE)
+    send(study, Command.PAUSE)
     until(lambda: state(study) is TrialState.WAITING)
     epochs = len(study_record(study).trials[0].epochs)
     assert epochs >= 1  # of the checkpoint
     assert process.is_alive()
     time.sleep(1.5)
     assert state(study) is TrialState.WAITING
-    give(study, Order.GO)
+    send(study, Command.GO)
     until(lambda: state(study) is TrialState.COMPLETE)
     process.join(PATIENCE_S)
     assert process.exitcode == 0
     assert study.trials()[0].user_attrs["attempt"] == 2
 
-    alone = create.prepare(home, "b", long_spec, 1)
-    work(home.config, "b", threads=1)
+    alone = create.prepare(workspace, "b", long_spec, 1)
+    work(workspace.config, "b", threads=1)
     files = [s.trials()[0].user_attrs["result"]["files"] for s in (study, alone)]
     assert files[0]["model.safetensors"] == files[1]["model.safetensors"]
 
 
 def test_a_cancelled_study_gives_up_what_it_has_not_finished(
-    home: Home, long_spec: Spec, worker: Callable[[str], Any], paring: Any
+    workspace: Workspace, long_spec: Spec, worker: Callable[[str], Any], paring: Any
 ) -> None:
-    study = create.prepare(home, "a", long_spec, 3)
+    study = create.prepare(workspace, "a", long_spec, 3)
     process = worker("a")
     until(lambda: trained(study))
-    code, out, _ = paring("cancel", "study=a", f"storage.folder={home.config.folder}")
+    code, out, _ = paring("cancel", "study=a", f"storage.folder={workspace.config.folder}")
     assert code == 0
     assert "2 waiting trials given up" in out
     process.join(PATIENCE_S)
@@ -143,64 +144,64 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     assert counts(study)[State.CANCELLED] == 3
     assert study.over()
     assert all(trial.state is State.CANCELLED for trial in study_record(study).trials)
-    grown = create.prepare(home, "a", None, 4)  # new trials may follow
-    assert given(grown).order is Order.GO
+    grown = create.prepare(workspace, "a", None, 4)  # new trials may follow
+    assert current_command(grown).order is Command.GO
     assert [state(grown, n) for n in range(4)] == [TrialState.FAIL] * 3 + [TrialState.WAITING]
 
 
-def test_a_cancelled_trial_leaves_no_checkpoint(home: Home, tiny_spec: Spec) -> None:
-    study = create.prepare(home, "a", tiny_spec, 1)
-    checkpoint = home.store.put(b"an epoch")
+def test_a_cancelled_trial_leaves_no_checkpoint(workspace: Workspace, tiny_spec: Spec) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, 1)
+    checkpoint = workspace.store.put(b"an epoch")
     trial = study.claim()
     assert trial is not None
     trial.set_user_attr("checkpoint", checkpoint)
     study.hand_back()
     assert study.cancel_waiting() == [0]
     with pytest.raises(StoreError):
-        home.store.read(checkpoint)
+        workspace.store.read(checkpoint)
 
 
-def test_the_verbs_say_what_they_did(home: Home, tiny_spec: Spec, paring: Any) -> None:
-    study = create.prepare(home, "a", tiny_spec, None)
-    where = f"storage.folder={home.config.folder}"
+def test_the_verbs_say_what_they_did(workspace: Workspace, tiny_spec: Spec, paring: Any) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, None)
+    where = f"storage.folder={workspace.config.folder}"
     assert "paring resume study=a" in paring("pause", "study=a", where)[1]
-    assert given(study).order is Order.PAUSE
+    assert current_command(study).order is Command.PAUSE
     code, out, _ = paring("status", "study=a", where)
     assert code == 0
     assert "paring resume study=a" in out
     assert "goes on" in paring("resume", "study=a", where)[1]
-    assert given(study).order is Order.GO
-    give(study, Order.HALT, "three of a kind")
+    assert current_command(study).order is Command.GO
+    send(study, Command.HALT, "three of a kind")
     assert "three of a kind" in paring("resume", "study=a", where)[1]
     assert "waiting trials given up" in paring("cancel", "study=a", where)[1]
     assert "was cancelled" in paring("resume", "study=a", where)[1]
-    assert given(study).order is Order.CANCEL
+    assert current_command(study).order is Command.CANCEL
     assert "nothing to pause" in paring("pause", "study=a", where)[1]
-    give(study, Order.GO)
+    send(study, Command.GO)
     assert "nothing to cancel" in paring("cancel", "study=a", where)[1]
-    assert given(study).order is Order.GO
+    assert current_command(study).order is Command.GO
 
 
 def test_a_dense_training_that_fails_halts_the_study_with_its_cause(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    study = create.prepare(home, "a", compose_spec(*tiny, "task.optimizer.lr=1.0e+30"), None)
+    study = create.prepare(workspace, "a", compose_spec(*tiny, "task.optimizer.lr=1.0e+30"), None)
     with pytest.raises(DivergedError):
-        work(home.config, "a", threads=1)
-    assert given(study).order is Order.HALT
-    assert "the dense training failed: DivergedError" in given(study).why
+        work(workspace.config, "a", threads=1)
+    assert current_command(study).order is Command.HALT
+    assert "the dense training failed: DivergedError" in current_command(study).why
 
 
 def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
     spec = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=3")
-    study = create.prepare(home, "a", spec, None)
-    work(home.config, "a", threads=1)
+    study = create.prepare(workspace, "a", spec, None)
+    work(workspace.config, "a", threads=1)
     assert study.over()
-    assert given(study).order is Order.HALT
-    create.prepare(home, "a", None, None)
-    assert given(study).order is Order.GO
+    assert current_command(study).order is Command.HALT
+    create.prepare(workspace, "a", None, None)
+    assert current_command(study).order is Command.GO
 
 
 @pytest.mark.parametrize(
@@ -215,108 +216,116 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
     ],
 )
 def test_what_no_trial_could_use_is_refused_before_training(
-    home: Home, compose_spec: Composed, tiny: list[str], path: str, choice: str, said: str
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], path: str, choice: str, said: str
 ) -> None:
     spec = compose_spec(*tiny, f"+space={{{path}: {choice}}}", "trials=2")
     with pytest.raises((ConfigError, PruningError), match=re.escape(said)):
-        create.prepare(home, "a", spec, None)
+        create.prepare(workspace, "a", spec, None)
     with pytest.raises(StudyError):
-        require_study(home, "a")
+        require_study(workspace, "a")
 
 
 def test_another_store_is_refused(
-    home: Home, tiny_spec: Spec, on_postgres: StorageConfig, tmp_path: Path
+    workspace: Workspace, tiny_spec: Spec, on_postgres: StorageConfig, tmp_path: Path
 ) -> None:
-    create.prepare(open_home(on_postgres), "a", tiny_spec, None)
+    create.prepare(open_workspace(on_postgres), "a", tiny_spec, None)
     elsewhere = replace(on_postgres, folder=str(tmp_path / "elsewhere"))
     with pytest.raises(StoreError, match=r"set storage\.folder"):
         work(elsewhere, "a", threads=1)
     with pytest.raises(StoreError, match=r"set storage\.folder"):
-        create.prepare(open_home(elsewhere), "a", tiny_spec, None)
+        create.prepare(open_workspace(elsewhere), "a", tiny_spec, None)
 
 
-def test_a_store_that_cannot_be_written_makes_no_study(home: Home, tiny_spec: Spec) -> None:
-    (home.folder / "store").write_text("a file")
+def test_a_store_that_cannot_be_written_makes_no_study(
+    workspace: Workspace, tiny_spec: Spec
+) -> None:
+    (workspace.folder / "store").write_text("a file")
     with pytest.raises(StoreError, match="cannot write"):
-        create.prepare(home, "a", tiny_spec, None)
+        create.prepare(workspace, "a", tiny_spec, None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_heeded_between_batches(home: Home, tiny_spec: Spec, number: int) -> None:
-    watch = Watch(create.prepare(home, "a", tiny_spec, None))
+def test_a_signal_is_heeded_between_batches(
+    workspace: Workspace, tiny_spec: Spec, number: int
+) -> None:
+    monitor = StopMonitor(create.prepare(workspace, "a", tiny_spec, None))
     before = signal.getsignal(number)
-    with watch.heeding_signals():
-        watch.check()
+    with monitor.heeding_signals():
+        monitor.check()
         signal.raise_signal(number)
-        for look in (watch.check, lambda: watch.wait(60)):
+        for look in (monitor.check, lambda: monitor.wait(60)):
             with pytest.raises(Stopped) as stopped:
                 look()
             assert stopped.value.reason is Reason.ASKED
     assert signal.getsignal(number) is before
 
 
-def test_a_trial_that_another_took_over_is_left(home: Home, tiny_spec: Spec) -> None:
-    study = create.prepare(home, "a", tiny_spec, None)
+def test_a_trial_that_another_took_over_is_left(workspace: Workspace, tiny_spec: Spec) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, None)
     trial = study.claim()
     assert trial is not None
-    watch = Watch(study)
-    with watch.over(trial):
-        watch.check()
+    monitor = StopMonitor(study)
+    with monitor.over(trial):
+        monitor.check()
         trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
         with pytest.raises(Stopped) as stopped:
-            watch.wait(30)
+            monitor.wait(30)
     assert stopped.value.reason is Reason.LOST
 
 
 def test_trials_that_fail_alike_halt_the_study(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
     diverging = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=6")
-    study = create.prepare(home, "a", diverging, None)
-    work(home.config, "a", threads=1)
+    study = create.prepare(workspace, "a", diverging, None)
+    work(workspace.config, "a", threads=1)
     assert counts(study)[State.FAILED] == 3
     assert counts(study)[State.WAITING] == 3
-    assert given(study).order is Order.HALT
-    assert "3 trials in a row failed alike: DivergedError" in given(study).why
+    assert current_command(study).order is Command.HALT
+    assert "3 trials in a row failed alike: DivergedError" in current_command(study).why
 
 
-def test_other_failures_do_not(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
-    study = create.prepare(home, "a", compose_spec(*tiny, "trials=6"), None)
+def test_other_failures_do_not(
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
+) -> None:
+    study = create.prepare(workspace, "a", compose_spec(*tiny, "trials=6"), None)
     for reason in ("loss is nan in epoch 1", "loss is nan in epoch 2", "no such file"):
         trial = study.claim()
         assert trial is not None
         assert tell(study, trial, Failed(reason))
     halt_if_all_fail(study)
-    assert given(study).order is Order.GO
+    assert current_command(study).order is Command.GO
 
 
 def test_failures_before_the_last_order_do_not_count(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    study = create.prepare(home, "a", compose_spec(*tiny, "trials=9"), None)
+    study = create.prepare(workspace, "a", compose_spec(*tiny, "trials=9"), None)
 
-    def fail(times: int) -> Order:
+    def fail(times: int) -> Command:
         for _ in range(times):
             trial = study.claim()
             assert trial is not None
             assert tell(study, trial, Failed("no such file"))
         halt_if_all_fail(study)
-        return given(study).order
+        return current_command(study).order
 
-    assert fail(3) is Order.HALT
-    give(study, Order.GO)  # somebody has mended it, or thinks so
-    assert fail(2) is Order.GO
-    assert fail(1) is Order.HALT
+    assert fail(3) is Command.HALT
+    send(study, Command.GO)  # somebody has mended it, or thinks so
+    assert fail(2) is Command.GO
+    assert fail(1) is Command.HALT
 
 
 # --- a worker that dies at one point again and again
 
 
-def test_a_trial_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec: Spec) -> None:
-    study = create.prepare(home, "a", tiny_spec, 1)
-    checkpoint = home.store.put(b"an epoch")
+def test_a_trial_whose_workers_die_at_one_point_has_failed(
+    workspace: Workspace, tiny_spec: Spec
+) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, 1)
+    checkpoint = workspace.store.put(b"an epoch")
     for death in range(3):
-        assert home.store.read(checkpoint) == b"an epoch"
+        assert workspace.store.read(checkpoint) == b"an epoch"
         trial = study.claim()
         assert trial is not None
         if death == 0:
@@ -327,11 +336,11 @@ def test_a_trial_whose_workers_die_at_one_point_has_failed(home: Home, tiny_spec
     assert trial.state is TrialState.FAIL
     assert "killed 3 times" in trial.user_attrs["reason"]
     with pytest.raises(StoreError):
-        home.store.read(checkpoint)
+        workspace.store.read(checkpoint)
 
 
-def test_one_that_gets_on_between_deaths_has_not(home: Home, tiny_spec: Spec) -> None:
-    study = create.prepare(home, "a", tiny_spec, 1)
+def test_one_that_gets_on_between_deaths_has_not(workspace: Workspace, tiny_spec: Spec) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, 1)
     for death in range(5):
         trial = study.claim()
         assert trial is not None
@@ -342,9 +351,9 @@ def test_one_that_gets_on_between_deaths_has_not(home: Home, tiny_spec: Spec) ->
 
 
 @pytest.mark.parametrize("place", ["", "another boot/1/2"])
-def test_who_comes_back_has_not_died(home: Home, tiny_spec: Spec, place: str) -> None:
+def test_who_comes_back_has_not_died(workspace: Workspace, tiny_spec: Spec, place: str) -> None:
     """A silent worker that nobody sees is taken for dead until it wakes."""
-    study = create.prepare(home, "a", tiny_spec, 1)
+    study = create.prepare(workspace, "a", tiny_spec, 1)
     for _ in range(4):
         trial = study.claim()
         assert trial is not None
@@ -355,8 +364,8 @@ def test_who_comes_back_has_not_died(home: Home, tiny_spec: Spec, place: str) ->
     assert state(study) is TrialState.WAITING
 
 
-def test_who_is_seen_to_live_has_not_died(home: Home, tiny_spec: Spec) -> None:
-    study = create.prepare(home, "a", tiny_spec, 1)
+def test_who_is_seen_to_live_has_not_died(workspace: Workspace, tiny_spec: Spec) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, 1)
     for _ in range(4):
         assert study.claim() is not None
         silence(study)
@@ -364,15 +373,15 @@ def test_who_is_seen_to_live_has_not_died(home: Home, tiny_spec: Spec) -> None:
     assert state(study) is TrialState.WAITING
 
 
-def test_trials_that_fail_by_deaths_halt_the_sweep(home: Home, tiny_spec: Spec) -> None:
-    study = create.prepare(home, "a", tiny_spec, 5)
+def test_trials_that_fail_by_deaths_halt_the_sweep(workspace: Workspace, tiny_spec: Spec) -> None:
+    study = create.prepare(workspace, "a", tiny_spec, 5)
     for _ in range(9):
         trial = study.claim()
         assert trial is not None
         trial.set_user_attr("owner", nobody().note())
         reap(study)
-    assert given(study).order is Order.HALT
-    assert "killed 3 times" in given(study).why
+    assert current_command(study).order is Command.HALT
+    assert "killed 3 times" in current_command(study).why
     assert [state(study, n) for n in range(5)] == [TrialState.FAIL] * 3 + [TrialState.WAITING] * 2
 
 
@@ -391,24 +400,24 @@ def silence(study: Study) -> None:
 
 
 def test_another_budget_adds_its_trials(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    study = create.prepare(home, "a", compose_spec(*tiny), None)
+    study = create.prepare(workspace, "a", compose_spec(*tiny), None)
     more = compose_spec(*tiny, "shares=[0.5,0.4]")
-    grown = create.prepare(home, "a", more, None)
+    grown = create.prepare(workspace, "a", more, None)
     shares = [trial_budget(trial).flash_bytes for trial in grown.trials()]
     dense = study.facts["dense_cost"]["flash_bytes"]
     assert shares == [int(dense * share) for share in (0.5, 0.25, 0.4)]
-    assert len(create.prepare(home, "a", more, None).trials()) == 3  # once
-    assert len(create.prepare(home, "a", None, 6).trials()) == 6
+    assert len(create.prepare(workspace, "a", more, None).trials()) == 3  # once
+    assert len(create.prepare(workspace, "a", None, 6).trials()) == 6
     counted = [trial_budget(trial).flash_bytes for trial in grown.trials()]
     assert {counted.count(flash) for flash in counted} == {2}
 
 
 def test_budgets_are_added_with_data_that_are_loaded_once(
-    home: Home, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = home.folder.parent
+    folder = workspace.folder.parent
     (folder / "counted_data.py").write_text(
         "from pathlib import Path\n"
         "from pruning.data import synthetic\n"
@@ -420,23 +429,23 @@ def test_budgets_are_added_with_data_that_are_loaded_once(
     monkeypatch.syspath_prepend(str(folder))
     for loads, scale in enumerate(("0.5", "0.5,0.4", "0.5,0.4,0.3"), 1):
         spec = compose_spec(*tiny, "data._target_=counted_data.data", f"shares=[{scale}]")
-        study = create.prepare(home, "counted", spec, None)
+        study = create.prepare(workspace, "counted", spec, None)
         assert len(study.trials()) == loads
         assert len((folder / "calls").read_text().splitlines()) == loads
 
 
 def test_another_budget_has_trials_beyond_the_total(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    create.prepare(home, "a", compose_spec(*tiny, "trials=4"), 4)
-    grown = create.prepare(home, "a", compose_spec(*tiny, "trials=4", "shares=[0.5,0.4]"), 4)
+    create.prepare(workspace, "a", compose_spec(*tiny, "trials=4"), 4)
+    grown = create.prepare(workspace, "a", compose_spec(*tiny, "trials=4", "shares=[0.5,0.4]"), 4)
     shares = [trial_budget(trial).flash_bytes for trial in grown.trials()]
     assert len(shares) == 5
     assert shares[-1] == int(0.4 * grown.facts["dense_cost"]["flash_bytes"])
 
 
 def test_a_space_can_only_become_narrower(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
     wide = {"task.optimizer.lr": "{low: 0.01, high: 1.0, log: true}",
             "method.phases.lr_factor": "[0.1, 0.2, 0.5]"}  # fmt: skip
@@ -446,22 +455,22 @@ def test_a_space_can_only_become_narrower(
         text = ", ".join(f"{path}: {how}" for path, how in space.items())
         return compose_spec(*tiny, f"+space={{{text}}}", "sampler=random")
 
-    study = create.prepare(home, "a", spec(), 2)
+    study = create.prepare(workspace, "a", spec(), 2)
     narrow = spec(task__optimizer__lr="{low: 0.1, high: 0.2, log: true}",
-                  method__phases__rate="[0.2]")  # fmt: skip
-    study = create.prepare(home, "a", narrow, 8)
+                  method__phases__lr_factor="[0.2]")  # fmt: skip
+    study = create.prepare(workspace, "a", narrow, 8)
     assert study.space == narrow["space"]
     for wider in (
-        spec(method__phases__rate="[0.2, 0.9]"),
+        spec(method__phases__lr_factor="[0.2, 0.9]"),
         spec(task__optimizer__lr="{low: 0.1, high: 0.3, log: true}"),
         spec(task__optimizer__lr="{low: 0.1, high: 0.2}"),
         compose_spec(*tiny, "+space={method.phases.lr_factor: [0.2]}", "sampler=random"),
     ):
         with pytest.raises(ConfigError, match="space"):
-            create.prepare(home, "a", wider, None)
-    create.prepare(home, "a", spec(), None)  # the command that began it changes nothing
+            create.prepare(workspace, "a", wider, None)
+    create.prepare(workspace, "a", spec(), None)  # the command that began it changes nothing
     assert study.space == narrow["space"]
-    work(home.config, "a", threads=1)
+    work(workspace.config, "a", threads=1)
     for trial in study.trials():
         assert 0.1 <= trial.params["task.optimizer.lr"] <= 0.2
         assert trial.params["method.phases.lr_factor"] == 0.2
@@ -481,37 +490,37 @@ def test_lost_choices_are_not_taken_by_any_sampler(compose_spec: Composed, tiny:
 
 @pytest.mark.parametrize("change", ["model.filters=5", "data.train=65", "seed=1"])
 def test_what_cannot_be_compared_is_refused(
-    home: Home, compose_spec: Composed, tiny: list[str], change: str
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], change: str
 ) -> None:
-    create.prepare(home, "a", compose_spec(*tiny), None)
+    create.prepare(workspace, "a", compose_spec(*tiny), None)
     with pytest.raises(StudyError, match="created with other settings"):
-        create.prepare(home, "a", compose_spec(*tiny, change, "shares=[0.4]"), None)
+        create.prepare(workspace, "a", compose_spec(*tiny, change, "shares=[0.4]"), None)
 
 
 # --- before the first trial
 
 
 def test_budgets_out_of_reach_are_left_out_and_named(
-    home: Home, compose_spec: Composed, tiny: list[str], caplog: pytest.LogCaptureFixture
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = compose_spec(*tiny, "shares=[0.5,0.001]", "budget.exponents={sram: 0, latency: 0}")
-    study = create.prepare(home, "a", spec, None)
+    study = create.prepare(workspace, "a", spec, None)
     assert len(study.trials()) == 1
     assert "left out" in caplog.text
     assert "most of it in" in caplog.text
     caplog.clear()
-    assert len(create.prepare(home, "a", spec, None).trials()) == 1
+    assert len(create.prepare(workspace, "a", spec, None).trials()) == 1
     with pytest.raises(BudgetError, match="most of it in"):
-        create.prepare(home, "b", compose_spec(*tiny, "shares=[0.02]"), None)
+        create.prepare(workspace, "b", compose_spec(*tiny, "shares=[0.02]"), None)
 
 
 # --- repeats and copies
 
 
-def test_seeds_repeat_a_draw(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
+def test_seeds_repeat_a_draw(workspace: Workspace, compose_spec: Composed, tiny: list[str]) -> None:
     spec = compose_spec(*tiny, "space=rates", "seeds=2", "seed=5")
-    study = create.prepare(home, "a", spec, 8)
-    work(home.config, "a", threads=1)
+    study = create.prepare(workspace, "a", spec, 8)
+    work(workspace.config, "a", threads=1)
     groups: dict[Any, list[Any]] = {}
     for trial in study_record(study).trials:
         groups.setdefault((trial.budget.flash_bytes, trial.draw), []).append(trial)
@@ -524,17 +533,19 @@ def test_seeds_repeat_a_draw(home: Home, compose_spec: Composed, tiny: list[str]
 
 
 def _claim_at(config: StorageConfig, name: str, moment: Any) -> None:
-    study = require_study(open_home(config), name)
+    study = require_study(open_workspace(config), name)
     moment.wait()
     study.claim()
 
 
 def test_trials_of_one_draw_that_are_claimed_at_once_are_alike(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
     spec = compose_spec(*tiny, "space=rates", "shares=[0.5]", "seeds=4")
-    study, moment = create.prepare(home, "a", spec, 4), FORK.Barrier(4)
-    claims = [FORK.Process(target=_claim_at, args=(home.config, "a", moment)) for _ in range(4)]
+    study, moment = create.prepare(workspace, "a", spec, 4), FORK.Barrier(4)
+    claims = [
+        FORK.Process(target=_claim_at, args=(workspace.config, "a", moment)) for _ in range(4)
+    ]
     for process in claims:
         process.start()
     for process in claims:
@@ -546,11 +557,11 @@ def test_trials_of_one_draw_that_are_claimed_at_once_are_alike(
 
 
 def test_a_trial_that_was_run_before_is_not_trained_again(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
     space = "+space={method.phases.lr_factor: [0.25]}"
-    study = create.prepare(home, "a", compose_spec(*tiny, space, "seeds=1", "shares=[0.5]"), 2)
-    work(home.config, "a", threads=1)
+    study = create.prepare(workspace, "a", compose_spec(*tiny, space, "seeds=1", "shares=[0.5]"), 2)
+    work(workspace.config, "a", threads=1)
     first, second = study_record(study).trials
     assert (first.copy_of, second.copy_of) == (None, 0)
     assert second.score == first.score
@@ -563,17 +574,17 @@ def test_a_trial_that_was_run_before_is_not_trained_again(
 
 
 def test_the_situation_names_workers_and_states(
-    home: Home, long_spec: Spec, worker: Callable[[str], Any], paring: Any
+    workspace: Workspace, long_spec: Spec, worker: Callable[[str], Any], paring: Any
 ) -> None:
-    study = create.prepare(home, "a", long_spec, None)
+    study = create.prepare(workspace, "a", long_spec, None)
     process = worker("a")
     until(lambda: trained(study))
-    now = situation(study)
+    now = study_status(study)
     assert [(w.pid, w.trial, w.attempt) for w in now.workers] == [(process.pid, 0, 1)]
     assert now.workers[0].of == 61
     assert now.workers[0].shares is not None
     assert set(now.workers[0].shares) == {"flash_bytes", "sram_bytes", "latency_ms"}
-    where = f"storage.folder={home.config.folder}"
+    where = f"storage.folder={workspace.config.folder}"
     told = json.loads(paring("status", "study=a", "output=json", where)[1])
     assert told["trials"]["running"] == 1
     assert told["workers"][0]["host"] == now.workers[0].host

@@ -26,10 +26,10 @@ from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
 from search.results.mlflow_sync import reconcile
 from search.results.report import state_of, study_record
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.collect import orphans
-from search.study.control import Order, given
-from search.study.factory import Blueprint
+from search.study.control import Command, current_command
+from search.study.factory import SweepFactory
 from search.study.study import Study, find_study, require_study, trial_budget
 from tests.search.commands import (
     PATIENCE_S,
@@ -96,7 +96,7 @@ class Lab(Commands):
     def finish(self, process: subprocess.Popen[bytes], code: int = 0) -> Study:
         """Wait for a command; returns the study."""
         assert process.wait(PATIENCE_S) == code, self.said()
-        return require_study(open_home(self.storage), "s")
+        return require_study(open_workspace(self.storage), "s")
 
     def check(self, study: Study, total: int) -> None:
         check_agreement(study, total, self.runs_of(study))
@@ -129,27 +129,27 @@ def check_agreement(study: Study, total: int, runs: list[Any]) -> None:
     assert [trial.number for trial in trials] == list(range(total))
     assert {trial.user_attrs["slot"]["number"] for trial in trials} == set(range(total))
     assert all(trial.state.is_finished() for trial in trials)
-    blueprint = Blueprint(study.spec)
+    factory = SweepFactory(study.spec)
     by_trial = {r.data.tags["paring.slot"]: r for r in runs if "paring.slot" in r.data.tags}
     begun = [trial for trial in trials if trial.datetime_start is not None]
     assert sorted(map(int, by_trial)) == [trial.number for trial in begun]
     assert len(by_trial) == len(runs) - 1  # the study's own
-    left = orphans(study.home, 0.0)
+    left = orphans(study.workspace, 0.0)
     assert not [*left.old, *left.young]
     for trial in begun:
         run, state = by_trial[str(trial.number)], state_of(trial)
         assert run.info.status == STATUS[state]
         assert run.data.tags["paring.state"] == state.value
         if state is State.COMPLETE:
-            _check_result(study, blueprint, trial, run.data.metrics)
+            _check_result(study, factory, trial, run.data.metrics)
 
 
 def _check_result(
-    study: Study, blueprint: Blueprint, trial: FrozenTrial, metrics: dict[str, float]
+    study: Study, factory: SweepFactory, trial: FrozenTrial, metrics: dict[str, float]
 ) -> None:
     result = trial.user_attrs["result"]
-    stored = unpack_network(study.home.store[result["files"]["model.safetensors"]])
-    cost = blueprint.cost_model(stored.graph).dense
+    stored = unpack_network(study.workspace.store[result["files"]["model.safetensors"]])
+    cost = factory.cost_model(stored.graph).dense
     assert trial_budget(trial).holds(cost)
     told = dict(zip(study.objectives, trial.values, strict=True))
     for name in ("flash_bytes", "sram_bytes", "latency_ms"):
@@ -167,8 +167,8 @@ def test_workers_are_killed_at_random_through_sixty_trials(
 ) -> None:
     lab, dice = lab_on(on_postgres), random.Random(7)
     sweep = lab.sweep("trials=60", "workers=4")
-    home = open_home(on_postgres)
-    study = until("the study", sweep, lambda: find_study(home, "s"))
+    workspace = open_workspace(on_postgres)
+    study = until("the study", sweep, lambda: find_study(workspace, "s"))
     until("a first trial", sweep, lambda: complete(study))
     kills = done = 0
     while sweep.poll() is None:
@@ -222,8 +222,8 @@ def test_workers_of_one_host_name_in_other_places_leave_each_other_alone(
 ) -> None:
     """Containers share a host name, and so do some nodes of a cluster."""
     sweep = lab.sweep("method.phases.finetune_epochs=120", "trials=4", "workers=1")
-    home = open_home(lab.storage)
-    study = until("the study", sweep, lambda: find_study(home, "s"))
+    workspace = open_workspace(lab.storage)
+    study = until("the study", sweep, lambda: find_study(workspace, "s"))
     until("a running trial", sweep, lambda: running(study))
     worker = lab.worker(*elsewhere)
     lab.finish(sweep)
@@ -256,8 +256,8 @@ def test_a_worker_that_wakes_up_leaves_its_successor_alone(
     patience = ("storage.heartbeat_s=1", "storage.lease_s=3")
     long = ("method.phases.finetune_epochs=60", "trials=2", *patience)
     sweep = lab.sweep(*long, "workers=1")
-    home = open_home(here)
-    study = until("the study", sweep, lambda: find_study(home, "s"))
+    workspace = open_workspace(here)
+    study = until("the study", sweep, lambda: find_study(workspace, "s"))
     first = until("a running trial", sweep, lambda: running(study))
     sleeper = first.user_attrs["owner"]["pid"]
     os.kill(sleeper, signal.SIGSTOP)
@@ -361,7 +361,7 @@ def test_a_trial_with_a_trouble_of_its_own_fails_with_its_reason(lab: Lab) -> No
 def test_three_failures_alike_stop_the_sweep_and_it_says_so(lab: Lab) -> None:
     study = lab.finish(lab.sweep(*_troubled(lab.folder, "reading"), "trials=9"), code=2)
     assert "3 trials in a row failed alike: OSError: the camera has gone" in lab.said()
-    assert given(study).order is Order.HALT
+    assert current_command(study).order is Command.HALT
     states = Counter(trial.state for trial in study.trials())
     assert states == {TrialState.FAIL: 3, TrialState.WAITING: 6}
 
@@ -450,9 +450,9 @@ def test_the_server_is_restarted_stopped_and_cuts_connections(
     cluster: Cluster, tmp_path: Path, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
     storage = StorageConfig(folder=str(tmp_path / ".paring"), url=cluster.url)
-    lab, home = lab_on(storage), open_home(storage)
+    lab, workspace = lab_on(storage), open_workspace(storage)
     sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=14", "workers=2")
-    study = until("the study", sweep, lambda: find_study(home, "s"))
+    study = until("the study", sweep, lambda: find_study(workspace, "s"))
     until("two trials and one in training", sweep, lambda: complete(study) >= 2)
 
     cluster.stop()  # restarted fast
@@ -482,10 +482,10 @@ def test_connections_that_are_half_open_end_by_themselves(
     with Proxy(cluster.port) as proxy:
         url = f"postgresql://paring@127.0.0.1:{proxy.port}/paring"
         lab = lab_on(StorageConfig(folder=str(tmp_path / ".paring"), url=url))
-        home = open_home(lab.storage)
+        workspace = open_workspace(lab.storage)
         long = ("method.phases.finetune_epochs=30", "trials=6", "workers=2")
         sweep = lab.sweep(*long)
-        study = until("the study", sweep, lambda: find_study(home, "s"))
+        study = until("the study", sweep, lambda: find_study(workspace, "s"))
         until("a running trial", sweep, lambda: running(study))
         while True:
             until("a transaction with locks", sweep, lambda: cluster.locks() > 0)
@@ -496,7 +496,7 @@ def test_connections_that_are_half_open_end_by_themselves(
         until("the server's own end of them", sweep, lambda: cluster.locks() == 0)
         proxy.close_servers()  # what keepalives do to sessions that hold no row
         lab.finish(sweep)
-    study = require_study(open_home(replace(lab.storage, url=cluster.url)), "s")
+    study = require_study(open_workspace(replace(lab.storage, url=cluster.url)), "s")
     assert complete(study) == 6
     assert "OperationalError" in lab.said()
     lab.check(study, 6)
@@ -507,10 +507,10 @@ def test_a_sweep_ends_while_the_database_does_not_answer(
     cluster: Cluster, tmp_path: Path, lab_on: Callable[[StorageConfig], Lab], number: int
 ) -> None:
     storage = StorageConfig(folder=str(tmp_path / ".paring"), url=cluster.url)
-    lab, home = lab_on(storage), open_home(storage)
+    lab, workspace = lab_on(storage), open_workspace(storage)
     again = ("method.phases.finetune_epochs=30", "trials=4", "workers=2")
     sweep = lab.sweep(*again)
-    study = until("the study", sweep, lambda: find_study(home, "s"))
+    study = until("the study", sweep, lambda: find_study(workspace, "s"))
     until("a running trial", sweep, lambda: running(study))
     children = family(sweep)
     with cluster.frozen():
@@ -529,11 +529,11 @@ def test_a_sweep_ends_while_the_database_does_not_answer(
 def test_rows_that_somebody_locks_are_waited_for_aloud(
     on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
 ) -> None:
-    lab, home = lab_on(on_postgres), open_home(on_postgres)
+    lab, workspace = lab_on(on_postgres), open_workspace(on_postgres)
     sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=4", "workers=2")
-    study = until("the study", sweep, lambda: find_study(home, "s"))
+    study = until("the study", sweep, lambda: find_study(workspace, "s"))
     until("a running trial", sweep, lambda: running(study))
-    with connected(home.databases.optuna) as connection:
+    with connected(workspace.databases.optuna) as connection:
         connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
         connection.execute(text("SELECT trial_id FROM trials FOR UPDATE"))
         until("a complaint", sweep, lambda: "lock timeout" in lab.said())
@@ -544,7 +544,7 @@ def test_rows_that_somebody_locks_are_waited_for_aloud(
 
 def _reopened(storage: StorageConfig) -> Study | None:
     with suppress(Exception):
-        return find_study(open_home(storage), "s")
+        return find_study(open_workspace(storage), "s")
     return None
 
 
@@ -568,8 +568,8 @@ def test_a_full_disk_is_waited_for(lab: Lab) -> None:
     with _small_disk(store, "8m"):
         filler = store / "filler"
         sweep = lab.sweep("trials=6", "workers=2")
-        home = open_home(lab.storage)
-        study = until("the study", sweep, lambda: find_study(home, "s"))
+        workspace = open_workspace(lab.storage)
+        study = until("the study", sweep, lambda: find_study(workspace, "s"))
         until("a trial", sweep, lambda: complete(study) >= 1)
         with filler.open("wb") as file, suppress(OSError):
             while True:
@@ -597,7 +597,7 @@ def test_the_server_is_down_for_the_whole_sweep(lab: Lab) -> None:
     sweep = lab.sweep("trials=3", where)
     assert sweep.wait(PATIENCE_S) == 0, lab.said()
     assert "MLflow is behind, nothing is lost" in lab.said()
-    study = require_study(open_home(storage), "s")
+    study = require_study(open_workspace(storage), "s")
     assert complete(study) == 3
     down = lab.start("reconcile", where)
     assert down.wait(PATIENCE_S) == 2
@@ -623,7 +623,7 @@ def test_what_is_wrong_in_mlflow_is_mended(lab: Lab) -> None:
     from mlflow import MlflowClient
 
     study = lab.finish(lab.sweep("trials=4"))
-    client = MlflowClient(study.home.tracking_uri)
+    client = MlflowClient(study.workspace.tracking_uri)
     by_trial = {run.data.tags.get("paring.slot"): run for run in lab.runs_of(study)}
     client.update_run(by_trial["0"].info.run_id, "RUNNING")  # as a killed worker leaves it
     client.delete_run(by_trial["1"].info.run_id)
@@ -648,7 +648,7 @@ def test_two_sweeps_start_one_study_at_the_same_moment(
     lab = lab_on(on_postgres)
     sweeps = [lab.sweep("trials=6", "workers=1") for _ in range(2)]
     assert [sweep.wait(PATIENCE_S) for sweep in sweeps] == [0, 0], lab.said()
-    study = require_study(open_home(on_postgres), "s")
+    study = require_study(open_workspace(on_postgres), "s")
     assert complete(study) == 6
     assert all(trial.user_attrs["attempt"] == 1 for trial in study.trials())
     lab.check(study, 6)
@@ -657,7 +657,7 @@ def test_two_sweeps_start_one_study_at_the_same_moment(
 def test_eight_workers_on_sqlite(lab: Lab) -> None:
     sweep = lab.sweep("trials=16", "workers=8")
     assert sweep.wait(2 * PATIENCE_S) == 0, lab.said()
-    study = require_study(open_home(lab.storage), "s")
+    study = require_study(open_workspace(lab.storage), "s")
     assert complete(study) == 16
     assert "locked" not in lab.said()
     lab.check(study, 16)
@@ -670,15 +670,15 @@ def test_eight_workers_on_sqlite(lab: Lab) -> None:
 def test_a_damaged_checkpoint_costs_its_epochs_and_nothing_else(lab: Lab, content: str) -> None:
     long = ["method.phases.finetune_epochs=15", "trials=2"]
     first = lab.sweep(*long)
-    home = open_home(lab.storage)
-    study = until("the study", first, lambda: find_study(home, "s"))
+    workspace = open_workspace(lab.storage)
+    study = until("the study", first, lambda: find_study(workspace, "s"))
     until("a checkpoint", first, lambda: running(study))
     first.terminate()
     assert first.wait(30) == 130
     trial = next(trial for trial in study.trials() if "checkpoint" in trial.user_attrs)
     assert trial.state is TrialState.WAITING
     digest = trial.user_attrs["checkpoint"]
-    blob = home.folder / "store" / digest[:2] / digest[2:]
+    blob = workspace.folder / "store" / digest[:2] / digest[2:]
     trap = lab.folder / "unpickled"
     bad = {
         "truncated": blob.read_bytes()[:-100],

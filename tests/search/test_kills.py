@@ -16,8 +16,8 @@ from pruning.training.state import TrainState
 from pruning.training.train import train
 from search.config.schema import StorageConfig
 from search.results.report import counts
-from search.storage.workspace import open_home
-from search.study.factory import Blueprint
+from search.storage.workspace import open_workspace
+from search.study.factory import SweepFactory
 from search.study.stored_model import packed
 from search.study.study import Study, find_study, trial_budget
 from tests.search.commands import (
@@ -45,11 +45,11 @@ def test_a_sweep_survives_every_kill(
     commands: Commands, tiny: list[str], runs_of: Callable[[Study], list[Any]]
 ) -> None:
     again = [*tiny, "method.phases.finetune_epochs=12", f"trials={TOTAL}", "workers=2"]
-    home = open_home(commands.storage)
+    workspace = open_workspace(commands.storage)
 
     # one worker is killed: another takes its place
     first = commands.start("sweep", *again)
-    study = until("the study", first, lambda: find_study(home, "s"))
+    study = until("the study", first, lambda: find_study(workspace, "s"))
     until("a complete trial", first, lambda: complete(study) >= 1)
     victim = until("a running trial", first, lambda: running(study))
     os.kill(victim.user_attrs["owner"]["pid"], signal.SIGKILL)
@@ -113,22 +113,22 @@ def _check_numbers(study: Study) -> None:
 def _check_results(study: Study) -> None:
     """Every trial keeps its budget, and an interrupted one equals an uninterrupted run."""
     assert max(_attempts(study)) >= 2
-    blueprint = Blueprint(study.spec)
+    factory = SweepFactory(study.spec)
     for trial in study.trials():
         result = trial.user_attrs["result"]
         digest = result["files"]["model.safetensors"]
-        cost = blueprint.cost_model(unpack_network(study.home.store[digest]).graph).dense
+        cost = factory.cost_model(unpack_network(study.workspace.store[digest]).graph).dense
         assert trial_budget(trial).holds(cost)
         assert result["cost"]["flash_bytes"] == cost.flash_bytes
         if trial.user_attrs["attempt"] > 1:
-            assert digest == _uninterrupted(study, blueprint, trial)
+            assert digest == _uninterrupted(study, factory, trial)
 
 
-def _uninterrupted(study: Study, blueprint: Blueprint, trial: FrozenTrial) -> str:
+def _uninterrupted(study: Study, factory: SweepFactory, trial: FrozenTrial) -> str:
     """The digest of the model that a trial gives when nobody disturbs it."""
-    dense = unpack_network(study.home.store[study.note("dense")["digest"]])
+    dense = unpack_network(study.workspace.store[study.note("dense")["digest"]])
     seed = trial.user_attrs["slot"]["seed"]
-    job = blueprint.trial_job(trial.params, trial_budget(trial), seed)
+    job = factory.trial_job(trial.params, trial_budget(trial), seed)
     state = TrainState.begin(dense.graph, dense.tensors, job)
     deque(train(state, job), maxlen=0)
     return hashlib.sha256(packed(state, job)).hexdigest()

@@ -9,7 +9,7 @@ import pytest
 
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.study import Study
 from tests.search.commands import PATIENCE_S, Commands, complete
@@ -32,7 +32,7 @@ def test_a_launcher_starts_workers(
     runs_of: Callable[[Study], list[Any]],
 ) -> None:
     commands = Commands(on_postgres, tmp_path)
-    study = create.prepare(open_home(on_postgres), "s", tiny_spec, 4)
+    study = create.prepare(open_workspace(on_postgres), "s", tiny_spec, 4)
     launch = ["-m", f"hydra/launcher={launcher}", "worker.index=range(0,2)", "threads=1"]
     try:
         workers = commands.start("worker", *launch)

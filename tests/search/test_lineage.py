@@ -10,7 +10,7 @@ from pruning.budget import Budget
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.results.report import study_record
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.study import require_study
 from search.worker.warm_start import nearest_looser
@@ -59,11 +59,11 @@ def test_every_trial_starts_from_the_one_before(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     """Down a ladder, one worker: widths only fall, and the lineage is on record."""
-    home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
+    workspace = open_workspace(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(*tiny, "shares=[0.6,0.4,0.3]", "continuation=true")
-    create.prepare(home, "ladder", spec, None)
-    work(home.config, "ladder", threads=1)
-    trials = study_record(require_study(home, "ladder")).trials
+    create.prepare(workspace, "ladder", spec, None)
+    work(workspace.config, "ladder", threads=1)
+    trials = study_record(require_study(workspace, "ladder")).trials
     assert [trial.parent for trial in trials] == [None, 0, 1]
     for earlier, later in pairwise(trials):
         assert set(later.widths) <= set(earlier.widths)
@@ -75,13 +75,13 @@ def test_a_trial_keeps_its_parent_for_every_attempt(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     """A looser trial that finishes meanwhile does not change where a second attempt starts."""
-    home = open_home(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
+    workspace = open_workspace(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(*tiny, "shares=[0.6,0.4]", "continuation=true")
-    study = create.prepare(home, "ladder", spec, None)
+    study = create.prepare(workspace, "ladder", spec, None)
     first, second = study.claim(), study.claim()
     assert first is not None
     assert second is not None
     second.set_user_attr("parent", None)  # as its first attempt, beside the first trial, noted
     study.hand_back()
-    work(home.config, "ladder", threads=1)
+    work(workspace.config, "ladder", threads=1)
     assert [trial.parent for trial in study_record(study).trials] == [None, None]

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.config.spec import Spec
-from search.storage.workspace import Home
+from search.storage.workspace import Workspace
 from search.study import create
 from search.study.study import Study, require_study
 
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.usefixtures("quiet_process")
 
 
 @pytest.fixture
-def both(home: Home, tiny_spec: Spec) -> tuple[Study, Study]:
+def both(workspace: Workspace, tiny_spec: Spec) -> tuple[Study, Study]:
     """One study, opened twice."""
-    ours = create.prepare(home, "a", tiny_spec, 6)
-    theirs = require_study(home, "a")
+    ours = create.prepare(workspace, "a", tiny_spec, 6)
+    theirs = require_study(workspace, "a")
     assert [len(study.trials()) for study in (ours, theirs)] == [6, 6]
     return ours, theirs
 
@@ -82,9 +82,9 @@ def test_a_complete_trial_is_found_by_what_it_ran(both: tuple[Study, Study]) -> 
         trial = theirs.claim()
         assert trial is not None
         trial.set_user_attr("run", run)
-        assert ours.lookup.complete_with("run", run) is None  # it still runs
+        assert ours.queries.complete_with("run", run) is None  # it still runs
         theirs.optuna.tell(trial, [0.5] + [1.0] * (len(theirs.objectives) - 1))
-    found = [ours.lookup.complete_with("run", run) for run in ("one", "two", "three")]
+    found = [ours.queries.complete_with("run", run) for run in ("one", "two", "three")]
     assert [trial and trial.number for trial in found] == [0, 1, None]
-    assert [trial.number for trial in ours.lookup.trials(WAITING)] == [2, 3, 4, 5]
-    assert not ours.lookup.any(RUNNING, FAIL)
+    assert [trial.number for trial in ours.queries.trials(WAITING)] == [2, 3, 4, 5]
+    assert not ours.queries.any(RUNNING, FAIL)

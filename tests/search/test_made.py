@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from search.config.instantiate import made
+from search.config.instantiate import instantiated
 from search.errors import ConfigError
 
 HERE = __name__
@@ -85,13 +85,13 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_config_that_makes_nothing_is_refused(config: Mapping[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        made(config, Thing, "what")
+        instantiated(config, Thing, "what")
 
 
 @pytest.mark.parametrize("settings", [{"width": 3, "wdth": 3}, {}])
 def test_what_lacks_or_is_unknown_is_refused_before_any_call(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"takes no wdth|needs width"):
-        made(thing("Thing", **settings), Thing, "what")
+        instantiated(thing("Thing", **settings), Thing, "what")
     assert not CALLED
 
 
@@ -109,4 +109,4 @@ def test_what_lacks_or_is_unknown_is_refused_before_any_call(settings: dict[str,
     ],
 )
 def test_what_may_work_is_tried(config: Mapping[str, Any]) -> None:
-    assert isinstance(made(config, Thing, "what"), Thing)
+    assert isinstance(instantiated(config, Thing, "what"), Thing)

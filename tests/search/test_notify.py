@@ -13,11 +13,11 @@ import pytest
 from search.config.parse import http_address
 from search.errors import ConfigError
 from search.results.notify import notify
-from search.results.status import Situation
-from search.study.control import Order
+from search.results.status import StudyStatus
+from search.study.control import Command
 
-NOW = Situation(
-    study="a", order=Order.GO, why="", trials={"complete": 2}, failures={}, workers=[],
+NOW = StudyStatus(
+    study="a", order=Command.GO, why="", trials={"complete": 2}, failures={}, workers=[],
     hypervolume=0.5, trials_per_hour=None, left_s=None,
 )  # fmt: skip
 

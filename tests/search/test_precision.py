@@ -15,9 +15,9 @@ from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
 from search.results.compare import compare
 from search.results.report import study_record
-from search.storage.workspace import Home, open_home
+from search.storage.workspace import Workspace, open_workspace
 from search.study import create
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.study import Study
 
 Composed = Callable[..., Spec]
@@ -34,8 +34,8 @@ class Doubtful(nn.Sequential):
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return open_home(StorageConfig(folder=str(tmp_path / ".paring")))
+def workspace(tmp_path: Path) -> Workspace:
+    return open_workspace(StorageConfig(folder=str(tmp_path / ".paring")))
 
 
 @pytest.fixture
@@ -53,25 +53,25 @@ def doubtful(monkeypatch: pytest.MonkeyPatch, tiny: list[str]) -> list[str]:
     ]
 
 
-def created(home: Home, name: str, spec: Spec) -> Study:
-    return create.prepare(home, name, spec, None)
+def created(workspace: Workspace, name: str, spec: Spec) -> Study:
+    return create.prepare(workspace, name, spec, None)
 
 
 def test_a_network_is_scored_exactly_where_it_can_be(
-    home: Home, compose_spec: Composed, tiny: list[str], doubtful: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], doubtful: list[str]
 ) -> None:
-    exact = created(home, "exact", compose_spec(*tiny))
-    other = created(home, "other", compose_spec(*doubtful, "shares=[0.9]"))
+    exact = created(workspace, "exact", compose_spec(*tiny))
+    other = created(workspace, "other", compose_spec(*doubtful, "shares=[0.9]"))
     for study, precision in ((exact, Precision.EXACT), (other, Precision.SIMULATED)):
         assert study_record(study).precision == precision
-        assert Blueprint(study.spec).dense_job().scoring is precision
+        assert SweepFactory(study.spec).dense_job().scoring is precision
 
 
 def test_simulation_can_be_asked_for_and_has_a_start_of_its_own(
     compose_spec: Composed, tiny: list[str]
 ) -> None:
-    exact = Blueprint(compose_spec(*tiny))
-    simulated = Blueprint(compose_spec(*tiny, "precision=int8-simulated"))
+    exact = SweepFactory(compose_spec(*tiny))
+    simulated = SweepFactory(compose_spec(*tiny, "precision=int8-simulated"))
     assert simulated.precision is Precision.SIMULATED
     assert exact.dense_key() != simulated.dense_key()
 
@@ -79,47 +79,49 @@ def test_simulation_can_be_asked_for_and_has_a_start_of_its_own(
 def test_a_study_from_before_goes_on_as_it_began(compose_spec: Composed, tiny: list[str]) -> None:
     values = dict(compose_spec(*tiny).values)
     del values["precision"]
-    assert Blueprint(Spec(values)).precision is Precision.SIMULATED
+    assert SweepFactory(Spec(values)).precision is Precision.SIMULATED
 
 
 def test_exactness_is_refused_with_the_layer_to_blame(
-    home: Home, compose_spec: Composed, doubtful: list[str]
+    workspace: Workspace, compose_spec: Composed, doubtful: list[str]
 ) -> None:
     with pytest.raises(DeployError, match=r"\(softmax\): has no integer kernel"):
-        created(home, "a", compose_spec(*doubtful, "precision=int8-exact"))
+        created(workspace, "a", compose_spec(*doubtful, "precision=int8-exact"))
 
 
-def test_another_word_is_refused(home: Home, compose_spec: Composed, tiny: list[str]) -> None:
+def test_another_word_is_refused(
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
+) -> None:
     with pytest.raises(ConfigError, match="precision=int4: write auto, int8-exact or int8-"):
-        created(home, "a", compose_spec(*tiny, "precision=int4"))
+        created(workspace, "a", compose_spec(*tiny, "precision=int4"))
 
 
 def test_studies_scored_in_two_ways_are_not_compared(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
-    exact = created(home, "a", compose_spec(*tiny))
-    simulated = created(home, "b", compose_spec(*tiny, "precision=int8-simulated"))
+    exact = created(workspace, "a", compose_spec(*tiny))
+    simulated = created(workspace, "b", compose_spec(*tiny, "precision=int8-simulated"))
     with pytest.raises(StudyError, match="precision is not that of a"):
         compare([exact, simulated])
 
 
 def test_a_target_that_a_network_has_no_form_for_is_refused_at_once(
-    home: Home, compose_spec: Composed, tiny: list[str], doubtful: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], doubtful: list[str]
 ) -> None:
     for target in ("c", "tflite"):
         with pytest.raises(DeployError, match=r"no exact int8 form.*softmax"):
-            create.prepare(home, "doubtful", compose_spec(*doubtful, f"target={target}"), 1)
-        made = create.prepare(home, target, compose_spec(*tiny, f"target={target}"), 1)
+            create.prepare(workspace, "doubtful", compose_spec(*doubtful, f"target={target}"), 1)
+        made = create.prepare(workspace, target, compose_spec(*tiny, f"target={target}"), 1)
         assert made.spec["target"] == target
     simulated = compose_spec(*tiny, "target=c", "precision=int8-simulated")
     with pytest.raises(ConfigError, match=r"precision=int8-simulated has no such form"):
-        create.prepare(home, "both", simulated, 1)
+        create.prepare(workspace, "both", simulated, 1)
     with pytest.raises(ConfigError, match="target=elf: write one of any, c, tflite"):
-        create.prepare(home, "elf", compose_spec(*tiny, "target=elf"), 1)
+        create.prepare(workspace, "elf", compose_spec(*tiny, "target=elf"), 1)
 
 
 def test_what_tensorflow_lite_lacks_is_refused_for_it_alone(
-    home: Home, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = types.ModuleType("hard_net")
     module.Hard = Hard  # type: ignore[attr-defined]
@@ -133,9 +135,9 @@ def test_what_tensorflow_lite_lacks_is_refused_for_it_alone(
         "model._target_=hard_net.Hard",
         "+model.classes=auto",
     ]
-    assert create.prepare(home, "c", compose_spec(*hard, "target=c"), 1).trials()
+    assert create.prepare(workspace, "c", compose_spec(*hard, "target=c"), 1).trials()
     with pytest.raises(DeployError, match="is a table of hardswish; TensorFlow Lite"):
-        create.prepare(home, "tflite", compose_spec(*hard, "target=tflite"), 1)
+        create.prepare(workspace, "tflite", compose_spec(*hard, "target=tflite"), 1)
 
 
 class Hard(nn.Sequential):
@@ -149,23 +151,23 @@ class Hard(nn.Sequential):
 
 
 def test_a_study_from_before_is_continued_with_its_command(
-    home: Home, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = compose_spec(*tiny)
     values = {k: v for k, v in now.values.items() if k not in ("precision", "target")}
     values["device"] = {k: v for k, v in now["device"].items() if not k.endswith("margin")}
     values["device"].pop("loops")
-    before = create.prepare(home, "before", Spec(values), 1)
+    before = create.prepare(workspace, "before", Spec(values), 1)
     assert before.spec.values.keys() == values.keys()
-    assert len(create.prepare(home, "before", now, 2).trials()) == 2
+    assert len(create.prepare(workspace, "before", now, 2).trials()) == 2
     other = compose_spec(*tiny, "device=stm32f103")
     with pytest.raises(StudyError, match="created with other settings: device"):
-        create.prepare(home, "before", other, 2)
+        create.prepare(workspace, "before", other, 2)
 
 
 def test_no_epoch_to_be_aware_of_int8_in_is_refused(
-    home: Home, compose_spec: Composed, tiny: list[str]
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
     spec = compose_spec(*tiny, "quantize=qat", "method.phases.finetune_epochs=0")
     with pytest.raises(ConfigError, match=r"finetune_epochs=0.*quantize=ptq"):
-        create.prepare(home, "qat", spec, 1)
+        create.prepare(workspace, "qat", spec, 1)

@@ -19,7 +19,7 @@ from pruning.training.job import Job, PhaseKind, Precision
 from pruning.training.state import TrainState
 from pruning.training.train import int8_codes, train
 from search.config.spec import Spec
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 
 COMPILER = "arm-none-eabi-gcc"
 NETWORKS = {
@@ -28,52 +28,52 @@ NETWORKS = {
     "mobilenet_v2": ["model=mobilenet_v2", "model.width=0.1"],
     "vgg16": ["model=vgg16", "model.width=0.05"],
 }
-Made = Callable[[str], Blueprint]
+Made = Callable[[str], SweepFactory]
 
 
 @pytest.fixture(scope="module")
 def blueprint_of(compose_spec: Callable[..., Spec], tiny: list[str]) -> Made:
     """A sweep of a network, before any training."""
     shared = [word for word in tiny if not word.startswith("model.")]
-    return cache(lambda name: Blueprint(compose_spec(*shared, *NETWORKS[name])))
+    return cache(lambda name: SweepFactory(compose_spec(*shared, *NETWORKS[name])))
 
 
-def script(blueprint: Blueprint, budget: Budget) -> Job:
+def script(factory: SweepFactory, budget: Budget) -> Job:
     """As whoever writes ten lines says it."""
-    job = searched(blueprint, budget)
+    job = searched(factory, budget)
     return Job(
         data=job.data,
         task=job.task,
         recipe=job.recipe,
         seed=0,
-        device=replace(blueprint.device, flash_margin=0.0, latency_margin=0.0),
+        device=replace(factory.device, flash_margin=0.0, latency_margin=0.0),
         budget=budget,
     )
 
 
-def explicit(blueprint: Blueprint, budget: Budget) -> Job:
+def explicit(factory: SweepFactory, budget: Budget) -> Job:
     """With all that a job could find out by itself."""
     return replace(
-        script(blueprint, budget),
+        script(factory, budget),
         scoring=Precision.EXACT,
         encoding=Encoding.C,
         conventions=DEPLOYED,
     )
 
 
-def unpruned(blueprint: Blueprint, budget: Budget) -> Job:
+def unpruned(factory: SweepFactory, budget: Budget) -> Job:
     """Without an epoch of pruning, for a budget that the network holds as it is."""
-    job = script(blueprint, budget)
+    job = script(factory, budget)
     recipe = tuple(replace(phase, kind=PhaseKind.FINETUNE) for phase in job.recipe)
-    model = job.cost_model(blueprint.start.graph)
-    widths = blueprint.start.graph.channels.widths
+    model = job.cost_model(factory.start.graph)
+    widths = factory.start.graph.channels.widths
     assume(job.limits(model).holds(model.laid(widths)))
     return replace(job, recipe=recipe)
 
 
-def searched(blueprint: Blueprint, budget: Budget) -> Job:
+def searched(factory: SweepFactory, budget: Budget) -> Job:
     """As a sweep makes it of a trial."""
-    return blueprint.trial_job({}, budget, 0)
+    return factory.trial_job({}, budget, 0)
 
 
 DOORS = {each.__name__: each for each in (script, explicit, unpruned, searched)}
@@ -100,13 +100,13 @@ DOORS = {each.__name__: each for each in (script, explicit, unpruned, searched)}
 def test_linked_firmware_holds_the_budget_by_every_door(
     blueprint_of: Made, door: str, name: str, flash: float, sram: float
 ) -> None:
-    blueprint = blueprint_of(name)
-    start = blueprint.start
-    dense = deployed(start.graph, blueprint.device).dense
+    factory = blueprint_of(name)
+    start = factory.start
+    dense = deployed(start.graph, factory.device).dense
     budget = Budget(
         flash_bytes=int(flash * dense.flash_bytes), sram_bytes=int(sram * dense.sram_bytes)
     )
-    job = DOORS[door](blueprint, budget)
+    job = DOORS[door](factory, budget)
     state = TrainState.begin(start.graph, start.tensors, job)
     try:
         *_, last = train(state, job)
@@ -129,11 +129,11 @@ def linked(state: TrainState, job: Job) -> Mapping[str, Any]:
 
 def test_a_job_counts_what_it_scores(blueprint_of: Made) -> None:
     """The costs of generated C for what has C, unless somebody says otherwise."""
-    blueprint = blueprint_of("resnet8")
-    graph, job = blueprint.start.graph, script(blueprint, Budget(sram_bytes=4_003))
+    factory = blueprint_of("resnet8")
+    graph, job = factory.start.graph, script(factory, Budget(sram_bytes=4_003))
     model = job.cost_model(graph)
     assert (model.encoding, model.conventions) == (Encoding.C, DEPLOYED)
-    assert (blueprint.encoding, blueprint.conventions) == (Encoding.C, DEPLOYED)
+    assert (factory.encoding, factory.conventions) == (Encoding.C, DEPLOYED)
     assert model == job.settled(graph).cost_model(graph)
     assert job.limits(model).sram_bytes == 4_000  # static memory takes whole words
     simulated = replace(job, scoring=Precision.SIMULATED)

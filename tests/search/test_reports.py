@@ -20,9 +20,9 @@ from search.results.histories import Histories
 from search.results.mlflow_sync import mirror_once
 from search.results.report import measured_note, study_record
 from search.results.retarget import record_for
-from search.results.status import situation
+from search.results.status import study_status
 from search.storage.blobs import Folder, Store
-from search.storage.workspace import Home, open_home
+from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.study import Study, require_study
 from search.worker.run_trial import Dominated, tell
@@ -59,19 +59,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def home(folder: Path) -> Home:
-    return open_home(StorageConfig(folder=str(folder / ".paring"), checkpoint_s=0))
+def workspace(folder: Path) -> Workspace:
+    return open_workspace(StorageConfig(folder=str(folder / ".paring"), checkpoint_s=0))
 
 
 @pytest.fixture(scope="module")
-def odd(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
+def odd(workspace: Workspace, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
     """A finished study of two trials whose data and device have names that would be more."""
     spec = compose_spec(
         *tiny, *MARGINS, "data._target_=odd_data.data", f"device.name={json.dumps(EVIL)}",
         "shares=[0.6,0.4]",
     )  # fmt: skip
-    study = create.prepare(home, "odd", spec, None)
-    work(home.config, "odd", threads=1)
+    study = create.prepare(workspace, "odd", spec, None)
+    work(workspace.config, "odd", threads=1)
     assert [trial.score is not None for trial in study_record(study).trials] == [True, True]
     return study
 
@@ -122,9 +122,12 @@ def reads() -> Iterator[Reads]:
 
 
 def test_a_pass_of_the_mirror_reads_what_it_has_not_read_before(
-    home: Home, odd: Study, reads: Reads
+    workspace: Workspace, odd: Study, reads: Reads
 ) -> None:
-    mirror, histories = Mirror(home.tracking_uri, home.artifacts), Histories(home.store)
+    mirror, histories = (
+        Mirror(workspace.tracking_uri, workspace.artifacts),
+        Histories(workspace.store),
+    )
     mirror_once(odd, mirror, histories)
     assert reads.paths  # the first one: epochs and artifacts
     reads.paths.clear()
@@ -153,9 +156,9 @@ class Counted:
 
 @pytest.mark.parametrize(("most", "reads"), [(1000, [1, 1]), (2, [1, 2]), (0, [2, 2])])
 def test_so_many_epochs_are_kept_and_no_more(
-    home: Home, odd: Study, most: int, reads: list[int]
+    workspace: Workspace, odd: Study, most: int, reads: list[int]
 ) -> None:
-    backend = Counted(Folder(home.folder / "store"))
+    backend = Counted(Folder(workspace.folder / "store"))
     histories, trials = Histories(Store(backend), most), odd.trials()
     first = histories.of(trials)
     assert [len(first[trial.number]) for trial in trials] == [2, 2]  # one of each phase
@@ -164,8 +167,10 @@ def test_so_many_epochs_are_kept_and_no_more(
     assert [backend.read.count(digest) for digest in digests] == reads
 
 
-def test_epochs_of_trials_that_are_not_asked_for_are_forgotten(home: Home, odd: Study) -> None:
-    backend = Counted(Folder(home.folder / "store"))
+def test_epochs_of_trials_that_are_not_asked_for_are_forgotten(
+    workspace: Workspace, odd: Study
+) -> None:
+    backend = Counted(Folder(workspace.folder / "store"))
     histories, trials = Histories(Store(backend)), odd.trials()
     for asked in (trials, trials[:1], trials):
         histories.of(asked)
@@ -175,12 +180,12 @@ def test_epochs_of_trials_that_are_not_asked_for_are_forgotten(home: Home, odd: 
 
 @pytest.mark.parametrize("damage", ["gone", "damaged"])
 def test_lost_epochs_are_told_once(
-    home: Home, odd: Study, caplog: pytest.LogCaptureFixture, damage: str, tmp_path: Path
+    workspace: Workspace, odd: Study, caplog: pytest.LogCaptureFixture, damage: str, tmp_path: Path
 ) -> None:
     store, trial = Store(Folder(tmp_path)), odd.trials()[0]
     digest = trial.user_attrs["result"]["files"]["epochs.json"]
     if damage == "damaged":
-        store.put(home.store[digest])
+        store.put(workspace.store[digest])
         (tmp_path / digest[:2] / digest[2:]).write_text("[]")
     histories = Histories(store)
     with caplog.at_level(logging.WARNING, "paring"):
@@ -189,17 +194,17 @@ def test_lost_epochs_are_told_once(
     (said,) = caplog.messages
     assert said.startswith("trial 0: its epochs are lost, and its curves with them: ")
     assert ("not in the store" if damage == "gone" else "is damaged") in said
-    store.put(home.store[digest])  # what comes back is read
+    store.put(workspace.store[digest])  # what comes back is read
     assert len(histories.of([trial])[0]) == 2
 
 
 def test_a_checkpoint_that_went_with_its_trial_is_no_loss(
-    home: Home, tiny_spec: Spec, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, tiny_spec: Spec, caplog: pytest.LogCaptureFixture
 ) -> None:
-    study = create.prepare(home, "stopped", tiny_spec, 1)
+    study = create.prepare(workspace, "stopped", tiny_spec, 1)
     trial = study.claim()
     assert trial is not None
-    trial.set_user_attr("checkpoint", home.store.put(b"a state"))
+    trial.set_user_attr("checkpoint", workspace.store.put(b"a state"))
     assert tell(study, trial, Dominated("another was better"))
     with caplog.at_level(logging.WARNING, "paring"):
         (trial,) = study_record(study).trials
@@ -218,9 +223,9 @@ class Typed(Spec):
 
 
 def test_the_spec_is_validated_once_for_all_trials_that_were_measured(
-    home: Home, odd: Study
+    workspace: Workspace, odd: Study
 ) -> None:
-    study = require_study(home, "odd")
+    study = require_study(workspace, "odd")
     taken = {"flash_bytes": 9, "sram_bytes": 9, "instructions": 9, "core": "cortex-m4",
              "stack_bytes": 9, "results": 9, "mismatches": 0}  # fmt: skip
     for number in (0, 1):
@@ -318,20 +323,20 @@ def test_status_and_mlflow_tell_the_same_shares_of_the_budget_that_was_asked_for
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     storage = StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0, heartbeat_s=1)
-    home = open_home(storage)
+    workspace = open_workspace(storage)
     spec = compose_spec(*tiny, *MARGINS, "method.phases.finetune_epochs=400", "shares=[0.5]")
-    study = create.prepare(home, "s", spec, None)
+    study = create.prepare(workspace, "s", spec, None)
     commands = Commands(storage, tmp_path)
     try:
         process = commands.start("worker")
         until("an epoch of fine-tuning", process, lambda: _finetuned(study))
-        worker = situation(study).workers[0]
+        worker = study_status(study).workers[0]
         process.terminate()
         process.wait()
     finally:
         commands.stop()
-    mirror_once(study, Mirror(home.tracking_uri, home.artifacts))
-    client = Client(home.tracking_uri)
+    mirror_once(study, Mirror(workspace.tracking_uri, workspace.artifacts))
+    client = Client(workspace.tracking_uri)
     (run,) = study.note("runs").values()
     assert worker.shares
     for name, share in worker.shares.items():

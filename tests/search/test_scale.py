@@ -10,9 +10,9 @@ from pruning.errors import PruningError
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.results.front import hypervolume, points_of
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study import create
-from search.study.scale import gain
+from search.study.scale import normalized_score
 from search.study.study import require_study
 from search.worker.worker import work
 
@@ -24,16 +24,16 @@ def test_the_hypervolume_of_a_users_metric_is_between_0_and_1(
 ) -> None:  # fmt: skip
     own = [f"task.metric._target_=tests.search.scores.{metric}", "stopping=rungs", "trials=2"]
     own += ["data.train=512", "method.phases.dense_epochs=6", "method.phases.finetune_epochs=4"]
-    home = open_home(StorageConfig(folder=str(tmp_path)))
-    create.prepare(home, "own", compose_spec(*tiny, *own), None)
-    work(home.config, "own", threads=1)
-    study = require_study(home, "own")
+    workspace = open_workspace(StorageConfig(folder=str(tmp_path)))
+    create.prepare(workspace, "own", compose_spec(*tiny, *own), None)
+    work(workspace.config, "own", threads=1)
+    study = require_study(workspace, "own")
     facts, points = study.facts, points_of(study)
     assert len(points) == 2
     assert facts["best"] == best
     chance, dense = facts["chance"], Cost(**facts["dense_cost"])
     volume = hypervolume(points, dense, chance, best)
-    gains = [gain(point.score, chance, best) for point in points]
+    gains = [normalized_score(point.score, chance, best) for point in points]
     boxes = [
         share * _product(1 - getattr(p.cost, n) / getattr(dense, n) for n in RESOURCES)
         for share, p in zip(gains, points, strict=True)
@@ -60,7 +60,7 @@ def test_a_metric_that_does_not_say_its_best_score_is_refused(
     reason = "psnr of 7.* the best possible one is -60" if best == "-60" else "attribute `best`"
     with pytest.raises(Exception, match=reason) as caught:
         create.prepare(
-            open_home(StorageConfig(folder=str(tmp_path))),
+            open_workspace(StorageConfig(folder=str(tmp_path))),
             "own",
             compose_spec(*tiny, *own),
             None,

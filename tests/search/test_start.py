@@ -12,11 +12,11 @@ from pruning.errors import WeightsError
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study import create
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.worker.dense import ensure_dense
-from search.worker.stop_signals import Watch
+from search.worker.stop_signals import StopMonitor
 
 composed = Callable[..., Spec]
 
@@ -33,8 +33,8 @@ def weights(tmp_path: Path) -> Path:
 def test_a_network_starts_from_weights_but_for_its_head(
     compose_spec: composed, tiny: list[str], weights: Path
 ) -> None:
-    given = Blueprint(compose_spec(*tiny, f"weights={weights}", "reinit=[classifier]")).start
-    plain = Blueprint(compose_spec(*tiny)).start
+    given = SweepFactory(compose_spec(*tiny, f"weights={weights}", "reinit=[classifier]")).start
+    plain = SweepFactory(compose_spec(*tiny)).start
     torch.manual_seed(9)
     source = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
     stem = "features.stem.conv.weight"
@@ -42,7 +42,7 @@ def test_a_network_starts_from_weights_but_for_its_head(
     assert not torch.equal(plain.tensors[stem], source[stem])
     assert torch.equal(given.tensors["classifier.weight"], plain.tensors["classifier.weight"])
     with pytest.raises(WeightsError, match=r"classifier.weight \[7, 16\] instead of \[4, 16\]"):
-        _ = Blueprint(compose_spec(*tiny, f"weights={weights}")).start
+        _ = SweepFactory(compose_spec(*tiny, f"weights={weights}")).start
 
 
 def test_weights_and_what_is_fresh_are_part_of_the_dense_key(
@@ -51,30 +51,31 @@ def test_weights_and_what_is_fresh_are_part_of_the_dense_key(
     from_file = [*tiny, f"weights={weights}", "reinit=[classifier]"]
     fresher = [*from_file[:-1], "reinit=[classifier,features.stem]"]
     keys = [
-        Blueprint(compose_spec(*overrides)).dense_key() for overrides in (tiny, from_file, fresher)
+        SweepFactory(compose_spec(*overrides)).dense_key()
+        for overrides in (tiny, from_file, fresher)
     ]
     assert len(set(keys)) == 3
     copy = weights.with_name("copy.safetensors")
     copy.write_bytes(weights.read_bytes())
     copied = compose_spec(*tiny, f"weights={copy}", "reinit=[classifier]")
-    assert Blueprint(copied).dense_key() == keys[1]
+    assert SweepFactory(copied).dense_key() == keys[1]
 
 
 def test_fresh_without_weights_is_refused(compose_spec: composed, tiny: list[str]) -> None:
     with pytest.raises(ConfigError, match="without weights every layer starts anew"):
-        _ = Blueprint(compose_spec(*tiny, "reinit=[classifier]")).start
+        _ = SweepFactory(compose_spec(*tiny, "reinit=[classifier]")).start
 
 
 def test_a_weights_file_that_changed_or_went_is_noticed(
     compose_spec: composed, tiny: list[str], weights: Path, tmp_path: Path
 ) -> None:
-    home = open_home(StorageConfig(folder=str(tmp_path / ".paring")))
+    workspace = open_workspace(StorageConfig(folder=str(tmp_path / ".paring")))
     spec = compose_spec(*tiny, f"weights={weights}", "reinit=[classifier]")
-    study = create.prepare(home, "started", spec, None)
+    study = create.prepare(workspace, "started", spec, None)
     state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
     save_file(state, weights)
     with pytest.raises(StudyError, match="its weights file has changed"):
-        ensure_dense(study, Blueprint(study.spec), Watch(study))
+        ensure_dense(study, SweepFactory(study.spec), StopMonitor(study))
     weights.unlink()
     with pytest.raises(WeightsError, match="there is no such file"):
-        ensure_dense(study, Blueprint(study.spec), Watch(study))
+        ensure_dense(study, SweepFactory(study.spec), StopMonitor(study))

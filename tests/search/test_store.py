@@ -20,7 +20,7 @@ from search.config.schema import StorageConfig
 from search.errors import ConfigError, StoreError
 from search.storage.blobs import Folder, Store, mark_of
 from search.storage.files import write_whole
-from search.storage.workspace import Home, open_home, open_storage
+from search.storage.workspace import Workspace, open_storage, open_workspace
 from search.study.collect import collect, orphans
 
 
@@ -145,23 +145,23 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def kept(storage: StorageConfig) -> Home:
+def kept(storage: StorageConfig) -> Workspace:
     """A home with a study that names a blob."""
-    home = open_home(storage)
-    study = optuna.create_study(study_name="theirs", storage=open_storage(home))
-    study.set_user_attr("dense", {"digest": home.store.put(b"named by a study")})
+    workspace = open_workspace(storage)
+    study = optuna.create_study(study_name="theirs", storage=open_storage(workspace))
+    study.set_user_attr("dense", {"digest": workspace.store.put(b"named by a study")})
     trial = study.ask()
-    trial.set_user_attr("result", {"files": {"m": home.store.put(b"named by a trial")}})
-    return home
+    trial.set_user_attr("result", {"files": {"m": workspace.store.put(b"named by a trial")}})
+    return workspace
 
 
-def age(home: Home, hours: float) -> None:
+def age(workspace: Workspace, hours: float) -> None:
     """Let all files of a store be so old."""
-    for path in files(home.folder / "store"):
+    for path in files(workspace.folder / "store"):
         os.utime(path, (time.time() - 3600 * hours,) * 2)
 
 
-def test_old_files_that_no_study_names_are_collected(kept: Home) -> None:
+def test_old_files_that_no_study_names_are_collected(kept: Workspace) -> None:
     half = kept.folder / "store" / "ab" / ".part-x"
     half.parent.mkdir(exist_ok=True)
     half.write_bytes(b"ha")
@@ -183,7 +183,7 @@ def test_old_files_that_no_study_names_are_collected(kept: Home) -> None:
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING])
 @pytest.mark.parametrize("key", ["checkpoint", "pending"])
 def test_what_a_trial_goes_on_from_is_named_until_it_is_over(
-    kept: Home, state: TrialState, key: str
+    kept: Workspace, state: TrialState, key: str
 ) -> None:
     study = optuna.load_study(study_name="theirs", storage=open_storage(kept))
     trial = study.ask()
@@ -195,7 +195,7 @@ def test_what_a_trial_goes_on_from_is_named_until_it_is_over(
     assert bool(collect(kept, 86400, force=False).old) == state.is_finished()
 
 
-def test_a_store_of_two_databases_is_not_collected_for_one(kept: Home) -> None:
+def test_a_store_of_two_databases_is_not_collected_for_one(kept: Workspace) -> None:
     mark = kept.store.put(mark_of("other", "/elsewhere/.paring"))
     kept.store.put(mark_of("half-made", kept.databases.place))
     age(kept, 25)
@@ -206,7 +206,7 @@ def test_a_store_of_two_databases_is_not_collected_for_one(kept: Home) -> None:
     assert mark not in kept.store
 
 
-def test_the_verbs_count_and_collect(kept: Home, paring: Any) -> None:
+def test_the_verbs_count_and_collect(kept: Workspace, paring: Any) -> None:
     where = [f"storage.folder={kept.config.folder}"]
     if kept.config.url is not None:
         where += [f"storage.url='{kept.config.url}'", f"storage.schema={kept.config.schema}"]

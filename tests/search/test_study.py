@@ -19,12 +19,12 @@ from sqlalchemy import text
 from pruning.budget import Budget, Cost
 from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
-from search.storage.workspace import Home, open_home, open_storage
+from search.storage.workspace import Workspace, open_storage, open_workspace
 from search.study import study as module
 from search.study.owner import Owner
 from search.study.study import Study, create_study, find_study, require_study, trial_budget
 from search.worker.run_trial import Failed, Finished, Infeasible, tell
-from search.worker.stop_signals import Watch
+from search.worker.stop_signals import StopMonitor
 
 DENSE = {"flash_bytes": 5000, "sram_bytes": 700, "latency_ms": 2.0, "macs": 50000}
 FACTS = {
@@ -57,9 +57,9 @@ def processes(body: Callable[..., None], count: int, *arguments: Any) -> list[in
     return [one.exitcode for one in crew]
 
 
-def reopened(home: Home, name: str = "s") -> Study:
+def reopened(workspace: Workspace, name: str = "s") -> Study:
     """The study as another process sees it: with connections of its own."""
-    return require_study(open_home(home.config), name)
+    return require_study(open_workspace(workspace.config), name)
 
 
 def finished(**changes: Any) -> Finished:
@@ -68,54 +68,56 @@ def finished(**changes: Any) -> Finished:
 
 
 @pytest.fixture
-def study(home: Home, tiny_spec: Spec) -> Study:
+def study(workspace: Workspace, tiny_spec: Spec) -> Study:
     """A study without trials, and with facts that nobody measured."""
-    return create_study(home, "s", tiny_spec, OBJECTIVES, FACTS)
+    return create_study(workspace, "s", tiny_spec, OBJECTIVES, FACTS)
 
 
 # --- studies
 
 
-def test_a_study_is_found_as_it_was_created(study: Study, home: Home, tiny_spec: Spec) -> None:
-    found = reopened(home)
+def test_a_study_is_found_as_it_was_created(
+    study: Study, workspace: Workspace, tiny_spec: Spec
+) -> None:
+    found = reopened(workspace)
     assert (found.key, found.spec, dict(found.facts)) == (study.key, tiny_spec, FACTS)
     assert found.objectives == tuple(OBJECTIVES)
     assert [way.name for way in found.optuna.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
 
 
-def test_creating_it_again_finds_it(study: Study, home: Home, tiny_spec: Spec) -> None:
-    assert create_study(home, "s", tiny_spec, OBJECTIVES, FACTS).key == study.key
+def test_creating_it_again_finds_it(study: Study, workspace: Workspace, tiny_spec: Spec) -> None:
+    assert create_study(workspace, "s", tiny_spec, OBJECTIVES, FACTS).key == study.key
 
 
 def test_there_is_none_of_another_name(study: Study) -> None:
-    home = study.home
-    assert find_study(home, "other") is None
+    workspace = study.workspace
+    assert find_study(workspace, "other") is None
     with pytest.raises(StudyError, match=r"study=other.*studies: s\b"):
-        require_study(home, "other")
+        require_study(workspace, "other")
 
 
-def test_a_half_made_study_is_none_and_is_made_anew(home: Home, tiny_spec: Spec) -> None:
-    half = optuna.create_study(study_name="s", storage=open_storage(home))
-    assert find_study(home, "s") is None
+def test_a_half_made_study_is_none_and_is_made_anew(workspace: Workspace, tiny_spec: Spec) -> None:
+    half = optuna.create_study(study_name="s", storage=open_storage(workspace))
+    assert find_study(workspace, "s") is None
     half.set_user_attr("key", "k")
-    assert find_study(home, "s") is None
+    assert find_study(workspace, "s") is None
     assert half.user_attrs == {"key": "k"}  # looking deletes nothing: its creator may live
-    create_study(home, "s", tiny_spec, OBJECTIVES, FACTS)
-    assert reopened(home).spec == tiny_spec
+    create_study(workspace, "s", tiny_spec, OBJECTIVES, FACTS)
+    assert reopened(workspace).spec == tiny_spec
 
 
 @pytest.mark.parametrize("noted", [{}, {"mine": 1}])
 def test_a_foreign_study_is_refused_and_left_alone(
-    home: Home, tiny_spec: Spec, noted: dict[str, int]
+    workspace: Workspace, tiny_spec: Spec, noted: dict[str, int]
 ) -> None:
-    theirs = optuna.create_study(study_name="s", storage=open_storage(home))
+    theirs = optuna.create_study(study_name="s", storage=open_storage(workspace))
     theirs.ask()
     for key, value in noted.items():
         theirs.set_user_attr(key, value)
     with pytest.raises(StudyError, match="not made by paring"):
-        find_study(home, "s")
+        find_study(workspace, "s")
     with pytest.raises(StudyError, match="not made by paring"):
-        create_study(home, "s", tiny_spec, OBJECTIVES, FACTS)
+        create_study(workspace, "s", tiny_spec, OBJECTIVES, FACTS)
     assert len(theirs.trials) == 1
 
 
@@ -128,17 +130,17 @@ def test_changed_data_are_refused(study: Study) -> None:
 @pytest.mark.parametrize(
     "changes", [{"url": "localhost/db"}, {"heartbeat_s": 0}, {"heartbeat_s": 5, "lease_s": 5}]
 )
-def test_a_senseless_storage_is_refused(home: Home, changes: dict[str, Any]) -> None:
+def test_a_senseless_storage_is_refused(workspace: Workspace, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
-        open_home(replace(home.config, **changes))
+        open_workspace(replace(workspace.config, **changes))
 
 
 # --- trials are created once
 
 
-def test_trials_have_numbers_and_budgets_in_turn(study: Study, home: Home) -> None:
+def test_trials_have_numbers_and_budgets_in_turn(study: Study, workspace: Workspace) -> None:
     study.add_trials(7, BUDGETS, seed=3)
-    trials = reopened(home).trials()
+    trials = reopened(workspace).trials()
     assert [trial.number for trial in trials] == list(range(7))
     assert [trial_budget(trial) for trial in trials] == [BUDGETS[i % 3] for i in range(7)]
     assert {trial.state for trial in trials} == {TrialState.WAITING}
@@ -156,14 +158,14 @@ def test_only_a_larger_total_adds(study: Study, total: int, expected: int) -> No
     assert trial_budget(trials[-1]) == BUDGETS[(expected - 1) % 3]
 
 
-def _add(gate: Any, home: Home, total: int) -> None:
-    found = reopened(home)
+def _add(gate: Any, workspace: Workspace, total: int) -> None:
+    found = reopened(workspace)
     gate.wait()
     found.add_trials(total, BUDGETS, 0)
 
 
-def test_two_creators_make_no_doubles(study: Study, home: Home) -> None:
-    assert processes(_add, 2, home, 12) == [0, 0]
+def test_two_creators_make_no_doubles(study: Study, workspace: Workspace) -> None:
+    assert processes(_add, 2, workspace, 12) == [0, 0]
     trials = study.trials()
     assert [trial.number for trial in trials] == list(range(12))
     assert [trial.user_attrs["slot"]["number"] for trial in trials] == list(range(12))
@@ -190,17 +192,17 @@ def test_nothing_is_claimed_where_nothing_waits(study: Study) -> None:
     assert study.over()
 
 
-def _claim_all(gate: Any, home: Home, taken: Any) -> None:
-    found = reopened(home)
+def _claim_all(gate: Any, workspace: Workspace, taken: Any) -> None:
+    found = reopened(workspace)
     gate.wait()
     while (trial := found.claim()) is not None:
         taken.put((trial.number, os.getpid()))
 
 
-def test_processes_claim_every_trial_once(study: Study, home: Home) -> None:
+def test_processes_claim_every_trial_once(study: Study, workspace: Workspace) -> None:
     study.add_trials(16, BUDGETS, 0)
     taken = FORK.SimpleQueue()
-    assert processes(_claim_all, 3, home, taken) == [0, 0, 0]
+    assert processes(_claim_all, 3, workspace, taken) == [0, 0, 0]
     claims = dict(taken.get() for _ in range(16))
     assert taken.empty()
     assert sorted(claims) == list(range(16))
@@ -209,12 +211,12 @@ def test_processes_claim_every_trial_once(study: Study, home: Home) -> None:
         assert trial.user_attrs["attempt"] == 1
 
 
-def test_threads_claim_every_trial_once(study: Study, home: Home) -> None:
+def test_threads_claim_every_trial_once(study: Study, workspace: Workspace) -> None:
     study.add_trials(8, BUDGETS, 0)
     numbers: list[int] = []
 
     def claim_all() -> None:
-        found = reopened(home)
+        found = reopened(workspace)
         while (trial := found.claim()) is not None:
             numbers.append(trial.number)
 
@@ -229,7 +231,7 @@ def test_threads_claim_every_trial_once(study: Study, home: Home) -> None:
 # --- a trial is handed back whole
 
 
-def test_a_trial_handed_back_keeps_what_it_knows(study: Study, home: Home) -> None:
+def test_a_trial_handed_back_keeps_what_it_knows(study: Study, workspace: Workspace) -> None:
     study.add_trials(2, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
@@ -238,7 +240,7 @@ def test_a_trial_handed_back_keeps_what_it_knows(study: Study, home: Home) -> No
     assert study.hand_back() == [0]
     waiting = study.trials()[0]
     assert waiting.state is TrialState.WAITING
-    again = reopened(home).claim()
+    again = reopened(workspace).claim()
     assert again is not None
     assert (again.number, again.user_attrs["attempt"]) == (0, 2)
     assert again.suggest_float("task.optimizer.lr", 0.01, 1.0, log=True) == lr
@@ -247,16 +249,16 @@ def test_a_trial_handed_back_keeps_what_it_knows(study: Study, home: Home) -> No
     assert len(study.trials()) == 2
 
 
-def _claim_and_hold(gate: Any, home: Home) -> None:
-    assert reopened(home).claim() is not None
+def _claim_and_hold(gate: Any, workspace: Workspace) -> None:
+    assert reopened(workspace).claim() is not None
     gate.wait()
     signal.pause()
 
 
-def killed_owner(home: Home) -> None:
+def killed_owner(workspace: Workspace) -> None:
     """Let a process claim a trial, then kill it."""
     gate = FORK.Barrier(2)
-    child = FORK.Process(target=_claim_and_hold, args=(gate, home))
+    child = FORK.Process(target=_claim_and_hold, args=(gate, workspace))
     child.start()
     gate.wait(60)
     assert child.pid is not None
@@ -264,31 +266,33 @@ def killed_owner(home: Home) -> None:
     child.join()
 
 
-def test_the_trial_of_a_killed_process_goes_back_at_once(study: Study, home: Home) -> None:
+def test_the_trial_of_a_killed_process_goes_back_at_once(
+    study: Study, workspace: Workspace
+) -> None:
     study.add_trials(3, BUDGETS, 0)
     mine = study.claim()
     assert mine is not None
-    killed_owner(home)
+    killed_owner(workspace)
     assert [trial.state.name for trial in study.trials()] == ["RUNNING", "RUNNING", "WAITING"]
     assert study.reap() == [1]
     assert [trial.state.name for trial in study.trials()] == ["RUNNING", "WAITING", "WAITING"]
     assert study.reap() == []
     assert study.still_mine(mine)
     assert study.hand_back() == [0]  # what others run is not handed back
-    killed_owner(home)
+    killed_owner(workspace)
     assert study.reap() == [0]  # although it was claimed a moment ago, in a second attempt
 
 
-def _die_before_claiming(gate: Any, home: Home) -> None:
-    found = reopened(home)
+def _die_before_claiming(gate: Any, workspace: Workspace) -> None:
+    found = reopened(workspace)
     found._storage.set_trial_state_values = _die  # type: ignore[method-assign, assignment]
     gate.wait()
     found.claim()
 
 
-def _die_after_claiming(gate: Any, home: Home) -> None:
+def _die_after_claiming(gate: Any, workspace: Workspace) -> None:
     module.sampler_for = _die  # type: ignore[assignment]
-    found = reopened(home)
+    found = reopened(workspace)
     gate.wait()
     found.claim()
 
@@ -299,10 +303,10 @@ def _die(*_: Any) -> None:
 
 @pytest.mark.parametrize("body", [_die_before_claiming, _die_after_claiming])
 def test_a_claimant_may_be_killed_at_any_instruction(
-    study: Study, home: Home, body: Callable[..., None]
+    study: Study, workspace: Workspace, body: Callable[..., None]
 ) -> None:
     study.add_trials(1, BUDGETS, 0)
-    assert processes(body, 1, home) == [-signal.SIGKILL]
+    assert processes(body, 1, workspace) == [-signal.SIGKILL]
     study.reap()
     trial = study.claim()
     assert trial is not None
@@ -334,7 +338,7 @@ def test_the_heart_beats_while_a_trial_is_worked_on(study: Study) -> None:
         beaten.set()
 
     study._storage.record_heartbeat = beat  # type: ignore[attr-defined]
-    with Watch(study).over(trial):
+    with StopMonitor(study).over(trial):
         assert beaten.wait(30)
 
 
@@ -385,17 +389,19 @@ def test_a_zombie_does_not_live() -> None:
         (Failed("no"), TrialState.FAIL),
     ],
 )
-def test_an_outcome_is_told(study: Study, home: Home, outcome: Any, state: TrialState) -> None:
+def test_an_outcome_is_told(
+    study: Study, workspace: Workspace, outcome: Any, state: TrialState
+) -> None:
     study.add_trials(1, BUDGETS, 0)
     trial = study.claim()
     assert trial is not None
     assert study.trials()[0].constraints == {}
-    checkpoint = home.store.put(b"state")
+    checkpoint = workspace.store.put(b"state")
     trial.set_user_attr("checkpoint", checkpoint)
     assert tell(study, trial, outcome)
-    told = reopened(home).trials()[0]
+    told = reopened(workspace).trials()[0]
     assert told.state is state
-    assert checkpoint not in home.store
+    assert checkpoint not in workspace.store
     assert study.over()
     assert study.claim() is None
     assert not tell(study, trial, outcome)
@@ -418,7 +424,7 @@ def test_nobody_tells_for_another(study: Study) -> None:
     assert trial.constraints == {}
 
 
-def test_who_has_lost_a_trial_changes_nothing_of_it(study: Study, home: Home) -> None:
+def test_who_has_lost_a_trial_changes_nothing_of_it(study: Study, workspace: Workspace) -> None:
     """Even if it was the same process that took it anew."""
     study.add_trials(1, BUDGETS, 0)
     lost = study.claim()
@@ -437,27 +443,29 @@ def test_who_has_lost_a_trial_changes_nothing_of_it(study: Study, home: Home) ->
     assert study.trials()[0].user_attrs["checkpoint"] == "first"
 
 
-def test_what_a_kill_leaves_is_removed_when_the_trial_is_over(study: Study, home: Home) -> None:
+def test_what_a_kill_leaves_is_removed_when_the_trial_is_over(
+    study: Study, workspace: Workspace
+) -> None:
     study.add_trials(3, BUDGETS, 0)
-    shared = home.store.put(b"the model of a twin")
+    shared = workspace.store.put(b"the model of a twin")
     twin = study.claim()
     assert twin is not None
     assert tell(study, twin, replace(finished(), files={"model.safetensors": shared}))
     trial = study.claim()
     assert trial is not None
-    half = [home.store.put(b"epochs of an attempt that was killed"), shared]
+    half = [workspace.store.put(b"epochs of an attempt that was killed"), shared]
     trial.set_user_attr("pending", half)
     study.discard(half)
-    assert all(digest in home.store for digest in half)  # they are named
+    assert all(digest in workspace.store for digest in half)  # they are named
     assert tell(study, trial, Failed("no"))
-    assert half[0] not in home.store
-    assert shared in home.store
+    assert half[0] not in workspace.store
+    assert shared in workspace.store
     killed = study.claim()
     assert killed is not None
-    killed.set_user_attr("pending", [home.store.put(b"before the end")])
+    killed.set_user_attr("pending", [workspace.store.put(b"before the end")])
     study.optuna.tell(killed, state=TrialState.FAIL)  # and killed before it could clear up
     study.tidy()
-    assert sum(1 for _ in home.store.entries()) == 1
+    assert sum(1 for _ in workspace.store.entries()) == 1
 
 
 def test_a_trial_handed_back_cannot_be_told(study: Study) -> None:

@@ -16,9 +16,9 @@ from search.config.devices import known_devices
 from search.config.schema import StorageConfig
 from search.results.report import counts, study_record
 from search.results.retarget import record_for
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study import create
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL
 from search.study.study import Study, require_study, trial_budget
 from tracking.records import TrialRecord
@@ -78,7 +78,7 @@ def swept(folder: Path, tiny: list[str]) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def study(folder: Path, swept: subprocess.CompletedProcess[str]) -> Study:
     assert swept.returncode == 0, swept.stderr
-    return require_study(open_home(StorageConfig(folder=str(folder / ".paring"))), "own")
+    return require_study(open_workspace(StorageConfig(folder=str(folder / ".paring"))), "own")
 
 
 def test_a_sweep_ends_with_the_asked_total(
@@ -93,11 +93,11 @@ def test_a_sweep_ends_with_the_asked_total(
 
 
 def test_every_cost_is_true_in_a_fresh_process(study: Study) -> None:
-    device = Blueprint(study.spec).device
+    device = SweepFactory(study.spec).device
     facts = {name: getattr(device, name) for name in device.__slots__}
     results = [trial.user_attrs["result"] for trial in study.trials()]
     digests = [result["files"]["model.safetensors"] for result in results]
-    files = [str(study.home.folder / "store" / name[:2] / name[2:]) for name in digests]
+    files = [str(study.workspace.folder / "store" / name[:2] / name[2:]) for name in digests]
     fresh = subprocess.run(
         [sys.executable, "-c", COSTS, json.dumps(facts), *files],
         capture_output=True,
@@ -134,7 +134,7 @@ def test_joblib_starts_workers_that_find_the_users_code(
     runs_of: Callable[[Study], list[Any]],
 ) -> None:
     monkeypatch.syspath_prepend(str(folder))
-    create.prepare(study.home, "own", None, 6)
+    create.prepare(study.workspace, "own", None, 6)
     launch = ["-m", "hydra/launcher=joblib", "worker.index=range(0,2)"]
     done = ran(folder, "worker", *launch, "study=own")
     assert done.returncode == 0, done.stderr
@@ -161,7 +161,7 @@ def test_picking_registers_the_model(study: Study, folder: Path) -> None:
     done = ran(folder, "pick", "study=own", "device=rp2040", "out=best")
     assert done.returncode == 0, done.stderr
     assert "registered: own version 1 as @rp2040" in done.stdout
-    client = MlflowClient(study.home.tracking_uri)
+    client = MlflowClient(study.workspace.tracking_uri)
     version = client.get_model_version_by_alias("own", "rp2040")
     assert int(version.version) == 1
     assert version.tags["device"] == "rp2040"
@@ -209,4 +209,4 @@ def test_inspect_counts_as_the_sweep_does(study: Study, folder: Path, tiny: list
 
 
 def _graph(study: Study, trial: TrialRecord) -> Graph:
-    return unpack_network(study.home.store.read(trial.files[MODEL])).graph
+    return unpack_network(study.workspace.store.read(trial.files[MODEL])).graph

@@ -20,7 +20,7 @@ from pruning.deploy.toolchain import build
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
 from search.results.report import counts, study_record
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import Study, require_study
 
 Paring = Callable[..., tuple[int, str, str]]
@@ -48,7 +48,7 @@ def here(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def opened(here: Path, name: str) -> Study:
-    return require_study(open_home(StorageConfig(folder=str(here / ".paring"))), name)
+    return require_study(open_workspace(StorageConfig(folder=str(here / ".paring"))), name)
 
 
 def succeed(paring: Paring, *arguments: str) -> str:
@@ -108,7 +108,7 @@ def test_a_killed_sweep_goes_on_from_its_checkpoint(paring: Paring, here: Path) 
     assert counts(study)["complete"] == 4, err
     assert "lost" not in err
     assert study.trials()[1].user_attrs["attempt"] == before["attempt"] + 1
-    progress = json.loads(study.home.store.read(
+    progress = json.loads(study.workspace.store.read(
         study.trials()[1].user_attrs["result"]["files"]["epochs.json"]))  # fmt: skip
     assert progress[2]["score"] == before["progress"]["score"]  # of the epoch before the kill
 

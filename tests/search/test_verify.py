@@ -14,7 +14,7 @@ from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.results.mlflow_sync import reconcile
 from search.results.report import measured_record, run_ids, study_record
-from search.storage.workspace import Home, open_home
+from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.study import Study
 from search.worker.worker import work
@@ -29,23 +29,23 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("verified") / ".paring"
-    return open_home(StorageConfig(folder=str(folder), checkpoint_s=0))
+    return open_workspace(StorageConfig(folder=str(folder), checkpoint_s=0))
 
 
 @pytest.fixture(scope="module")
-def done(home: Home, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
+def done(workspace: Workspace, compose_spec: Callable[..., Spec], tiny: list[str]) -> Study:
     """A study of two trials under budgets that generated C can hold."""
-    study = create.prepare(home, "done", compose_spec(*tiny, "trials=2"), None)
-    work(home.config, "done", threads=1)
+    study = create.prepare(workspace, "done", compose_spec(*tiny, "trials=2"), None)
+    work(workspace.config, "done", threads=1)
     reconcile(study)
     return study
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, home: Home) -> Path:
-    folder = Path(home.config.folder).parent
+def here(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Path:
+    folder = Path(workspace.config.folder).parent
     monkeypatch.chdir(folder)
     return folder
 
@@ -80,7 +80,7 @@ def test_what_is_measured_is_told_kept_and_mirrored(
     record = study_record(done).trials[trial]
     assert record.measured is not None
     assert errors_of(record) == model["errors"]
-    run = Client(done.home.tracking_uri).api.get_run(run_ids(done)[trial])
+    run = Client(done.workspace.tracking_uri).api.get_run(run_ids(done)[trial])
     assert run.data.metrics["measured.instructions"] == measured["instructions"]
     assert run.data.metrics["measured.flash_bytes"] == measured["flash_bytes"]
     assert run.data.metrics["measured.error.sram_bytes"] == model["errors"]["sram_bytes"]
@@ -131,9 +131,13 @@ def test_a_front_in_measured_numbers(paring: Paring, here: Path, done: Study) ->
 
 
 def test_nothing_measured_is_told(
-    paring: Paring, here: Path, home: Home, compose_spec: Callable[..., Spec], tiny: list[str]
+    paring: Paring,
+    here: Path,
+    workspace: Workspace,
+    compose_spec: Callable[..., Spec],
+    tiny: list[str],
 ) -> None:
-    create.prepare(home, "none", compose_spec(*tiny, "trials=1"), None)
+    create.prepare(workspace, "none", compose_spec(*tiny, "trials=1"), None)
     code, _, err = paring("front", "study=none", "source=measured")
     assert code == 2
     assert "no trial has been measured; run: paring verify study=none" in err

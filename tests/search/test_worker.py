@@ -34,9 +34,9 @@ from search.results.front import points_of
 from search.results.mlflow_sync import mirror_once
 from search.results.report import counts, run_ids, study_record
 from search.results.rerun import Again, rerun
-from search.storage.workspace import Home, open_home
+from search.storage.workspace import Workspace, open_workspace
 from search.study import create
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.stored_model import integer_network
 from search.study.study import Study, require_study, trial_budget
 from search.worker import pool
@@ -71,18 +71,18 @@ def spec(compose_spec: Callable[..., Spec], tiny: list[str]) -> Spec:
 
 
 @pytest.fixture(scope="module")
-def home(place: Path) -> Home:
-    return open_home(StorageConfig(folder=str(place / ".paring"), checkpoint_s=0))
+def workspace(place: Path) -> Workspace:
+    return open_workspace(StorageConfig(folder=str(place / ".paring"), checkpoint_s=0))
 
 
 @pytest.fixture(scope="module")
-def done(home: Home, spec: Spec) -> Study:
+def done(workspace: Workspace, spec: Spec) -> Study:
     """A study of four trials that was worked off without interruption."""
     path = list(sys.path)
-    create.prepare(home, "done", spec, None)
-    work(home.config, "done", threads=1)
+    create.prepare(workspace, "done", spec, None)
+    work(workspace.config, "done", threads=1)
     sys.path[:] = path
-    return require_study(home, "done")
+    return require_study(workspace, "done")
 
 
 # --- what a worker leaves behind
@@ -92,10 +92,10 @@ def test_every_trial_is_complete_within_its_budget(done: Study) -> None:
     trials = done.trials()
     assert [trial.number for trial in trials] == [0, 1, 2, 3]
     assert counts(done)["complete"] == 4
-    blueprint = Blueprint(done.spec)
+    factory = SweepFactory(done.spec)
     for trial in trials:
-        network = unpack_network(done.home.store[told(trial)["model"]])
-        cost = blueprint.cost_model(network.graph).dense
+        network = unpack_network(done.workspace.store[told(trial)["model"]])
+        cost = factory.cost_model(network.graph).dense
         assert trial_budget(trial).holds(cost)
         assert Cost(**told(trial)["cost"]) == cost
         assert trial.values == [
@@ -120,10 +120,10 @@ def test_no_checkpoint_is_left(done: Study) -> None:
     kept = {done.note("dense")["digest"], done.facts["store"]}
     for trial in done.trials():
         kept |= set(trial.user_attrs["result"]["files"].values())
-    root = done.home.folder / "store"
+    root = done.workspace.folder / "store"
     assert {p.parent.name + p.name for p in root.rglob("*") if p.is_file()} == kept
     for trial in done.trials():
-        assert trial.user_attrs["checkpoint"] not in done.home.store
+        assert trial.user_attrs["checkpoint"] not in done.workspace.store
 
 
 def test_the_test_split_is_read_for_the_front_alone(done: Study) -> None:
@@ -186,12 +186,12 @@ def test_the_verb_says_whether_anything_differs(done: Study, paring: Paring) -> 
 
 
 def test_studies_are_compared_on_one_scale(
-    home: Home, done: Study, spec: Spec, paring: Paring, tmp_path: Path,
+    workspace: Workspace, done: Study, spec: Spec, paring: Paring, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, compose_spec: Callable[..., Spec], tiny: list[str],
 ) -> None:  # fmt: skip
-    create.prepare(home, "one", spec, 1)
-    work(home.config, "one", threads=1)
-    fewer = require_study(home, "one")
+    create.prepare(workspace, "one", spec, 1)
+    work(workspace.config, "one", threads=1)
+    fewer = require_study(workspace, "one")
     sides = compare([done, fewer])
     assert [(side.study, side.finished) for side in sides] == [("done", 4), ("one", 1)]
     record = study_record(done)
@@ -199,7 +199,7 @@ def test_studies_are_compared_on_one_scale(
     assert sides[1].hypervolume <= sides[0].hypervolume
     assert sides[0].front == sum("overall" in trial.planes for trial in record.trials)
     assert sides[1].beaten == 0  # its trial is among the others
-    where = f"storage.folder={home.config.folder}"
+    where = f"storage.folder={workspace.config.folder}"
     monkeypatch.chdir(tmp_path)
     table = paring("compare", "study=[done,one]", where)[1]
     assert "against done" in table
@@ -209,7 +209,7 @@ def test_studies_are_compared_on_one_scale(
     assert "done" in (tmp_path / "compare.html").read_text()
     assert "study=[A,B]" in paring("compare", "study=done", where)[2]
     assert "name two studies" in paring("compare", "study=[done,done]", where)[2]
-    other = create.prepare(home, "other", compose_spec(*tiny, "data.train=65"), 1)
+    other = create.prepare(workspace, "other", compose_spec(*tiny, "data.train=65"), 1)
     with pytest.raises(StudyError, match="its data_digest is not that of done"):
         compare([done, other])
 
@@ -237,11 +237,11 @@ def first_running(study: Study) -> FrozenTrial | None:
 )
 @pytest.mark.usefixtures("quiet_process")
 def test_a_resumed_trial_equals_an_uninterrupted_one(
-    home: Home, done: Study, spec: Spec, number: signal.Signals
+    workspace: Workspace, done: Study, spec: Spec, number: signal.Signals
 ) -> None:
     name = f"stopped-{number.name}"
-    study = create.prepare(home, name, spec, None)
-    child = FORK.Process(target=_work, args=(home.config, name))
+    study = create.prepare(workspace, name, spec, None)
+    child = FORK.Process(target=_work, args=(workspace.config, name))
     child.start()
     while (trial := first_running(study)) is None:
         assert child.is_alive()
@@ -252,7 +252,7 @@ def test_a_resumed_trial_equals_an_uninterrupted_one(
     stopped = study.trials()[trial.number]
     waits = number is signal.SIGTERM
     assert stopped.state is (TrialState.WAITING if waits else TrialState.RUNNING)
-    work(home.config, name, threads=1)
+    work(workspace.config, name, threads=1)
     trials = study.trials()
     assert [told(trial) for trial in trials] == [told(trial) for trial in done.trials()]
     attempts = [trial.user_attrs["attempt"] for trial in trials]
@@ -261,12 +261,12 @@ def test_a_resumed_trial_equals_an_uninterrupted_one(
 
 
 def test_a_dense_network_of_another_study_costs_what_this_one_counts(
-    home: Home, done: Study, compose_spec: Callable[..., Spec], tiny: list[str]
+    workspace: Workspace, done: Study, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     """An interpreter lays input and output apart, so it needs more memory for the same one."""
     pytest.importorskip("flatbuffers")
-    study = create.prepare(home, "interpreted", compose_spec(*tiny, "target=tflite"), 1)
-    work(home.config, "interpreted", threads=1)
+    study = create.prepare(workspace, "interpreted", compose_spec(*tiny, "target=tflite"), 1)
+    work(workspace.config, "interpreted", threads=1)
     assert study.note("dense") == done.note("dense")
     own, other = study_record(study).dense, study_record(done).dense
     assert own is not None
@@ -278,31 +278,31 @@ def test_a_dense_network_of_another_study_costs_what_this_one_counts(
 
 @pytest.mark.slow
 def test_a_lost_checkpoint_means_another_start_and_the_same_result(
-    home: Home, done: Study, spec: Spec
+    workspace: Workspace, done: Study, spec: Spec
 ) -> None:
-    study = create.prepare(home, "lost", spec, 1)
+    study = create.prepare(workspace, "lost", spec, 1)
     trial = study.claim()
     assert trial is not None
     trial.set_user_attr("checkpoint", "0" * 64)
     study.hand_back()
-    work(home.config, "lost", threads=1)
+    work(workspace.config, "lost", threads=1)
     assert told(study.trials()[0]) == told(done.trials()[0])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_a_lost_dense_network_is_trained_again_and_said(
-    home: Home, done: Study, spec: Spec, caplog: pytest.LogCaptureFixture, damage: str
+    workspace: Workspace, done: Study, spec: Spec, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     digest = done.note("dense")["digest"]
-    file = home.folder / "store" / digest[:2] / digest[2:]
+    file = workspace.folder / "store" / digest[:2] / digest[2:]
     if damage == "missing":
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-1])
-    study = create.prepare(home, f"dense-{damage}", spec, 1)
+    study = create.prepare(workspace, f"dense-{damage}", spec, 1)
     study.set_note("dense_checkpoint", {"key": done.note("dense")["key"], "digest": "0" * 64})
-    work(home.config, study.name, threads=1)
+    work(workspace.config, study.name, threads=1)
     assert f"will be trained again: {'blob' if damage == 'missing' else 'store'}" in caplog.text
     assert "the dense training begins anew: blob 000000000000 is missing" in caplog.text
     assert study.note("dense")["digest"] == digest
@@ -313,17 +313,19 @@ def test_a_lost_dense_network_is_trained_again_and_said(
 # --- continuing
 
 
-def test_the_same_total_adds_nothing_and_a_larger_one_adds(home: Home, spec: Spec) -> None:
+def test_the_same_total_adds_nothing_and_a_larger_one_adds(
+    workspace: Workspace, spec: Spec
+) -> None:
     for total, expected in ((None, 4), (4, 4), (3, 4), (6, 6), (None, 6)):
-        study = create.prepare(home, "grows", spec, total)
+        study = create.prepare(workspace, "grows", spec, total)
         assert [trial.number for trial in study.trials()] == list(range(expected))
-    assert create.prepare(home, "grows", None, 7).trials()[-1].number == 6
+    assert create.prepare(workspace, "grows", None, 7).trials()[-1].number == 6
 
 
-def test_more_trials_are_worked_off(home: Home, done: Study, spec: Spec) -> None:
+def test_more_trials_are_worked_off(workspace: Workspace, done: Study, spec: Spec) -> None:
     before = [told(trial) for trial in done.trials()]
-    study = create.prepare(home, "done", None, 5)
-    work(home.config, "done", threads=1)
+    study = create.prepare(workspace, "done", None, 5)
+    work(workspace.config, "done", threads=1)
     trials = study.trials()
     assert len(trials) == 5
     assert [told(trial) for trial in trials[:4]] == before
@@ -343,7 +345,7 @@ def test_more_trials_are_worked_off(home: Home, done: Study, spec: Spec) -> None
     ],
 )
 def test_another_recipe_is_refused(
-    home: Home,
+    workspace: Workspace,
     done: Study,
     compose_spec: Callable[..., Spec],
     tiny: list[str],
@@ -354,35 +356,35 @@ def test_another_recipe_is_refused(
     base = [*tiny, "space=rates", "method.phases.finetune_epochs=6", "trials=4"]
     other = compose_spec(*base, change)
     with pytest.raises(StudyError, match=f"study=done: .*settings: {re.escape(said)}"):
-        create.prepare(home, "done", other, 9)
+        create.prepare(workspace, "done", other, 9)
     assert len(done.trials()) == before
 
 
 def test_only_free_settings_may_differ(
-    home: Home, done: Study, compose_spec: Callable[..., Spec], tiny: list[str]
+    workspace: Workspace, done: Study, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     base = [*tiny, "space=rates", "method.phases.finetune_epochs=6"]
     same = compose_spec(*base, "trials=2", "accelerator.threads=2")
-    assert create.prepare(home, "done", same, None).key == done.key
+    assert create.prepare(workspace, "done", same, None).key == done.key
 
 
 def test_an_unreachable_budget_makes_no_study(
-    home: Home, compose_spec: Callable[..., Spec], tiny: list[str]
+    workspace: Workspace, compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     spec = compose_spec(*tiny, "budget=grid", "budget.flash=[10B]")
     with pytest.raises(PruningError, match="flash_bytes 10 is below the least reachable"):
-        create.prepare(home, "unreachable", spec, None)
+        create.prepare(workspace, "unreachable", spec, None)
     with pytest.raises(StudyError):
-        require_study(home, "unreachable")
+        require_study(workspace, "unreachable")
 
 
 def test_another_keep_is_another_dense_network(
     compose_spec: Callable[..., Spec], tiny: list[str]
 ) -> None:
     free, kept = compose_spec(*tiny), compose_spec(*tiny, "ignored_layers=[features.stem.conv]")
-    assert Blueprint(free).dense_key() != Blueprint(kept).dense_key()
+    assert SweepFactory(free).dense_key() != SweepFactory(kept).dense_key()
     other = compose_spec(*tiny, "device=rp2040", "shares=[0.3]")
-    assert Blueprint(free).dense_key() == Blueprint(other).dense_key()
+    assert SweepFactory(free).dense_key() == SweepFactory(other).dense_key()
 
 
 NETWORK = """
@@ -398,7 +400,7 @@ class Net(nn.Sequential):
 
 
 def test_another_network_of_the_same_name_is_another_dense_network(
-    home: Home,
+    workspace: Workspace,
     compose_spec: Callable[..., Spec],
     tiny: list[str],
     tmp_path: Path,
@@ -414,14 +416,14 @@ def test_another_network_of_the_same_name_is_another_dense_network(
         importlib.invalidate_caches()
 
     write("")
-    study = create.prepare(home, "own", spec, None)
-    before = Blueprint(spec).dense_key()
+    study = create.prepare(workspace, "own", spec, None)
+    before = SweepFactory(spec).dense_key()
     write("nn.Conv2d(1, 1, 3, padding=1), ")
-    assert Blueprint(spec).dense_key() != before
+    assert SweepFactory(spec).dense_key() != before
     with pytest.raises(StudyError, match="the model's code"):
-        create.prepare(home, "own", spec, None)
+        create.prepare(workspace, "own", spec, None)
     write("")
-    assert create.prepare(home, "own", spec, None).key == study.key
+    assert create.prepare(workspace, "own", spec, None).key == study.key
 
 
 # --- the verbs that read a study
@@ -510,7 +512,7 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
     }
     assert "why this network looks as it does" in (folder / "why.html").read_text()
     assert all(str(path) in out for path in folder.iterdir() if path.name[0] != ".")
-    device = Blueprint(done.spec).device
+    device = SweepFactory(done.spec).device
     facts = {name: getattr(device, name) for name in device.__slots__}
     command = [sys.executable, "-c", LOAD, json.dumps(facts), str(folder / "model.safetensors")]
     fresh = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
@@ -543,8 +545,8 @@ def test_exported_c_scores_what_the_trial_scored(paring: Paring, here: Path, don
     assert planned["sram_bytes"] == estimated["sram_bytes"]
     assert "model_run()" in (folder / "README.md").read_text()
     digest = done.trials()[1].user_attrs["result"]["files"]["model.safetensors"]
-    network = integer_network(unpack_network(done.home.store[digest]))
-    data = Blueprint(done.spec).data
+    network = integer_network(unpack_network(done.workspace.store[digest]))
+    data = SweepFactory(done.spec).data
     codes = network.quantized(data.normalise(data.validation.inputs).numpy())
     (output,) = answers(compiled(folder), network, codes)
     right = output[:, :, 0, 0].argmax(1) == data.validation.targets.numpy()
@@ -709,7 +711,7 @@ def test_pick_writes_c_too(paring: Paring, here: Path, done: Study) -> None:
 
 def test_a_model_that_was_scored_without_integers_has_no_c(done: Study) -> None:
     digest = done.trials()[1].user_attrs["result"]["files"]["model.safetensors"]
-    stored = unpack_network(done.home.store[digest])
+    stored = unpack_network(done.workspace.store[digest])
     older = replace(stored, notes={"precision": "int8-simulated"})
     with pytest.raises(ConfigError, match=r"int8-simulated.*precision=int8-exact"):
         integer_network(older)
@@ -719,7 +721,7 @@ def test_a_model_that_was_scored_without_integers_has_no_c(done: Study) -> None:
 def damaged(study: Study, name: str) -> Iterator[str]:
     """Half of a file of trial 0 is lost for a while; its digest."""
     digest: str = study.trials()[0].user_attrs["result"]["files"][name]
-    (file,) = Path(study.home.config.folder, "store").rglob(digest[2:])
+    (file,) = Path(study.workspace.config.folder, "store").rglob(digest[2:])
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
     try:
@@ -757,10 +759,10 @@ def test_a_damaged_blob_is_as_good_as_missing_to_the_mirror(done: Study) -> None
 
 
 def test_mirrors_that_take_turns_double_nothing(
-    home: Home, spec: Spec, runs_of: Callable[[Study], list[Any]]
+    workspace: Workspace, spec: Spec, runs_of: Callable[[Study], list[Any]]
 ) -> None:
-    study = create.prepare(home, "mirrored", spec, 3)
-    mirrors = [Mirror(home.tracking_uri, home.artifacts) for _ in range(2)]
+    study = create.prepare(workspace, "mirrored", spec, 3)
+    mirrors = [Mirror(workspace.tracking_uri, workspace.artifacts) for _ in range(2)]
     for turn in range(4):
         trial = study.claim()
         if trial is not None:
@@ -818,7 +820,7 @@ def test_what_is_picked_holds_its_limits_as_measured(
     paring: Paring, here: Path, done: Study
 ) -> None:
     """An estimate at the limit is left: the device says how much more a measurement may be."""
-    margin = Blueprint(done.spec).device.latency_margin
+    margin = SweepFactory(done.spec).device.latency_margin
     quickest = min(points_of(done), key=lambda p: p.cost.latency_ms)
     for share, code in ((1 + margin * 1.01, 0), (1 + margin * 0.99, 2)):
         limit = quickest.cost.latency_ms * share
@@ -864,7 +866,7 @@ def test_threads_are_set(done: Study, quiet_process: None) -> None:
     assert done.over()
     before = torch.get_num_threads()
     try:
-        work(done.home.config, "done", threads=before + 2)
+        work(done.workspace.config, "done", threads=before + 2)
         assert torch.get_num_threads() == before + 2
     finally:
         torch.set_num_threads(before)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from math import floor, log10
 
-from tracking.explanation import Explanation, GroupStory, Reason
+from tracking.explanation import Explanation, GroupReport, Reason
 from tracking.pages.labels import folded
 from tracking.pages.plot_layout import FAINT
 from tracking.tables import DASH, count, short
@@ -74,7 +74,7 @@ def groups_card(why: Explanation) -> str:
     )
 
 
-def _legend(groups: Sequence[GroupStory]) -> str:
+def _legend(groups: Sequence[GroupReport]) -> str:
     counts = Counter(group.reason for group in groups)
     spans = "".join(
         f"<span class='{reason}'>{_swatch(reason)}<b>{counts[reason]} {reason}</b> {words}</span>"
@@ -93,7 +93,7 @@ def _scale(most: int) -> str:
     return f"<div class='scale'><span>0</span><span>{most}</span></div>"
 
 
-def _bar(group: GroupStory, most: int) -> str:
+def _bar(group: GroupReport, most: int) -> str:
     """Return the outline, a share of the column, and in it the channels left, a share of it."""
     if not group.before:
         return ""
@@ -106,7 +106,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.4g}%"
 
 
-def _number_cells(group: GroupStory, decimals: int) -> str:
+def _number_cells(group: GroupReport, decimals: int) -> str:
     amounts = "".join(
         f"<td>{DASH if amount is None else _fixed(amount, decimals)}</td>"
         for amount in (group.worth, group.cost)
@@ -117,13 +117,13 @@ def _number_cells(group: GroupStory, decimals: int) -> str:
     )
 
 
-def _kept(group: GroupStory) -> str:
+def _kept(group: GroupReport) -> str:
     if group.after == group.before:
         return f"{group.before}"
     return f"{group.after} of {group.before}"
 
 
-def _share(group: GroupStory) -> str:
+def _share(group: GroupReport) -> str:
     """Return the share of channels left: a little is not shown as none, nor most as all."""
     if not group.before:
         return DASH
@@ -133,7 +133,7 @@ def _share(group: GroupStory) -> str:
     return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
 
 
-def _decimals(groups: Sequence[GroupStory]) -> int:
+def _decimals(groups: Sequence[GroupReport]) -> int:
     """Return how many decimals give the largest amount four digits.
 
     All rows have as many, so that amounts can be compared down the column.
@@ -146,7 +146,7 @@ def _fixed(amount: float, decimals: int) -> str:
     return f"{amount:.{decimals}f}" if amount > _NEGLIGIBLE else "0"
 
 
-def _in_words(group: GroupStory) -> str:
+def _in_words(group: GroupReport) -> str:
     lines = [
         group.name,
         f"{count(group.before, 'channel')} before, {group.after} after ({_share(group)})",

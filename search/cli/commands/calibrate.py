@@ -20,7 +20,7 @@ from search.cli.display import wide_console
 from search.cli.options import choose, place, study_of
 from search.config.devices import device_from
 from search.config.schema import DeviceConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError
 from search.results.calibrate import (
     Observation,
@@ -46,7 +46,7 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
     out = place(config.out, config)
-    settings = cross(config.device, DeviceConfig, "device")
+    settings = validated(config.device, DeviceConfig, "device")
     if config.name is not None:
         settings.name = str(config.name)
     device = device_from(settings)
@@ -87,7 +87,7 @@ def _counted(config: DictConfig, device: Device) -> list[Observation]:
 def _graphs(study: Study) -> Mapping[int, Graph]:
     """The graphs of all finished trials, by number."""
     return {
-        trial.number: unpack_network(study.home.store.read(trial.files[MODEL])).graph
+        trial.number: unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
         for trial in study_record(study).trials
         if MODEL in trial.files
     }

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from search.cli.app import verb
 from search.cli.options import study_of
 from search.results.mlflow_sync import catch_up
-from search.study.control import Order, give
+from search.study.control import Command, send
 from search.study.study import Study
 from search.worker.pool import POLL_S
 
@@ -20,7 +20,7 @@ def main(config: DictConfig) -> None:
     if study.over():
         print(f"study {study.name} is over: there is nothing to cancel")
         return
-    give(study, Order.CANCEL, "cancelled")
+    send(study, Command.CANCEL, "cancelled")
     numbers = study.cancel_waiting()
     print(f"study {study.name}: {len(numbers)} waiting trials given up")
     if left := _given_up(study):
@@ -34,7 +34,7 @@ def main(config: DictConfig) -> None:
 
 def _given_up(study: Study) -> list[int]:
     """Wait for the workers to give up theirs; returns the trials that still run."""
-    config = study.home.config
+    config = study.workspace.config
     end = time.monotonic() + 2 * config.heartbeat_s + config.lease_s
     while (running := _running(study)) and time.monotonic() < end:
         study.reap()

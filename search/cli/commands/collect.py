@@ -9,9 +9,9 @@ from omegaconf import DictConfig
 from search.cli.app import verb
 from search.cli.options import choose, flag
 from search.config.schema import StorageConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.collect import Orphans, collect
 from tracking.tables import size
 
@@ -23,8 +23,8 @@ def main(config: DictConfig) -> None:
     hours = config.older_h
     if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 <= hours < inf:
         raise ConfigError(f"older_h={hours}: a number of hours, at least 0")
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    found = collect(home, 3600.0 * hours, flag(config.force, "force"))
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
+    found = collect(workspace, 3600.0 * hours, flag(config.force, "force"))
     print(json.dumps(asdict(found), indent=1) if output == "json" else _said(found, hours))
 
 

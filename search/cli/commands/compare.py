@@ -11,12 +11,12 @@ from search.cli.display import wide_console
 from search.cli.options import choose, place
 from search.config.parse import checked_name
 from search.config.schema import StorageConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError, StudyError
 from search.results.compare import Side, compare
 from search.results.report import study_record
 from search.storage.files import write_own
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import require_study
 from tracking.pages.page import BEGINNING
 from tracking.pages.plots import comparison_page
@@ -32,8 +32,8 @@ def main(config: DictConfig) -> None:
     path = None if out is None else place(out, config)
     if not isinstance(config.study, ListConfig):
         raise StudyError(f"study={config.study}: name several, such as study=[A,B]")
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    studies = [require_study(home, checked_name(name)) for name in config.study]
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
+    studies = [require_study(workspace, checked_name(name)) for name in config.study]
     sides = compare(studies)
     if output == "table":
         wide_console().print(_table(sides))

@@ -18,9 +18,9 @@ from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose
 from search.config.schema import StorageConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import StoreError
-from search.storage.workspace import Home, open_home
+from search.storage.workspace import Workspace, open_workspace
 from search.study.collect import orphans
 from tracking.databases.database import check
 from tracking.errors import TrackingError
@@ -44,7 +44,7 @@ class Finding:
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    storage = cross(config.storage, StorageConfig, "storage")
+    storage = validated(config.storage, StorageConfig, "storage")
     findings = [*machine(Path(storage.folder).expanduser()), *stores(storage)]
     if output == "json":
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
@@ -90,14 +90,14 @@ def machine(folder: Path) -> Iterator[Finding]:
 def stores(storage: StorageConfig) -> Iterator[Finding]:
     """Both databases, and the store."""
     try:
-        home = open_home(storage)
+        workspace = open_workspace(storage)
     except TrackingError as error:
         yield Finding("databases", False, str(error), "see the message")
         return
-    yield _tried("Optuna's database", lambda: str(check(home.databases.optuna, "Optuna")))
-    yield _tried("MLflow's database", lambda: str(check(home.databases.mlflow, "MLflow")))
-    yield _tried("store", lambda: _round_trip(home))
-    yield _tried("files of no study", lambda: _orphans(home))
+    yield _tried("Optuna's database", lambda: str(check(workspace.databases.optuna, "Optuna")))
+    yield _tried("MLflow's database", lambda: str(check(workspace.databases.mlflow, "MLflow")))
+    yield _tried("store", lambda: _round_trip(workspace))
+    yield _tried("files of no study", lambda: _orphans(workspace))
 
 
 def _tried(what: str, attempt: Callable[[], str]) -> Finding:
@@ -107,22 +107,22 @@ def _tried(what: str, attempt: Callable[[], str]) -> Finding:
         return Finding(what, False, str(error), "see the message")
 
 
-def _round_trip(home: Home) -> str:
+def _round_trip(workspace: Workspace) -> str:
     """Write, read and remove a blob."""
-    store, content = home.store, f"paring doctor, {uuid4().hex}".encode()
+    store, content = workspace.store, f"paring doctor, {uuid4().hex}".encode()
     digest = store.put(content)
     store.read(digest)  # checks it against its name
     store.remove(digest)
-    return f"writable: {home.folder / 'store'}"
+    return f"writable: {workspace.folder / 'store'}"
 
 
-def _orphans(home: Home) -> str:
+def _orphans(workspace: Workspace) -> str:
     """Count the files that no study names.
 
     Raises:
         StoreError: there are old ones, which can be removed.
     """
-    found = orphans(home, A_DAY_S)
+    found = orphans(workspace, A_DAY_S)
     old = f"{len(found.old)} older than a day, {size(sum(e.size_bytes for e in found.old))}"
     told = f"{old}, {len(found.young)} younger"
     if found.others:

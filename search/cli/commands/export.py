@@ -8,12 +8,12 @@ from search.cli.app import verb
 from search.cli.options import c_name, choose, place, trial_number
 from search.config.parse import checked_name
 from search.config.schema import StorageConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError, StoreError
 from search.results.export import finished_trial, write_model, write_why
 from search.results.formats import FORMATS
 from search.results.report import study_record
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import require_study
 from tracking.errors import TrackingError
 
@@ -26,8 +26,8 @@ def main(config: DictConfig) -> None:
     called = c_name(config)
     out = place(config.out, config)
     name = checked_name(config.study)
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(home, name)
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
+    study = require_study(workspace, name)
     record = study_record(study)
     trial = finished_trial(record, number)
     for file in write_model(study, record, trial, out, form, called):

@@ -11,11 +11,11 @@ from search.cli.display import wide_console
 from search.cli.options import choose, place
 from search.config.parse import checked_name
 from search.config.schema import StorageConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError
 from search.results.report import MEASURED, measured_record, run_ids, study_record
 from search.storage.files import write_own
-from search.storage.workspace import open_home
+from search.storage.workspace import open_workspace
 from search.study.study import require_study
 from tracking.pages.page import BEGINNING
 from tracking.pages.picked import page_folder
@@ -51,8 +51,8 @@ def main(config: DictConfig) -> None:
     out = config.out or ("front.html" if output == "html" else None)
     path = None if out is None else place(out, config)
     name = checked_name(config.study)
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(home, name)
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
+    study = require_study(workspace, name)
     record = measured_record(study) if measured else study_record(study)
     if output == "table":
         print_table(record)

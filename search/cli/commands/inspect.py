@@ -14,7 +14,7 @@ from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose
 from search.config.spec import Spec
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from tracking.tables import duration, size
 
 
@@ -22,27 +22,27 @@ from tracking.tables import duration, size
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    blueprint = Blueprint(Spec.from_config(config))
-    facts = explained(blueprint)
+    factory = SweepFactory(Spec.from_config(config))
+    facts = explained(factory)
     if output == "json":
         print(json.dumps(facts, indent=1))
     else:
         _print(facts)
 
 
-def explained(blueprint: Blueprint) -> dict[str, Any]:
+def explained(factory: SweepFactory) -> dict[str, Any]:
     """The costs of a network with their reasons, as JSON values (schema paring.inspect/2)."""
-    graph, device = blueprint.start.graph, blueprint.device
-    model = blueprint.cost_model(graph)
+    graph, device = factory.start.graph, factory.device
+    model = factory.cost_model(graph)
     cost = model.dense
     return {
         "schema": "paring.inspect/2",
-        "model": blueprint.spec["model"]["_target_"],
+        "model": factory.spec["model"]["_target_"],
         "device": device.name,
         "source": "estimated",
         **asdict(cost),
-        "input_bytes": _input_bytes(blueprint),
-        "parameters": sum(t.numel() for t in blueprint.start.tensors.values() if t.dim()),
+        "input_bytes": _input_bytes(factory),
+        "parameters": sum(t.numel() for t in factory.start.tensors.values() if t.dim()),
         "limits": device.budget.limits,
         "fits": device.budget.holds(cost),
         "least": asdict(min_cost(model)),
@@ -61,9 +61,9 @@ def explained(blueprint: Blueprint) -> dict[str, Any]:
     }
 
 
-def _input_bytes(blueprint: Blueprint) -> int:
+def _input_bytes(factory: SweepFactory) -> int:
     total = 1
-    for extent in blueprint.data.input_shape:
+    for extent in factory.data.input_shape:
         total *= extent
     return total
 

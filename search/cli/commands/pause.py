@@ -4,7 +4,7 @@ from omegaconf import DictConfig
 
 from search.cli.app import verb
 from search.cli.options import study_of
-from search.study.control import Order, give
+from search.study.control import Command, send
 
 
 @verb("pause")
@@ -14,7 +14,7 @@ def main(config: DictConfig) -> None:
     if study.over():
         print(f"study {study.name} is over: there is nothing to pause")
         return
-    give(study, Order.PAUSE, "paused")
+    send(study, Command.PAUSE, "paused")
     print(
         f"study {study.name} is paused: workers leave their trials at the next batch and wait; "
         f"go on with  paring resume study={study.name}"

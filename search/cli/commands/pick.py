@@ -14,7 +14,7 @@ from search.cli.options import c_name, choose, flag, place
 from search.config.devices import device_from
 from search.config.parse import checked_name, margin_from, one_budget
 from search.config.schema import BudgetConfig, DeviceConfig, StorageConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError, NothingFitsError
 from search.results.export import finished_trial, write_model
 from search.results.formats import FORMATS
@@ -22,9 +22,9 @@ from search.results.front import Point, best_within, points_of
 from search.results.mlflow_sync import catch_up
 from search.results.report import study_record
 from search.results.retarget import record_for
-from search.storage.workspace import open_home
-from search.study.factory import Blueprint
-from search.study.limits import both
+from search.storage.workspace import open_workspace
+from search.study.factory import SweepFactory
+from search.study.limits import intersect
 from search.study.study import Study, require_study
 from tracking.errors import TrackingError
 from tracking.mlflow.registry import check_names, register
@@ -45,8 +45,8 @@ def main(config: DictConfig) -> None:
     name = checked_name(config.study)
     if wanted:
         check_names(alias, name)
-    home = open_home(cross(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(home, name)
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
+    study = require_study(workspace, name)
     record = study_record(study) if device is None else record_for(study, device)
     best = _best(study, record, limits, device)
     trial = finished_trial(record, best.number)
@@ -64,9 +64,9 @@ def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | No
     Raises:
         NothingFitsError: there is none.
     """
-    blueprint = Blueprint(study.spec)
-    guard = blueprint.encoding is Encoding.C
-    guarded = (device or blueprint.device).guarded(limits) if guard else limits
+    factory = SweepFactory(study.spec)
+    guard = factory.encoding is Encoding.C
+    guarded = (device or factory.device).guarded(limits) if guard else limits
     try:
         return best_within(_points(study, record), guarded, study.facts["rises"])
     except NothingFitsError as error:
@@ -85,7 +85,7 @@ def _points(study: Study, record: StudyRecord) -> list[Point]:
 
 def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
     """What the model must stay within, a name for it, and for which device it is."""
-    budget = cross(config.budget, BudgetConfig, "budget")
+    budget = validated(config.budget, BudgetConfig, "budget")
     if config.device is None:
         limits = one_budget(budget)
         if not limits.limits:
@@ -93,8 +93,8 @@ def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
                 "pick: for what? give device=NAME, or budget.flash=32KiB and the like"
             )
         return limits, "best", None
-    device = device_from(cross(config.device, DeviceConfig, "device"))
-    return both(one_budget(budget), device.budget), device.name, device
+    device = device_from(validated(config.device, DeviceConfig, "device"))
+    return intersect(one_budget(budget), device.budget), device.name, device
 
 
 def _said(record: StudyRecord, trial: TrialRecord) -> str:
@@ -114,7 +114,9 @@ def _register(
     obstacle = catch_up(study)
     if obstacle is None:
         try:
-            version = register(study.home.tracking_uri, record, trial, files, alias, record.name)
+            version = register(
+                study.workspace.tracking_uri, record, trial, files, alias, record.name
+            )
         except TrackingError as error:
             obstacle = str(error)
         else:

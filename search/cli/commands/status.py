@@ -10,7 +10,7 @@ from rich.live import Live
 from search.cli.app import verb
 from search.cli.display import picture, wide_console
 from search.cli.options import choose, flag, study_of
-from search.results.status import situation
+from search.results.status import study_status
 from search.storage.outage import tolerated
 from search.study.study import Study
 
@@ -25,7 +25,7 @@ def main(config: DictConfig) -> None:
     if flag(config.watch, "watch"):
         _follow(study)
     elif output == "json":
-        print(json.dumps(asdict(situation(study))))
+        print(json.dumps(asdict(study_status(study))))
     else:
         wide_console().print(picture(study))
 

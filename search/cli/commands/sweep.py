@@ -11,14 +11,14 @@ from search.cli.display import progress
 from search.config.parse import call_from, http_address
 from search.config.schema import AcceleratorConfig, StorageConfig
 from search.config.spec import Spec
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import StudyError
 from search.results.notify import notify
 from search.results.report import counts, failures
-from search.results.status import situation
-from search.storage.workspace import open_home
+from search.results.status import study_status
+from search.storage.workspace import open_workspace
 from search.study import create
-from search.study.control import Order, given
+from search.study.control import Command, current_command
 from search.study.study import Study
 from search.worker import pool
 from search.worker.interrupts import INTERRUPTED, interruptible
@@ -48,12 +48,12 @@ def _sweep(config: DictConfig) -> None:
     call = call_from(config)
     hook = http_address(config.notify.url, "notify.url")
     spec = Spec.from_config(config)
-    accelerator = cross(config.accelerator, AcceleratorConfig, "accelerator")
-    home = open_home(cross(config.storage, StorageConfig, "storage"))
+    accelerator = validated(config.accelerator, AcceleratorConfig, "accelerator")
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"))
     asked = spec if _asks_for_something() else None
-    study = create.prepare(home, call.study, asked, call.trials)
+    study = create.prepare(workspace, call.study, asked, call.trials)
     threads = pool.threads_for(call.workers, accelerator.threads)
-    if given(study).order is Order.PAUSE:
+    if current_command(study).order is Command.PAUSE:
         print(f"study {study.name} is paused: {RESUME.format(study.name)}", file=sys.stderr)
     try:
         with progress(study) as display, closing(pool.run(study, call.workers, threads)) as run:
@@ -71,17 +71,17 @@ def _say_how_it_ended(study: Study, hook: str | None) -> None:
     Raises:
         StudyError: it was halted, or no trial has a model. SystemExit: it was cancelled.
     """
-    order, done = given(study), counts(study)
+    order, done = current_command(study), counts(study)
     models, trials = done["complete"], sum(done.values())
     others = ", ".join(f"{n} {state}" for state, n in done.items() if n and state != "complete")
-    if order.order is Order.HALT:
+    if order.order is Command.HALT:
         _tell(hook, "was halted", study)
         raise StudyError(
             f"study={study.name}: halted, {order.why}. Where the cause lies outside the "
             "settings (data, code, memory), mend it and continue with the same command; other "
             "settings need another name. Trials that failed stay as they are"
         )
-    if order.order is Order.CANCEL:
+    if order.order is Command.CANCEL:
         _tell(hook, "was cancelled", study)
         print(f"study {study.name} was cancelled; what it had finished stays", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
@@ -103,7 +103,7 @@ def _say_how_it_ended(study: Study, hook: str | None) -> None:
 
 def _tell(hook: str | None, outcome: str, study: Study) -> None:
     if hook is not None:
-        notify(hook, outcome, situation(study))
+        notify(hook, outcome, study_status(study))
 
 
 def _asks_for_something() -> bool:

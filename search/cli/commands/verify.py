@@ -19,14 +19,14 @@ from search.cli.display import wide_console
 from search.cli.options import choose, study_of, trial_number
 from search.config.devices import device_from
 from search.config.schema import DeviceConfig
-from search.config.validate import cross
+from search.config.validate import validated
 from search.errors import ConfigError, StudyError
 from search.results.export import finished_trial
 from search.results.mlflow_sync import catch_up
 from search.results.report import study_record
-from search.results.retarget import is_own
+from search.results.retarget import is_same_device
 from search.results.verify import interpreted, verify, workers_for
-from search.study.factory import Blueprint
+from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL
 from search.study.study import Study
 from tracking.records import StudyRecord, TrialRecord
@@ -80,14 +80,14 @@ def main(config: DictConfig) -> None:
     if not isinstance(config.workers, int) or config.workers < 0:
         raise ConfigError(f"workers={config.workers}: models at a time; 0: one a core")
     study = study_of(config)
-    device = Blueprint(study.spec).device
+    device = SweepFactory(study.spec).device
     if config.device is not None:
-        device = device_from(cross(config.device, DeviceConfig, "device"))
+        device = device_from(validated(config.device, DeviceConfig, "device"))
     trials = _trials(study_record(study), config.trial)
     if runtime == "tflm":
         _interpreted(study, trials, output)
         return
-    lines, own = [], is_own(study, device)
+    lines, own = [], is_same_device(study, device)
     for trial, measured in verify(study, trials, device, workers_for(config.workers)):
         lines.append(_line(trial, measured, device, own, study))
         print(f"[{len(lines)}/{len(trials)}] trial {trial.number} measured", file=sys.stderr)
@@ -146,7 +146,7 @@ def _trials(record: StudyRecord, trial: Any) -> list[TrialRecord]:
 def _line(trial: TrialRecord, measured: Measured, device: Device, own: bool, study: Study) -> Line:
     estimated = {name: cost_of(trial.known_costs, name) for name in RESOURCES}
     if not own:
-        graph = unpack_network(study.home.store.read(trial.files[MODEL])).graph
+        graph = unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
         estimated["latency_ms"] = deployed(graph, device).dense.latency_ms
     taken = {
         "flash_bytes": float(measured.flash_bytes),

@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 from search.cli.app import verb
 from search.config.parse import call_from
 from search.config.schema import StorageConfig
-from search.config.validate import cross
-from search.storage.workspace import open_home
+from search.config.validate import validated
+from search.storage.workspace import open_workspace
 from search.study.study import require_study
 from search.worker import pool, worker
 
@@ -18,10 +18,10 @@ log = logging.getLogger("paring")
 @verb("worker")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    storage = cross(config.storage, StorageConfig, "storage")
+    storage = validated(config.storage, StorageConfig, "storage")
     call = call_from(config)
     threads = pool.threads_for(call.workers, call.threads)
-    require_study(open_home(storage, create=False), call.study)
+    require_study(open_workspace(storage, create=False), call.study)
     log.info("worker %s joins study %s", config.worker.index, call.study)
     with pool.mirroring(storage, call.study):
         reason = worker.work(storage, call.study, threads)
