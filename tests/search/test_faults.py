@@ -49,7 +49,7 @@ from tracking.mlflow.mirror import Written
 from tracking.mlflow.server import serving
 from tracking.records import State
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(570)]
 Runs = Callable[[Study], list[Any]]
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 STATUS = {

@@ -30,7 +30,7 @@ from tests.search.commands import (
     until_gone,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(570)]
 TOTAL = 8
 
 

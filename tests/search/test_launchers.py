@@ -14,7 +14,7 @@ from search.study import create
 from search.study.study import Study
 from tests.search.commands import PATIENCE_S, Commands, complete
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(570)]
 
 
 RAY = pytest.mark.skipif(
