@@ -96,13 +96,13 @@ def explain(
     Groups of the start that `model.graph` does not have any more have vanished.
     """
     # Prices are those of what is left: with a branch that went nothing may fit at all.
-    model, share = model.left(widths)
+    model, share = model.after_removal(widths)
     gates, kept = gates.without(share), share @ torch.tensor(widths, dtype=share.dtype)
     widths = [round(width) for width in kept.tolist()]
     groups, best = model.graph.channels.groups, optimum(gates, model, budget, how)
     prices = {name: price / budget.limits[name] for name, price in best.prices.items()}
-    worth = loss_model(gates, model, how).pull(best.widths) / best.widths
-    cost = best.charges / best.widths
+    worth = loss_model(gates, model, how).neg_gradient(best.widths) / best.widths
+    cost = best.marginal_costs / best.widths
     names = [
         group.name if group.name in start.widths else start.owner.get(group.name, group.name)
         for group in groups

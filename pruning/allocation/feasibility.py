@@ -39,7 +39,7 @@ def _emptied(
     staying = []
     for index in order:
         fewer = [*widths[:index], 0, *widths[index + 1 :]]
-        if model.stands(fewer):
+        if model.is_connected(fewer):
             widths = fewer
         else:
             staying.append(index)

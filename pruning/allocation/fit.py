@@ -69,7 +69,7 @@ def _smaller(model: CostModel, widths: list[int], inner: Sequence[int]) -> list[
         _changed(widths, i, groups[i].down(widths[i] - max(1, widths[i] // FEW))) for i in shrinking
     ]
     gone = [_changed(widths, i, 0) for i in inner if widths[i]]
-    emptied = [model.along(choice) for choice in gone if model.stands(choice)]
+    emptied = [model.dependents(choice) for choice in gone if model.is_connected(choice)]
     return choices + [each for i, each in enumerate(emptied) if each not in emptied[:i]]
 
 

@@ -30,14 +30,14 @@ class Optimum:
     """The widths (groups,), the loss that the model foresees for them, and the prices.
 
     `prices` maps a limit to -d loss / d log(limit): next to zero where it does not bind.
-    `charges` (groups,) are those prices times d log(resource) / d log(width): what a group has
-    to be worth to stay as wide as it is.
+    `marginal_costs` (groups,) are those prices times d log(resource) / d log(width): what a group
+    has to be worth to stay as wide as it is.
     """
 
     widths: Vector
     loss: float
     prices: Mapping[str, float]
-    charges: Vector
+    marginal_costs: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class LossModel:
         ratios = (widths / self.sizes) ** -self.exponent
         return float(self.importance @ (ratios - 1) / self.exponent)
 
-    def pull(self, widths: Vector) -> Vector:
+    def neg_gradient(self, widths: Vector) -> Vector:
         """-d loss / d log(width); the second derivative is `exponent` times as much."""
         return self.importance * (widths / self.sizes) ** -self.exponent
 
@@ -78,9 +78,9 @@ def best_widths(
             break
         steps = order
         limits = BudgetLimits.of(model, budget, model.live(steps).numpy())
-        widths, forces = _interior(limits, loss, low, high)
+        widths, duals = _interior(limits, loss, low, high)
     slopes, _ = limits.slopes(widths)
-    return Optimum(widths, loss(widths), limits.prices(forces), forces @ slopes)
+    return Optimum(widths, loss(widths), limits.prices(duals), duals @ slopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +112,24 @@ class BudgetLimits:
             bound=np.array([row[4] for row in rows], dtype=np.float64),
         )
 
-    def room(self, n: Vector) -> Vector:
+    def slack(self, n: Vector) -> Vector:
         """log(bound / resource) of every row."""
         resource = (self.product @ n + self.linear) @ n + self.constant
-        room: Vector = np.log(self.bound / np.maximum(resource, 1e-9))
-        return room
+        slack: Vector = np.log(self.bound / np.maximum(resource, 1e-9))
+        return slack
 
     def slopes(self, n: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """First and second derivatives of log(resource) to log(widths), per row."""
-        resource = self.bound * np.exp(-self.room(n))
+        resource = self.bound * np.exp(-self.slack(n))
         first = (2 * self.product @ n + self.linear) * n / resource[:, None]
         second = 2 * n[:, None] * self.product * n / resource[:, None, None]
         second += np.einsum("rg,gh->rgh", first, np.eye(len(n)))
         return first, second - first[:, :, None] * first[:, None, :]
 
-    def prices(self, forces: Vector) -> dict[str, float]:
+    def prices(self, duals: Vector) -> dict[str, float]:
         """What the limits of each resource are worth together, from the force of each row."""
         prices = dict.fromkeys(self.names, 0.0)
-        for name, force in zip(self.names, forces.tolist(), strict=True):
+        for name, force in zip(self.names, duals.tolist(), strict=True):
             prices[name] += force
         return prices
 
@@ -148,21 +148,21 @@ def _interior(
     weight = 1 / scale
 
     def merit(x: Vector) -> float:
-        reserve = np.concatenate([limits.room(np.exp(x)), (top - x)[free], (x - bottom)[free]])
+        reserve = np.concatenate([limits.slack(np.exp(x)), (top - x)[free], (x - bottom)[free]])
         if (reserve <= 0).any():
             return float("inf")
         return float(weight * loss(np.exp(x)) - np.log(reserve).sum())
 
     while barriers / weight > GAP * scale * len(free) / GROWTH:
         for _ in range(60):
-            pull = weight * loss.pull(np.exp(x))
+            pull = weight * loss.neg_gradient(np.exp(x))
             step, decrement = _newton(limits, pull, loss.exponent, x, bottom, top, free)
             if decrement < 1e-7:
                 break
             x = _line_search(merit, x, step, decrement)
         weight *= GROWTH
-    forces = GROWTH / (weight * limits.room(np.exp(x)))
-    return np.clip(np.exp(x), low, high), forces
+    duals = GROWTH / (weight * limits.slack(np.exp(x)))
+    return np.clip(np.exp(x), low, high), duals
 
 
 def _start(limits: BudgetLimits, bottom: Vector, top: Vector) -> Vector | None:
@@ -170,7 +170,7 @@ def _start(limits: BudgetLimits, bottom: Vector, top: Vector) -> Vector | None:
     share = 0.5
     while share > 1e-7:
         x = bottom + share * (top - bottom)
-        if (limits.room(np.exp(x)) > 0).all():
+        if (limits.slack(np.exp(x)) > 0).all():
             return x
         share /= 2
     return None
@@ -187,12 +187,12 @@ def _newton(
 ) -> tuple[Vector, float]:
     """The Newton step on the barrier function and its decrement."""
     n = np.exp(x)
-    room = limits.room(n)
+    slack = limits.slack(n)
     first, second = limits.slopes(n)
     above, below = top - x, x - bottom
-    gradient = -pull + (first / room[:, None]).sum(0) + 1 / above - 1 / below
-    curve = np.einsum("rgh,r->gh", second, 1 / room)
-    curve += np.einsum("rg,rh,r->gh", first, first, 1 / room**2)
+    gradient = -pull + (first / slack[:, None]).sum(0) + 1 / above - 1 / below
+    curve = np.einsum("rgh,r->gh", second, 1 / slack)
+    curve += np.einsum("rg,rh,r->gh", first, first, 1 / slack**2)
     curve += np.diag(exponent * pull + 1 / above**2 + 1 / below**2)
     step = np.zeros(len(x))
     step[free] = -np.linalg.solve(curve[np.ix_(free, free)], gradient[free])

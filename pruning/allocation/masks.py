@@ -46,7 +46,7 @@ class ChannelMasks:
             sensitivity_runs=torch.tensor(0),
         )
 
-    def observe(self, gradient: Tensor, memory: float) -> None:
+    def update_saliency(self, gradient: Tensor, memory: float) -> None:
         """Take in dL/dm of one step, (units,).
 
         Behind a ReLU a masked channel has no gradient, so that its salience fades: those masked
@@ -55,7 +55,7 @@ class ChannelMasks:
         fresh = gradient.detach().abs().to(self.saliency)
         self.saliency = memory * self.saliency + (1 - memory) * fresh
 
-    def with_only(self, group: ChannelGroup, width: int) -> Tensor:
+    def narrowed(self, group: ChannelGroup, width: int) -> Tensor:
         """The mask, with only so many of one group's kept channels, the most salient."""
         mask = self.kept.clone()
         kept = torch.nonzero(mask[group.units]).flatten() + group.start
@@ -87,7 +87,9 @@ class ChannelMasks:
             importance=share @ self.importance,
         )
 
-    def moved(self, before: ChannelGroups, after: ChannelGroups, units: Ids) -> "ChannelMasks":
+    def transferred(
+        self, before: ChannelGroups, after: ChannelGroups, units: Ids
+    ) -> "ChannelMasks":
         """The gates of a smaller graph; `units` are the old ones of its units."""
         index = torch.from_numpy(units)
         return replace(

@@ -25,7 +25,7 @@ def project(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocati
     require_reachable(model, budget, remove_branches=how.vanishing)
     held = budget
     while held.holds(model.cost(widths := _integers(gates, model, held, how))):
-        if budget.sram_bytes is None or budget.holds(model.laid(widths)):
+        if budget.sram_bytes is None or budget.holds(model.planned_cost(widths)):
             return widths
         held = replace(held, sram_bytes=model.peak(widths) - 1)
     cure = "Raise the limits" + ("" if how.vanishing else ", or let branches vanish")

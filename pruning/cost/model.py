@@ -125,7 +125,7 @@ class CostModel:
         ordered = [self.kernels[step.kernel] for step in self.schedule(widths)]
         return pack(buffer_uses(ordered, self.conventions), self._sizes(n), self._outputs)
 
-    def laid(self, widths: Sequence[int]) -> Cost:
+    def planned_cost(self, widths: Sequence[int]) -> Cost:
         """The cost at integer widths with the gaps between the buffers of generated C."""
         cost = self.cost(widths)
         if self.conventions != DEPLOYED:
@@ -231,7 +231,7 @@ class CostModel:
         lines = self.explain(widths)
         return {name: max(lines, key=attrgetter(field)).name for name, field in SHARES.items()}
 
-    def left(self, widths: Sequence[int]) -> "tuple[CostModel, Tensor]":
+    def after_removal(self, widths: Sequence[int]) -> "tuple[CostModel, Tensor]":
         """What groups of width zero leave behind: the cost model of that network, and which
         groups of this one its own are (see `group_shares`). Those of the same branch go along.
 
@@ -251,28 +251,28 @@ class CostModel:
             self._smaller[along] = self._smaller[gone]
         return self._smaller[gone]
 
-    def along(self, widths: Sequence[int]) -> list[int]:
+    def dependents(self, widths: Sequence[int]) -> list[int]:
         """The widths, with zero also for the groups that go along with those of width zero."""
-        _, share = self.left(widths)
+        _, share = self.after_removal(widths)
         return [n if left else 0 for n, left in zip(widths, share.any(0).tolist(), strict=True)]
 
     def _narrowed(self, widths: Sequence[int]) -> "tuple[CostModel, list[int]]":
         if all(widths):
             return self, list(widths)
-        model, share = self.left(widths)
+        model, share = self.after_removal(widths)
         n = share @ torch.as_tensor(widths, dtype=torch.float64)
         return model, [round(width) for width in n.tolist()]
 
-    def stands(self, widths: Sequence[int]) -> bool:
+    def is_connected(self, widths: Sequence[int]) -> bool:
         """Whether a network is left when groups of width zero vanish."""
         gone = frozenset(index for index, width in enumerate(widths) if not width)
-        if gone not in self._standing:
+        if gone not in self._connected:
             kept = without(self.graph, sorted(gone))
-            self._standing[gone] = stays_connected(self.graph, kept)
-        return self._standing[gone]
+            self._connected[gone] = stays_connected(self.graph, kept)
+        return self._connected[gone]
 
     @cached_property
-    def _standing(self) -> dict[frozenset[int], bool]:
+    def _connected(self) -> dict[frozenset[int], bool]:
         return {}
 
     @cached_property

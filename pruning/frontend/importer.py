@@ -123,7 +123,7 @@ class GraphImporter:
     def _placeholder(self, node: Node) -> None:
         if node.name in self.names:
             name = self.names[node.name]
-            self.moves[node] = [IndexMap.none(name, batched_shape(node), stored=True)]
+            self.moves[node] = [IndexMap.identity(name, batched_shape(node), stored=True)]
         else:
             self.values[node] = INPUT
 
@@ -148,7 +148,7 @@ class GraphImporter:
         movement = self._stacked(node) if stacks else self._movement(node, source)
         if has_fill_conflict(node, movement):
             name = self.value(node, source)
-            movement = IndexMap.none(name, self.shapes[name])
+            movement = IndexMap.identity(name, self.shapes[name])
         others = [self._known(node, argument) for argument in node.args[1:]]
         try:
             self._moved(node, apply(node, movement, others))
@@ -160,7 +160,7 @@ class GraphImporter:
         if source in self.moves and source not in self.values:
             return self.moves[source][0]
         name = self.value(node, source)
-        return IndexMap.none(name, self.shapes[name])
+        return IndexMap.identity(name, self.shapes[name])
 
     def _stacked(self, node: Node) -> IndexMap:
         """Stacking is moving within a concatenation of what is stacked."""
@@ -168,11 +168,11 @@ class GraphImporter:
         channels, *rest = self.shapes[parts[0]]
         shape = (channels * len(parts), *rest)
         name = self._add(self._name(node, "concat"), "concat", parts, shape)
-        return IndexMap.none(name, shape)
+        return IndexMap.identity(name, shape)
 
     def _moved(self, node: Node, results: list[IndexMap]) -> None:
         first = results[0]
-        if len(results) == 1 and not first.stored and first.nowhere:
+        if len(results) == 1 and not first.stored and first.is_identity:
             self.values[node] = first.source
         else:
             self.moves[node] = results
@@ -203,14 +203,14 @@ class GraphImporter:
             raise unsupported_error(
                 node, f"a result shaped {tuple(movement.numbers.shape)}: nothing"
             )
-        if not movement.whole_samples:
+        if not movement.is_per_sample:
             whole = tuple(movement.numbers.shape)
             raise unsupported_error(
                 node, f"a result shaped {whole} that does not begin with the batch"
             )
         vector = len(shape) == 1 or prod(movement.shape[1:]) == 1
         inputs = (movement.source,)
-        if movement.in_order and (vector or shape[0] == movement.shape[0]):
+        if movement.is_reshape and (vector or shape[0] == movement.shape[0]):
             return self._add(self._name(node, does), "flatten", inputs, shape)
         return self._add(
             self._name(node, does), "gather", inputs, shape, gather_attributes(movement)
@@ -252,7 +252,7 @@ class GraphImporter:
             if in_place(node):
                 self.moves[source] = self.moves[node]
         elif last:
-            result = IndexMap.none(made, shape)
+            result = IndexMap.identity(made, shape)
             self.moves[node] = [replace(result, numbers=result.numbers.movedim(1, -1))]
         else:
             self.values[node] = made
@@ -268,7 +268,7 @@ class GraphImporter:
             return None
         moves = [self._only_moved(operand) for operand in built.inputs]
         found = [movement for movement in moves if movement is not None]
-        if len(found) < len(moves) or not found[0].all_there:
+        if len(found) < len(moves) or not found[0].is_permutation:
             return None
         first, *others = found
         alike = (
@@ -298,7 +298,7 @@ class GraphImporter:
         own, rank = constants[0].own, movement.numbers.dim()
         turned = replace(movement, numbers=movement.numbers.movedim(-1, 1))
         along_last = prod(own) == own[-1] == movement.shape[0]
-        if rank < 3 or not along_last or not turned.nowhere:
+        if rank < 3 or not along_last or not turned.is_identity:
             return built
         along = {"shape": [1, -1, *[1] * (rank - 2)], "axis": len(own) - 1, "elements": 1}
         return built._replace(attributes={**built.attributes, **along, "channels_last": True})
@@ -307,7 +307,7 @@ class GraphImporter:
         """A value whose last axis is to be its channels; often it was just turned that way."""
         movement = self._movement(node, operand)
         turned = replace(movement, numbers=movement.numbers.movedim(-1, 1))
-        return turned.source if turned.nowhere else self._carried(node, turned, "move")
+        return turned.source if turned.is_identity else self._carried(node, turned, "move")
 
     def _argument(self, node: Node, argument: Any) -> Any:
         """An argument as the rules of the table take it."""
@@ -328,7 +328,7 @@ class GraphImporter:
             return float(self.tensors[name])
         if name in self.lifted:
             raise unsupported_error(node, f"a constant operand ({name}): register it as a buffer")
-        if not movement.in_order:
+        if not movement.is_reshape:
             raise unsupported_error(node, f"a constant operand ({name}) whose elements are moved")
         return ConstantRef(name=name, shape=shape, own=movement.shape, trained=name in self.trained)
 

@@ -72,7 +72,7 @@ class IndexMap:
     fill: float = 0.0
 
     @staticmethod
-    def none(source: str, shape: Shape, stored: bool = False) -> "IndexMap":
+    def identity(source: str, shape: Shape, stored: bool = False) -> "IndexMap":
         """Everything where it was. Elements of a value are numbered over its whole batch."""
         whole = shape if stored else (BATCH, *shape)
         # Not all calls know integers; doubles count exactly far enough.
@@ -80,26 +80,26 @@ class IndexMap:
         return IndexMap(source=source, shape=shape, numbers=numbers.reshape(whole), stored=stored)
 
     @property
-    def in_order(self) -> bool:
+    def is_reshape(self) -> bool:
         """Whether all elements are there in their order: at most the shape has changed."""
         flat = self.numbers.flatten()
         whole = prod(self.shape) * (1 if self.stored else BATCH)
         return len(flat) == whole and bool((flat.diff() == 1).all()) and flat[0].item() == 1
 
     @property
-    def nowhere(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether the result is the source."""
         whole = self.shape if self.stored else (BATCH, *self.shape)
-        return tuple(self.numbers.shape) == whole and self.in_order
+        return tuple(self.numbers.shape) == whole and self.is_reshape
 
     @property
-    def all_there(self) -> bool:
+    def is_permutation(self) -> bool:
         """Whether every element of the source is in the result, once."""
         count = prod(self.shape) * (1 if self.stored else BATCH)
         return sorted(self.numbers.flatten().tolist()) == list(range(1, count + 1))
 
     @property
-    def whole_samples(self) -> bool:
+    def is_per_sample(self) -> bool:
         """Whether every sample of the result is made of the same elements of its own sample."""
         if self.numbers.dim() < 2 or self.numbers.shape[0] != BATCH:
             return False
@@ -109,7 +109,7 @@ class IndexMap:
         return bool((first <= size).all()) and torch.equal(second, moved)
 
     @property
-    def holes(self) -> bool:
+    def has_padding(self) -> bool:
         """Whether some elements of the result are from nowhere."""
         return bool((self.numbers == 0).any())
 
@@ -120,7 +120,7 @@ def apply(node: Node, movement: IndexMap, others: Sequence[Any]) -> list[IndexMa
     `others` are the arguments behind the first, tensors in the place of nodes.
     """
     name, numbers = functional_name(node), movement.numbers
-    fill = movement.fill if movement.holes else pad_value(node)
+    fill = movement.fill if movement.has_padding else pad_value(node)
     if name in PADS:
         a = arguments_of(node)
         results: Any = functional.pad(numbers, a["pad"], a.get("mode", "constant"))
@@ -135,7 +135,7 @@ def apply(node: Node, movement: IndexMap, others: Sequence[Any]) -> list[IndexMa
 def has_fill_conflict(node: Node, movement: IndexMap) -> bool:
     """Whether a call makes holes to be filled with something else than those there are."""
     makes = functional_name(node) in (*PADS, "aten.im2col.default")
-    return makes and movement.holes and pad_value(node) != movement.fill
+    return makes and movement.has_padding and pad_value(node) != movement.fill
 
 
 def pad_value(node: Node) -> float:

@@ -76,10 +76,10 @@ def _candidates(state: TrainState, job: Job, gone: Groups, rises: Mapping[int, f
         for index, rise in rises.items()
         if index not in gone
     }
-    seen, found = [model.along(_without(model, gone))], []
+    seen, found = [model.dependents(_without(model, gone))], []
     for index in sorted(losses, key=losses.__getitem__):
         if losses[index] < inf:
-            left = model.along(_without(model, (*gone, index)))
+            left = model.dependents(_without(model, (*gone, index)))
             found += [index] if left not in seen else []
             seen.append(left)
     return found
@@ -88,9 +88,9 @@ def _candidates(state: TrainState, job: Job, gone: Groups, rises: Mapping[int, f
 def _modelled(state: TrainState, job: Job, model: CostModel, gone: Groups) -> float:
     """The least loss that the model sees without these groups; infinite if nothing is left."""
     gates, widths = state.gates, _without(model, gone)
-    if gates is None or not model.stands(widths):
+    if gates is None or not model.is_connected(widths):
         return inf
-    smaller, share = model.left(widths)
+    smaller, share = model.after_removal(widths)
     limits = job.limits(smaller)
     return optimum(gates.without(share), smaller, limits, job.pruning.allocation).loss
 

@@ -35,7 +35,7 @@ def measure_sensitivity(state: TrainState, job: Job) -> Batchwise[None]:
         after = -(-before // MOST)
         if not group.prunable or after == before:
             continue
-        narrower = yield from loss_under(state, job, samples, gates.with_only(group, after))
+        narrower = yield from loss_under(state, job, samples, gates.narrowed(group, after))
         lengthening = ((after / size) ** -power - (before / size) ** -power) / power
         gates.importance[index] = _mean(gates.importance[index], (narrower - whole) / lengthening)
     gates.sensitivity_runs = gates.sensitivity_runs + 1
@@ -66,7 +66,7 @@ def branch_rises(state: TrainState, job: Job) -> Batchwise[dict[int, float]]:
     rises = {}
     for index, inner in enumerate(inner_groups(state.graph)):
         if inner:
-            without = gates.with_only(state.graph.channels.groups[index], 0)
+            without = gates.narrowed(state.graph.channels.groups[index], 0)
             rises[index] = (yield from loss_under(state, job, samples, without)) - whole
     return rises
 

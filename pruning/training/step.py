@@ -43,5 +43,5 @@ def train_step(
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
     if state.gates is not None and mask is not None and mask.grad is not None:
-        state.gates.observe(mask.grad.cpu(), job.pruning.saliency_decay)
+        state.gates.update_saliency(mask.grad.cpu(), job.pruning.saliency_decay)
     return value

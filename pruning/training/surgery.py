@@ -34,7 +34,7 @@ def fork(state: TrainState, job: Job, kept: Kept) -> TrainState:
     _copy_rates(state.optimizer, state.network, optimizer, network)
     gates = state.gates
     if gates is not None:
-        gates = gates.moved(before.channels, graph.channels, units_left(before, graph, kept))
+        gates = gates.transferred(before.channels, graph.channels, units_left(before, graph, kept))
     return replace(state, network=network, optimizer=optimizer, gates=gates, history=[])
 
 

@@ -99,7 +99,7 @@ def _require_possible(state: TrainState, job: Job) -> None:
     """
     model = job.cost_model(state.graph)
     limits = job.limits(model)
-    if limits.holds(cost := model.laid(state.graph.channels.widths)):
+    if limits.holds(cost := model.planned_cost(state.graph.channels.widths)):
         return
     if not job.prune_steps:
         raise PruningError(

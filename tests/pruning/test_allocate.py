@@ -231,8 +231,8 @@ def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
 def test_salience_is_a_running_mean_of_magnitudes(small):
     gates = ChannelMasks.open(small("resnet8")[0].channels)
     units = len(gates.saliency)
-    gates.observe(torch.full((units,), -2.0), memory=0.9)
-    gates.observe(torch.full((units,), 1.0), memory=0.9)
+    gates.update_saliency(torch.full((units,), -2.0), memory=0.9)
+    gates.update_saliency(torch.full((units,), 1.0), memory=0.9)
     assert gates.saliency == pytest.approx(torch.full((units,), 0.9 * 0.2 + 0.1))
 
 
@@ -258,7 +258,7 @@ def test_with_only_keeps_the_most_salient_of_those_kept(small):
     gates.kept[group.start + torch.argmax(gates.saliency[group.units])] = False
     left = int(gates.kept[group.units].sum())
     for width in (0, 1, left // 2, left):
-        mask = gates.with_only(group, width)
+        mask = gates.narrowed(group, width)
         assert int(mask[group.units].sum()) == width
         gone = gates.kept & ~mask
         if 0 < width < left:
@@ -277,7 +277,7 @@ def test_gates_follow_their_channels_to_a_smaller_graph(small, random_mask):
     kept[graph.channels.groups[inner].units] = False
     smaller = shrink_graph(graph, kept)
     before = replace(gates)
-    gates = gates.moved(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    gates = gates.transferred(graph.channels, smaller.channels, units_left(graph, smaller, kept))
     assert torch.equal(gates.saliency.sort().values, before.saliency[kept].sort().values)
     names = {g.name: i for i, g in enumerate(graph.channels.groups)}
     assert len(smaller.channels.groups) == len(graph.channels.groups) - 1
@@ -311,7 +311,7 @@ def test_of_operands_that_cannot_all_go_the_cheapest_stays(device):
         widths = [group.floor for group in groups]
         for index, width in zip(inner, kept, strict=True):
             widths[index] = width
-        if model.stands(widths):
+        if model.is_connected(widths):
             costs.append(model.cost(widths).flash_bytes)
     assert min_cost(model).flash_bytes == min(costs) < max(costs)
     require_reachable(model, Budget(flash_bytes=min(costs)))

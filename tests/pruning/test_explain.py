@@ -94,7 +94,7 @@ def test_vanished_groups_are_named(small, device):
     index = inner_groups(graph).index(True)
     kept = without(graph, [index])
     smaller = shrink_graph(graph, kept)
-    gates = gates.moved(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    gates = gates.transferred(graph.channels, smaller.channels, units_left(graph, smaller, kept))
     model = CostModel(smaller, device)
     budget = share(model, 0.6)
     widths = project(gates, model, budget, how)
@@ -126,7 +126,7 @@ def test_the_model_of_the_loss_is_a_power_law(small, device):
         wider = sizes.copy()
         wider[group] *= np.exp(step)
         assert (loss(sizes) - loss(wider)) / step == pytest.approx(
-            loss.pull(sizes)[group], rel=1e-4
+            loss.neg_gradient(sizes)[group], rel=1e-4
         )
 
 

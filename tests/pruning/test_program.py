@@ -72,7 +72,7 @@ def test_derivatives_against_finite_differences(small, device):
             step = np.zeros(len(x))
             step[index] = 1e-5
             up, down = np.exp(x + step), np.exp(x - step)
-            rise = limits.room(down) - limits.room(up)
+            rise = limits.slack(down) - limits.slack(up)
             assert rise / 2e-5 == pytest.approx(first[:, index], abs=1e-6)
             bend = (limits.slopes(up)[0] - limits.slopes(down)[0]) / 2e-5
             assert bend == pytest.approx(second[:, index], abs=1e-5)

@@ -92,7 +92,7 @@ def ready(job: Job) -> TrainState:
     mask = torch.ones(state.graph.channels.units, requires_grad=True)
     inputs = job.data.normalise(job.data.train.inputs[:64])
     job.task.loss(state.network(inputs, mask), job.data.train.targets[:64]).backward()
-    state.gates.observe(mask.grad, 0.0)
+    state.gates.update_saliency(mask.grad, 0.0)
     finished(measure_sensitivity(state, job))
     return state
 

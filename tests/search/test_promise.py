@@ -67,7 +67,7 @@ def unpruned(factory: SweepFactory, budget: Budget) -> Job:
     recipe = tuple(replace(phase, kind=PhaseKind.FINETUNE) for phase in job.recipe)
     model = job.cost_model(factory.start.graph)
     widths = factory.start.graph.channels.widths
-    assume(job.limits(model).holds(model.laid(widths)))
+    assume(job.limits(model).holds(model.planned_cost(widths)))
     return replace(job, recipe=recipe)
 
 

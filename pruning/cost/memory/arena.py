@@ -88,7 +88,7 @@ class _Placement:
         self.near: dict[tuple[str, str], tuple[int, int]] = {}
         first, last = {INPUT: 0}, {INPUT: 0}
         for index, kernel in enumerate(kernels):
-            dying, made = problem.dying(done, index), kernel.output
+            dying, made = problem.freed_inputs(done, index), kernel.output
             reused = problem.overwritten(dying, index)
             self.place[made] = made if reused is None else self.place[reused]
             if kernel.windows and dying:

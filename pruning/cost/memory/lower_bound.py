@@ -74,7 +74,7 @@ class LowerBound:
         kernel `index` runs; 0 where the chain can be over by then.
         """
         problem, inside = self.problem, gap.done | gap.rest
-        needs, feeds = problem.waits[End.FRONT], problem.waits[End.BACK]
+        needs, feeds = problem.predecessors[End.FRONT], problem.predecessors[End.BACK]
         held: list[int] = []
         while True:
             name = problem.output[other]

@@ -71,13 +71,13 @@ class SchedulingProblem:
         feeds = [self.readers[name] for name in self.output]
         for name in outputs:  # a bit that no kernel has: outputs are read after the last one
             self.readers[name] |= 1 << len(kernels)
-        self.waits = (needs, feeds)
+        self.predecessors = (needs, feeds)
         if any(need >> index for index, need in enumerate(needs)):
             raise ValueError("a kernel runs before its input is made, or they form a circle")
         self.before = _closed(needs, range(len(kernels)))
         self.beyond = _closed(feeds, reversed(range(len(kernels))))
 
-    def dying(self, done: int, index: int) -> list[str]:
+    def freed_inputs(self, done: int, index: int) -> list[str]:
         """The inputs that nobody needs once kernel `index` has run after those in `done`."""
         left = ~(done | 1 << index)
         return [name for name in self.inputs[index] if not self.readers[name] & left]
@@ -107,16 +107,16 @@ class SchedulingProblem:
 
     def effect(self, done: int, index: int) -> tuple[int, int]:
         """Bytes that kernel `index` adds while it runs after those in `done`, and for good."""
-        name, dying = self.output[index], self.dying(done, index)
+        name, dying = self.output[index], self.freed_inputs(done, index)
         kept = self.sizes[name] if self.readers[name] else 0
         return self.written(dying, index), kept - sum(self.sizes[each] for each in dying)
 
     def ready(self, rest: int, side: End, among: int = -1) -> list[int]:
         """The kernels (of `among`) that can come first, or last, of the rest."""
-        waits = self.waits[side]
+        waits = self.predecessors[side]
         return [index for index in bits(among & rest) if not waits[index] & rest]
 
-    def marks(self) -> Iterator[int]:
+    def cut_points(self) -> Iterator[int]:
         """Sets of kernels that every order passes through, the last one being all."""
         for index, before in enumerate(self.before):
             if before | self.beyond[index] | 1 << index == self.all:

@@ -143,7 +143,7 @@ def _steps(problem: SchedulingProblem, order: Iterable[int]) -> Iterator[Schedul
     """The buffers that are live while each kernel runs."""
     held, done = [INPUT], 0
     for index in order:
-        output, dying = problem.output[index], problem.dying(done, index)
+        output, dying = problem.output[index], problem.freed_inputs(done, index)
         reused = problem.overwritten(dying, index)
         overlaps = problem.overlaps(dying, index)
         at = overlap_points(overlaps) if overlaps else ()

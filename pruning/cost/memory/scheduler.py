@@ -64,7 +64,7 @@ def _parts(problem: SchedulingProblem) -> Iterator[tuple[PartialSchedule, Schedu
     gap of its own, with the order of the graph.
     """
     done, held = 0, problem.sizes[INPUT]
-    for mark in problem.marks():
+    for mark in problem.cut_points():
         gap, peak = PartialSchedule(done, mark & ~done, (held, held), (None, None)), 0
         left = gap
         for index in bits(gap.rest):
@@ -82,7 +82,7 @@ def _searched(floor: LowerBound, bound: int, known: Schedule) -> Schedule:
             if (found := search.step()) is not None:
                 return found._replace(bound=found.peak)
     bound = max(search.bound for search in searches)
-    found = min((search.dive() for search in searches), key=lambda order: order.peak)
+    found = min((search.greedy_completion() for search in searches), key=lambda order: order.peak)
     return found._replace(bound=min(bound, found.peak))
 
 
@@ -126,7 +126,7 @@ class _Search:
             self.pushed += 1  # among equals the fewest left, then the first found
             heapq.heappush(self.heap, (peak, gap.rest.bit_count(), self.pushed, gap))
 
-    def dive(self) -> Schedule:
+    def greedy_completion(self) -> Schedule:
         """Some order: from the best gap on always to the best next one."""
         self.seen.clear()
         while True:
@@ -165,7 +165,7 @@ def _free(
             return None
         if gap.held[side] <= start:
             return gap
-        following = problem.ready(gap.rest, side, problem.waits[1 - side][index])
+        following = problem.ready(gap.rest, side, problem.predecessors[1 - side][index])
         if len(following) != 1:
             return None
         (index,) = following
