@@ -16,7 +16,8 @@ from search.results.importance import importances
 from search.results.picks import picks
 from search.study.factory import SweepFactory
 from search.study.limits import limits_of
-from search.study.study import CANCELLED, Study, trial_budget
+from search.study.study import Study
+from search.study.trials import CANCELLED, trial_budget
 from tracking.records import (
     Costs,
     DenseRecord,

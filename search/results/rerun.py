@@ -15,9 +15,11 @@ from pruning.training.state import Epoch, TrainState, widths_of
 from pruning.training.train import train
 from search.config.spec import flattened
 from search.errors import StudyError
+from search.study.checks import require_data
 from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL, packed, stored_cost
-from search.study.study import Study, trial_budget
+from search.study.study import Study
+from search.study.trials import trial_budget
 
 _TIMES = frozenset({"seconds"})  # no two runs take equally long
 
@@ -54,7 +56,7 @@ def rerun(study: Study, number: int) -> Iterator[Epoch | Again]:
     """
     trial = _finished(study, number)
     factory = SweepFactory(study.spec)
-    study.require_data(factory.data.digest)
+    require_data(study, factory.data.digest)
     start = unpack_network(study.workspace.store.read(_start_digest(study, trial)))
     job = factory.trial_job(trial.params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
     state = TrainState.begin(start.graph, start.tensors, job)

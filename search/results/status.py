@@ -13,7 +13,8 @@ from search.results.front import hypervolume, points_of
 from search.results.report import counts, failures
 from search.study.control import Command, current_command
 from search.study.limits import limits_of
-from search.study.study import Study, trial_budget
+from search.study.study import Study
+from search.study.trials import trial_budget
 from tracking.records import Costs, Limits
 from tracking.tables import shares_of
 

@@ -7,7 +7,8 @@ Both classes rely on the tables and the cache of the one release that paring adm
 
 import json
 import re
-from typing import Any, final
+from collections.abc import Iterator, Mapping
+from typing import Any, cast, final
 
 import optuna
 from optuna.storages import RDBStorage
@@ -26,6 +27,8 @@ PENDING = "pending"  # blobs that a trial is about to store, named before they a
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OVER = tuple(state for state in TrialState if state.is_finished())
 _LONG = 64  # characters of a value that may hold a digest
+
+AnyTrial = FrozenTrial | optuna.Trial
 
 
 @final
@@ -85,25 +88,28 @@ def named_digests(engine: Engine) -> set[str]:
     return {digest for text in texts for digest in _DIGEST.findall(text)}
 
 
+def storage_of(study: optuna.Study) -> TrialStorage:
+    """The storage of a study, which is one of ours: `open_storage` made it."""
+    return cast(TrialStorage, study._storage)
+
+
 @final
-class TrialQueries:
-    """Trials of one study by their state or an attribute."""
+class TrialTable:
+    """The trials of one study, as Optuna's database holds them."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
-        self._engine: Engine = study._storage._backend.engine  # type: ignore[attr-defined]
-
-    def ids(self, *states: TrialState) -> list[int]:
-        """The ids of the trials in some states, by number."""
-        return self._rows(self._query(*states).order_by(TrialModel.number))
+        self._storage = storage_of(study)
+        self._engine = self._storage.engine
 
     def any(self, *states: TrialState) -> bool:
         """Whether a trial is in one of some states."""
         return bool(self._rows(self._query(*states).limit(1)))
 
-    def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in some states, by number: for states that few are in."""
-        return [self._study._storage.get_trial(number) for number in self.ids(*states)]
+    def trials(self, *states: TrialState) -> Iterator[FrozenTrial]:
+        """The trials in some states, by number, each read when it is its turn."""
+        numbers = self._rows(self._query(*states).order_by(TrialModel.number))
+        return map(self._storage.get_trial, numbers)
 
     def complete_with(self, key: str, value: Any) -> FrozenTrial | None:
         """The first complete trial whose user attribute has a value, if there is one."""
@@ -116,11 +122,47 @@ class TrialQueries:
             .limit(1)
         )
         found = self._rows(query)
-        return self._study._storage.get_trial(found[0]) if found else None
+        return self._storage.get_trial(found[0]) if found else None
 
     def named(self) -> set[str]:
         """The digests that any study of this database names."""
         return named_digests(self._engine)
+
+    def current(self, trial: AnyTrial) -> FrozenTrial:
+        """A trial as it is by now."""
+        return self._storage.get_trial(trial._trial_id)
+
+    def note(self, trial: AnyTrial, key: str, value: Any) -> None:
+        """Keep a value with a trial."""
+        self._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+    def set_state(self, trial: AnyTrial, state: TrialState) -> bool:
+        """Move a trial to another state; False where another process was quicker.
+
+        Raises:
+            UpdateFinishedTrialError: it is over.
+        """
+        return self._storage.set_trial_state_values(trial._trial_id, state)
+
+    def heartbeat(self, trial: AnyTrial) -> None:
+        """Say that a trial is worked on."""
+        self._storage.record_heartbeat(trial._trial_id)
+
+    def is_stale(self, trial: AnyTrial) -> bool:
+        """Whether a running trial has had no heartbeat for longer than a lease."""
+        return trial._trial_id in self._storage._get_stale_trial_ids(self._study._study_id)
+
+    def fix_params(self, trial: AnyTrial, params: Mapping[str, Any]) -> None:
+        """Let a trial draw these hyperparameters and no others."""
+        self._storage.set_trial_system_attr(trial._trial_id, "fixed_params", dict(params))
+
+    def open(self, trial: FrozenTrial) -> optuna.Trial:
+        """A trial to work on."""
+        return optuna.Trial(self._study, trial._trial_id)
+
+    def show(self, trials: list[FrozenTrial]) -> None:
+        """Let samplers see these trials, instead of reading all anew."""
+        self._study._thread_local.cached_all_trials = trials
 
     def _query(self, *states: TrialState) -> Select[Any]:
         ours = TrialModel.study_id == self._study._study_id

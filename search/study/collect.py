@@ -13,7 +13,7 @@ from search.errors import StoreError
 from search.storage.blobs import Entry, marked
 from search.storage.optuna_adapter import named_digests
 from search.storage.workspace import Workspace, open_storage
-from search.study.study import BLOBS
+from search.study.trials import BLOBS
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,14 @@ from search.config.spec import Spec, flattened
 from search.errors import ConfigError, StudyError
 from search.storage.blobs import mark_of
 from search.storage.workspace import Workspace
+from search.study.checks import require_data, require_store
 from search.study.control import Command, current_command, send
 from search.study.factory import AUTO, SweepFactory, start_key
 from search.study.pruner import RungPruner
 from search.study.sampling import sampler_for
 from search.study.space import FIELDS, budgets, check_space, corners, require_narrower
 from search.study.study import Study, create_study, find_study
+from search.study.trials import add_trials
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
@@ -54,9 +56,9 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
         factory = SweepFactory(spec)
         study = _created(workspace, name, factory)
     else:
-        study.require_store()
+        require_store(study)
         factory = SweepFactory(study.spec)
-        study.require_data(factory.data.digest)
+        require_data(study, factory.data.digest)
         start_key(study, factory)
     repeats = study.spec.values.get("seeds") or 1
     wanted = study.spec["trials"] or len(study.facts["budgets"]) * repeats
@@ -66,8 +68,8 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
         if added := _add_budgets(study, spec, factory):
             wanted = max(wanted, len(study.trials()) + added * repeats, total or 0)
             total = None  # it was for the budgets that were there
-    study.add_trials(
-        total or wanted, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
+    add_trials(
+        study, total or wanted, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
     )
     order = current_command(study)
     if order.order is Command.HALT or (order.ends and not study.over()):

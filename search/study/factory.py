@@ -37,6 +37,7 @@ from search.config.instantiate import instantiated
 from search.config.schema import MethodConfig, PhasesConfig
 from search.config.spec import Spec
 from search.errors import ConfigError
+from search.study.checks import require_start
 from search.study.study import Study
 
 AUTO = "auto"  # of a model: filled in from the data; of the precision: from the network
@@ -297,5 +298,5 @@ def start_key(study: Study, factory: SweepFactory) -> str:
         StudyError: what it starts from has changed since the study was created.
     """
     key = factory.dense_key(network=study.facts.get("start_has_network", False))
-    study.require_start(key)
+    require_start(study, key)
     return key

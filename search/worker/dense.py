@@ -15,7 +15,8 @@ from search.storage.blobs import lost
 from search.storage.files import digest_of
 from search.study.factory import SweepFactory, start_key
 from search.study.stored_model import packed
-from search.study.study import BLOBS, Study
+from search.study.study import Study
+from search.study.trials import BLOBS
 from search.worker.stop_signals import StopMonitor
 from search.worker.training_loop import train_on
 

@@ -25,8 +25,9 @@ from search.storage.outage import tolerated
 from search.study.control import current_command
 from search.study.owner import Owner
 from search.study.study import Study
+from search.study.trials import hand_back
 from search.worker.logs import Troubles, log_folder, log_to
-from search.worker.worker import reap, work
+from search.worker.worker import reap_or_halt, work
 
 log = logging.getLogger("paring.crew")
 POLL_S = 0.5
@@ -126,7 +127,7 @@ class _WorkerPool:
                 log.warning(
                     "worker %d died with %s; started anew", index, self._workers[index].exitcode
                 )
-                reap(self._study)
+                reap_or_halt(self._study)
                 self._workers[index] = self._start(index)
 
     def _count_death(self, worker: BaseProcess) -> None:
@@ -157,7 +158,7 @@ class _WorkerPool:
             worker.kill()
             worker.join()
             with tolerated("a killed worker's trial was not handed back"):
-                self._study.hand_back(owner)
+                hand_back(self._study, owner)
 
 
 def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path) -> None:

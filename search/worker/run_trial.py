@@ -31,7 +31,18 @@ from search.study.factory import SweepFactory
 from search.study.pruner import RungReport
 from search.study.scale import normalized_score
 from search.study.stored_model import packed, stored_cost
-from search.study.study import BLOBS, CANCELLED, Study, trial_budget, unfinished_blobs
+from search.study.study import Study
+from search.study.trials import (
+    BLOBS,
+    CANCELLED,
+    discard,
+    note_trial,
+    sampled_params,
+    still_mine,
+    trial_budget,
+    turn,
+    unfinished_blobs,
+)
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 from search.worker.training_loop import train_on
 from search.worker.warm_start import Start, start_of
@@ -101,14 +112,14 @@ class _TrialLog:
             self._note(PENDING, sorted(killed.union(digests)))
 
     def note_checkpoint(self, digest: str) -> None:
-        with self._study.turn():
+        with turn(self._study):
             self._note(CHECKPOINT, digest)
 
     def note_progress(self, progress: dict[str, Any]) -> None:
         self._note("progress", progress)
 
     def _note(self, key: str, value: Any) -> None:
-        if not self._study.note_trial(self._trial, key, value):
+        if not note_trial(self._study, self._trial, key, value):
             raise Stopped(Reason.LOST)
 
     def verdict(self, epoch: Epoch, of: int, /) -> str | None:
@@ -144,7 +155,7 @@ def run_trial(
     Raises:
         Stopped: there was a reason to leave it; its last epoch is stored if it is still ours.
     """
-    params = study.drawn(trial)
+    params = sampled_params(study, trial)
     start = start_of(study, trial, dense)
     if (twin := _twin(study, trial, start, params)) is not None:
         return _copied(twin)
@@ -173,7 +184,7 @@ def _twin(
     run = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     if trial.user_attrs.get("run") != run:
         trial.set_user_attr("run", run)
-    return study.queries.complete_with("run", run)
+    return study.table.complete_with("run", run)
 
 
 def _copied(twin: FrozenTrial) -> Finished:
@@ -238,12 +249,12 @@ def _profile(model: CostModel) -> list[dict[str, Any]]:
 
 def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:
     """Write a trial's outcome into Optuna, once; False when the trial is no longer ours."""
-    with study.turn():
-        if not study.still_mine(trial):
+    with turn(study):
+        if not still_mine(study, trial):
             return False
         _write(study, trial, outcome)
     with tolerated(f"what trial {trial.number} kept for going on is not removed yet"):
-        study.discard(unfinished_blobs(trial))  # else by whoever tidies the study up
+        discard(study, unfinished_blobs(trial))  # else by whoever tidies the study up
     return True
 
 

@@ -14,6 +14,7 @@ import optuna
 from search.storage.outage import is_outage, told, tolerated
 from search.study.control import Command, current_command
 from search.study.study import Study
+from search.study.trials import beat, still_mine
 from tracking.errors import BusyError
 
 log = logging.getLogger("paring.watch")
@@ -142,10 +143,10 @@ class StopMonitor:
                 self._found = self._found or self._reason(trial)
                 late = time.monotonic() - beaten >= self._study.workspace.config.heartbeat_s
                 if trial is not None and late and self._found is None:
-                    self._study.beat(trial)
+                    beat(self._study, trial)
                     beaten = time.monotonic()
 
     def _reason(self, trial: optuna.Trial | None) -> Reason | None:
-        if trial is not None and not self._study.still_mine(trial):
+        if trial is not None and not still_mine(self._study, trial):
             return Reason.LOST
         return _ORDERED.get(current_command(self._study).order)

@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 from pruning.budget import Budget
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.study.limits import limits_of
-from search.study.study import Study, trial_budget
+from search.study.study import Study
+from search.study.trials import trial_budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,11 @@ from search.errors import SearchError, StoreError
 from search.results.front import front_trials
 from search.storage.outage import is_outage, tolerated
 from search.storage.workspace import open_workspace
+from search.study.checks import require_data, require_store
 from search.study.control import Command, current_command, send
 from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
+from search.study.trials import came_back, cancel_waiting, claim, hand_back, reap, tidy
 from search.worker.dense import ensure_dense
 from search.worker.run_trial import Cancelled, Failed, Outcome, run_trial, tell
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
@@ -50,14 +52,14 @@ def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
 
 
 def _work_off(study: Study, monitor: StopMonitor) -> None:
-    study.require_store()
+    require_store(study)
     factory = SweepFactory(study.spec)
-    study.require_data(factory.data.digest)
+    require_data(study, factory.data.digest)
     while (dense := _dense(study, factory, monitor)) is None:
         monitor.wait(POLL_S)  # paused
     while (trial := _next_trial(study, monitor)) is not None:
         _attempt(study, trial, factory, dense, monitor)
-    monitor.outlast(study.tidy)
+    monitor.outlast(lambda: tidy(study))
     if not monitor.outlast(lambda: current_command(study)).ends:
         monitor.outlast(lambda: _score_front_on_test(study, factory, monitor))
 
@@ -95,12 +97,12 @@ def _next_trial(study: Study, monitor: StopMonitor) -> optuna.Trial | None:
 def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
     """Whether the worker is done here, and a trial that it has claimed."""
     order = current_command(study)
-    reap(study)
+    reap_or_halt(study)
     if order.order is Command.CANCEL:
-        study.cancel_waiting()
+        cancel_waiting(study)
     if order.ends or study.over():
         return True, None
-    return False, None if order.order is Command.PAUSE else study.claim()
+    return False, None if order.order is Command.PAUSE else claim(study)
 
 
 def _attempt(
@@ -122,7 +124,7 @@ def _attempt(
             raise
         return
     if outcome is None:
-        monitor.outlast(study.hand_back)
+        monitor.outlast(lambda: hand_back(study))
         return
     kept = monitor.outlast(lambda: tell(study, trial, outcome))
     log.info("trial %d: %s%s", trial.number, outcome, "" if kept else " (taken by another)")
@@ -135,9 +137,9 @@ def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
     if reason is Reason.CANCELLED:
         tell(study, trial, Cancelled())
     elif reason is Reason.LOST:
-        study.came_back(trial)
+        came_back(study, trial)
     else:
-        study.hand_back()
+        hand_back(study)
 
 
 def _outcome(
@@ -163,9 +165,9 @@ def _outcome(
     return outcome
 
 
-def reap(study: Study) -> None:
+def reap_or_halt(study: Study) -> None:
     """Hand back the trials of workers that are gone; halt if these die again and again."""
-    if numbers := study.reap():
+    if numbers := reap(study):
         log.info("trials handed back, their workers are gone: %s", numbers)
         halt_if_all_fail(study)
 

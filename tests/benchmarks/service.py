@@ -37,6 +37,7 @@ from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
+from search.study.trials import claim
 from search.worker import pool, worker
 from search.worker import run_trial as trial_module
 from search.worker.dense import ensure_dense
@@ -200,7 +201,7 @@ def growth(workspace: Workspace) -> None:
 
 
 def _one(study: Study, factory: SweepFactory, dense: Any, monitor: StopMonitor) -> None:
-    trial = study.claim()
+    trial = claim(study)
     assert trial is not None
     tell(study, trial, run_trial(study, trial, factory, dense, monitor))
 

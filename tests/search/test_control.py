@@ -27,10 +27,11 @@ from search.study import create
 from search.study.control import Command, current_command, send
 from search.study.owner import Owner
 from search.study.sampling import sampler_for
-from search.study.study import Study, require_study, trial_budget
+from search.study.study import Study, require_study
+from search.study.trials import came_back, cancel_waiting, claim, hand_back, reap, trial_budget
 from search.worker.run_trial import Failed, tell
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
-from search.worker.worker import halt_if_all_fail, reap, work
+from search.worker.worker import halt_if_all_fail, reap_or_halt, work
 from tracking.records import State
 
 FORK = multiprocessing.get_context("fork")
@@ -152,11 +153,11 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
 def test_a_cancelled_trial_leaves_no_checkpoint(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 1)
     checkpoint = workspace.store.put(b"an epoch")
-    trial = study.claim()
+    trial = claim(study)
     assert trial is not None
     trial.set_user_attr("checkpoint", checkpoint)
-    study.hand_back()
-    assert study.cancel_waiting() == [0]
+    hand_back(study)
+    assert cancel_waiting(study) == [0]
     with pytest.raises(StoreError):
         workspace.store.read(checkpoint)
 
@@ -262,7 +263,7 @@ def test_a_signal_is_heeded_between_batches(
 
 def test_a_trial_that_another_took_over_is_left(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, None)
-    trial = study.claim()
+    trial = claim(study)
     assert trial is not None
     monitor = StopMonitor(study)
     with monitor.over(trial):
@@ -290,7 +291,7 @@ def test_other_failures_do_not(
 ) -> None:
     study = create.prepare(workspace, "a", compose_spec(*tiny, "trials=6"), None)
     for reason in ("loss is nan in epoch 1", "loss is nan in epoch 2", "no such file"):
-        trial = study.claim()
+        trial = claim(study)
         assert trial is not None
         assert tell(study, trial, Failed(reason))
     halt_if_all_fail(study)
@@ -304,7 +305,7 @@ def test_failures_before_the_last_order_do_not_count(
 
     def fail(times: int) -> Command:
         for _ in range(times):
-            trial = study.claim()
+            trial = claim(study)
             assert trial is not None
             assert tell(study, trial, Failed("no such file"))
         halt_if_all_fail(study)
@@ -326,12 +327,12 @@ def test_a_trial_whose_workers_die_at_one_point_has_failed(
     checkpoint = workspace.store.put(b"an epoch")
     for death in range(3):
         assert workspace.store.read(checkpoint) == b"an epoch"
-        trial = study.claim()
+        trial = claim(study)
         assert trial is not None
         if death == 0:
             trial.set_user_attr("checkpoint", checkpoint)
         trial.set_user_attr("owner", nobody().note())
-        assert study.reap() == [0]
+        assert reap(study) == [0]
     trial = study.trials()[0]
     assert trial.state is TrialState.FAIL
     assert "killed 3 times" in trial.user_attrs["reason"]
@@ -342,11 +343,11 @@ def test_a_trial_whose_workers_die_at_one_point_has_failed(
 def test_one_that_gets_on_between_deaths_has_not(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 1)
     for death in range(5):
-        trial = study.claim()
+        trial = claim(study)
         assert trial is not None
         trial.set_user_attr("checkpoint", str(death))
         trial.set_user_attr("owner", nobody().note())
-        assert study.reap() == [0]
+        assert reap(study) == [0]
     assert state(study) is TrialState.WAITING
 
 
@@ -355,31 +356,31 @@ def test_who_comes_back_has_not_died(workspace: Workspace, tiny_spec: Spec, plac
     """A silent worker that nobody sees is taken for dead until it wakes."""
     study = create.prepare(workspace, "a", tiny_spec, 1)
     for _ in range(4):
-        trial = study.claim()
+        trial = claim(study)
         assert trial is not None
         trial.set_user_attr("owner", replace(nobody(), place=place).note())
         silence(study)
-        assert study.reap() == [0]
-        study.came_back(trial)
+        assert reap(study) == [0]
+        came_back(study, trial)
     assert state(study) is TrialState.WAITING
 
 
 def test_who_is_seen_to_live_has_not_died(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 1)
     for _ in range(4):
-        assert study.claim() is not None
+        assert claim(study) is not None
         silence(study)
-        assert study.reap() == [0]
+        assert reap(study) == [0]
     assert state(study) is TrialState.WAITING
 
 
 def test_trials_that_fail_by_deaths_halt_the_sweep(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 5)
     for _ in range(9):
-        trial = study.claim()
+        trial = claim(study)
         assert trial is not None
         trial.set_user_attr("owner", nobody().note())
-        reap(study)
+        reap_or_halt(study)
     assert current_command(study).order is Command.HALT
     assert "killed 3 times" in current_command(study).why
     assert [state(study, n) for n in range(5)] == [TrialState.FAIL] * 3 + [TrialState.WAITING] * 2
@@ -535,7 +536,7 @@ def test_seeds_repeat_a_draw(workspace: Workspace, compose_spec: Composed, tiny:
 def _claim_at(config: StorageConfig, name: str, moment: Any) -> None:
     study = require_study(open_workspace(config), name)
     moment.wait()
-    study.claim()
+    claim(study)
 
 
 def test_trials_of_one_draw_that_are_claimed_at_once_are_alike(

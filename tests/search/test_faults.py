@@ -30,7 +30,8 @@ from search.storage.workspace import open_workspace
 from search.study.collect import orphans
 from search.study.control import Command, current_command
 from search.study.factory import SweepFactory
-from search.study.study import Study, find_study, require_study, trial_budget
+from search.study.study import Study, find_study, require_study
+from search.study.trials import trial_budget
 from tests.search.commands import (
     PATIENCE_S,
     Commands,

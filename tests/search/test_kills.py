@@ -19,7 +19,8 @@ from search.results.report import counts
 from search.storage.workspace import open_workspace
 from search.study.factory import SweepFactory
 from search.study.stored_model import packed
-from search.study.study import Study, find_study, trial_budget
+from search.study.study import Study, find_study
+from search.study.trials import trial_budget
 from tests.search.commands import (
     PATIENCE_S,
     Commands,

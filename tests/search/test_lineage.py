@@ -13,6 +13,7 @@ from search.results.report import study_record
 from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.study import require_study
+from search.study.trials import claim, hand_back
 from search.worker.warm_start import nearest_looser
 from search.worker.worker import work
 
@@ -78,10 +79,10 @@ def test_a_trial_keeps_its_parent_for_every_attempt(
     workspace = open_workspace(StorageConfig(folder=str(tmp_path / ".paring"), checkpoint_s=0))
     spec = compose_spec(*tiny, "shares=[0.6,0.4]", "continuation=true")
     study = create.prepare(workspace, "ladder", spec, None)
-    first, second = study.claim(), study.claim()
+    first, second = claim(study), claim(study)
     assert first is not None
     assert second is not None
     second.set_user_attr("parent", None)  # as its first attempt, beside the first trial, noted
-    study.hand_back()
+    hand_back(study)
     work(workspace.config, "ladder", threads=1)
     assert [trial.parent for trial in study_record(study).trials] == [None, None]

@@ -9,6 +9,7 @@ from search.config.spec import Spec
 from search.storage.workspace import Workspace
 from search.study import create
 from search.study.study import Study, require_study
+from search.study.trials import add_trials, cancel_waiting, claim, hand_back
 
 pytestmark = pytest.mark.usefixtures("quiet_process")
 
@@ -31,24 +32,24 @@ WAITING, RUNNING, FAIL = TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL
 
 def test_what_another_does_is_seen(both: tuple[Study, Study], tiny_spec: Spec) -> None:
     ours, theirs = both
-    trial = theirs.claim()
+    trial = claim(theirs)
     assert trial is not None
     assert states(ours) == [RUNNING, *[WAITING] * 5]
     trial.set_user_attr("checkpoint", "digest")
     assert ours.trials()[0].user_attrs["checkpoint"] == "digest"
-    assert theirs.hand_back() == [0]
+    assert hand_back(theirs) == [0]
     assert states(ours) == [WAITING] * 6
     assert ours.trials()[0].user_attrs["attempt"] == 1  # waiting, but no longer as it was
-    again = ours.claim()
+    again = claim(ours)
     assert again is not None
     assert theirs.trials()[0].user_attrs["attempt"] == 2
-    theirs.add_trials(8, theirs.budgets, seed=0)
+    add_trials(theirs, 8, theirs.budgets, seed=0)
     assert states(ours) == [RUNNING, *[WAITING] * 7]
-    assert ours.cancel_waiting() == list(range(1, 8))
+    assert cancel_waiting(ours) == list(range(1, 8))
     assert states(theirs) == [RUNNING, *[FAIL] * 7]
     assert not theirs.over()
-    ours.hand_back()
-    assert theirs.cancel_waiting() == [0]
+    hand_back(ours)
+    assert cancel_waiting(theirs) == [0]
     assert ours.over()
 
 
@@ -66,7 +67,7 @@ def test_trials_that_nobody_has_claimed_are_read_once(
 
     monkeypatch.setattr(backend, "_get_trials", counted)
     ours.trials()
-    trial = theirs.claim()
+    trial = claim(theirs)
     ours.trials()
     ours.trials()
     assert trial is not None
@@ -79,12 +80,12 @@ def test_trials_that_nobody_has_claimed_are_read_once(
 def test_a_complete_trial_is_found_by_what_it_ran(both: tuple[Study, Study]) -> None:
     ours, theirs = both
     for run in ("one", "two"):
-        trial = theirs.claim()
+        trial = claim(theirs)
         assert trial is not None
         trial.set_user_attr("run", run)
-        assert ours.queries.complete_with("run", run) is None  # it still runs
+        assert ours.table.complete_with("run", run) is None  # it still runs
         theirs.optuna.tell(trial, [0.5] + [1.0] * (len(theirs.objectives) - 1))
-    found = [ours.queries.complete_with("run", run) for run in ("one", "two", "three")]
+    found = [ours.table.complete_with("run", run) for run in ("one", "two", "three")]
     assert [trial and trial.number for trial in found] == [0, 1, None]
-    assert [trial.number for trial in ours.queries.trials(WAITING)] == [2, 3, 4, 5]
-    assert not ours.queries.any(RUNNING, FAIL)
+    assert [trial.number for trial in ours.table.trials(WAITING)] == [2, 3, 4, 5]
+    assert not ours.table.any(RUNNING, FAIL)

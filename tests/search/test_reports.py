@@ -25,6 +25,7 @@ from search.storage.blobs import Folder, Store
 from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.study import Study, require_study
+from search.study.trials import claim
 from search.worker.run_trial import Dominated, tell
 from search.worker.worker import work
 from tests.search.commands import Commands, running, until
@@ -202,7 +203,7 @@ def test_a_checkpoint_that_went_with_its_trial_is_no_loss(
     workspace: Workspace, tiny_spec: Spec, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = create.prepare(workspace, "stopped", tiny_spec, 1)
-    trial = study.claim()
+    trial = claim(study)
     assert trial is not None
     trial.set_user_attr("checkpoint", workspace.store.put(b"a state"))
     assert tell(study, trial, Dominated("another was better"))

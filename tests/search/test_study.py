@@ -20,9 +20,21 @@ from pruning.budget import Budget, Cost
 from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
 from search.storage.workspace import Workspace, open_storage, open_workspace
-from search.study import study as module
+from search.study import trials as module
+from search.study.checks import require_data
 from search.study.owner import Owner
-from search.study.study import Study, create_study, find_study, require_study, trial_budget
+from search.study.study import Study, create_study, find_study, require_study
+from search.study.trials import (
+    add_trials,
+    claim,
+    discard,
+    hand_back,
+    note_trial,
+    reap,
+    still_mine,
+    tidy,
+    trial_budget,
+)
 from search.worker.run_trial import Failed, Finished, Infeasible, tell
 from search.worker.stop_signals import StopMonitor
 
@@ -122,9 +134,9 @@ def test_a_foreign_study_is_refused_and_left_alone(
 
 
 def test_changed_data_are_refused(study: Study) -> None:
-    study.require_data(FACTS["data_digest"])
+    require_data(study, FACTS["data_digest"])
     with pytest.raises(StudyError, match="data have changed"):
-        study.require_data("e" * 64)
+        require_data(study, "e" * 64)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +151,7 @@ def test_a_senseless_storage_is_refused(workspace: Workspace, changes: dict[str,
 
 
 def test_trials_have_numbers_and_budgets_in_turn(study: Study, workspace: Workspace) -> None:
-    study.add_trials(7, BUDGETS, seed=3)
+    add_trials(study, 7, BUDGETS, seed=3)
     trials = reopened(workspace).trials()
     assert [trial.number for trial in trials] == list(range(7))
     assert [trial_budget(trial) for trial in trials] == [BUDGETS[i % 3] for i in range(7)]
@@ -149,9 +161,9 @@ def test_trials_have_numbers_and_budgets_in_turn(study: Study, workspace: Worksp
 
 @pytest.mark.parametrize(("total", "expected"), [(4, 4), (2, 4), (9, 9)])
 def test_only_a_larger_total_adds(study: Study, total: int, expected: int) -> None:
-    study.add_trials(4, BUDGETS, 0)
+    add_trials(study, 4, BUDGETS, 0)
     before = [trial.user_attrs["slot"] for trial in study.trials()]
-    study.add_trials(total, BUDGETS, 0)
+    add_trials(study, total, BUDGETS, 0)
     trials = study.trials()
     assert [trial.number for trial in trials] == list(range(expected))
     assert [trial.user_attrs["slot"] for trial in trials[:4]] == before
@@ -161,7 +173,7 @@ def test_only_a_larger_total_adds(study: Study, total: int, expected: int) -> No
 def _add(gate: Any, workspace: Workspace, total: int) -> None:
     found = reopened(workspace)
     gate.wait()
-    found.add_trials(total, BUDGETS, 0)
+    add_trials(found, total, BUDGETS, 0)
 
 
 def test_two_creators_make_no_doubles(study: Study, workspace: Workspace) -> None:
@@ -176,31 +188,31 @@ def test_two_creators_make_no_doubles(study: Study, workspace: Workspace) -> Non
 
 
 def test_the_first_waiting_trial_is_claimed(study: Study) -> None:
-    study.add_trials(2, BUDGETS, 0)
-    trial = study.claim()
+    add_trials(study, 2, BUDGETS, 0)
+    trial = claim(study)
     assert trial is not None
     assert trial.number == 0
     assert trial.user_attrs["attempt"] == 1
     assert trial.user_attrs["owner"] == Owner.me().note()
     assert [trial.state.name for trial in study.trials()] == ["RUNNING", "WAITING"]
-    assert study.still_mine(trial)
+    assert still_mine(study, trial)
     assert not study.over()
 
 
 def test_nothing_is_claimed_where_nothing_waits(study: Study) -> None:
-    assert study.claim() is None
+    assert claim(study) is None
     assert study.over()
 
 
 def _claim_all(gate: Any, workspace: Workspace, taken: Any) -> None:
     found = reopened(workspace)
     gate.wait()
-    while (trial := found.claim()) is not None:
+    while (trial := claim(found)) is not None:
         taken.put((trial.number, os.getpid()))
 
 
 def test_processes_claim_every_trial_once(study: Study, workspace: Workspace) -> None:
-    study.add_trials(16, BUDGETS, 0)
+    add_trials(study, 16, BUDGETS, 0)
     taken = FORK.SimpleQueue()
     assert processes(_claim_all, 3, workspace, taken) == [0, 0, 0]
     claims = dict(taken.get() for _ in range(16))
@@ -212,12 +224,12 @@ def test_processes_claim_every_trial_once(study: Study, workspace: Workspace) ->
 
 
 def test_threads_claim_every_trial_once(study: Study, workspace: Workspace) -> None:
-    study.add_trials(8, BUDGETS, 0)
+    add_trials(study, 8, BUDGETS, 0)
     numbers: list[int] = []
 
     def claim_all() -> None:
         found = reopened(workspace)
-        while (trial := found.claim()) is not None:
+        while (trial := claim(found)) is not None:
             numbers.append(trial.number)
 
     crew = [threading.Thread(target=claim_all) for _ in range(3)]
@@ -232,15 +244,15 @@ def test_threads_claim_every_trial_once(study: Study, workspace: Workspace) -> N
 
 
 def test_a_trial_handed_back_keeps_what_it_knows(study: Study, workspace: Workspace) -> None:
-    study.add_trials(2, BUDGETS, 0)
-    trial = study.claim()
+    add_trials(study, 2, BUDGETS, 0)
+    trial = claim(study)
     assert trial is not None
     lr = trial.suggest_float("task.optimizer.lr", 0.01, 1.0, log=True)
     trial.set_user_attr("checkpoint", "c")
-    assert study.hand_back() == [0]
+    assert hand_back(study) == [0]
     waiting = study.trials()[0]
     assert waiting.state is TrialState.WAITING
-    again = reopened(workspace).claim()
+    again = claim(reopened(workspace))
     assert again is not None
     assert (again.number, again.user_attrs["attempt"]) == (0, 2)
     assert again.suggest_float("task.optimizer.lr", 0.01, 1.0, log=True) == lr
@@ -250,7 +262,7 @@ def test_a_trial_handed_back_keeps_what_it_knows(study: Study, workspace: Worksp
 
 
 def _claim_and_hold(gate: Any, workspace: Workspace) -> None:
-    assert reopened(workspace).claim() is not None
+    assert claim(reopened(workspace)) is not None
     gate.wait()
     signal.pause()
 
@@ -269,32 +281,32 @@ def killed_owner(workspace: Workspace) -> None:
 def test_the_trial_of_a_killed_process_goes_back_at_once(
     study: Study, workspace: Workspace
 ) -> None:
-    study.add_trials(3, BUDGETS, 0)
-    mine = study.claim()
+    add_trials(study, 3, BUDGETS, 0)
+    mine = claim(study)
     assert mine is not None
     killed_owner(workspace)
     assert [trial.state.name for trial in study.trials()] == ["RUNNING", "RUNNING", "WAITING"]
-    assert study.reap() == [1]
+    assert reap(study) == [1]
     assert [trial.state.name for trial in study.trials()] == ["RUNNING", "WAITING", "WAITING"]
-    assert study.reap() == []
-    assert study.still_mine(mine)
-    assert study.hand_back() == [0]  # what others run is not handed back
+    assert reap(study) == []
+    assert still_mine(study, mine)
+    assert hand_back(study) == [0]  # what others run is not handed back
     killed_owner(workspace)
-    assert study.reap() == [0]  # although it was claimed a moment ago, in a second attempt
+    assert reap(study) == [0]  # although it was claimed a moment ago, in a second attempt
 
 
 def _die_before_claiming(gate: Any, workspace: Workspace) -> None:
     found = reopened(workspace)
     found._storage.set_trial_state_values = _die  # type: ignore[method-assign, assignment]
     gate.wait()
-    found.claim()
+    claim(found)
 
 
 def _die_after_claiming(gate: Any, workspace: Workspace) -> None:
     module.sampler_for = _die  # type: ignore[assignment]
     found = reopened(workspace)
     gate.wait()
-    found.claim()
+    claim(found)
 
 
 def _die(*_: Any) -> None:
@@ -305,30 +317,30 @@ def _die(*_: Any) -> None:
 def test_a_claimant_may_be_killed_at_any_instruction(
     study: Study, workspace: Workspace, body: Callable[..., None]
 ) -> None:
-    study.add_trials(1, BUDGETS, 0)
+    add_trials(study, 1, BUDGETS, 0)
     assert processes(body, 1, workspace) == [-signal.SIGKILL]
-    study.reap()
-    trial = study.claim()
+    reap(study)
+    trial = claim(study)
     assert trial is not None
     assert trial.number == 0
-    assert study.still_mine(trial)
+    assert still_mine(study, trial)
 
 
 def test_a_silent_owner_on_another_host_loses_its_trial(study: Study) -> None:
-    study.add_trials(1, BUDGETS, 0)
-    trial = study.claim()
+    add_trials(study, 1, BUDGETS, 0)
+    trial = claim(study)
     assert trial is not None
     trial.set_user_attr("owner", replace(Owner.me(), pid=1 << 30, place="elsewhere").note())
-    assert study.reap() == []  # its heart beats
+    assert reap(study) == []  # its heart beats
     with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
         connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'"))
-    assert study.reap() == [0]
+    assert reap(study) == [0]
     assert study.trials()[0].state is TrialState.WAITING
 
 
 def test_the_heart_beats_while_a_trial_is_worked_on(study: Study) -> None:
-    study.add_trials(1, BUDGETS, 0)
-    trial = study.claim()
+    add_trials(study, 1, BUDGETS, 0)
+    trial = claim(study)
     assert trial is not None
     beaten = threading.Event()
     record = study._storage.record_heartbeat  # type: ignore[attr-defined]
@@ -392,8 +404,8 @@ def test_a_zombie_does_not_live() -> None:
 def test_an_outcome_is_told(
     study: Study, workspace: Workspace, outcome: Any, state: TrialState
 ) -> None:
-    study.add_trials(1, BUDGETS, 0)
-    trial = study.claim()
+    add_trials(study, 1, BUDGETS, 0)
+    trial = claim(study)
     assert trial is not None
     assert study.trials()[0].constraints == {}
     checkpoint = workspace.store.put(b"state")
@@ -403,7 +415,7 @@ def test_an_outcome_is_told(
     assert told.state is state
     assert checkpoint not in workspace.store
     assert study.over()
-    assert study.claim() is None
+    assert claim(study) is None
     assert not tell(study, trial, outcome)
     if state is TrialState.COMPLETE:
         assert told.values == [0.9, 800, 600]
@@ -413,8 +425,8 @@ def test_an_outcome_is_told(
 
 
 def test_nobody_tells_for_another(study: Study) -> None:
-    study.add_trials(1, BUDGETS, 0)
-    trial = study.claim()
+    add_trials(study, 1, BUDGETS, 0)
+    trial = claim(study)
     assert trial is not None
     trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
     assert not tell(study, trial, finished())
@@ -426,61 +438,61 @@ def test_nobody_tells_for_another(study: Study) -> None:
 
 def test_who_has_lost_a_trial_changes_nothing_of_it(study: Study, workspace: Workspace) -> None:
     """Even if it was the same process that took it anew."""
-    study.add_trials(1, BUDGETS, 0)
-    lost = study.claim()
+    add_trials(study, 1, BUDGETS, 0)
+    lost = claim(study)
     assert lost is not None
-    assert study.note_trial(lost, "checkpoint", "first")
-    study.hand_back()
-    assert not study.note_trial(lost, "checkpoint", "while it waits")
-    trial = study.claim()
+    assert note_trial(study, lost, "checkpoint", "first")
+    hand_back(study)
+    assert not note_trial(study, lost, "checkpoint", "while it waits")
+    trial = claim(study)
     assert trial is not None
-    assert not study.still_mine(lost)
-    assert not study.note_trial(lost, "checkpoint", "of the one that lost it")
+    assert not still_mine(study, lost)
+    assert not note_trial(study, lost, "checkpoint", "of the one that lost it")
     assert not tell(study, lost, finished())
     assert study.trials()[0].user_attrs["checkpoint"] == "first"
     assert tell(study, trial, finished())
-    assert not study.note_trial(lost, "checkpoint", "after the end")
+    assert not note_trial(study, lost, "checkpoint", "after the end")
     assert study.trials()[0].user_attrs["checkpoint"] == "first"
 
 
 def test_what_a_kill_leaves_is_removed_when_the_trial_is_over(
     study: Study, workspace: Workspace
 ) -> None:
-    study.add_trials(3, BUDGETS, 0)
+    add_trials(study, 3, BUDGETS, 0)
     shared = workspace.store.put(b"the model of a twin")
-    twin = study.claim()
+    twin = claim(study)
     assert twin is not None
     assert tell(study, twin, replace(finished(), files={"model.safetensors": shared}))
-    trial = study.claim()
+    trial = claim(study)
     assert trial is not None
     half = [workspace.store.put(b"epochs of an attempt that was killed"), shared]
     trial.set_user_attr("pending", half)
-    study.discard(half)
+    discard(study, half)
     assert all(digest in workspace.store for digest in half)  # they are named
     assert tell(study, trial, Failed("no"))
     assert half[0] not in workspace.store
     assert shared in workspace.store
-    killed = study.claim()
+    killed = claim(study)
     assert killed is not None
     killed.set_user_attr("pending", [workspace.store.put(b"before the end")])
     study.optuna.tell(killed, state=TrialState.FAIL)  # and killed before it could clear up
-    study.tidy()
+    tidy(study)
     assert sum(1 for _ in workspace.store.entries()) == 1
 
 
 def test_a_trial_handed_back_cannot_be_told(study: Study) -> None:
-    study.add_trials(1, BUDGETS, 0)
-    trial = study.claim()
+    add_trials(study, 1, BUDGETS, 0)
+    trial = claim(study)
     assert trial is not None
-    study.hand_back()
+    hand_back(study)
     assert not tell(study, trial, finished())
     assert study.trials()[0].state is TrialState.WAITING
 
 
 def test_an_interrupt_after_telling_loses_nothing(study: Study) -> None:
-    study.add_trials(1, (Budget(),), 0)
-    trial = study.claim()
+    add_trials(study, 1, (Budget(),), 0)
+    trial = claim(study)
     assert trial is not None
     assert tell(study, trial, finished())
-    assert study.hand_back() == []
+    assert hand_back(study) == []
     assert study.trials()[0].state is TrialState.COMPLETE

@@ -20,7 +20,8 @@ from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL
-from search.study.study import Study, require_study, trial_budget
+from search.study.study import Study, require_study
+from search.study.trials import trial_budget
 from tracking.records import TrialRecord
 from tracking.tables import duration
 

@@ -38,7 +38,8 @@ from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
 from search.study.stored_model import integer_network
-from search.study.study import Study, require_study, trial_budget
+from search.study.study import Study, require_study
+from search.study.trials import claim, hand_back, trial_budget
 from search.worker import pool
 from search.worker.run_trial import Failed, tell
 from search.worker.worker import work
@@ -281,10 +282,10 @@ def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     workspace: Workspace, done: Study, spec: Spec
 ) -> None:
     study = create.prepare(workspace, "lost", spec, 1)
-    trial = study.claim()
+    trial = claim(study)
     assert trial is not None
     trial.set_user_attr("checkpoint", "0" * 64)
-    study.hand_back()
+    hand_back(study)
     work(workspace.config, "lost", threads=1)
     assert told(study.trials()[0]) == told(done.trials()[0])
 
@@ -764,7 +765,7 @@ def test_mirrors_that_take_turns_double_nothing(
     study = create.prepare(workspace, "mirrored", spec, 3)
     mirrors = [Mirror(workspace.tracking_uri, workspace.artifacts) for _ in range(2)]
     for turn in range(4):
-        trial = study.claim()
+        trial = claim(study)
         if trial is not None:
             assert tell(study, trial, Failed(f"reason {turn}"))
         mirror_once(study, mirrors[turn % 2])

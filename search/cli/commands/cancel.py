@@ -10,6 +10,7 @@ from search.cli.options import study_of
 from search.results.mlflow_sync import catch_up
 from search.study.control import Command, send
 from search.study.study import Study
+from search.study.trials import cancel_waiting, reap
 from search.worker.pool import POLL_S
 
 
@@ -21,7 +22,7 @@ def main(config: DictConfig) -> None:
         print(f"study {study.name} is over: there is nothing to cancel")
         return
     send(study, Command.CANCEL, "cancelled")
-    numbers = study.cancel_waiting()
+    numbers = cancel_waiting(study)
     print(f"study {study.name}: {len(numbers)} waiting trials given up")
     if left := _given_up(study):
         print(
@@ -37,10 +38,10 @@ def _given_up(study: Study) -> list[int]:
     config = study.workspace.config
     end = time.monotonic() + 2 * config.heartbeat_s + config.lease_s
     while (running := _running(study)) and time.monotonic() < end:
-        study.reap()
-        study.cancel_waiting()
+        reap(study)
+        cancel_waiting(study)
         time.sleep(POLL_S)
-    study.cancel_waiting()  # the last may have come back since
+    cancel_waiting(study)  # the last may have come back since
     return running
 
 

@@ -1,0 +1,45 @@
+"""What a study was created with and must still find: its data, its store, its starting point."""
+
+from search.errors import StoreError, StudyError
+from search.study.study import Study
+
+
+def require_data(study: Study, digest: str) -> None:
+    """Refuse data other than those the study was created with.
+
+    Raises:
+        StudyError: the digests differ.
+    """
+    if digest != study.facts["data_digest"]:
+        raise StudyError(
+            f"study={study.name}: the data have changed (digest {digest[:12]}, when it was "
+            f"created {study.facts['data_digest'][:12]}); bring the old data back, or "
+            "choose another name"
+        )
+
+
+def require_store(study: Study) -> None:
+    """Refuse a store that is not the one in which the study began.
+
+    Raises:
+        StoreError: it is another.
+    """
+    mark = study.facts.get("store")  # older studies have none
+    if mark is not None and mark not in study.workspace.store:
+        raise StoreError(
+            f"study={study.name}: its store is not in {study.workspace.folder}; set "
+            "storage.folder to the folder that all workers of the study share"
+        )
+
+
+def require_start(study: Study, key: str) -> None:
+    """Refuse another starting point than the one the study was created with.
+
+    Raises:
+        StudyError: the keys differ.
+    """
+    if key != study.facts.get("dense_key", key):  # older studies have none
+        raise StudyError(
+            f"study={study.name}: the model's code or its weights file has changed since it "
+            "was created; bring the old one back, or choose another name"
+        )
