@@ -10,7 +10,7 @@ import torch
 from pruning.allocation.allocate import Allocation, loss_model, optimum
 from pruning.allocation.masks import ChannelMasks
 from pruning.budget import LIMITS, Budget, Cost
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, bottlenecks
 from pruning.graph.channel_groups import ChannelGroup
 
 NEAR = 1.001  # times the least width: where the best widths lie at their bound
@@ -77,7 +77,7 @@ class Start:
         widths = {group.name: group.size for group in groups}
         return Start(
             cost=model.dense,
-            bottlenecks=model.bottlenecks(list(widths.values())),
+            bottlenecks=bottlenecks(model, list(widths.values())),
             widths=widths,
             owner={name: g.name for g in reversed(groups) for name in g.operators},
         )
@@ -112,7 +112,7 @@ def explain(
         _report(name, start.widths.get(name, group.size), group, *found)
         for name, group, *found in zip(names, groups, widths, *numbers, strict=True)
     ]
-    after = model.bottlenecks(widths)
+    after = bottlenecks(model, widths)
     return Explanation(
         bottlenecks={name: (start.bottlenecks[name], after[name]) for name in LIMITS},
         prices=prices,

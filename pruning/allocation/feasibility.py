@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pruning.allocation.masks import inner_groups
 from pruning.budget import Budget, Cost, Device
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, bottlenecks, is_connected
 from pruning.errors import BudgetError
 
 NANO = 1e6  # nanoseconds in a millisecond
@@ -39,7 +39,7 @@ def _emptied(
     staying = []
     for index in order:
         fewer = [*widths[:index], 0, *widths[index + 1 :]]
-        if model.is_connected(fewer):
+        if is_connected(model, fewer):
             widths = fewer
         else:
             staying.append(index)
@@ -70,7 +70,7 @@ def require_reachable(
     widths = min_widths(model, held, remove_branches)
     if held.holds(least := model.cost(widths)):
         return
-    blame = model.bottlenecks(widths)
+    blame = bottlenecks(model, widths)
     needed = margins.needed if margins else lambda _, estimate: estimate
     missed = [
         f"{name} {_digits(budget.limits[name], floor)} is below the least reachable "

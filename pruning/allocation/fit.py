@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pruning.allocation.masks import inner_groups
 from pruning.budget import Budget
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, dependents, is_connected
 
 ChannelValues = Sequence[Sequence[float]]  # of the first, second, ... channel of every group
 TINY = 1e-12
@@ -69,7 +69,7 @@ def _smaller(model: CostModel, widths: list[int], inner: Sequence[int]) -> list[
         _changed(widths, i, groups[i].down(widths[i] - max(1, widths[i] // FEW))) for i in shrinking
     ]
     gone = [_changed(widths, i, 0) for i in inner if widths[i]]
-    emptied = [model.dependents(choice) for choice in gone if model.is_connected(choice)]
+    emptied = [dependents(model, choice) for choice in gone if is_connected(model, choice)]
     return choices + [each for i, each in enumerate(emptied) if each not in emptied[:i]]
 
 

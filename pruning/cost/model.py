@@ -42,7 +42,17 @@ from pruning.graph.shrink import (
 )
 from pruning.ir.operator import INPUT
 
-__all__ = ["CostModel", "Encoding", "KernelCost", "deployed", "published"]
+__all__ = [
+    "CostModel",
+    "Encoding",
+    "KernelCost",
+    "bottlenecks",
+    "dependents",
+    "deployed",
+    "is_connected",
+    "loop_passes",
+    "published",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,24 +223,6 @@ class CostModel:
             for kernel in (self.kernels[step.kernel],)
         )
 
-    def passes(self) -> dict[str, tuple[str, LoopCosts]]:
-        """By kernel its kind and how often each of its loops is passed, nothing pruned."""
-        dense = torch.tensor(self.graph.channels.widths, dtype=torch.float64)
-        return {
-            kernel.name: (
-                kernel.routine,
-                LoopCosts(*map(float, trip_counts(kernel)(*channels))),
-            )
-            for kernel, channels in zip(self.kernels, self._channels_at(dense), strict=True)
-        }
-
-    def bottlenecks(self, widths: Sequence[int]) -> dict[str, str]:
-        """For every resource the kernel that takes most of it; for memory, the one during
-        which most is live.
-        """
-        lines = self.explain(widths)
-        return {name: max(lines, key=attrgetter(field)).name for name, field in SHARES.items()}
-
     def after_removal(self, widths: Sequence[int]) -> "tuple[CostModel, Tensor]":
         """What groups of width zero leave behind: the cost model of that network, and which
         groups of this one its own are (see `group_shares`). Those of the same branch go along.
@@ -251,25 +243,12 @@ class CostModel:
             self._smaller[along] = self._smaller[gone]
         return self._smaller[gone]
 
-    def dependents(self, widths: Sequence[int]) -> list[int]:
-        """The widths, with zero also for the groups that go along with those of width zero."""
-        _, share = self.after_removal(widths)
-        return [n if left else 0 for n, left in zip(widths, share.any(0).tolist(), strict=True)]
-
     def _narrowed(self, widths: Sequence[int]) -> "tuple[CostModel, list[int]]":
         if all(widths):
             return self, list(widths)
         model, share = self.after_removal(widths)
         n = share @ torch.as_tensor(widths, dtype=torch.float64)
         return model, [round(width) for width in n.tolist()]
-
-    def is_connected(self, widths: Sequence[int]) -> bool:
-        """Whether a network is left when groups of width zero vanish."""
-        gone = frozenset(index for index, width in enumerate(widths) if not width)
-        if gone not in self._connected:
-            kept = without(self.graph, sorted(gone))
-            self._connected[gone] = stays_connected(self.graph, kept)
-        return self._connected[gone]
 
     @cached_property
     def _connected(self) -> dict[frozenset[int], bool]:
@@ -419,6 +398,41 @@ def _bilinear(columns: Tensor, c_in: Tensor, c_out: Tensor) -> Tensor:
         columns = columns.unsqueeze(-1)
     product, output, input_, constant = columns.unbind()
     return product * c_in * c_out + output * c_out + input_ * c_in + constant
+
+
+def loop_passes(model: CostModel) -> dict[str, tuple[str, LoopCosts]]:
+    """By kernel its kind and how often each of its loops is passed, nothing pruned."""
+    dense = torch.tensor(model.graph.channels.widths, dtype=torch.float64)
+    return {
+        kernel.name: (
+            kernel.routine,
+            LoopCosts(*map(float, trip_counts(kernel)(*channels))),
+        )
+        for kernel, channels in zip(model.kernels, model._channels_at(dense), strict=True)
+    }
+
+
+def bottlenecks(model: CostModel, widths: Sequence[int]) -> dict[str, str]:
+    """For every resource the kernel that takes most of it; for memory, the one during
+    which most is live.
+    """
+    lines = model.explain(widths)
+    return {name: max(lines, key=attrgetter(field)).name for name, field in SHARES.items()}
+
+
+def dependents(model: CostModel, widths: Sequence[int]) -> list[int]:
+    """The widths, with zero also for the groups that go along with those of width zero."""
+    _, share = model.after_removal(widths)
+    return [n if left else 0 for n, left in zip(widths, share.any(0).tolist(), strict=True)]
+
+
+def is_connected(model: CostModel, widths: Sequence[int]) -> bool:
+    """Whether a network is left when groups of width zero vanish."""
+    gone = frozenset(index for index, width in enumerate(widths) if not width)
+    if gone not in model._connected:
+        kept = without(model.graph, sorted(gone))
+        model._connected[gone] = stays_connected(model.graph, kept)
+    return model._connected[gone]
 
 
 def deployed(graph: Graph, device: Device) -> CostModel:

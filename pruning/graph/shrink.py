@@ -162,13 +162,18 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
             names[operator.name] = names[alike(operator)[0]]
     if not names.keys() >= set(graph.outputs):
         return None
-    wanted = {names[name] for name in graph.outputs}
-    for operator in reversed(operators):
-        if operator.name in wanted:
-            wanted.update(operator.inputs)
-    staying = [operator for operator in operators if operator.name in wanted]
+    read = _read(operators, {names[name] for name in graph.outputs})
     promised = {*graph.ignored_layers, *graph.min_channels}
-    return (staying, names) if promised <= {o.name for o in staying} else None
+    return (read, names) if promised <= {operator.name for operator in read} else None
+
+
+def _read(operators: Sequence[Operator], outputs: set[str]) -> list[Operator]:
+    """The operators on which outputs depend."""
+    needed = set(outputs)
+    for operator in reversed(operators):
+        if operator.name in needed:
+            needed.update(operator.inputs)
+    return [operator for operator in operators if operator.name in needed]
 
 
 def _take(tensor: Tensor, axes: Indices) -> Tensor:

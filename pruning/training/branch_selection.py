@@ -16,7 +16,7 @@ import torch
 
 from pruning.allocation.allocate import optimum
 from pruning.allocation.project import project
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, dependents, is_connected
 from pruning.data import batches
 from pruning.errors import BudgetError, DivergedError
 from pruning.graph.shrink import without
@@ -76,10 +76,10 @@ def _candidates(state: TrainState, job: Job, gone: Groups, rises: Mapping[int, f
         for index, rise in rises.items()
         if index not in gone
     }
-    seen, found = [model.dependents(_without(model, gone))], []
+    seen, found = [dependents(model, _without(model, gone))], []
     for index in sorted(losses, key=losses.__getitem__):
         if losses[index] < inf:
-            left = model.dependents(_without(model, (*gone, index)))
+            left = dependents(model, _without(model, (*gone, index)))
             found += [index] if left not in seen else []
             seen.append(left)
     return found
@@ -88,7 +88,7 @@ def _candidates(state: TrainState, job: Job, gone: Groups, rises: Mapping[int, f
 def _modelled(state: TrainState, job: Job, model: CostModel, gone: Groups) -> float:
     """The least loss that the model sees without these groups; infinite if nothing is left."""
     gates, widths = state.gates, _without(model, gone)
-    if gates is None or not model.is_connected(widths):
+    if gates is None or not is_connected(model, widths):
         return inf
     smaller, share = model.after_removal(widths)
     limits = job.limits(smaller)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pruning.allocation.feasibility import require_reachable
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, bottlenecks
 from pruning.data import Split, batch_count, batches, permutation
 from pruning.deploy import Evaluator, calibrate, lower
 from pruning.errors import PruningError
@@ -204,7 +204,7 @@ def _record(
         score=score,
         cost=model.dense,
         budget=annealed(limits, state.start.cost, done) if moving and state.start else limits,
-        bottleneck=model.bottlenecks(graph.channels.widths)["sram_bytes"],
+        bottleneck=bottlenecks(model, graph.channels.widths)["sram_bytes"],
         widths=widths_of(graph),
         seconds=seconds,
     )

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pruning import models
 from pruning.budget import Device
-from pruning.cost.model import deployed
+from pruning.cost.model import deployed, loop_passes
 from pruning.cost.trip_counts import LoopCosts, loop_costs
 from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.toolchain.measure import Measured, measure
@@ -179,7 +179,7 @@ def _entry(row: Mapping[str, str | None], device: Device, where: str) -> tuple[i
 
 def _require_complete(observation: Observation, device: Device, where: str) -> None:
     """Refuse times of some kernels only: they would pass for those of the whole."""
-    known = deployed(observation.graph, device).passes().keys()
+    known = loop_passes(deployed(observation.graph, device)).keys()
     if set(observation.cycles) not in ({WHOLE}, set(known)):
         raise ConfigError(
             f"{where}: trial {observation.name}: give one time without a kernel, or one for "
@@ -235,7 +235,7 @@ def fitted_loops(seen: Iterable[Observation], device: Device) -> dict[str, LoopC
     """
     rows: dict[str, list[tuple[LoopCosts, float]]] = {}
     for observation in seen:
-        passes = deployed(observation.graph, device).passes()
+        passes = loop_passes(deployed(observation.graph, device))
         for name, cycles in observation.cycles.items():
             kind, own = passes[name]
             rows.setdefault(kind, []).append((own, cycles))

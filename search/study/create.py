@@ -105,7 +105,7 @@ def _reachable(
         BudgetError: no budget can be met.
     """
     model = factory.cost_model(factory.start.graph)
-    remove_branches = factory.pruning.allocation.vanishing
+    remove_branches = factory.dense_job().pruning.allocation.vanishing
     if not wanted:
         raise ConfigError("budget: an empty list of limits gives no budget; write one at least")
     good, bad, reasons = [], [], []

@@ -174,11 +174,6 @@ class SweepFactory:
         digest = weights_digest(self._typed.weights)
         return [digest, *sorted(self._typed.reinit)] if self._typed.reinit else digest
 
-    @property
-    def pruning(self) -> Pruning:
-        """The settings of the prune phase."""
-        return pruning_from(self._typed.method)
-
     def dense_job(self) -> Job:
         """Training of the unpruned network."""
         return self._job(dense_recipe(self._typed.method.phases), Budget(), self._typed.seed)
@@ -200,7 +195,7 @@ class SweepFactory:
             seed=seed,
             device=self.device,
             budget=budget,
-            pruning=self.pruning,
+            pruning=pruning_from(self._typed.method),
             accelerator=Accelerator(device=accelerator.device, precision=accelerator.precision),
             scoring=self.precision,
             encoding=self.encoding,

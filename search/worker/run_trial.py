@@ -13,7 +13,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Cost
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, bottlenecks
 from pruning.errors import BudgetError, CheckpointError
 from pruning.training.checkpoint import (
     StoredNetwork,
@@ -234,7 +234,7 @@ def _finished(
         score=last.score,
         cost=cost,
         widths=widths_of(stored.graph),
-        bottleneck=costs.bottlenecks(stored.graph.channels.widths)["sram_bytes"],
+        bottleneck=bottlenecks(costs, stored.graph.channels.widths)["sram_bytes"],
         files=files,
         seconds=sum(epoch.seconds for epoch in state.history),
         threads=torch.get_num_threads(),

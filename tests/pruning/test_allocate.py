@@ -18,7 +18,7 @@ from pruning.allocation.feasibility import (
 from pruning.allocation.masks import ChannelMasks, inner_groups
 from pruning.allocation.project import project
 from pruning.budget import RESOURCES, Budget, Cost
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, is_connected
 from pruning.errors import BudgetError, PruningError
 from pruning.frontend.trace import trace
 from pruning.graph.shrink import shrink_graph, units_left
@@ -311,7 +311,7 @@ def test_of_operands_that_cannot_all_go_the_cheapest_stays(device):
         widths = [group.floor for group in groups]
         for index, width in zip(inner, kept, strict=True):
             widths[index] = width
-        if model.is_connected(widths):
+        if is_connected(model, widths):
             costs.append(model.cost(widths).flash_bytes)
     assert min_cost(model).flash_bytes == min(costs) < max(costs)
     require_reachable(model, Budget(flash_bytes=min(costs)))

@@ -26,7 +26,7 @@ from pruning.training.checkpoint import (
 from pruning.training.job import Job, Phase, PhaseKind
 from pruning.training.train import TrainState, train
 
-NOTES = {"classes": ["a", "b"], "mean": [0.5], "score": 0.75, "text": "µ"}
+NOTES = {"classes": ["a", "b"], "mean": [0.5], "score": 0.75, "text": "ü"}
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from pruning.allocation.feasibility import min_cost
 from pruning.allocation.masks import ChannelMasks, inner_groups
 from pruning.allocation.project import project
 from pruning.budget import LIMITS, RESOURCES, Budget
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, bottlenecks
 from pruning.frontend.trace import trace
 from pruning.graph.shrink import shrink_graph, units_left, without
 from tests.pruning.networks import NETWORKS, Net, block
@@ -82,8 +82,8 @@ def test_bottlenecks_before_and_after(small, device):
     found = explain(Start.of(model), gates, model, budget, how, widths)
     assert tuple(found.bottlenecks) == LIMITS
     assert found.bottlenecks["sram_bytes"] == (
-        model.bottlenecks(model.graph.channels.widths)["sram_bytes"],
-        model.bottlenecks(widths)["sram_bytes"],
+        bottlenecks(model, model.graph.channels.widths)["sram_bytes"],
+        bottlenecks(model, widths)["sram_bytes"],
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pruning.allocation.masks import inner_groups
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, bottlenecks
 from pruning.execution.network import Network
 from pruning.frontend.trace import trace
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors, without
@@ -217,8 +217,8 @@ def test_cost_at_width_zero_is_that_of_what_is_left(small, device):
                 left = CostModel(shrink_graph(graph, kept), device)
                 assert model.cost(widths) == left.dense
                 assert (
-                    model.bottlenecks(widths)["sram_bytes"]
-                    == left.bottlenecks(left.graph.channels.widths)["sram_bytes"]
+                    bottlenecks(model, widths)["sram_bytes"]
+                    == bottlenecks(left, left.graph.channels.widths)["sram_bytes"]
                 )
                 table = model.costs([widths, graph.channels.widths])
                 assert table["flash_bytes"].tolist() == [

@@ -13,7 +13,7 @@ from torch import nn
 from pruning.allocation.allocate import Allocation, Method
 from pruning.allocation.masks import inner_groups
 from pruning.budget import Budget
-from pruning.cost.model import CostModel
+from pruning.cost.model import CostModel, bottlenecks
 from pruning.data import Augment, Split, assemble, digits, synthetic
 from pruning.errors import BudgetError, DivergedError, PruningError
 from pruning.execution.fake_quant import FakeQuant, QuantizedNetwork
@@ -155,7 +155,9 @@ def test_records(device):
     graph, tensors = state.result()
     assert last.widths == widths_of(graph)
     assert last.cost == epochs[3].cost == job.cost_model(graph).dense
-    assert last.bottleneck == job.cost_model(graph).bottlenecks(graph.channels.widths)["sram_bytes"]
+    assert (
+        last.bottleneck == bottlenecks(job.cost_model(graph), graph.channels.widths)["sram_bytes"]
+    )
     assert last.score == evaluate(graph, tensors, job, job.data.validation)
     assert json.loads(json.dumps(asdict(last)))["phase"] == "finetune"
 

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
-from pruning.cost.model import deployed
+from pruning.cost.model import deployed, loop_passes
 from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
 from pruning.deploy.toolchain import build
 from pruning.graph.graph import Graph
@@ -162,7 +162,7 @@ def test_a_file_of_times_is_read(tmp_path: Path, device: Device, graphs: list[Gr
     path = written(tmp_path / "times.csv", {"trial": 3, "latency_ms": 2.5, "board": "no. 7"})
     (seen,) = read_times(path, {3: graphs[0]}, device)
     assert seen.total == pytest.approx(2.5e-3 * device.clock_hz)
-    names = deployed(graphs[0], device).passes()
+    names = loop_passes(deployed(graphs[0], device))
     rows = [{"trial": 3, "kernel": name, "latency_ms": 0.5} for name in names]
     (seen,) = read_times(written(path, *rows), {3: graphs[0]}, device)
     assert seen.cycles.keys() == names.keys()

@@ -297,7 +297,7 @@ def test_the_trial_of_a_killed_process_goes_back_at_once(
 
 def _die_before_claiming(gate: Any, workspace: Workspace) -> None:
     found = reopened(workspace)
-    found._storage.set_trial_state_values = _die  # type: ignore[method-assign, assignment]
+    found.storage.set_trial_state_values = _die  # type: ignore[method-assign, assignment]
     gate.wait()
     claim(found)
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pruning.allocation.feasibility import min_cost
 from pruning.budget import RESOURCES
+from pruning.cost.model import bottlenecks
 from pruning.deploy import obstacles
 from search.cli.app import verb
 from search.cli.display import wide_console
@@ -47,7 +48,7 @@ def explained(factory: SweepFactory) -> dict[str, Any]:
         "fits": device.budget.holds(cost),
         "least": asdict(min_cost(model)),
         "obstacles": obstacles(graph),
-        "bottleneck": model.bottlenecks(graph.channels.widths),
+        "bottleneck": bottlenecks(model, graph.channels.widths),
         "operators": [asdict(line) for line in model.explain(graph.channels.widths)],
         "groups": [
             {
