@@ -1,6 +1,6 @@
 """From salience and a budget to widths: the differentiable allocation and its baselines.
 
-Each allocation takes the gates, a cost model and the budget of the moment and returns
+Each allocation takes the masks, a cost model and the budget of the moment and returns
 continuous widths; `pruning.allocation.project` turns them into integers.
 """
 
@@ -57,50 +57,50 @@ class Allocation:
         return self.remove_branches and self.method in (Method.DIFFERENTIABLE, Method.GREEDY)
 
 
-def allocate(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> None:
-    """Move `gates.widths` and the mask to the budget of the moment."""
+def allocate(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> None:
+    """Move `masks.widths` and the mask to the budget of the moment."""
     channels = model.graph.channels
     match how.method:
         case Method.DIFFERENTIABLE:
-            gates.widths = torch.from_numpy(optimum(gates, model, budget, how).widths)
+            masks.widths = torch.from_numpy(optimum(masks, model, budget, how).widths)
         case Method.GREEDY:
-            worth = channel_worth(gates, model, how)
-            gates.widths = greedy(gates, model, budget, worth, how.vanishing)
+            worth = channel_worth(masks, model, how)
+            masks.widths = greedy(masks, model, budget, worth, how.vanishing)
         case Method.UNIFORM:
-            gates.widths = uniform(gates, model, budget)
+            masks.widths = uniform(masks, model, budget)
         case Method.MAGNITUDE:
-            gates.widths = magnitude(gates, model, budget)
-    gates.keep_most_salient(channels, gates.rounded(channels))
+            masks.widths = magnitude(masks, model, budget)
+    masks.keep_most_salient(channels, masks.rounded(channels))
 
 
-def optimum(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Optimum:
+def optimum(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Optimum:
     """The widths of the least loss within the budget, as far as the measured model knows."""
     groups = model.graph.channels.groups
     present = np.array([float(group.size) for group in groups])
     low = np.array([float(group.floor) for group in groups])
-    guess = np.clip(gates.widths.numpy(), low, present)
-    return best_widths(model, budget, loss_model(gates, model, how), low, present, guess)
+    guess = np.clip(masks.widths.numpy(), low, present)
+    return best_widths(model, budget, loss_model(masks, model, how), low, present, guess)
 
 
-def loss_model(gates: ChannelMasks, model: CostModel, how: Allocation) -> LossModel:
+def loss_model(masks: ChannelMasks, model: CostModel, how: Allocation) -> LossModel:
     """The loss as a function of the widths, from what was measured so far."""
     prunable = np.array([group.prunable for group in model.graph.channels.groups])
-    measured = gates.importance.numpy()
+    measured = masks.importance.numpy()
     mean = measured[prunable].mean() if prunable.any() else 0.0
     known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
     importance = np.where(prunable, max(mean, 1e-12) * known**how.shrinkage, 0.0)
-    return LossModel(importance, gates.sizes.double().numpy(), how.loss_exponent)
+    return LossModel(importance, masks.sizes.double().numpy(), how.loss_exponent)
 
 
-def channel_worth(gates: ChannelMasks, model: CostModel, how: Allocation) -> list[list[float]]:
+def channel_worth(masks: ChannelMasks, model: CostModel, how: Allocation) -> list[list[float]]:
     """What the first, second, ... channel of every group is worth.
 
     By salience; in the differentiable allocation by its own model of the loss.
     """
     groups = model.graph.channels.groups
     if how.method is not Method.DIFFERENTIABLE:
-        return [gates.saliency[g.units].sort(descending=True).values.tolist() for g in groups]
-    loss = loss_model(gates, model, how)
+        return [masks.saliency[g.units].sort(descending=True).values.tolist() for g in groups]
+    loss = loss_model(masks, model, how)
     return [
         [
             inf,

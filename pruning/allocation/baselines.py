@@ -14,15 +14,15 @@ from pruning.budget import Budget
 from pruning.cost.model import CostModel
 
 
-def uniform(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
+def uniform(masks: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
     """The same keep ratio in every group, as large as the budget allows."""
-    ratio = uniform_ratio(model, gates.sizes, budget)
-    return torch.tensor(scaled_widths(model, gates.sizes, ratio), dtype=torch.float64)
+    ratio = uniform_ratio(model, masks.sizes, budget)
+    return torch.tensor(scaled_widths(model, masks.sizes, ratio), dtype=torch.float64)
 
 
-def magnitude(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
+def magnitude(masks: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
     """One threshold on salience over the whole network, each group scaled to mean one."""
-    scaled = [_relative(gates.saliency[group.units]) for group in model.graph.channels.groups]
+    scaled = [_relative(masks.saliency[group.units]) for group in model.graph.channels.groups]
     low, high = 0.0, float(max(part.max() for part in scaled)) + 1e-6
     if budget.holds(model.cost(_above(model, scaled, low))):
         high = low
@@ -34,7 +34,7 @@ def magnitude(gates: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
 
 
 def greedy(
-    gates: ChannelMasks,
+    masks: ChannelMasks,
     model: CostModel,
     budget: Budget,
     worth: ChannelValues,
@@ -42,7 +42,7 @@ def greedy(
 ) -> Tensor:
     """From the widths so far, the least salience per marginal resource goes."""
     widths = shrink_to_fit(
-        model, budget, gates.rounded(model.graph.channels), worth, remove_branches
+        model, budget, masks.rounded(model.graph.channels), worth, remove_branches
     )
     return torch.tensor(widths, dtype=torch.float64)
 

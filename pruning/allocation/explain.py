@@ -85,7 +85,7 @@ class Start:
 
 def explain(
     start: Start,
-    gates: ChannelMasks,
+    masks: ChannelMasks,
     model: CostModel,
     budget: Budget,
     how: Allocation,
@@ -97,11 +97,11 @@ def explain(
     """
     # Prices are those of what is left: with a branch that went nothing may fit at all.
     model, share = model.after_removal(widths)
-    gates, kept = gates.without(share), share @ torch.tensor(widths, dtype=share.dtype)
+    masks, kept = masks.without(share), share @ torch.tensor(widths, dtype=share.dtype)
     widths = [round(width) for width in kept.tolist()]
-    groups, best = model.graph.channels.groups, optimum(gates, model, budget, how)
+    groups, best = model.graph.channels.groups, optimum(masks, model, budget, how)
     prices = {name: price / budget.limits[name] for name, price in best.prices.items()}
-    worth = loss_model(gates, model, how).neg_gradient(best.widths) / best.widths
+    worth = loss_model(masks, model, how).neg_gradient(best.widths) / best.widths
     cost = best.marginal_costs / best.widths
     names = [
         group.name if group.name in start.widths else start.owner.get(group.name, group.name)

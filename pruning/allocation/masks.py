@@ -90,7 +90,7 @@ class ChannelMasks:
     def transferred(
         self, before: ChannelGroups, after: ChannelGroups, units: Ids
     ) -> "ChannelMasks":
-        """The gates of a smaller graph; `units` are the old ones of its units."""
+        """The masks of a smaller graph; `units` are the old ones of its units."""
         index = torch.from_numpy(units)
         return replace(
             self.without(group_shares(before, after, units)),

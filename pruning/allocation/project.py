@@ -11,7 +11,7 @@ from pruning.cost.model import CostModel
 from pruning.errors import BudgetError
 
 
-def project(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
+def project(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
     """Integer widths that meet the budget exactly.
 
     From the best continuous widths (or those so far), the least salient channels per unit of
@@ -24,7 +24,7 @@ def project(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocati
     """
     require_reachable(model, budget, remove_branches=how.vanishing)
     held = budget
-    while held.holds(model.cost(widths := _integers(gates, model, held, how))):
+    while held.holds(model.cost(widths := _integers(masks, model, held, how))):
         if budget.sram_bytes is None or budget.holds(model.planned_cost(widths)):
             return widths
         held = replace(held, sram_bytes=model.peak(widths) - 1)
@@ -36,19 +36,19 @@ def project(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocati
     )
 
 
-def _integers(gates: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
+def _integers(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> list[int]:
     if how.method is Method.UNIFORM:
-        return scaled_widths(model, gates.sizes, uniform_ratio(model, gates.sizes, budget))
+        return scaled_widths(model, masks.sizes, uniform_ratio(model, masks.sizes, budget))
     sizes = [group.size for group in model.graph.channels.groups]
     if budget.holds(model.cost(sizes)):
         return sizes
-    widths = gates.rounded(model.graph.channels)
+    widths = masks.rounded(model.graph.channels)
     if how.method is Method.DIFFERENTIABLE:
-        best = optimum(gates, model, budget, how).widths.tolist()
+        best = optimum(masks, model, budget, how).widths.tolist()
         widths = [
             group.nearest(n) for group, n in zip(model.graph.channels.groups, best, strict=True)
         ]
-    worth = channel_worth(gates, model, how)
+    worth = channel_worth(masks, model, how)
     return grow_to_fill(
         model, budget, shrink_to_fit(model, budget, widths, worth, how.vanishing), worth
     )

@@ -16,21 +16,21 @@ def step_widths(state: TrainState, job: Job, progress: float) -> None:
 
     A branch whose group has no channel left vanishes at once: nothing could bring it back.
     """
-    if state.gates is None or state.start is None:
+    if state.masks is None or state.start is None:
         return
     model = job.cost_model(state.graph)
     budget = annealed(job.limits(model), state.start.cost, progress)
-    allocate(state.gates, model, budget, job.pruning.allocation)
-    gone = [index for index, width in enumerate(state.gates.widths.tolist()) if not width]
+    allocate(state.masks, model, budget, job.pruning.allocation)
+    gone = [index for index, width in enumerate(state.masks.widths.tolist()) if not width]
     if gone:
         remove(state, job, without(state.graph, gone))
 
 
 def discard(state: TrainState, job: Job) -> None:
     """Physically remove the channels far below the threshold, where that pays."""
-    if state.gates is None:
+    if state.masks is None:
         return
-    kept = with_reserve(state.gates, state.graph.channels, job.pruning.reserve)
+    kept = with_reserve(state.masks, state.graph.channels, job.pruning.reserve)
     least = job.accelerator.worthwhile
     if not least or least <= _lost_work(state, job, kept):
         remove(state, job, kept)
@@ -45,19 +45,19 @@ def _lost_work(state: TrainState, job: Job, kept: Kept) -> float:
 
 def close_masks(state: TrainState, job: Job, widths: list[int]) -> None:
     """Remove all but so many of the most salient channels, and end pruning."""
-    if state.gates is not None:
-        state.gates.keep_most_salient(state.graph.channels, widths)
-        remove(state, job, state.gates.kept.numpy().copy())
-        state.gates = None
+    if state.masks is not None:
+        state.masks.keep_most_salient(state.graph.channels, widths)
+        remove(state, job, state.masks.kept.numpy().copy())
+        state.masks = None
 
 
-def with_reserve(gates: ChannelMasks, channels: ChannelGroups, share: float) -> Kept:
+def with_reserve(masks: ChannelMasks, channels: ChannelGroups, share: float) -> Kept:
     """The mask, widened in every group by the next most salient channels."""
-    kept = gates.kept.numpy().copy()
+    kept = masks.kept.numpy().copy()
     for index, group in enumerate(channels.groups):
-        reserve = group.up(int(kept[group.units].sum()) + share * int(gates.sizes[index]))
+        reserve = group.up(int(kept[group.units].sum()) + share * int(masks.sizes[index]))
         # Those kept come first: the ranking may have changed since, and widths stay aligned.
-        rank = torch.where(gates.kept[group.units], torch.inf, gates.saliency[group.units])
+        rank = torch.where(masks.kept[group.units], torch.inf, masks.saliency[group.units])
         order = torch.argsort(rank, descending=True, stable=True).numpy()
         kept[group.start + order[:reserve]] = True
     return kept

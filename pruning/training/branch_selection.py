@@ -87,12 +87,12 @@ def _candidates(state: TrainState, job: Job, gone: Groups, rises: Mapping[int, f
 
 def _modelled(state: TrainState, job: Job, model: CostModel, gone: Groups) -> float:
     """The least loss that the model sees without these groups; infinite if nothing is left."""
-    gates, widths = state.gates, _without(model, gone)
-    if gates is None or not is_connected(model, widths):
+    masks, widths = state.masks, _without(model, gone)
+    if masks is None or not is_connected(model, widths):
         return inf
     smaller, share = model.after_removal(widths)
     limits = job.limits(smaller)
-    return optimum(gates.without(share), smaller, limits, job.pruning.allocation).loss
+    return optimum(masks.without(share), smaller, limits, job.pruning.allocation).loss
 
 
 def _without(model: CostModel, gone: Groups) -> list[int]:
@@ -137,9 +137,9 @@ def _run(runner: TrainState, job: Job) -> Batchwise[None]:
         if step < last and step % job.pruning.update_interval == 0:
             step_widths(runner, job, step / last)
             discard(runner, job)
-        elif runner.gates is not None and step >= last:
+        elif runner.masks is not None and step >= last:
             model, how = job.cost_model(runner.graph), job.pruning.allocation
-            close_masks(runner, job, project(runner.gates, model, job.limits(model), how))
+            close_masks(runner, job, project(runner.masks, model, job.limits(model), how))
         # The rate falls to zero: at a high one, losses of the moment are mostly noise.
         for group, rate in zip(runner.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - step / steps)

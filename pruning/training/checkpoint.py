@@ -89,8 +89,8 @@ def pack_state(state: TrainState) -> bytes:
     tensors = {f"weight/{name}": t.detach() for name, t in state.network.tensors().items()}
     for name, entries in optimizer_tensors(state.optimizer, state.network).items():
         tensors.update({f"optimizer/{name}/{key}": value for key, value in entries.items()})
-    if state.gates is not None:
-        tensors.update({f"gates/{key}": getattr(state.gates, key) for key in GATES})
+    if state.masks is not None:
+        tensors.update({f"gates/{key}": getattr(state.masks, key) for key in GATES})
     header = {
         "graph": state.graph.to_json(),
         "epoch": state.epoch,
@@ -118,7 +118,7 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
             part, _, rest = name.partition("/")
             parts[part][MASKS.get(rest, rest) if part == "gates" else rest] = tensor
         network = Network(Graph.from_json(header["graph"]), parts["weight"])
-        gates = ChannelMasks(**parts["gates"]) if parts["gates"] else None
+        masks = ChannelMasks(**parts["gates"]) if parts["gates"] else None
         start = start_from_json(header["start"]) if header["start"] else None
         found = header["explanation"]
         explanation = explanation_from_json(found) if found else None
@@ -127,7 +127,7 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
     network = network.to(job.accelerator.device)
     optimizer = make_optimizer(network, job)
     load_optimizer(optimizer, network, _by_parameter(parts["optimizer"], job))
-    return TrainState(network, optimizer, gates, start, explanation, epoch, history)
+    return TrainState(network, optimizer, masks, start, explanation, epoch, history)
 
 
 def _by_parameter(stored: Mapping[str, Tensor], job: Job) -> dict[str, dict[str, Tensor]]:

@@ -20,8 +20,8 @@ from pruning.training.state import TrainState
 
 def open_masks(state: TrainState, job: Job) -> None:
     """Begin to prune where it has not begun: all channels are kept, and the cost is noted."""
-    if state.gates is None:
-        state.gates = ChannelMasks.open(state.graph.channels)
+    if state.masks is None:
+        state.masks = ChannelMasks.open(state.graph.channels)
         state.start = Start.of(job.cost_model(state.graph))
 
 
@@ -40,10 +40,10 @@ def prune(state: TrainState, job: Job, progress: float, step: int) -> Batchwise[
 
 def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
     """The differentiable allocation goes by measurements, evenly over the phase."""
-    gates = state.gates
-    if gates is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
+    masks = state.masks
+    if masks is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
         return
-    if progress * job.pruning.sensitivity_runs >= (done := int(gates.sensitivity_runs)):
+    if progress * job.pruning.sensitivity_runs >= (done := int(masks.sensitivity_runs)):
         yield from measure_sensitivity(state, job)
         if not done:
             yield from select_branches(state, job)
@@ -51,8 +51,8 @@ def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
 
 def _rank(state: TrainState, job: Job) -> None:
     """The magnitude baseline judges channels by their weights instead of by the loss."""
-    if job.pruning.allocation.method is Method.MAGNITUDE and state.gates is not None:
-        state.gates.saliency = magnitudes(state.graph, state.network.tensors())
+    if job.pruning.allocation.method is Method.MAGNITUDE and state.masks is not None:
+        state.masks.saliency = magnitudes(state.graph, state.network.tensors())
 
 
 def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
@@ -81,14 +81,14 @@ def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
 
 
 def finish_pruning(state: TrainState, job: Job) -> None:
-    """Integer widths within the budget; everything else is removed and the gates close."""
-    gates, how = state.gates, job.pruning.allocation
-    if gates is None or state.start is None:
+    """Integer widths within the budget; everything else is removed and the masks close."""
+    masks, how = state.masks, job.pruning.allocation
+    if masks is None or state.start is None:
         return
     _rank(state, job)
     model = job.cost_model(state.graph)
     limits = job.limits(model)
-    widths = project(gates, model, limits, how)
+    widths = project(masks, model, limits, how)
     if how.method is Method.DIFFERENTIABLE:  # the others have no model to explain by
-        state.explanation = explain(state.start, gates, model, limits, how, widths)
+        state.explanation = explain(state.start, masks, model, limits, how, widths)
     close_masks(state, job, widths)

@@ -25,20 +25,20 @@ def measure_sensitivity(state: TrainState, job: Job) -> Batchwise[None]:
     A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
     changes quickly.
     """
-    gates, power = state.gates, job.pruning.allocation.loss_exponent
-    if gates is None:
+    masks, power = state.masks, job.pruning.allocation.loss_exponent
+    if masks is None:
         return
     samples = _few(state, job)
-    whole = yield from loss_under(state, job, samples, gates.kept)
+    whole = yield from loss_under(state, job, samples, masks.kept)
     for index, group in enumerate(state.graph.channels.groups):
-        size, before = int(gates.sizes[index]), int(gates.kept[group.units].sum())
+        size, before = int(masks.sizes[index]), int(masks.kept[group.units].sum())
         after = -(-before // MOST)
         if not group.prunable or after == before:
             continue
-        narrower = yield from loss_under(state, job, samples, gates.narrowed(group, after))
+        narrower = yield from loss_under(state, job, samples, masks.narrowed(group, after))
         lengthening = ((after / size) ** -power - (before / size) ** -power) / power
-        gates.importance[index] = _mean(gates.importance[index], (narrower - whole) / lengthening)
-    gates.sensitivity_runs = gates.sensitivity_runs + 1
+        masks.importance[index] = _mean(masks.importance[index], (narrower - whole) / lengthening)
+    masks.sensitivity_runs = masks.sensitivity_runs + 1
 
 
 def samples_of(job: Job, most: int, number: int) -> list[Batch]:
@@ -51,7 +51,7 @@ def samples_of(job: Job, most: int, number: int) -> list[Batch]:
 
 
 def _few(state: TrainState, job: Job) -> list[Batch]:
-    number = 0 if state.gates is None else int(state.gates.sensitivity_runs)
+    number = 0 if state.masks is None else int(state.masks.sensitivity_runs)
     return samples_of(
         job, min(len(job.data.train) // EIGHTH, job.pruning.sensitivity_samples), number
     )
@@ -59,14 +59,14 @@ def _few(state: TrainState, job: Job) -> list[Batch]:
 
 def branch_rises(state: TrainState, job: Job) -> Batchwise[dict[int, float]]:
     """By how much the loss rises now when a branch goes, for every group inside one."""
-    if (gates := state.gates) is None:
+    if (masks := state.masks) is None:
         return {}
     samples = _few(state, job)
-    whole = yield from loss_under(state, job, samples, gates.kept)
+    whole = yield from loss_under(state, job, samples, masks.kept)
     rises = {}
     for index, inner in enumerate(inner_groups(state.graph)):
         if inner:
-            without = gates.narrowed(state.graph.channels.groups[index], 0)
+            without = masks.narrowed(state.graph.channels.groups[index], 0)
             rises[index] = (yield from loss_under(state, job, samples, without)) - whole
     return rises
 

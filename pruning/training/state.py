@@ -38,7 +38,7 @@ class TrainState:
 
     network: Network
     optimizer: torch.optim.Optimizer
-    gates: ChannelMasks | None = None
+    masks: ChannelMasks | None = None
     start: Start | None = None  # the network when pruning began
     explanation: Explanation | None = None  # what pruning found when it ended
     epoch: int = 0
@@ -58,9 +58,9 @@ class TrainState:
     def result(self) -> tuple[Graph, dict[str, Tensor]]:
         """The network without its masked channels, and copies of its tensors (on the CPU)."""
         tensors = {n: t.detach().to("cpu", copy=True) for n, t in self.network.tensors().items()}
-        if self.gates is None or bool(self.gates.kept.all()):
+        if self.masks is None or bool(self.masks.kept.all()):
             return self.graph, tensors
-        kept = self.gates.kept.numpy()
+        kept = self.masks.kept.numpy()
         smaller = shrink_graph(self.graph, kept)
         return smaller, shrink_tensors(tensors, kept_axes(self.graph, kept))
 

@@ -23,14 +23,14 @@ def train_step(
     targets: Tensor,
     rounding: FakeQuant | None = None,
 ) -> float:
-    """Train on one batch; returns its loss. Open gates see the gradient of the mask.
+    """Train on one batch; returns its loss. Open masks see the gradient of the mask.
 
     Raises:
         DivergedError: the loss is no longer a number.
     """
     mask = None
-    if state.gates is not None:
-        mask = state.gates.kept.float().to(job.accelerator.device).requires_grad_()
+    if state.masks is not None:
+        mask = state.masks.kept.float().to(job.accelerator.device).requires_grad_()
     with job.accelerator.autocast():
         outputs = first_output(state.network(job.accelerator.place(inputs), mask, rounding))
         loss = job.task.loss(outputs, targets.to(outputs.device))
@@ -42,6 +42,6 @@ def train_step(
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
-    if state.gates is not None and mask is not None and mask.grad is not None:
-        state.gates.update_saliency(mask.grad.cpu(), job.pruning.saliency_decay)
+    if state.masks is not None and mask is not None and mask.grad is not None:
+        state.masks.update_saliency(mask.grad.cpu(), job.pruning.saliency_decay)
     return value

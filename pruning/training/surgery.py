@@ -1,4 +1,4 @@
-"""Taking channels out of a network in training: weights, optimizer and gates follow."""
+"""Taking channels out of a network in training: weights, optimizer and masks follow."""
 
 from dataclasses import replace
 
@@ -11,11 +11,11 @@ from pruning.training.state import TrainState, load_optimizer, make_optimizer, o
 
 
 def remove(state: TrainState, job: Job, kept: Kept) -> None:
-    """Physically drop units from the network, the optimizer and the gates."""
+    """Physically drop units from the network, the optimizer and the masks."""
     if not kept.all():
         smaller = fork(state, job, kept)
         state.network, state.optimizer = smaller.network, smaller.optimizer
-        state.gates = smaller.gates
+        state.masks = smaller.masks
 
 
 def fork(state: TrainState, job: Job, kept: Kept) -> TrainState:
@@ -32,10 +32,10 @@ def fork(state: TrainState, job: Job, kept: Kept) -> TrainState:
     }
     load_optimizer(optimizer, network, remembered)
     _copy_rates(state.optimizer, state.network, optimizer, network)
-    gates = state.gates
-    if gates is not None:
-        gates = gates.transferred(before.channels, graph.channels, units_left(before, graph, kept))
-    return replace(state, network=network, optimizer=optimizer, gates=gates, history=[])
+    masks = state.masks
+    if masks is not None:
+        masks = masks.transferred(before.channels, graph.channels, units_left(before, graph, kept))
+    return replace(state, network=network, optimizer=optimizer, masks=masks, history=[])
 
 
 def _copy_rates(before: Optimizer, network: Network, after: Optimizer, smaller: Network) -> None:

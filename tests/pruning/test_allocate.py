@@ -30,9 +30,9 @@ METHODS = list(Method)
 
 
 def opened(graph, seed=0) -> ChannelMasks:
-    gates = ChannelMasks.open(graph.channels)
-    gates.saliency = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(seed))
-    return gates
+    masks = ChannelMasks.open(graph.channels)
+    masks.saliency = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(seed))
+    return masks
 
 
 def narrowest(model: CostModel) -> Cost:
@@ -68,43 +68,43 @@ def test_projection_meets_every_budget_exactly(model, method, part, names):
 
 @pytest.mark.parametrize("method", [Method.DIFFERENTIABLE, Method.MAGNITUDE])
 def test_projection_leaves_no_room_for_one_more_channel(model, method):
-    gates, budget = opened(model.graph), share(model, 0.3)
-    widths = project(gates, model, budget, Allocation(method=method))
+    masks, budget = opened(model.graph), share(model, 0.3)
+    widths = project(masks, model, budget, Allocation(method=method))
     for index, group in enumerate(model.graph.channels.groups):
         if group.prunable and widths[index] < group.size:
             more = [w + (i == index) for i, w in enumerate(widths)]
             assert not budget.holds(model.cost(more))
 
 
-def masked_widths(gates, model):
-    return [int(gates.kept[group.units].sum()) for group in model.graph.channels.groups]
+def masked_widths(masks, model):
+    return [int(masks.kept[group.units].sum()) for group in model.graph.channels.groups]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_projection_after_allocation(model, method):
     """The path that training takes: a few updates under a falling budget, then integers."""
-    gates, final = opened(model.graph), share(model, 0.2)
+    masks, final = opened(model.graph), share(model, 0.2)
     how = Allocation(method=method)
     for step in range(1, 6):
         budget = annealed(final, model.dense, step / 5)
-        allocate(gates, model, budget, how)
-        integer = masked_widths(gates, model)
+        allocate(masks, model, budget, how)
+        integer = masked_widths(masks, model)
         for group, width, kept in zip(
-            model.graph.channels.groups, gates.widths.tolist(), integer, strict=True
+            model.graph.channels.groups, masks.widths.tolist(), integer, strict=True
         ):
             assert width == 0 or 0.999 <= width <= group.size + 1e-6
             assert kept == max(round(width), int(width > 0))
             assert group.prunable or kept == group.size
-    near = model.cost(masked_widths(gates, model))
+    near = model.cost(masked_widths(masks, model))
     assert all(over < 0.25 for over in final.overshoot(near).values())
-    assert final.holds(model.cost(project(gates, model, final, how)))
+    assert final.holds(model.cost(project(masks, model, final, how)))
 
 
 def test_the_mask_keeps_the_most_salient(model):
-    gates, final = opened(model.graph), share(model, 0.3)
-    allocate(gates, model, final, Allocation(method=Method.UNIFORM))
+    masks, final = opened(model.graph), share(model, 0.3)
+    allocate(masks, model, final, Allocation(method=Method.UNIFORM))
     for group in model.graph.channels.groups:
-        kept, saliency = gates.kept[group.units], gates.saliency[group.units]
+        kept, saliency = masks.kept[group.units], masks.saliency[group.units]
         if not kept.all():
             assert saliency[kept].min() > saliency[~kept].max()
 
@@ -160,21 +160,21 @@ def test_uniform_ratio_is_maximal(model, part):
 
 
 def test_uniform_projection_has_one_ratio(model):
-    gates, budget = opened(model.graph), share(model, 0.3)
-    widths = project(gates, model, budget, Allocation(method=Method.UNIFORM))
-    ratio = uniform_ratio(model, gates.sizes, budget)
+    masks, budget = opened(model.graph), share(model, 0.3)
+    widths = project(masks, model, budget, Allocation(method=Method.UNIFORM))
+    ratio = uniform_ratio(model, masks.sizes, budget)
     for group, width in zip(model.graph.channels.groups, widths, strict=True):
         assert width == (max(1, int(ratio * group.size)) if group.prunable else group.size)
 
 
 def test_magnitude_allocation_has_one_threshold(model):
     """Salience relative to its group's mean: all that is kept is above all that is not."""
-    gates, budget = opened(model.graph), share(model, 0.3)
-    allocate(gates, model, budget, Allocation(method=Method.MAGNITUDE))
+    masks, budget = opened(model.graph), share(model, 0.3)
+    allocate(masks, model, budget, Allocation(method=Method.MAGNITUDE))
     kept, gone = [], []
     for group in model.graph.channels.groups:
-        relative = gates.saliency[group.units] / gates.saliency[group.units].mean()
-        mask = gates.kept[group.units]
+        relative = masks.saliency[group.units] / masks.saliency[group.units].mean()
+        mask = masks.kept[group.units]
         if group.prunable and int(mask.sum()) > 1:  # one channel stays whatever it is worth
             kept.append(relative[mask])
             gone.append(relative[~mask])
@@ -184,25 +184,25 @@ def test_magnitude_allocation_has_one_threshold(model):
 def test_differentiable_allocation_gives_more_to_what_is_worth_more(small, device):
     graph, _ = small("vgg16")
     model = CostModel(graph, device)
-    gates = opened(graph)
+    masks = opened(graph)
     groups = [g for g in graph.channels.groups if g.prunable]
     rich, poor = groups[4], groups[5]
     index = [g.name for g in graph.channels.groups]
-    gates.importance[:] = 1.0
-    gates.importance[index.index(rich.name)] = 4.0
-    gates.importance[index.index(poor.name)] = 0.25
+    masks.importance[:] = 1.0
+    masks.importance[index.index(rich.name)] = 4.0
+    masks.importance[index.index(poor.name)] = 0.25
     final = share(model, 0.3)
-    allocate(gates, model, final, Allocation())
-    ratio = gates.widths / gates.sizes
+    allocate(masks, model, final, Allocation())
+    ratio = masks.widths / masks.sizes
     assert ratio[index.index(rich.name)] > ratio[index.index(poor.name)] + 0.1
 
 
 def test_what_was_not_measured_counts_as_equal(model):
     """Without a measurement yet, all groups are alike; with no trust in it, they stay so."""
-    gates, budget = opened(model.graph), share(model, 0.3)
-    before = optimum(gates, model, budget, Allocation()).widths
-    gates.importance = torch.rand(len(gates.sizes), dtype=torch.float64) + 0.1
-    after = optimum(gates, model, budget, Allocation(shrinkage=0.0)).widths
+    masks, budget = opened(model.graph), share(model, 0.3)
+    before = optimum(masks, model, budget, Allocation()).widths
+    masks.importance = torch.rand(len(masks.sizes), dtype=torch.float64) + 0.1
+    after = optimum(masks, model, budget, Allocation(shrinkage=0.0)).widths
     assert after == pytest.approx(before, rel=1e-3)
 
 
@@ -229,11 +229,11 @@ def test_annealed_budget_falls_to_the_target_and_stays(small, device, start):
 
 
 def test_salience_is_a_running_mean_of_magnitudes(small):
-    gates = ChannelMasks.open(small("resnet8")[0].channels)
-    units = len(gates.saliency)
-    gates.update_saliency(torch.full((units,), -2.0), memory=0.9)
-    gates.update_saliency(torch.full((units,), 1.0), memory=0.9)
-    assert gates.saliency == pytest.approx(torch.full((units,), 0.9 * 0.2 + 0.1))
+    masks = ChannelMasks.open(small("resnet8")[0].channels)
+    units = len(masks.saliency)
+    masks.update_saliency(torch.full((units,), -2.0), memory=0.9)
+    masks.update_saliency(torch.full((units,), 1.0), memory=0.9)
+    assert masks.saliency == pytest.approx(torch.full((units,), 0.9 * 0.2 + 0.1))
 
 
 def test_mask_gradient_is_the_first_order_change_of_the_loss(odd, network_of):
@@ -253,40 +253,40 @@ def test_mask_gradient_is_the_first_order_change_of_the_loss(odd, network_of):
 
 def test_with_only_keeps_the_most_salient_of_those_kept(small):
     graph, _ = small("resnet8")
-    gates = opened(graph)
+    masks = opened(graph)
     group = graph.channels.groups[1]
-    gates.kept[group.start + torch.argmax(gates.saliency[group.units])] = False
-    left = int(gates.kept[group.units].sum())
+    masks.kept[group.start + torch.argmax(masks.saliency[group.units])] = False
+    left = int(masks.kept[group.units].sum())
     for width in (0, 1, left // 2, left):
-        mask = gates.narrowed(group, width)
+        mask = masks.narrowed(group, width)
         assert int(mask[group.units].sum()) == width
-        gone = gates.kept & ~mask
+        gone = masks.kept & ~mask
         if 0 < width < left:
-            kept = gates.saliency[group.units][mask[group.units]]
-            assert kept.min() > gates.saliency[gone].max()
+            kept = masks.saliency[group.units][mask[group.units]]
+            assert kept.min() > masks.saliency[gone].max()
         others = torch.ones(len(mask), dtype=torch.bool)
         others[group.units] = False
-        assert torch.equal(mask[others], gates.kept[others])
+        assert torch.equal(mask[others], masks.kept[others])
 
 
 def test_gates_follow_their_channels_to_a_smaller_graph(small, random_mask):
     graph, _ = small("resnet20")
-    gates = opened(graph)
-    gates.importance = torch.rand(len(gates.sizes), dtype=torch.float64)
+    masks = opened(graph)
+    masks.importance = torch.rand(len(masks.sizes), dtype=torch.float64)
     kept, inner = random_mask(graph, 3), inner_groups(graph).index(True)
     kept[graph.channels.groups[inner].units] = False
     smaller = shrink_graph(graph, kept)
-    before = replace(gates)
-    gates = gates.transferred(graph.channels, smaller.channels, units_left(graph, smaller, kept))
-    assert torch.equal(gates.saliency.sort().values, before.saliency[kept].sort().values)
+    before = replace(masks)
+    masks = masks.transferred(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    assert torch.equal(masks.saliency.sort().values, before.saliency[kept].sort().values)
     names = {g.name: i for i, g in enumerate(graph.channels.groups)}
     assert len(smaller.channels.groups) == len(graph.channels.groups) - 1
     for index, group in enumerate(smaller.channels.groups):
         old = graph.channels.groups[names[group.name]]
-        assert gates.sizes[index] == old.size
-        assert gates.importance[index] == before.importance[names[group.name]]
+        assert masks.sizes[index] == old.size
+        assert masks.importance[index] == before.importance[names[group.name]]
         saliency = before.saliency[old.units][torch.from_numpy(kept[old.units])]
-        assert torch.equal(gates.saliency[group.units], saliency)
+        assert torch.equal(masks.saliency[group.units], saliency)
 
 
 def fire():

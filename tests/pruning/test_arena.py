@@ -151,26 +151,26 @@ def test_a_budget_is_that_of_the_arena(zoo, device, monkeypatch):
     """Where buffers cannot be packed, widths leave room for the gaps."""
     graph = zoo("resnet8")
     model = deployed(graph, device)
-    gates = ChannelMasks.open(graph.channels)
+    masks = ChannelMasks.open(graph.channels)
     budget = Budget(sram_bytes=20_000)
-    tight = project(gates, model, budget, Allocation())
+    tight = project(masks, model, budget, Allocation())
 
     def with_gaps(kernels, sizes, outputs):
         packed = pack(kernels, sizes, outputs)
         return replace(packed, arena_bytes=packed.arena_bytes + 1_000)
 
     monkeypatch.setattr("pruning.cost.model.pack", with_gaps)
-    roomy = project(gates, model, budget, Allocation())
+    roomy = project(masks, model, budget, Allocation())
     assert 19_000 < model.peak(tight) <= 20_000
     assert 18_000 < model.peak(roomy) <= 19_000
     assert model.arena(roomy).arena_bytes <= 20_000
     least = model.peak(min_widths(model))
-    small = project(gates, model, Budget(sram_bytes=least + 1_200), Allocation())
+    small = project(masks, model, Budget(sram_bytes=least + 1_200), Allocation())
     assert model.arena(small).arena_bytes <= least + 1_200
     with pytest.raises(BudgetError, match=f"finds no widths within.*{least + 999}"):
-        project(gates, model, Budget(sram_bytes=least + 999), Allocation())
+        project(masks, model, Budget(sram_bytes=least + 999), Allocation())
     apart = CostModel(graph, device, Encoding.C)  # an interpreter has no such arena
-    assert model.peak(project(gates, apart, budget, Allocation())) <= 20_000
+    assert model.peak(project(masks, apart, budget, Allocation())) <= 20_000
 
 
 @pytest.mark.parametrize("axis", [2, 3])

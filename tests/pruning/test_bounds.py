@@ -25,16 +25,16 @@ def resnet(**bounds) -> Graph:
 
 
 def pruned(graph, device, method, share=0.25) -> dict[str, int]:
-    model, gates = CostModel(graph, device), ChannelMasks.open(graph.channels)
-    gates.saliency = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(0))
-    gates.importance[:] = 1.0
+    model, masks = CostModel(graph, device), ChannelMasks.open(graph.channels)
+    masks.saliency = torch.rand(graph.channels.units, generator=torch.Generator().manual_seed(0))
+    masks.importance[:] = 1.0
     final = Budget(flash_bytes=int(model.dense.flash_bytes * share))
     how = Allocation(method=method)
     for step in range(1, 4):
-        allocate(gates, model, annealed(final, model.dense, step / 3), how)
-        if (gates.widths == 0).any():
+        allocate(masks, model, annealed(final, model.dense, step / 3), how)
+        if (masks.widths == 0).any():
             break
-    widths = project(gates, model, final, how)
+    widths = project(masks, model, final, how)
     assert final.holds(model.cost(widths))
     return {g.name: w for g, w in zip(graph.channels.groups, widths, strict=True)}
 
@@ -111,14 +111,14 @@ def test_unknown_names_and_senseless_numbers_are_refused():
 def test_a_branch_that_holds_something_to_keep_does_not_vanish(device, method, bounds):
     """Though it is another of its groups that is empty."""
     graph = resnet(**bounds)
-    model, gates = CostModel(graph, device), ChannelMasks.open(graph.channels)
+    model, masks = CostModel(graph, device), ChannelMasks.open(graph.channels)
     names = [group.name for group in graph.channels.groups]
     place = names.index("features.block1.body.first.conv")
     assert inner_groups(resnet())[place]
     assert not inner_groups(graph)[place]
     least = model.cost(min_widths(model))
     final = Budget(flash_bytes=int(least.flash_bytes * 1.05))
-    widths = project(gates, model, final, Allocation(method=method))
+    widths = project(masks, model, final, Allocation(method=method))
     kept = np.zeros(graph.channels.units, dtype=bool)
     for group, width in zip(graph.channels.groups, widths, strict=True):
         kept[group.start : group.start + width] = True
@@ -141,16 +141,16 @@ def test_what_must_stay_cannot_be_shrunk_away():
 def test_channels_in_reserve_keep_widths_aligned(device):
     """Though others are the most salient now than when the mask was made."""
     graph = resnet(round_to=4)
-    gates = ChannelMasks.open(graph.channels)
+    masks = ChannelMasks.open(graph.channels)
     draw = torch.Generator().manual_seed(0)
-    gates.saliency = torch.rand(graph.channels.units, generator=draw)
-    gates.keep_most_salient(
+    masks.saliency = torch.rand(graph.channels.units, generator=draw)
+    masks.keep_most_salient(
         graph.channels,
         [group.down(group.size // 2) for group in graph.channels.groups],
     )
-    gates.saliency = torch.rand(graph.channels.units, generator=draw)
-    kept = with_reserve(gates, graph.channels, share=0.1)
-    assert (kept >= gates.kept.numpy()).all()
+    masks.saliency = torch.rand(graph.channels.units, generator=draw)
+    kept = with_reserve(masks, graph.channels, share=0.1)
+    assert (kept >= masks.kept.numpy()).all()
     for group in graph.channels.groups:
         left = int(kept[group.units].sum())
         assert left % 4 == 0 or left == group.size

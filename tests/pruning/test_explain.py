@@ -29,10 +29,10 @@ from tests.pruning.networks import NETWORKS, Net, block
 
 def gates_of(graph, seed=0) -> ChannelMasks:
     generator = torch.Generator().manual_seed(seed)
-    gates = ChannelMasks.open(graph.channels)
-    gates.saliency = torch.rand(graph.channels.units, generator=generator)
-    gates.importance = torch.rand(len(gates.sizes), generator=generator).double() + 0.5
-    return gates
+    masks = ChannelMasks.open(graph.channels)
+    masks.saliency = torch.rand(graph.channels.units, generator=generator)
+    masks.importance = torch.rand(len(masks.sizes), generator=generator).double() + 0.5
+    return masks
 
 
 def share(model: CostModel, part: float, names=RESOURCES) -> Budget:
@@ -43,10 +43,10 @@ def share(model: CostModel, part: float, names=RESOURCES) -> Budget:
 @pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "vgg16"])
 def test_what_is_balanced_is_worth_what_it_costs(small, device, name):
     model = CostModel(small(name)[0], device)
-    gates, how = gates_of(model.graph), Allocation()
+    masks, how = gates_of(model.graph), Allocation()
     budget = share(model, 0.5)
-    widths = project(gates, model, budget, how)
-    found = explain(Start.of(model), gates, model, budget, how, widths)
+    widths = project(masks, model, budget, how)
+    found = explain(Start.of(model), masks, model, budget, how, widths)
     assert [report.name for report in found.groups] == [
         group.name for group in model.graph.channels.groups
     ]
@@ -63,23 +63,23 @@ def test_what_is_balanced_is_worth_what_it_costs(small, device, name):
 
 def test_prices_are_per_unit_of_the_limit(small, device):
     model = CostModel(small("resnet8")[0], device)
-    gates, how = gates_of(model.graph), Allocation()
+    masks, how = gates_of(model.graph), Allocation()
     for name in RESOURCES:
         budget = share(model, 0.4, (name,))
-        widths = project(gates, model, budget, how)
-        price = explain(Start.of(model), gates, model, budget, how, widths).prices[name]
+        widths = project(masks, model, budget, how)
+        price = explain(Start.of(model), masks, model, budget, how, widths).prices[name]
         limit = budget.limits[name]
         more, less = (
-            optimum(gates, model, Budget(**{name: limit * f}), how).loss for f in (1.02, 0.98)
+            optimum(masks, model, Budget(**{name: limit * f}), how).loss for f in (1.02, 0.98)
         )
         assert price == pytest.approx((less - more) / (0.04 * limit), rel=0.03)
 
 
 def test_bottlenecks_before_and_after(small, device):
     model = CostModel(small("resnet8")[0], device)
-    gates, how, budget = gates_of(model.graph), Allocation(), share(model, 0.4)
-    widths = project(gates, model, budget, how)
-    found = explain(Start.of(model), gates, model, budget, how, widths)
+    masks, how, budget = gates_of(model.graph), Allocation(), share(model, 0.4)
+    widths = project(masks, model, budget, how)
+    found = explain(Start.of(model), masks, model, budget, how, widths)
     assert tuple(found.bottlenecks) == LIMITS
     assert found.bottlenecks["sram_bytes"] == (
         bottlenecks(model, model.graph.channels.widths)["sram_bytes"],
@@ -90,15 +90,15 @@ def test_bottlenecks_before_and_after(small, device):
 def test_vanished_groups_are_named(small, device):
     graph, _ = small("resnet8")
     whole = CostModel(graph, device)
-    gates, how, start = gates_of(graph), Allocation(), Start.of(whole)
+    masks, how, start = gates_of(graph), Allocation(), Start.of(whole)
     index = inner_groups(graph).index(True)
     kept = without(graph, [index])
     smaller = shrink_graph(graph, kept)
-    gates = gates.transferred(graph.channels, smaller.channels, units_left(graph, smaller, kept))
+    masks = masks.transferred(graph.channels, smaller.channels, units_left(graph, smaller, kept))
     model = CostModel(smaller, device)
     budget = share(model, 0.6)
-    widths = project(gates, model, budget, how)
-    found = explain(start, gates, model, budget, how, widths)
+    widths = project(masks, model, budget, how)
+    found = explain(start, masks, model, budget, how, widths)
     gone = [report for report in found.groups if report.reason is Reason.VANISHED]
     assert [(r.name, r.before, r.after) for r in gone] == [
         (graph.channels.groups[index].name, graph.channels.groups[index].size, 0)
@@ -108,9 +108,9 @@ def test_vanished_groups_are_named(small, device):
 
 def test_it_survives_json(small, device):
     model = CostModel(small("resnet8")[0], device)
-    gates, how, budget = gates_of(model.graph), Allocation(), share(model, 0.4)
+    masks, how, budget = gates_of(model.graph), Allocation(), share(model, 0.4)
     start = Start.of(model)
-    found = explain(start, gates, model, budget, how, project(gates, model, budget, how))
+    found = explain(start, masks, model, budget, how, project(masks, model, budget, how))
     assert explanation_from_json(json.loads(json.dumps(asdict(found)))) == found
     assert start_from_json(json.loads(json.dumps(asdict(start)))) == start
 
@@ -144,15 +144,15 @@ def test_groups_at_their_least_and_those_of_a_vanished_branch_are_called_so(devi
     }
     module = Net(forward, stem=block(1, 12), head=nn.Linear(12, 4), **branches)
     graph = trace(module, torch.zeros(1, 8, 8))
-    model, gates, how = (
+    model, masks, how = (
         CostModel(graph, device),
         ChannelMasks.open(graph.channels),
         Allocation(),
     )
     narrow = model.cost([group.floor for group in graph.channels.groups]).flash_bytes
     budget = Budget(flash_bytes=(narrow + min_cost(model).flash_bytes) // 2)
-    widths = project(gates, model, budget, how)
-    found = explain(Start.of(model), gates, model, budget, how, widths)
+    widths = project(masks, model, budget, how)
+    found = explain(Start.of(model), masks, model, budget, how, widths)
     reasons = {report.name: report.reason for report in found.groups}
     (gone,) = {name[:3] for name, why in reasons.items() if why is Reason.VANISHED}
     for report in found.groups:
@@ -165,12 +165,12 @@ def test_groups_at_their_least_and_those_of_a_vanished_branch_are_called_so(devi
 def test_a_limit_has_its_price_where_a_branch_had_to_go(small, device):
     """With all branches not even one channel everywhere is within it."""
     model = CostModel(small("resnet8")[0], device)
-    gates, how = gates_of(model.graph), Allocation()
+    masks, how = gates_of(model.graph), Allocation()
     narrow = model.cost([group.floor for group in model.graph.channels.groups])
     budget = Budget(flash_bytes=narrow.flash_bytes - 1)
-    widths = project(gates, model, budget, how)
+    widths = project(masks, model, budget, how)
     assert 0 in widths
-    found = explain(Start.of(model), gates, model, budget, how, widths)
+    found = explain(Start.of(model), masks, model, budget, how, widths)
     assert found.prices["flash_bytes"] > 0
     assert [report.after for report in found.groups] == widths
 
@@ -179,9 +179,9 @@ def test_groups_that_begin_in_one_value_are_reported_apart(device):
     """The second of them is not known by the value that it is named after."""
     make, shape = NETWORKS["padded-shortcut"]
     model = CostModel(trace(make(), torch.zeros(shape)), device)
-    gates, how, budget = gates_of(model.graph), Allocation(), share(model, 0.6)
-    widths = project(gates, model, budget, how)
-    found = explain(Start.of(model), gates, model, budget, how, widths)
+    masks, how, budget = gates_of(model.graph), Allocation(), share(model, 0.6)
+    widths = project(masks, model, budget, how)
+    found = explain(Start.of(model), masks, model, budget, how, widths)
     groups = zip(model.graph.channels.groups, widths, strict=True)
     assert [(report.name, report.before, report.after) for report in found.groups] == [
         (group.name, group.size, width) for group, width in groups

@@ -92,7 +92,7 @@ def ready(job: Job) -> TrainState:
     mask = torch.ones(state.graph.channels.units, requires_grad=True)
     inputs = job.data.normalise(job.data.train.inputs[:64])
     job.task.loss(state.network(inputs, mask), job.data.train.targets[:64]).backward()
-    state.gates.update_saliency(mask.grad, 0.0)
+    state.masks.update_saliency(mask.grad, 0.0)
     finished(measure_sensitivity(state, job))
     return state
 
@@ -121,8 +121,8 @@ def test_under_a_tight_budget_the_idle_branch_goes(device):
     state = ready(job)
     finished(select_branches(state, tight(job, state, 0.1)))
     assert "idle.0" not in names(state)
-    assert isinstance(state.gates, ChannelMasks)
-    assert len(state.gates.sizes) == len(state.graph.channels.groups)
+    assert isinstance(state.masks, ChannelMasks)
+    assert len(state.masks.sizes) == len(state.graph.channels.groups)
 
 
 def test_without_a_race_no_branch_goes(device):
@@ -145,14 +145,14 @@ def test_a_race_that_changes_nothing_leaves_no_trace(device):
         for n, e in optimizer_tensors(state.optimizer, state.network).items()
     }
     random = torch.random.get_rng_state()
-    whole = finished(loss_under(state, job, samples, state.gates.kept))
+    whole = finished(loss_under(state, job, samples, state.masks.kept))
     finished(select_branches(state, job))
     assert "idle.0" in names(state)
     for name, tensor in state.network.tensors().items():
         assert torch.equal(tensor, tensors[name]), name
     for name, entries in optimizer_tensors(state.optimizer, state.network).items():
         assert all(torch.equal(entries[key], memory[name][key]) for key in memory[name]), name
-    assert finished(loss_under(state, job, samples, state.gates.kept)) == whole
+    assert finished(loss_under(state, job, samples, state.masks.kept)) == whole
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
@@ -178,13 +178,13 @@ def test_the_explanation_names_what_went(device):
 def test_only_the_differentiable_allocation_holds_a_race(device, method):
     job = job_of(device, allocation=Allocation(method=method))
     state = ready(job)
-    before, state.gates.sensitivity_runs = names(state), torch.tensor(0)
+    before, state.masks.sensitivity_runs = names(state), torch.tensor(0)
     job = tight(job, state, 0.1)
     finished(
         prune(state, job, 0.0, job.pruning.update_interval)
     )  # where the annealed budget asks for nothing yet
     assert (names(state) == before) == (method is not Method.DIFFERENTIABLE)
-    assert bool(state.gates.sensitivity_runs) == (method is Method.DIFFERENTIABLE)
+    assert bool(state.masks.sensitivity_runs) == (method is Method.DIFFERENTIABLE)
 
 
 def test_where_the_budget_holds_nothing_runs(device):

@@ -47,7 +47,7 @@ def timeless(epochs: list[Epoch]) -> list[Epoch]:
 def snapshot(state: TrainState) -> bytes:
     """Everything that is stored, but for the seconds."""
     copy = TrainState(
-        state.network, state.optimizer, state.gates, state.start, state.explanation,
+        state.network, state.optimizer, state.masks, state.start, state.explanation,
         state.epoch, timeless(state.history),
     )  # fmt: skip
     return pack_state(copy)
@@ -168,15 +168,15 @@ def test_result_in_mid_phase_is_the_masked_network(device):
     run = train(state, job)
     for _ in range(3):
         epoch = next(run)
-    assert state.gates is not None
-    assert not state.gates.kept.all()
+    assert state.masks is not None
+    assert not state.masks.kept.all()
     graph, tensors = state.result()
     assert epoch.cost == job.cost_model(graph).dense
     assert epoch.widths == widths_of(graph)
     inputs = torch.randn(4, 1, 8, 8)
     state.network.eval()
     with torch.no_grad():
-        masked = state.network(inputs, state.gates.kept.float())
+        masked = state.network(inputs, state.masks.kept.float())
         torch.testing.assert_close(
             Network(graph, tensors).eval()(inputs), masked, rtol=1e-5, atol=1e-5
         )
@@ -194,7 +194,7 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
     from pruning.allocation.masks import ChannelMasks
     from pruning.training.surgery import remove
 
-    state.gates = ChannelMasks.open(state.graph.channels)
+    state.masks = ChannelMasks.open(state.graph.channels)
     kept = torch.ones(state.graph.channels.units, dtype=torch.bool).numpy()
     group = next(g for g in state.graph.channels.groups if g.name == "inner.0")
     kept[group.start + 2] = False
@@ -208,7 +208,7 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
     assert torch.equal(after["inner.6.weight"], before["inner.6.weight"][:, rows])
     assert torch.equal(after["inner.1.bias"], before["inner.1.bias"][rows])
     assert torch.equal(after["last.weight"], before["last.weight"])
-    assert len(state.gates.kept) == state.graph.channels.units == len(kept) - 1
+    assert len(state.masks.kept) == state.graph.channels.units == len(kept) - 1
 
 
 @pytest.mark.parametrize("method", list(Method))
@@ -218,7 +218,7 @@ def test_finished_networks_are_within_their_budget(device, method):
     state = starting(job)
     last = list(train(state, job))[-1]
     assert job.budget.holds(last.cost)
-    assert state.gates is None
+    assert state.masks is None
     assert state.graph.channels.widths == tuple(
         last.widths.get(g.name, g.size) for g in state.graph.channels.groups
     )
