@@ -58,7 +58,7 @@ def _statistics(values: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor,
     """Mean and variance of every channel, from those of the columns of rows."""
     rows = _rows(values)
     pixels = rows.shape[1] // len(mean)
-    # Statistics that move by nothing make torch sum values of fewer bits in fp32.
+    # With running statistics and a momentum of 0, torch accumulates bf16 input in fp32.
     idle = mean.repeat(pixels), variance.repeat(pixels)
     means, variances = (
         each.view(pixels, -1) for each in torch.batch_norm_update_stats(rows, *idle, momentum=0.0)

@@ -64,7 +64,9 @@ class GraphImporter:
     def __init__(
         self, program: torch.export.ExportedProgram, shape: Shape, first: Mapping[str, str]
     ) -> None:
-        """`first` tells of every name of a tensor by which of its names it is called."""
+        """`first` maps every name of a tensor to the one that the graph uses: tied tensors have
+        several.
+        """
         signature = program.graph_signature
         lifted = signature.inputs_to_lifted_tensor_constants
         trained = signature.inputs_to_parameters

@@ -31,7 +31,7 @@ from pruning.training.surgery import fork, remove
 Groups = tuple[int, ...]  # that vanish
 LEAST = 20  # steps: a shorter race is mostly noise
 NARROWING = 0.5  # of a run; the rest trains at the widths found
-TIE_MARGIN = 0.05  # of the loss: who has lost a branch has more still to regain
+TIE_MARGIN = 0.05  # of the loss, in favour of a network without the branch: it recovers more later
 JUDGES = 4096  # training samples that decide, or half of all where there are fewer
 
 

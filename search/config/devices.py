@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from pruning.budget import Device, parse_limit
 from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
 from pruning.errors import BudgetError
+from pruning.migration import KINDS
 from search.config.parse import margin_from
 from search.config.schema import DeviceConfig
 from search.config.validate import validated
@@ -35,7 +36,13 @@ def device_from(config: DeviceConfig) -> Device:
     if config.core not in LOOP_COSTS:
         raise ConfigError(f"device.core={config.core}: write one of {', '.join(LOOP_COSTS)}")
     if unknown := config.loops.keys() - LOOP_COSTS["cortex-m4"].keys():
-        raise ConfigError(f"device.loops: no kernels of kind {', '.join(sorted(unknown))}")
+        now = ", ".join(
+            f"{kind} is called {KINDS[kind]}" for kind in sorted(unknown & KINDS.keys())
+        )
+        raise ConfigError(
+            f"device.loops: no kernels of kind {', '.join(sorted(unknown))}"
+            + (f"; {now} by now" if now else "")
+        )
     rates = len(LoopCosts._fields)
     for kind, own in config.loops.items():
         if len(own) != rates or not all(0 <= rate < float("inf") for rate in own):

@@ -49,8 +49,7 @@ class RungPruner:
         if not 0 <= config.margin < 1 or config.min_trials < 2:
             raise ConfigError(
                 f"stopping.margin={config.margin} stopping.min_trials={config.min_trials}: a "
-                f"margin "
-                "from 0 to 1, and at least 2 trials"
+                "margin from 0 to 1, and at least 2 trials"
             )
         return RungPruner(shares, config.margin, config.min_trials)
 

@@ -32,7 +32,8 @@ DEATHS = 3  # of workers, one after another and without progress, before a trial
 def add_trials(
     study: Study, total: int, budgets: Sequence[Budget], seed: int, seeds: int | None = None
 ) -> None:
-    """Create trials up to a total, each for the budget that has the fewest, the first first.
+    """Create trials until there are `total`, always for the budget with the fewest trials so
+    far; among equals for the one that comes first.
 
     The trials of a budget have seeds one after another. With a number of `seeds`, so many
     of them repeat one draw of the hyperparameters with that many seeds, then the next.

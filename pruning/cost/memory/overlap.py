@@ -71,8 +71,8 @@ class BufferUse:
 
 
 def overlapped(windows: ConvWindow, read: int, made: int) -> int:
-    """Bytes that an input of `read` and an output of `made` bytes take together, the output as
-    far over the input as it may lie.
+    """Bytes that an input of `read` bytes and an output of `made` bytes occupy together when they
+    overlap as far as the windows allow.
     """
     pixel_in, pixel_out = read // prod(windows.read), made // prod(windows.made)
     return max(left * pixel_in + done * pixel_out for left, done in overlap_points(windows))
