@@ -33,8 +33,8 @@ class Allocation:
     """Settings of the allocation.
 
     loss_exponent: how fast the loss rises as a group narrows, p in (n / size)^-p.
-    shrinkage: how much of the measured differences between groups to believe, from 0 (all are
-    equal) to 1; in logarithms.
+    shrinkage_factor: what multiplies the measured differences between groups, in logarithms: from
+    0, where all groups count as equal, to 1, where the measurement is taken as it is.
     remove_branches: whether groups inside residual branches may vanish, and their branches with
     them.
 
@@ -44,12 +44,12 @@ class Allocation:
 
     method: Method = Method.DIFFERENTIABLE
     loss_exponent: float = 0.5
-    shrinkage: float = 0.5
+    shrinkage_factor: float = 0.5
     remove_branches: bool = True
 
     def __post_init__(self) -> None:
         require("loss_exponent", self.loss_exponent, above=0)
-        require("shrinkage", self.shrinkage, least=0, most=1)
+        require("shrinkage_factor", self.shrinkage_factor, least=0, most=1)
 
     @property
     def vanishing(self) -> bool:
@@ -88,7 +88,7 @@ def loss_model(masks: ChannelMasks, model: CostModel, how: Allocation) -> LossMo
     measured = masks.importance.numpy()
     mean = measured[prunable].mean() if prunable.any() else 0.0
     known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
-    importance = np.where(prunable, max(mean, 1e-12) * known**how.shrinkage, 0.0)
+    importance = np.where(prunable, max(mean, 1e-12) * known**how.shrinkage_factor, 0.0)
     return LossModel(importance, masks.sizes.double().numpy(), how.loss_exponent)
 
 

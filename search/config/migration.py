@@ -18,7 +18,7 @@ SETTINGS = {
     "budget.power": "budget.exponents",
     "stopping.fewest": "stopping.min_trials",
     "method.power": "method.loss_exponent",
-    "method.trust": "method.shrinkage",
+    "method.trust": "method.shrinkage_factor",
     "method.vanish": "method.remove_branches",
     "method.every": "method.update_interval",
     "method.probes": "method.sensitivity_runs",

@@ -43,7 +43,7 @@ class MethodConfig:
 
     name: str = "differentiable"
     loss_exponent: float = 0.5
-    shrinkage: float = 0.5
+    shrinkage_factor: float = 0.5
     remove_branches: bool = True
     update_interval: int = 10
     sensitivity_runs: int = 6

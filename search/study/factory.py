@@ -271,7 +271,7 @@ def pruning_from(config: MethodConfig) -> Pruning:
         allocation=Allocation(
             method=Method(config.name),
             loss_exponent=config.loss_exponent,
-            shrinkage=config.shrinkage,
+            shrinkage_factor=config.shrinkage_factor,
             remove_branches=config.remove_branches,
         ),
         update_interval=config.update_interval,

@@ -1,6 +1,6 @@
 """Trials of a study as work: added, claimed, handed back, given up, and told once.
 
-A trial is one trial of Optuna's under one number for ever: created WAITING with its budget,
+A trial keeps its number for ever: it is created WAITING with its budget,
 claimed by a compare-and-set to RUNNING, handed back to WAITING when its worker is gone, and
 told once. Claims and returns take turns under a lock, and a claimant signs before it claims, so
 that a running trial always names who runs it.

@@ -202,7 +202,7 @@ def test_what_was_not_measured_counts_as_equal(model):
     masks, budget = opened(model.graph), share(model, 0.3)
     before = optimum(masks, model, budget, Allocation()).widths
     masks.importance = torch.rand(len(masks.sizes), dtype=torch.float64) + 0.1
-    after = optimum(masks, model, budget, Allocation(shrinkage=0.0)).widths
+    after = optimum(masks, model, budget, Allocation(shrinkage_factor=0.0)).widths
     assert after == pytest.approx(before, rel=1e-3)
 
 
@@ -367,7 +367,7 @@ def test_settings_that_make_no_sense_are_refused(settings, words):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"loss_exponent": 0.0}, {"shrinkage": 2.0}, {"shrinkage": -0.1}]
+    "settings", [{"loss_exponent": 0.0}, {"shrinkage_factor": 2.0}, {"shrinkage_factor": -0.1}]
 )
 def test_so_are_those_of_an_allocation(settings):
     with pytest.raises(PruningError, match=f"{next(iter(settings))} is"):

@@ -117,7 +117,9 @@ def test_it_survives_json(small, device):
 
 def test_the_model_of_the_loss_is_a_power_law(small, device):
     model = CostModel(small("resnet8")[0], device)
-    loss = loss_model(gates_of(model.graph), model, Allocation(loss_exponent=1.0, shrinkage=1.0))
+    loss = loss_model(
+        gates_of(model.graph), model, Allocation(loss_exponent=1.0, shrinkage_factor=1.0)
+    )
     sizes = loss.sizes
     assert loss(sizes) == pytest.approx(0)
     assert loss(sizes / 2) == pytest.approx(loss.importance.sum())
