@@ -23,15 +23,15 @@ def test_phases_are_pieces_of_one_schedule():
     phases = recipe(parts, 0, 10)
     whole = recipe([(PhaseKind.DENSE, 10)], 0, 10)
     assert sum(phase.epochs for phase in phases) == 10
-    assert whole[-1].rate == (1.0, 0.0)
-    assert phases[0].rate == whole[0].rate == (0.1, 1.0)
+    assert whole[-1].lr_factor == (1.0, 0.0)
+    assert phases[0].lr_factor == whole[0].lr_factor == (0.1, 1.0)
     begun = 1
     for phase in phases[1:]:
-        for end, epoch in zip(phase.rate, (begun, begun + phase.epochs), strict=True):
+        for end, epoch in zip(phase.lr_factor, (begun, begun + phase.epochs), strict=True):
             assert end == pytest.approx(whole[1].lr_factor_at((epoch - 1) / 9))
         begun += phase.epochs
     later = recipe([(PhaseKind.FINETUNE, 6)], 4, 10)
-    assert later[0].rate[0] == pytest.approx(phases[1].rate[1])
+    assert later[0].lr_factor[0] == pytest.approx(phases[1].lr_factor[1])
 
 
 def test_the_table_pairs_runs_of_the_same_budget_and_seed(tmp_path):

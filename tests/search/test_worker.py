@@ -176,7 +176,7 @@ def test_a_trial_without_a_result_is_refused(done: Study) -> None:
 
 
 def test_the_verb_says_whether_anything_differs(done: Study, paring: Paring) -> None:
-    where = f"storage.folder={done.home.config.folder}"
+    where = f"storage.folder={done.workspace.config.folder}"
     code, out, err = paring("rerun", "study=done", "trial=0", where)
     assert code == 0
     assert "0 differ" in out
