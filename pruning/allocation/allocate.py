@@ -1,4 +1,4 @@
-"""From salience and a budget to widths: the differentiable allocation and its baselines.
+"""From saliency and a budget to widths: the differentiable allocation and its baselines.
 
 Each allocation takes the masks, a cost model and the budget of the moment and returns
 continuous widths; `pruning.allocation.project` turns them into integers.
@@ -95,7 +95,7 @@ def loss_model(masks: ChannelMasks, model: CostModel, how: Allocation) -> LossMo
 def channel_worth(masks: ChannelMasks, model: CostModel, how: Allocation) -> list[list[float]]:
     """What the first, second, ... channel of every group is worth.
 
-    By salience; in the differentiable allocation by its own model of the loss.
+    By saliency; in the differentiable allocation by its own model of the loss.
     """
     groups = model.graph.channels.groups
     if how.method is not Method.DIFFERENTIABLE:

@@ -21,7 +21,7 @@ def uniform(masks: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
 
 
 def magnitude(masks: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
-    """One threshold on salience over the whole network, each group scaled to mean one."""
+    """One threshold on saliency over the whole network, each group scaled to mean one."""
     scaled = [_relative(masks.saliency[group.units]) for group in model.graph.channels.groups]
     low, high = 0.0, float(max(part.max() for part in scaled)) + 1e-6
     if budget.holds(model.cost(_above(model, scaled, low))):
@@ -40,7 +40,7 @@ def greedy(
     worth: ChannelValues,
     remove_branches: bool,
 ) -> Tensor:
-    """From the widths so far, the least salience per marginal resource goes."""
+    """From the widths so far, the least saliency per marginal resource goes."""
     widths = shrink_to_fit(
         model, budget, masks.rounded(model.graph.channels), worth, remove_branches
     )

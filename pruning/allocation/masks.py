@@ -1,6 +1,6 @@
 """How many channels each group keeps, and which: the state of pruning.
 
-Widths are continuous while the network trains. Salience says which channels of a group go
+Widths are continuous while the network trains. Saliency says which channels of a group go
 first; it is a running mean of |dL/dm| (a first-order Taylor term), m being the factor that
 masks a channel. The mask itself is binary.
 """
@@ -49,7 +49,7 @@ class ChannelMasks:
     def update_saliency(self, gradient: Tensor, memory: float) -> None:
         """Take in dL/dm of one step, (units,).
 
-        Behind a ReLU a masked channel has no gradient, so that its salience fades: those masked
+        Behind a ReLU a masked channel has no gradient, so that its saliency fades: those masked
         last come back first. (Kept as it was instead, ResNet-8 did no better.)
         """
         fresh = gradient.detach().abs().to(self.saliency)

@@ -64,7 +64,7 @@ class Pruning:
     """Settings of the prune phase.
 
     update_interval: steps between two updates of the widths. saliency_decay: of the running mean
-    of salience.
+    of saliency.
     sensitivity_runs: how often the groups' importance is measured, evenly over the phase. Each
     costs a forward pass a group (two for one inside a residual branch) over `sensitivity_samples`
     samples, or an eighth of the training set where that is less.

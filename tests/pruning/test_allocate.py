@@ -1,4 +1,4 @@
-"""From salience and budgets to widths."""
+"""From saliency and budgets to widths."""
 
 import re
 from dataclasses import replace
@@ -168,7 +168,7 @@ def test_uniform_projection_has_one_ratio(model):
 
 
 def test_magnitude_allocation_has_one_threshold(model):
-    """Salience relative to its group's mean: all that is kept is above all that is not."""
+    """Saliency relative to its group's mean: all that is kept is above all that is not."""
     masks, budget = opened(model.graph), share(model, 0.3)
     allocate(masks, model, budget, Allocation(method=Method.MAGNITUDE))
     kept, gone = [], []
