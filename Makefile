@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ANSWERS := [ "$$(uname)" = Linux ] && timeout 6 $(PYTHON) -c \
   'import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null
 
-.PHONY: help install torch demo verify-demo test test-all test-optimised test-faults quick lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
+.PHONY: help install torch demo verify-demo test test-all test-optimised test-faults quick docs lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-optimised: install ## the engine's quick tests without Python's assert stat
 
 test-faults: install ## kills, outages and damage, injected into real sweeps
 	$(BIN)/python -m pytest -n 2 -m faults
+
+docs: install ## the page of all settings, from conf/
+	$(BIN)/python -m search.cli.reference > docs/settings.md
 
 lint: install ## style, types and the rule about doors
 	$(BIN)/ruff check .

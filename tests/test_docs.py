@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pruning.deploy.toolchain import build
+from search.cli.reference import reference
 
 ROOT = Path(__file__).parent.parent
 FILES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -177,6 +178,10 @@ def test_every_verb_is_on_the_page_of_commands():
         line.split("|")[1] for line in PAGES["docs/cli.md"].splitlines() if line.startswith("| `")
     )))  # fmt: skip
     assert set(VERBS) <= listed
+
+
+def test_the_page_of_settings_is_made_of_today_s_files():
+    assert PAGES["docs/settings.md"] == reference(), "run: make docs"
 
 
 def test_the_readme_stays_short():
