@@ -393,7 +393,7 @@ def nobody() -> Owner:
 
 def silence(study: Study) -> None:
     """Let all hearts have stopped long ago."""
-    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+    with study.storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
         connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'"))
 
 

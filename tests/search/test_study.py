@@ -332,7 +332,7 @@ def test_a_silent_owner_on_another_host_loses_its_trial(study: Study) -> None:
     assert trial is not None
     trial.set_user_attr("owner", replace(Owner.me(), pid=1 << 30, place="elsewhere").note())
     assert reap(study) == []  # its heart beats
-    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+    with study.storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
         connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00'"))
     assert reap(study) == [0]
     assert study.trials()[0].state is TrialState.WAITING
@@ -343,13 +343,13 @@ def test_the_heart_beats_while_a_trial_is_worked_on(study: Study) -> None:
     trial = claim(study)
     assert trial is not None
     beaten = threading.Event()
-    record = study._storage.record_heartbeat  # type: ignore[attr-defined]
+    record = study.storage.record_heartbeat  # type: ignore[attr-defined]
 
     def beat(number: int) -> None:
         record(number)
         beaten.set()
 
-    study._storage.record_heartbeat = beat  # type: ignore[attr-defined]
+    study.storage.record_heartbeat = beat  # type: ignore[attr-defined]
     with StopMonitor(study).over(trial):
         assert beaten.wait(30)
 
