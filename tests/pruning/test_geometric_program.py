@@ -78,7 +78,7 @@ def test_derivatives_against_finite_differences(small, device):
             assert bend == pytest.approx(second[:, index], abs=1e-5)
 
 
-@pytest.mark.parametrize("loss_exponent", [0.25, 1.0])
+@pytest.mark.parametrize("power", [0.25, 1.0])
 def test_no_widths_on_a_fine_grid_are_better(small, device, power):
     model = CostModel(small("resnet8")[0], device)
     loss, low, sizes = setup(model.graph, power=power)
