@@ -39,9 +39,10 @@ RENAMED = {  # besides: what studies do not store
 }
 
 
-def current_path(path: str) -> str:
-    """Today's path of a setting, as somebody may have written it for an earlier version."""
-    return SETTINGS.get(path, path)
+def new_name(path: str) -> str | None:
+    """What to say of a setting that has another name by now; None of any other."""
+    now = RENAMED.get(path)
+    return None if now is None else f"{path} is called {now} by now; write {now}=..."
 
 
 def spec_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,17 +55,11 @@ def spec_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def space_in_format_1(space: Mapping[str, Any]) -> dict[str, Any]:
-    """A space of hyperparameters by the paths that trials of format 1 bear."""
-    earlier = {new: old for old, new in SETTINGS.items()}
-    return {earlier.get(path, path): choice for path, choice in space.items()}
-
-
 def _renamed(values: Mapping[str, Any], above: str) -> dict[str, Any]:
     renamed = {}
     for key, value in values.items():
         path = f"{above}{key}"
-        name = current_path(path).rpartition(".")[2] if path in SETTINGS else key
+        name = SETTINGS[path].rpartition(".")[2] if path in SETTINGS else key
         inner = f"{path}." if path in ("budget", "stopping", "method", "method.phases") else None
         renamed[name] = _renamed(value, inner) if inner and isinstance(value, Mapping) else value
     return renamed

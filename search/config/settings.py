@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pruning.spelling import meant, nearest
 from search.config.instantiate import TARGET, parameters_of
-from search.config.migration import RENAMED
+from search.config.migration import new_name
 from search.config.schema import BUDGET_KINDS, SpecConfig, StorageConfig
 from search.errors import ConfigError
 
@@ -43,7 +43,8 @@ def _refuse(prefix: str, config: DictConfig, declared: Mapping[str, Any]) -> Non
     for key in map(str, config):
         if key not in declared:
             offer = ", ".join(prefix + each for each in nearest(key, declared)[:MANY])
-            raise ConfigError(f"there is no setting '{prefix}{key}'; there are {offer}")
+            path = f"{prefix}{key}"
+            raise ConfigError(new_name(path) or f"there is no setting '{path}'; there are {offer}")
 
 
 def _declared(verb: str) -> dict[str, Any]:
@@ -68,8 +69,8 @@ def unknown_setting(error: Exception) -> str | None:
     if not (found := OVERRIDDEN.search(str(error))):
         return None
     path, override = found[1], str(error).rpartition(" +")[2]
-    if path in RENAMED:
-        return f"{path} is called {RENAMED[path]} by now; write {RENAMED[path]}=..."
+    if (renamed := new_name(path)) is not None:
+        return renamed
     parent = getattr(error.__cause__, "parent_node", None)
     if not isinstance(parent, DictConfig):
         return f"{path}: this verb has no such group of settings to choose from"

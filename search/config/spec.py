@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from pruning.spelling import meant
-from search.config.migration import current_path
 from search.config.schema import SpecConfig
 from search.config.validate import resolved, selected, validated
 from search.errors import ConfigError
@@ -17,9 +16,13 @@ from search.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The resolved configuration of a study: JSON values, no secrets."""
+    """The resolved configuration of a study: JSON values, no secrets.
+
+    `renamed` maps the paths that trials of an earlier version draw to those of `values`.
+    """
 
     values: Mapping[str, Any]
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def from_config(config: DictConfig) -> "Spec":
@@ -47,7 +50,7 @@ class Spec:
         """
         tree = OmegaConf.create(dict(self.values))
         for name, value in params.items():
-            path = current_path(name)  # trials of earlier versions bear earlier names
+            path = self.renamed.get(name, name)
             above, _, key = path.rpartition(".")
             node = OmegaConf.select(tree, above) if above else tree
             if not isinstance(node, DictConfig) or key not in node:
@@ -57,7 +60,12 @@ class Spec:
                     f"such as {right or 'task.optimizer.lr'}"
                 )
             OmegaConf.update(tree, path, value)
-        return Spec(resolved(tree))
+        return Spec(resolved(tree), self.renamed)
+
+    def drawn_as(self, space: Mapping[str, Any]) -> dict[str, Any]:
+        """A space of hyperparameters by the paths that the study's trials draw."""
+        earlier = {now: before for before, now in self.renamed.items()}
+        return {earlier.get(path, path): choice for path, choice in space.items()}
 
 
 def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

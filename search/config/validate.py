@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from pruning.spelling import nearest
+from search.config.migration import new_name
 from search.errors import ConfigError
 
 Shape = TypeVar("Shape")
@@ -37,7 +38,8 @@ def _told(error: OmegaConfBaseException) -> str:
     line, path, parent = str(error).splitlines()[0], error.full_key, error.parent_node
     if isinstance(error, ConfigKeyError) and isinstance(parent, DictConfig):
         known = ", ".join(nearest(str(error.key), map(str, parent)))
-        return f"there is no setting '{path or error.key}'; there are {known}"
+        unknown = str(path or error.key)
+        return new_name(unknown) or f"there is no setting '{unknown}'; there are {known}"
     if "is not a ListConfig" in line or "is not a list" in line:
         line = "write a list, such as [a,b]"
     if line.startswith("Cannot assign") and "Dict[" in line:

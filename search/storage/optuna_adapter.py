@@ -1,8 +1,8 @@
-"""What is asked of a study all the time, without reading every trial that waits.
+"""All that is used of Optuna's private parts: its tables, its cache, the ids of its trials.
 
 Optuna reads all trials that are not finished, every time that somebody wants to see any: with a
 thousand waiting trials that takes half a second, and samplers, mirrors and workers do it often.
-Both classes rely on the tables and the cache of the one release that paring admits.
+Everything here relies on the one release that paring admits; `test_optuna_adapter.py` says so.
 """
 
 import json

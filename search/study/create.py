@@ -64,7 +64,7 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
     wanted = study.spec["trials"] or len(study.facts["budgets"]) * repeats
     if spec is not None:
         _require_same(study, spec)  # somebody may have created it just before us
-        _narrow(study, study.in_own_words(spec["space"]))
+        _narrow(study, study.spec.drawn_as(spec["space"]))
         if added := _add_budgets(study, spec, factory):
             wanted = max(wanted, len(study.trials()) + added * repeats, total or 0)
             total = None  # it was for the budgets that were there

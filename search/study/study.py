@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget
-from search.config.migration import space_in_format_1, spec_of_format_1
+from search.config.migration import SETTINGS, spec_of_format_1
 from search.config.schema import StoppingConfig
 from search.config.spec import Spec
 from search.errors import StudyError
@@ -40,9 +40,9 @@ class Study:
                 f"study={study.study_name}: it was not made by paring {FORMAT} "
                 f"(found {attributes.get('format')!r}); choose another name"
             )
-        self._is_format_1 = attributes["format"] == FORMAT_1
-        values = attributes["spec"]
-        self.spec = Spec(spec_of_format_1(values) if self._is_format_1 else values)
+        self.spec = Spec(attributes["spec"])
+        if attributes["format"] == FORMAT_1:
+            self.spec = Spec(spec_of_format_1(self.spec.values), SETTINGS)
         self.key: str = attributes["key"]
         self.facts: Mapping[str, Any] = attributes["facts"]
         self.objectives: tuple[str, ...] = tuple(attributes["objectives"])
@@ -76,10 +76,6 @@ class Study:
         """The hyperparameters that trials may still draw: the spec's space, or a part of it."""
         found: Mapping[str, Any] = self.note("space") or self.spec["space"]
         return found
-
-    def in_own_words(self, space: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A space by the names that the study's trials bear."""
-        return space_in_format_1(space) if self._is_format_1 else space
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
