@@ -19,8 +19,10 @@ import torch
 from pruning.deploy.toolchain import build
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.results.report import counts, study_record
 from search.storage.workspace import open_workspace
+from search.study.create import prepare
 from search.study.study import Study, require_study
 
 Paring = Callable[..., tuple[int, str, str]]
@@ -120,6 +122,24 @@ def test_a_grown_study_grows_again(paring: Paring, here: Path) -> None:
     study = opened(here, "grown")
     assert counts(study)["complete"] == 3
     assert study.note("dense") == before  # not trained again
+
+
+def test_the_command_that_began_a_study_continues_it_in_todays_words(
+    here: Path, compose_spec: Callable[..., Spec]
+) -> None:
+    phases = {"dense": 2, "warmup": 1, "prune": 2, "finetune": 1}
+    spec = compose_spec(
+        "model=resnet8", "model.filters=4", "data=digits", "task.batch_size=64", "space=rates",
+        "shares=[0.5,0.25]", "trials=4", "seeds=2",
+        *(f"method.phases.{name}_epochs={count}" for name, count in phases.items()),
+    )  # fmt: skip
+    workspace = open_workspace(StorageConfig(folder=str(here / ".paring")))
+    study = prepare(workspace, "finished", spec, None)
+    assert set(study.space) == {"method.phases.rate", "method.settle"}  # as its trials draw them
+    assert len(study.trials()) == 4
+    space = {**spec["space"], "method.anneal_end": {"low": 0.5, "high": 0.9}}
+    study = prepare(workspace, "finished", Spec({**spec.values, "space": space}), None)
+    assert study.space["method.settle"] == {"low": 0.5, "high": 0.9}
 
 
 @pytest.mark.parametrize(
