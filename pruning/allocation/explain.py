@@ -19,7 +19,7 @@ NEAR = 1.001  # times the least width: where the best widths lie at their bound
 class Reason(StrEnum):
     """Why a group has the width that it has."""
 
-    FIXED = "fixed"  # the network's input or output, or named in keep
+    FIXED = "fixed"  # the network's input or output, or in ignored_layers
     WHOLE = "whole"  # even its last channel is worth more than it costs
     BALANCED = "balanced"  # its next channel is worth what it costs
     LEAST = "least"  # even its first channels cost more than they are worth

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(570)]
 
 RAY = pytest.mark.skipif(
     find_spec("ray") is None,
-    reason="Ray is not installed: the extra [ray] needs an environment of its own (README)",
+    reason="Ray is not installed: the extra [ray] needs an environment of its own (docs)",
 )
 
 

@@ -15,7 +15,7 @@ _WORDS = {
     Reason.WHOLE: "even its last channel is worth more than it costs",
     Reason.LEAST: "even its first channels cost more than they are worth",
     Reason.VANISHED: "gone: the others make more of its share",
-    Reason.FIXED: "the network's input or output, or named in keep",
+    Reason.FIXED: "the network's input or output, or in ignored_layers",
 }
 _COLORS = {
     Reason.BALANCED: "#0072b2",
