@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pruning.budget import LIMITS, WORD_BYTES, Cost, Device
-from pruning.cost.forms import BilinearForm, Encoding, flash, macs, overhead, rounded_up
-from pruning.cost.latency import Counter, instruction_count, posynomial, trip_counts
+from pruning.cost.forms import Encoding, flash, macs, overhead, rounded_up
+from pruning.cost.latency import (
+    Counter,
+    instruction_count,
+    posynomial,
+    routine_name,
+    trip_counts,
+)
 from pruning.cost.memory.arena import ArenaPlan, pack
 from pruning.cost.memory.peak import (
     DEPLOYED,
@@ -30,8 +36,8 @@ from pruning.cost.memory.peak import (
     buffer_uses,
     schedule,
 )
-from pruning.cost.trip_counts import LoopCosts, loop_costs
-from pruning.graph.fusion import Kernel, buffers, fuse
+from pruning.cost.trip_counts import loop_costs
+from pruning.graph.fusion import buffers, fuse
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import (
     group_shares,
@@ -40,6 +46,9 @@ from pruning.graph.shrink import (
     units_left,
     without,
 )
+from pruning.ir.bilinear import BilinearForm
+from pruning.ir.kernel import Kernel
+from pruning.ir.loops import TripCounts
 from pruning.ir.operator import INPUT
 
 __all__ = [
@@ -400,13 +409,13 @@ def _bilinear(columns: Tensor, c_in: Tensor, c_out: Tensor) -> Tensor:
     return product * c_in * c_out + output * c_out + input_ * c_in + constant
 
 
-def loop_passes(model: CostModel) -> dict[str, tuple[str, LoopCosts]]:
-    """By kernel its kind and how often each of its loops is passed, nothing pruned."""
+def loop_passes(model: CostModel) -> dict[str, tuple[str, TripCounts]]:
+    """By kernel the name of its routine and how often each of its loops runs, nothing pruned."""
     dense = torch.tensor(model.graph.channels.widths, dtype=torch.float64)
     return {
         kernel.name: (
-            kernel.routine,
-            LoopCosts(*map(float, trip_counts(kernel)(*channels))),
+            routine_name(kernel),
+            TripCounts(*map(float, trip_counts(kernel)(*channels))),
         )
         for kernel, channels in zip(model.kernels, model._channels_at(dense), strict=True)
     }

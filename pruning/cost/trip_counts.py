@@ -1,36 +1,11 @@
 """What the loops of kernels in generated C take, core by core."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from pruning.errors import PruningError
-from pruning.ir.kinds import ROUTINES, KindTable
-
-
-class LoopCosts(NamedTuple):
-    """A number for each loop of a kernel: how often it is passed, or what a pass takes.
-
-    Per multiply-accumulate, in windows that lie inside and in those that hang over (all those
-    of transposed convolutions); per tap and channel of the latter; per output element (bias,
-    requantisation, store), per pixel over all channels, per call, and per tap of every pixel,
-    over all channels. Of convolutions also per run of codes that follow each other and channel,
-    and per multiply-accumulate that is beyond the last whole word of a run; where a window is
-    copied first, per tap that is copied by itself, per code, and per line that is copied as a
-    whole.
-    """
-
-    mac: Any = 0.0
-    cut_mac: Any = 0.0
-    cut_tap: Any = 0.0
-    element: Any = 0.0
-    pixel: Any = 0.0
-    call: Any = 0.0
-    tap: Any = 0.0
-    run: Any = 0.0
-    tail: Any = 0.0
-    copy: Any = 0.0
-    line: Any = 0.0
-
+from pruning.ir.kinds import KindTable
+from pruning.ir.loops import LoopCosts
+from pruning.ops import ROUTINES
 
 # Fitted to generated C, built by arm-none-eabi-gcc 12.2 -O2 and counted kernel by kernel on an
 # emulated core. "conv", "depthwise", "linear" and "batch_norm" to half of 64 random prunings of

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.cost.memory.overlap import along_two
 from pruning.cost.memory.peak import DEPLOYED, schedule
 from pruning.deploy.fixed_point import FixedPointMultiplier, fixed_point_multiplier, requantize
 from pruning.deploy.integer_ir import (
@@ -42,12 +41,13 @@ from pruning.deploy.integer_ir import (
 from pruning.deploy.supported import in_order, plane, require_deployable
 from pruning.errors import DeployError
 from pruning.execution.fake_quant import QuantParams, fold, qparams_between
-from pruning.execution.operations import execute, filters
-from pruning.graph.fusion import Kernel, buffers, fuse
+from pruning.graph.fusion import buffers, fuse
 from pruning.graph.graph import Graph
 from pruning.ir.gather import PAD, index_tables, source_indices
-from pruning.ir.kinds import WITH_C, KindTable
+from pruning.ir.kernel import Kernel, along_two
+from pruning.ir.kinds import KindTable
 from pruning.ir.operator import INPUT, Operator
+from pruning.ops import execute, filters
 
 Reals = NDArray[np.float64]
 BIAS_BITS, SUM_BITS = 28, 29  # of biases and of sums of products: together below 2 ** 30
@@ -126,7 +126,7 @@ class _Lowering:
         if main.kind == "pool" and main.attributes.get("squeeze"):
             self.shapes[kernel.output] = self._squeezed(kernel)
         own = {role: self.tensors[name] for role, name in main.parameters.items()}
-        return LOWERINGS.of(main)(self, kernel, own)
+        return LOWERINGS.at(main.kind, main.name)(self, kernel, own)
 
     def base(self, kernel: Kernel) -> dict[str, Any]:
         """The fields that all kernels have."""
@@ -385,4 +385,4 @@ _RULES: Mapping[str, Rule] = {
     "gather": _move,
     "concat": _concat,
 }
-LOWERINGS = KindTable("its integer kernel", WITH_C, _RULES)
+LOWERINGS = KindTable("its integer kernel", _RULES, _RULES)

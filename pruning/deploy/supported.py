@@ -1,14 +1,15 @@
 """Which networks can be deployed, told from their graph alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import prod
 
 from pruning.deploy.integer_ir import Shape3
 from pruning.errors import DeployError
-from pruning.graph.fusion import Kernel, fuse
+from pruning.graph.fusion import fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import KERNELS, WITHOUT_C, WITHOUT_KERNEL, KindTable
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT, Shape
+from pruning.ops import kind_of, routine_of
 
 LARGEST = 255  # setting of a window, as generated C stores it
 
@@ -52,7 +53,7 @@ def _unknown(graph: Graph, kernels: tuple[Kernel, ...]) -> Iterator[tuple[Kernel
                 kernel,
                 f"has a window with a setting of {most}; none may be above {LARGEST}",
             )
-        elif reason := OBSTACLES.of(kernel)(kernel):
+        elif reason := _obstacle(kernel):
             yield kernel, reason
 
 
@@ -80,22 +81,13 @@ def _pooling(kernel: Kernel) -> str:
     return "averages windows that hang over (ceil_mode)" if windows["ceil"] and odd else ""
 
 
-OBSTACLES: KindTable[str, Callable[[Kernel], str]] = KindTable(
-    "what keeps it from having an integer kernel",
-    KERNELS,
-    {
-        "div": _division,
-        "pool": _pooling,
-        **dict.fromkeys(
-            (
-                "conv", "depthwise", "linear", "conv_transpose", "batch_norm", "add", "sub",
-                "mul", "activation", "prelu", "gather", "concat",
-            ),
-            lambda _: "",
-        ),
-        **dict.fromkeys(WITHOUT_C, lambda _: "has no integer kernel"),
-    },
-)  # fmt: skip
+_OBSTACLES = {"div": _division, "pool": _pooling}
+
+
+def _obstacle(kernel: Kernel) -> str:
+    if routine_of(kernel).record_bytes is None:
+        return "has no integer kernel"
+    return _OBSTACLES[kernel.kind](kernel) if kernel.kind in _OBSTACLES else ""
 
 
 def _misread(graph: Graph) -> list[str]:
@@ -108,7 +100,7 @@ def _misread(graph: Graph) -> list[str]:
     found = []
     for operator in graph.operators:
         source = operator.inputs[0]
-        if operator.kind in WITHOUT_KERNEL:
+        if kind_of(operator).kernel is None:
             lies[operator.name] = lies[source]
             continue
         lies[operator.name] = operator.shape

@@ -5,20 +5,21 @@ Weights are symmetric per output channel in [-127, 127], activations asymmetric 
 one buffer keep its values, so every buffer is rounded exactly once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isinf, isnan
+from math import isnan
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pruning.errors import DivergedError
-from pruning.execution.operations import execute, filters
-from pruning.graph.fusion import FOLDS, fuse
+from pruning.execution.interpreter import Interpreter, RangeObserver, value_range
+from pruning.graph.fusion import fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, KindTable
 from pruning.ir.operator import INPUT, Operator
+from pruning.ops import filters, kind_of
+from pruning.ops.base import Tensors
 
 LEVELS = 255
 
@@ -53,7 +54,11 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
 
 
 def _norm_follows(graph: Graph, chain: tuple[str, ...]) -> bool:
-    return FOLDS.of(graph[chain[0]]) and len(chain) > 1 and graph[chain[1]].kind == "batch_norm"
+    return (
+        kind_of(graph[chain[0]]).folds_norm
+        and len(chain) > 1
+        and graph[chain[1]].kind == "batch_norm"
+    )
 
 
 def _folded(
@@ -103,13 +108,13 @@ class FakeQuant:
         """A value as its kernel leaves it."""
         return _coded(value.float(), self.codes[name]) if name in self.codes else value
 
-    def parameters(self, operator: Operator, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def parameters(self, operator: Operator, parameters: Tensors) -> Tensors:
         """An operator's parameters as they are stored."""
-        if not FOLDS.of(operator):
-            return own
-        weight = own["weight"]
+        if not kind_of(operator).folds_norm:
+            return parameters
+        weight = parameters["weight"]
         stored = _rounded(operator, "weight", weight.detach())
-        return {**own, "weight": weight + (stored - weight.detach())}
+        return {**parameters, "weight": weight + (stored - weight.detach())}
 
 
 class QuantizedNetwork:
@@ -118,43 +123,35 @@ class QuantizedNetwork:
     def __init__(self, graph: Graph, tensors: Mapping[str, Tensor], calibration: Tensor) -> None:
         """`calibration` holds normalised inputs, (batch, *graph.input_shape)."""
         self.graph, floating = fold(graph, tensors)
-        self._rounded = {INPUT, *_rounded_values(self.graph)}
-        self.tensors = floating
-        self.ranges: dict[str, QuantParams] = {}
-        self._run(calibration, calibrate=True)
+        self._interpreter = Interpreter(self.graph)
+        observer = RangeObserver()
+        with torch.no_grad():
+            self._interpreter.run(floating, calibration, observer)
+        rounded = (INPUT, *_rounded_values(self.graph))
+        self.ranges = {name: qparams_between(*observer.ranges[name]) for name in rounded}
         self.tensors = {
             name: _rounded(operator, role, floating[name])
             for operator in self.graph.operators
             for role, name in operator.parameters.items()
         }
 
+    @torch.no_grad()
     def __call__(self, batch: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Outputs as the int8 network gives them, in real units."""
-        return self._run(batch, calibrate=False)
+        return self._interpreter.run(self.tensors, batch, _RoundedValues(self.ranges))
 
-    @torch.no_grad()
-    def _run(self, batch: Tensor, calibrate: bool) -> Tensor | tuple[Tensor, ...]:
-        values = {INPUT: self._observe(INPUT, batch, calibrate)}
-        remaining = {n: len(users) for n, users in self.graph.consumers().items()}
-        for operator in self.graph.operators:
-            own = {role: self.tensors[name] for role, name in operator.parameters.items()}
-            inputs = [values[name] for name in operator.inputs]
-            result = execute(operator, inputs, own, False)
-            values[operator.name] = self._observe(operator.name, result, calibrate)
-            for name in set(operator.inputs):
-                remaining[name] -= 1
-                if not remaining[name] and name not in self.graph.outputs:
-                    del values[name]
-        outputs = tuple(values[name] for name in self.graph.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
 
-    def _observe(self, name: str, value: Tensor, calibrate: bool) -> Tensor:
-        if name not in self._rounded:
-            return value
-        if calibrate:
-            self.ranges[name] = _range(value)
-            return value
-        return _coded(value, self.ranges[name])
+@dataclass(frozen=True, slots=True)
+class _RoundedValues:
+    """Values as int8 codes; the parameters are rounded already."""
+
+    codes: Mapping[str, QuantParams]
+
+    def parameters(self, operator: Operator, parameters: Tensors) -> Tensors:  # noqa: ARG002
+        return parameters
+
+    def value(self, name: str, value: Tensor) -> Tensor:
+        return _coded(value, self.codes[name]) if name in self.codes else value
 
 
 def _rounded_values(graph: Graph) -> list[str]:
@@ -164,24 +161,7 @@ def _rounded_values(graph: Graph) -> list[str]:
 
 def copies(main: Operator) -> bool:
     """Whether all results are among the operands, or zero."""
-    return COPIES.of(main)(main)
-
-
-COPIES: KindTable[str, Callable[[Operator], bool]] = KindTable(
-    "whether it copies what it reads",
-    OPERATORS,
-    {
-        "gather": lambda main: not main.attributes.get("fill"),
-        "pool": lambda main: bool(main.attributes["mode"] == "max"),
-        **dict.fromkeys(
-            (
-                "conv", "conv_transpose", "linear", "batch_norm", "group_norm", *ELEMENTWISE,
-                "activation", "prelu", "concat", "reduce", "resize", "softmax", *WITHOUT_KERNEL,
-            ),
-            lambda _: False,
-        ),
-    },
-)  # fmt: skip
+    return kind_of(main).execution.copies(main)
 
 
 def _coded(value: Tensor, code: QuantParams) -> Tensor:
@@ -206,15 +186,6 @@ def qparams_between(low: float, high: float) -> QuantParams:
     return QuantParams(scale, max(-128, min(127, round(-128 - low / scale))))
 
 
-def value_range(value: Tensor) -> tuple[float, float]:
-    """The least and the largest number; infinities, as pad a maximum, are left to clipping."""
-    low, high = value.min().item(), value.max().item()
-    if isinf(low) or isinf(high):
-        finite = value[~value.isinf()]
-        return value_range(finite) if finite.numel() else (0.0, 0.0)
-    return low, high
-
-
 def _range(value: Tensor) -> QuantParams:
     return qparams_between(*value_range(value))
 
@@ -226,7 +197,7 @@ def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:
         if operator.kind == "div":  # a reciprocal is stored
             return 1 / _coded(1 / values, _range(1 / values))
         return _coded(values, _range(values))
-    if role != "weight" or not FOLDS.of(operator):
+    if role != "weight" or not kind_of(operator).folds_norm:
         return tensor
     weight = filters(operator, tensor)
     axes = tuple(range(1, weight.dim()))

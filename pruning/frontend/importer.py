@@ -10,25 +10,6 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from pruning.frontend.converters import (
-    CONVERTERS,
-    Conversion,
-    is_broadcast,
-    is_neutral,
-    is_same_type,
-)
-from pruning.frontend.fx_nodes import (
-    Arguments,
-    ConstantRef,
-    arguments_of,
-    as_list,
-    batched_shape,
-    functional_name,
-    in_place,
-    module_path,
-    shape_of,
-    unsupported_error,
-)
 from pruning.frontend.index_map import (
     DATA_MOVEMENT,
     STACK,
@@ -38,19 +19,25 @@ from pruning.frontend.index_map import (
     gather_attributes,
     has_fill_conflict,
 )
-from pruning.ir.kinds import ELEMENTWISE, OPERATORS, either
 from pruning.ir.operator import INPUT, Operator, Shape
+from pruning.ops import CONVERTERS, OPERATORS
+from pruning.ops.base import Conversion
+from pruning.ops.elementwise import FUNCTIONS, is_broadcast, is_neutral
+from pruning.ops.fx_nodes import (
+    Arguments,
+    ConstantRef,
+    arguments_of,
+    as_list,
+    batched_shape,
+    functional_name,
+    in_place,
+    is_same_type,
+    module_path,
+    shape_of,
+    unsupported_error,
+)
 
 CHECKS = {"aten._assert_tensor_metadata.default"}  # they compute nothing
-ALONE = either(
-    "whether it computes each element alone",
-    OPERATORS,
-    yes=("activation", "dropout", *ELEMENTWISE),
-    no=(
-        "conv", "conv_transpose", "linear", "batch_norm", "group_norm", "pool", "prelu", "gather",
-        "concat", "reduce", "resize", "softmax", "flatten",
-    ),
-)  # fmt: skip
 TRAP = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 
@@ -261,7 +248,7 @@ class GraphImporter:
 
     def _passed(self, node: Node, source: Node, built: Conversion) -> list[IndexMap] | None:
         """The movements, all alike, behind a function of each element instead of before."""
-        single = ALONE.at(built.kind, node.name)
+        single = OPERATORS[built.kind].execution.each_element_alone
         # What drops whole channels, or spreads one over others, has to know which they are.
         whole = built.attributes.get("channels") or built.attributes.get("spread")
         if not single or built.parameters or whole:
@@ -295,7 +282,7 @@ class GraphImporter:
     def _turned(self, built: Conversion) -> Conversion:
         """A constant along the last axis of channels that were turned there is one of them."""
         movement, constants = self._only_moved(built.inputs[0]), [*built.parameters.values()]
-        if built.kind not in ELEMENTWISE or movement is None or len(constants) != 1:
+        if built.kind not in FUNCTIONS or movement is None or len(constants) != 1:
             return built
         own, rank = constants[0].own, movement.numbers.dim()
         turned = replace(movement, numbers=movement.numbers.movedim(-1, 1))

@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.fx import Node
 from torch.nn import functional
 
-from pruning.frontend.fx_nodes import (
+from pruning.ir.gather import PAD, is_contiguous
+from pruning.ir.operator import Shape
+from pruning.ops.fx_nodes import (
     BATCH,
     arguments_of,
     as_list,
     functional_form,
     functional_name,
 )
-from pruning.ir.gather import PAD, is_contiguous
-from pruning.ir.operator import Shape
 
 # Calls whose result lies in the memory of their argument, or may.
 VIEWS = {

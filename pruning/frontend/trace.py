@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
 from pruning.execution.network import BUFFERS
-from pruning.frontend.fx_nodes import BATCH, as_list
 from pruning.frontend.importer import GraphImporter
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import WITHOUT_KERNEL
 from pruning.ir.operator import Operator
+from pruning.ops import kind_of
+from pruning.ops.fx_nodes import BATCH, as_list
 
 
 def trace(
@@ -56,7 +56,7 @@ def trace(
     _refuse_unknown("min_channels", tuple(min_channels), walk)
     _refuse_below_one({**min_channels, "round_to": round_to})
     live, paths = _alive(walk.operators, outputs), walk.paths
-    if all(operator.kind in WITHOUT_KERNEL for operator in live):
+    if all(kind_of(operator).kernel is None for operator in live):
         raise UnsupportedOperatorError(
             f"{type(model).__name__} computes nothing that its outputs depend on"
         )

@@ -10,21 +10,17 @@ So the channel count of any value is linear in the widths, exactly, for stacked,
 repeated and grouped channels alike.
 """
 
-# ruff: noqa: ARG001 - the rules of a table all take the same arguments
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning.ir.gather import PAD, source_indices
-from pruning.ir.kinds import ELEMENTWISE, OPERATORS, KindTable
+from pruning.ir.channel_ties import ChannelTies, Ids
 from pruning.ir.operator import INPUT, Operator, Shape
-
-Ids = NDArray[np.int64]
-Axes = tuple[Ids | None, ...]
+from pruning.ops import kind_of
+from pruning.ops.base import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,156 +84,13 @@ class ChannelGroups:
         return tuple(group.size for group in self.groups)
 
 
-class _UnionFind:
-    """Union-find over channel atoms."""
-
-    def __init__(self) -> None:
-        self.parent: list[int] = []
-
-    def fresh(self, count: int) -> Ids:
-        start = len(self.parent)
-        self.parent.extend(range(start, start + count))
-        return np.arange(start, start + count)
-
-    def root(self, atom: int) -> int:
-        while self.parent[atom] != atom:
-            self.parent[atom] = self.parent[self.parent[atom]]
-            atom = self.parent[atom]
-        return atom
-
-    def tie(self, left: Ids, right: Ids) -> None:
-        left, right = np.broadcast_arrays(left, right)
-        for a, b in zip(left.ravel().tolist(), right.ravel().tolist(), strict=True):
-            if a != b:
-                low, high = sorted((self.root(a), self.root(b)))
-                self.parent[high] = low
-
-
-Rule = Callable[[Operator, list[Ids], _UnionFind], Ids]
-
-
-def _layer(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    out = atoms.fresh(operator.shape[0])
-    groups = operator.attributes.get("groups", 1)
-    by_group_in, by_group_out = inputs[0].reshape(groups, -1), out.reshape(groups, -1)
-    if operator.attributes.get("depthwise"):  # an output lives with the input it filters
-        atoms.tie(by_group_out, by_group_in)
-    elif groups > 1:  # every convolution group keeps the same positions, so they stay equal in size
-        atoms.tie(by_group_in, by_group_in[:1])
-        atoms.tie(by_group_out, by_group_out[:1])
-    return out
-
-
-def _same(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    return inputs[0]
-
-
-def _elementwise(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    if operator.attributes.get("spread"):  # one channel meets all: it is tied to none of them
-        return inputs[int(operator.attributes["widest"])]
-    atoms.tie(inputs[0], inputs[-1])
-    return inputs[0]
-
-
-def _concat(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    if "axis" not in operator.attributes:
-        return np.concatenate(inputs)
-    for other in inputs[1:]:  # behind each other along a spatial axis, channel by channel
-        atoms.tie(inputs[0], other)
-    return inputs[0]
-
-
-def _flatten(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    channels = operator.shape[0]
-    if channels >= len(inputs[0]):
-        return np.repeat(inputs[0], channels // len(inputs[0]))
-    together = inputs[0].reshape(channels, -1)  # a vector becomes a map: its pixels are tied
-    atoms.tie(together, together[:, :1])
-    return together[:, 0]
-
-
-def _move(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    channels, _ = source_indices(operator.attributes, operator.shape)
-    empty = channels[:, 0] == PAD  # a channel of zeros is nobody's
-    out = np.where(empty, 0, inputs[0][channels[:, 0]])
-    out[empty] = atoms.fresh(int(empty.sum()))
-    atoms.tie(out[~empty, None], inputs[0][channels[~empty]])
-    return out
-
-
-def _normalised(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    together = inputs[0].reshape(-1, operator.attributes["together"])
-    atoms.tie(together, together[:, :1])  # statistics over several channels need all of them
-    return inputs[0]
-
-
-def _reduced(operator: Operator, inputs: list[Ids], atoms: _UnionFind) -> Ids:
-    return atoms.fresh(1)
-
-
-_TIES: Mapping[str, Rule] = {
-    "conv": _layer,
-    "conv_transpose": _layer,
-    "linear": _layer,
-    "batch_norm": _same,
-    "group_norm": _normalised,
-    "activation": _same,
-    "prelu": _same,
-    "pool": _same,
-    "reduce": _reduced,
-    "resize": _same,
-    "softmax": _same,
-    "dropout": _same,
-    **dict.fromkeys(ELEMENTWISE, _elementwise),
-    "concat": _concat,
-    "flatten": _flatten,
-    "gather": _move,
-}
-TIES = KindTable("which channels it ties", OPERATORS, _TIES)
-
-
 def parameter_axes(operator: Operator, inputs: Sequence[Ids], out: Ids) -> dict[str, Axes]:
     """For every parameter, by its role: what its leading axes run over.
 
     Where that is channels of the network, `inputs` and `out` give their ids; else it is None.
     """
-    runs = AXES.of(operator)
-    return {role: runs(operator, role, inputs, out) for role in operator.parameters}
-
-
-def _of_filters(operator: Operator, role: str, inputs: Sequence[Ids], out: Ids) -> Axes:
-    groups, depthwise = (
-        operator.attributes.get("groups", 1),
-        operator.attributes.get("depthwise"),
-    )
-    read = None if depthwise else inputs[0].reshape(groups, -1)[0]
-    return (out, read) if role == "weight" else (out,)
-
-
-def _of_transposed(operator: Operator, role: str, inputs: Sequence[Ids], out: Ids) -> Axes:
-    groups, depthwise = operator.attributes["groups"], operator.attributes.get("depthwise")
-    made = None if depthwise else out.reshape(groups, -1)[0]
-    return (inputs[0], made) if role == "weight" else (out,)
-
-
-def _of_channels(operator: Operator, role: str, inputs: Sequence[Ids], out: Ids) -> Axes:
-    axis = operator.attributes.get("axis", 0)
-    return () if axis is None else (*[None] * axis, out)
-
-
-AXES = KindTable(
-    "what its parameters run over",
-    OPERATORS,
-    {
-        "conv": _of_filters,
-        "linear": _of_filters,
-        "conv_transpose": _of_transposed,
-        **dict.fromkeys(("batch_norm", "group_norm", "prelu", *ELEMENTWISE), _of_channels),
-        # These have none.
-        **dict.fromkeys(("activation", "pool", "reduce", "resize", "softmax"), _of_channels),
-        **dict.fromkeys(("dropout", "concat", "flatten", "gather"), _of_channels),
-    },
-)
+    axes = kind_of(operator).channels.parameter_axes
+    return {role: axes(operator, role, inputs, out) for role in operator.parameters}
 
 
 def find_channel_groups(
@@ -252,64 +105,26 @@ def find_channel_groups(
 
     `min_channels` bounds the channels of values from below, `round_to` divides all widths.
     """
-    atoms = _UnionFind()
-    layout: dict[str, Ids] = {INPUT: atoms.fresh(input_shape[0])}
+    ties = ChannelTies()
+    layout: dict[str, Ids] = {INPUT: ties.fresh(input_shape[0])}
     sharing: dict[str, Axes] = {}
     for operator in operators:
-        ties = TIES.of(operator)
         inputs = [layout[name] for name in operator.inputs]
-        layout[operator.name] = ties(operator, inputs, atoms)
+        layout[operator.name] = kind_of(operator).channels.tie(operator, inputs, ties)
         axes = parameter_axes(operator, inputs, layout[operator.name])
         for role, name in operator.parameters.items():  # who shares weights shares channels
-            for ours, theirs in zip(axes[role], sharing.setdefault(name, axes[role]), strict=False):
-                if ours is not None and theirs is not None:
-                    atoms.tie(ours, theirs)
-    roots = np.array([atoms.root(atom) for atom in range(len(atoms.parent))])
+            for first, second in zip(
+                axes[role], sharing.setdefault(name, axes[role]), strict=False
+            ):
+                if first is not None and second is not None:
+                    ties.tie(first, second)
+    roots = ties.roots()
     layout = {name: roots[ids] for name, ids in layout.items()}
     fixed = np.zeros(len(roots), dtype=bool)
-    whole = (name for operator in operators for name in WHOLE.of(operator)(operator))
+    whole = (name for operator in operators for name in kind_of(operator).channels.whole(operator))
     for name in (INPUT, *outputs, *ignored_layers, *whole):
         fixed[layout[name]] = True
     return _grouped(layout, fixed, min_channels, round_to)
-
-
-def _nothing(operator: Operator) -> tuple[str, ...]:
-    return ()
-
-
-def _result(operator: Operator) -> tuple[str, ...]:
-    return (operator.name,)
-
-
-def _steep(operator: Operator) -> tuple[str, ...]:
-    """The result of a function that has no slope at zero."""
-    own = operator.attributes
-    return _result(operator) if own["function"] == "log" or own.get("exponent", 1) < 1 else ()
-
-
-def _divisor(operator: Operator) -> tuple[str, ...]:
-    return operator.inputs[1:]
-
-
-def _compared(operator: Operator) -> tuple[str, ...]:
-    return operator.inputs if operator.attributes["mode"] == "max" else ()
-
-
-# Values of which no channel may be zero, or gone, because others would change.
-WHOLE: KindTable[str, Callable[[Operator], tuple[str, ...]]] = KindTable(
-    "which of its values must stay whole",
-    OPERATORS,
-    {
-        "softmax": _result,
-        "activation": _steep,
-        "div": _divisor,
-        "reduce": _compared,
-        **dict.fromkeys(("conv", "conv_transpose", "linear", "batch_norm", "group_norm"), _nothing),
-        **dict.fromkeys(("add", "sub", "mul", "maximum", "minimum"), _nothing),
-        **dict.fromkeys(("pool", "prelu", "resize", "gather", "concat"), _nothing),
-        **dict.fromkeys(("flatten", "dropout"), _nothing),
-    },
-)
 
 
 def _grouped(

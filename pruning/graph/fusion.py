@@ -6,105 +6,13 @@ buffers between them: the unit in which work, memory and time are counted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import replace
 
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import ELEMENTWISE, OPERATORS, WITHOUT_KERNEL, either
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT, Operator
-
-CLAMPS = ("relu", "relu6")
-FOLDING = ("conv", "conv_transpose", "linear")
-_PLAIN = ("activation", "prelu", "gather", "concat", "reduce", "softmax", *WITHOUT_KERNEL)
-_NORMS = ("batch_norm", "group_norm")
-FOLDS = either(
-    "whether it takes in a batch norm",
-    OPERATORS,
-    yes=FOLDING,
-    no=(*_NORMS, *ELEMENTWISE, "pool", "resize", *_PLAIN),
-)
-CLAMPS_ITS_RESULTS = either(
-    "whether it clamps its results",
-    OPERATORS,
-    yes=(*FOLDING, *_NORMS, *ELEMENTWISE, "pool", "resize"),
-    no=_PLAIN,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
-    """A main operator with what is fused into it.
-
-    `inputs` name the buffers that it reads and `output` the buffer that it writes; a buffer is
-    named after the value that it holds. `chain` lists the operators from main to last.
-    `channels` are those of the first operand, when nothing is pruned, and `plane` the rest of
-    its shape.
-    """
-
-    main: Operator
-    inputs: tuple[str, ...]
-    chain: tuple[str, ...]
-    channels: int
-    plane: tuple[int, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The main operator's name."""
-        return self.main.name
-
-    @property
-    def output(self) -> str:
-        """The buffer that holds the result."""
-        return self.chain[-1]
-
-    @property
-    def kind(self) -> str:
-        """The main operator's kind; depthwise convolutions are a kind of their own."""
-        return "depthwise" if self.main.attributes.get("depthwise") else self.main.kind
-
-    @property
-    def routine(self) -> str:
-        """The kind of loops that compute it in generated C: those of its kind, but for grouped
-        convolutions, depthwise ones of several filters an input ("multiplied"), transposed
-        ones, which are all alike, and means over whole planes.
-        """
-        if self.averages_planes:
-            return "mean"
-        if self.main.kind == "conv_transpose":
-            return "conv_transpose"
-        if self.kind == "depthwise" and self.main.shape[0] != self.channels:
-            return "multiplied"
-        return "grouped" if self.kind == "conv" and self.groups > 1 else self.kind
-
-    @property
-    def averages_planes(self) -> bool:
-        """Whether it makes the mean, or the sum, of every whole plane."""
-        a = self.main.attributes
-        if self.main.kind != "pool" or a["mode"] == "max":
-            return False
-        return tuple(a["kernel"]) == self.plane and not any(a["padding"])
-
-    @property
-    def groups(self) -> int:
-        """Of a convolution: inputs of one do not meet outputs of another."""
-        return int(self.main.attributes.get("groups", 1))
-
-    @property
-    def pixels(self) -> int:
-        """Elements of a channel that is written."""
-        return self.main.elements_per_channel
-
-    @property
-    def taps(self) -> int:
-        """Elements of a window: kernel height times width."""
-        return prod(self.main.attributes.get("kernel", ()))
-
-    @property
-    def windows(self) -> int:
-        """How often a window is laid: once for every pixel of a channel that is written, or for
-        every one that is read where the convolution is transposed.
-        """
-        return int(self.main.attributes.get("pixels", self.main.elements_per_channel))
+from pruning.ops import kind_of
+from pruning.ops.activation import CLAMPS
 
 
 def fuse(graph: Graph, norms: bool = True) -> tuple[Kernel, ...]:
@@ -116,7 +24,7 @@ def fuse(graph: Graph, norms: bool = True) -> tuple[Kernel, ...]:
     buffer = {INPUT: INPUT}
     for operator in graph.operators:
         source = operator.inputs[0]
-        if operator.kind in WITHOUT_KERNEL:
+        if kind_of(operator).kernel is None:
             buffer[operator.name] = buffer[source]
             continue
         alone = len(consumers[source]) == 1 and source not in graph.outputs
@@ -152,6 +60,6 @@ def buffers(graph: Graph, kernels: Sequence[Kernel]) -> dict[str, str]:
 
 def _fuses(host: Kernel, operator: Operator) -> bool:
     if operator.kind == "batch_norm":
-        return FOLDS.of(host.main) and len(host.chain) == 1
+        return kind_of(host.main).folds_norm and len(host.chain) == 1
     clamp = operator.attributes.get("function") in CLAMPS
-    return clamp and CLAMPS_ITS_RESULTS.of(host.main)
+    return clamp and kind_of(host.main).clamps

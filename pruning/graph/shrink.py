@@ -2,43 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.graph.channel_groups import ChannelGroups, Ids, parameter_axes
+from pruning.graph.channel_groups import ChannelGroups, parameter_axes
 from pruning.graph.graph import Graph
-from pruning.ir import gather
-from pruning.ir.kinds import OPERATORS, WITHOUT_KERNEL, KindTable
+from pruning.ir.channel_ties import Ids
 from pruning.ir.operator import INPUT, Operator
+from pruning.ops import kind_of
+from pruning.ops.base import Remainder
 
 Kept = NDArray[np.bool_]  # one entry per unit
 Indices = tuple[Ids | None, ...]  # kept along the leading axes of a tensor; None: all of them
-
-
-class Left(Enum):
-    """What is left of an operator of which an operand is lost."""
-
-    NOTHING = "nothing"
-    ALIKE = "another operand of the same shape"
-    OTHERS = "the other operands"
-
-
-LEFT = KindTable(
-    "what is left of it without an operand",
-    OPERATORS,
-    {
-        "concat": Left.OTHERS,
-        "add": Left.ALIKE,
-        **dict.fromkeys(("sub", "mul", "div", "maximum", "minimum"), Left.NOTHING),
-        **dict.fromkeys(("conv", "conv_transpose", "linear", "batch_norm"), Left.NOTHING),
-        **dict.fromkeys(("group_norm", "pool", "activation", "prelu", "gather"), Left.NOTHING),
-        **dict.fromkeys(("reduce", "resize", "softmax", *WITHOUT_KERNEL), Left.NOTHING),
-    },
-)
 
 
 def shrink_graph(graph: Graph, kept: Kept) -> Graph:
@@ -145,20 +123,20 @@ def _left(graph: Graph, kept: Kept) -> tuple[list[Operator], dict[str, str]] | N
         return [n for n in sum_.inputs if n in names and shapes[n] == sum_.shape]
 
     for operator in graph.operators:
-        left = LEFT.of(operator)
+        remainder = kind_of(operator).channels.without_operand
         inputs = tuple(names[name] for name in operator.inputs if name in names)
         whole = len(inputs) == len(operator.inputs)
         if not kept[layout[operator.name]].any() or not inputs:
             continue
         lost = [layout[name] for name in operator.inputs if name not in names]
-        if left is Left.OTHERS and any(kept[ids].any() for ids in lost):
+        if remainder is Remainder.OTHERS and any(kept[ids].any() for ids in lost):
             return None
-        if whole or (left is Left.OTHERS and len(inputs) > 1):
+        if whole or (remainder is Remainder.OTHERS and len(inputs) > 1):
             operators.append(replace(operator, inputs=inputs))
             names[operator.name] = operator.name
-        elif left is Left.OTHERS:
+        elif remainder is Remainder.OTHERS:
             names[operator.name] = inputs[0]
-        elif left is Left.ALIKE and alike(operator):
+        elif remainder is Remainder.SAME_SHAPE and alike(operator):
             names[operator.name] = names[alike(operator)[0]]
     if not names.keys() >= set(graph.outputs):
         return None
@@ -186,15 +164,11 @@ def _take(tensor: Tensor, axes: Indices) -> Tensor:
 
 def _shrunk(graph: Graph, operator: Operator, kept: Kept) -> Operator:
     layout = graph.channels.layout
-    left = kept[layout[operator.name]]
+    written = kept[layout[operator.name]]
     # What it read at first: a value that stands in for a lost one may be laid out otherwise.
     read = kept[layout[graph[operator.name].inputs[0]]]
-    attributes = dict(operator.attributes)
-    if attributes.get("depthwise"):
-        attributes["groups"] = int(read.sum())
-    if operator.kind == "gather":
-        attributes = gather.keep_channels(attributes, operator.shape, left, read)
-    return replace(operator, shape=(int(left.sum()), *operator.shape[1:]), attributes=attributes)
+    attributes = kind_of(operator).channels.pruned_attributes(operator, written, read)
+    return replace(operator, shape=(int(written.sum()), *operator.shape[1:]), attributes=attributes)
 
 
 def _check(channels: ChannelGroups, kept: Kept) -> None:

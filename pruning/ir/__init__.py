@@ -1,1 +1,1 @@
-"""What a network is, as data: operators, index maps, and tables of their kinds."""
+"""What a network is, as data: operators, kernels, index maps, the forms of their costs."""

@@ -8,8 +8,8 @@ from pruning.allocation.explain import Start, explain
 from pruning.allocation.masks import ChannelMasks
 from pruning.allocation.project import project
 from pruning.execution.network import Tensors
-from pruning.execution.operations import filters
 from pruning.graph.graph import Graph
+from pruning.ops import filters
 from pruning.training.anneal import close_masks, discard, step_widths
 from pruning.training.batchwise import Batchwise
 from pruning.training.branch_selection import select_branches

@@ -6,8 +6,9 @@ from importlib.resources import files
 from omegaconf import OmegaConf
 
 from pruning.budget import Device, parse_limit
-from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
+from pruning.cost.trip_counts import LOOP_COSTS
 from pruning.errors import BudgetError
+from pruning.ir.loops import LoopCosts
 from pruning.migration import KINDS
 from search.config.parse import margin_from
 from search.config.schema import DeviceConfig

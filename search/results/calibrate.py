@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from pruning import models
 from pruning.budget import Device
 from pruning.cost.model import deployed, loop_passes
-from pruning.cost.trip_counts import LoopCosts, loop_costs
+from pruning.cost.trip_counts import loop_costs
 from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.execution.calibration import calibrate
 from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.ir.loops import LoopCosts
 from search.errors import ConfigError
 from search.results.calibration_net import FIRST, CalibrationNet
 

@@ -16,7 +16,8 @@ from torch import nn
 from pruning.cost.memory.peak import MemoryConventions, schedule
 from pruning.cost.model import deployed
 from pruning.frontend.trace import trace
-from pruning.graph.fusion import Kernel, fuse
+from pruning.graph.fusion import fuse
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT, Operator
 from tests.benchmarks.device import MCU
 from tests.pruning.zoo import ZOO, Zoo

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruning.cost.memory.peak import MemoryConventions
-from pruning.graph.fusion import Kernel
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT, Operator
 
 POINTWISE = (

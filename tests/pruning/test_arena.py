@@ -20,8 +20,8 @@ from pruning.cost.memory.peak import DEPLOYED, buffer_uses, schedule
 from pruning.cost.model import CostModel, Encoding, deployed
 from pruning.errors import BudgetError
 from pruning.frontend.trace import trace
-from pruning.graph.fusion import Kernel
 from pruning.graph.shrink import shrink_graph
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT
 from tests.pruning.agreement import masks
 from tests.pruning.orders import NETS, problems, taps

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from pruning.errors import UnsupportedOperatorError
 from pruning.execution.network import Network
-from pruning.frontend.converters import CONVERTERS
-from pruning.frontend.fx_nodes import ALIASES
 from pruning.frontend.index_map import DATA_MOVEMENT
 from pruning.frontend.trace import tensors_of, trace
+from pruning.ops import CONVERTERS
+from pruning.ops.fx_nodes import ALIASES
 from tests.pruning.agreement import agree, masks, shrunk_as_masked
 
 Form = torch._ops.OpOverload

@@ -1,29 +1,30 @@
-"""Every kind of operator is decided in every table; an unknown one is refused by name."""
+"""Every kind of operator has a complete record; an unknown one is refused by name."""
 
 import importlib
-import pkgutil
-from dataclasses import replace
+import sys
+from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-import pruning
-from pruning.cost.forms import NETWORK_BYTES, RECORD_BYTES, flash, macs
-from pruning.cost.latency import instruction_count
+import pruning.ops
+from pruning.cost.forms import NETWORK_BYTES, flash, macs
+from pruning.cost.latency import instruction_count, routine_name
 from pruning.cost.memory.peak import MemoryConventions, buffer_uses
 from pruning.cost.model import CostModel, Encoding, deployed
 from pruning.cost.trip_counts import LOOP_COSTS, loop_costs
 from pruning.deploy import obstacles
-from pruning.deploy.integer_ir import INTEGER_KERNELS
 from pruning.errors import PruningError, UnsupportedOperatorError
 from pruning.execution.fake_quant import copies
 from pruning.execution.network import Network, mask_points
-from pruning.execution.operations import execute
 from pruning.frontend.trace import trace
-from pruning.graph.fusion import Kernel, fuse
+from pruning.graph.fusion import fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import KERNELS, OPERATORS, ROUTINES, WITH_C, WITHOUT_C, KindTable, either
+from pruning.ir.kernel import Kernel
+from pruning.ir.kinds import KindTable
 from pruning.ir.operator import INPUT, Operator
+from pruning.ops import OPERATORS, ROUTINES, execute, routine_of
 from tests.pruning.networks import NETWORKS, build
 
 WARP = Operator(name="fold space", kind="warp", inputs=(INPUT,), shape=(3, 4, 4))
@@ -62,37 +63,28 @@ def test_an_unknown_kind_is_refused_with_its_name(what):
 def test_a_table_that_forgets_a_kind_is_refused_when_it_is_made():
     with pytest.raises(TypeError, match="its colour: undecided: conv; unknown: warp"):
         KindTable("its colour", ("add", "conv"), {"add": 1, "warp": 2})
-    with pytest.raises(TypeError, match="whether it shines: undecided: add"):
-        either("whether it shines", ("add", "conv"), yes=("conv",), no=())
-    table = either("whether it shines", ("add", "conv"), yes=("conv",), no=("add",))
-    assert (table["conv"], table["add"]) == (True, False)
 
 
-def tables() -> dict[str, KindTable]:
-    """All tables of the engine, by module and name."""
-    found = {}
-    for info in pkgutil.walk_packages(pruning.__path__, "pruning."):
-        if info.name != "pruning.deploy.toolchain.tflm_runner":  # a program
-            module = importlib.import_module(info.name)
-            own = {n: v for n, v in vars(module).items() if isinstance(v, KindTable)}
-            found |= {f"{info.name}.{name}": table for name, table in own.items()}
-    return found
+PRELU = OPERATORS["prelu"]
 
 
-def test_tables_are_over_operators_kernels_routines_or_kernels_of_integers():
-    known = {frozenset(each) for each in (OPERATORS, KERNELS, ROUTINES, WITH_C, INTEGER_KERNELS)}
-    assert {frozenset(table) for table in tables().values()} == known
-    decided = {name.rpartition(".")[0] for name in tables()}
-    assert decided >= {
-        f"pruning.{name}"
-        for name in (
-            "cost.forms", "cost.latency", "cost.memory.peak", "deploy.backends.tflite",
-            "deploy.evaluator", "deploy.lower", "deploy.memory_plan", "deploy.reference",
-            "deploy.supported", "execution.calibration", "execution.fake_quant",
-            "execution.network", "execution.operations", "frontend.importer",
-            "graph.channel_groups", "graph.fusion", "graph.shrink",
-        )
-    }  # fmt: skip
+@pytest.mark.parametrize("record", [PRELU, PRELU.kernel, PRELU.channels, PRELU.execution])
+def test_a_kind_with_a_missing_part_is_refused_by_name(record):
+    """Every field of every record is mandatory, also for who writes a family of their own."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    assert type(record)(**values) == record
+    for missing in values:
+        rest = {name: value for name, value in values.items() if name != missing}
+        name = rest.get("name", type(record).__name__)
+        with pytest.raises(TypeError, match=f"{name}: {type(record).__name__} needs {missing}$"):
+            type(record)(**rest)
+
+
+def test_two_records_of_one_kind_are_refused(monkeypatch):
+    again = SimpleNamespace(KINDS=(PRELU,))
+    monkeypatch.setitem(sys.modules, "pruning.ops.softmax", again)
+    with pytest.raises(TypeError, match=r"prelu: two records of one kind, one in pruning\.ops\."):
+        importlib.reload(pruning.ops)
 
 
 def test_every_core_has_rates_and_an_overhead(device):
@@ -106,22 +98,22 @@ def test_every_core_has_rates_and_an_overhead(device):
 
 def test_every_kind_is_met_in_the_networks_and_has_a_cost(odd, device):
     """The functions of the tables work, for every kind there is, on traced networks."""
-    operators, kernels, routines = set(), set(), set()
+    operators, routines = set(), set()
     graphs = [trace(model, torch.zeros(shape)) for model, shape in map(build, NETWORKS)]
     for graph in (*graphs, odd("multiplier")[0]):
         operators |= {operator.kind for operator in graph.operators}
         for kernel in fuse(graph):
-            kernels.add(kernel.kind)
-            routines.add(kernel.routine)
+            routines.add(routine_name(kernel))
             told = any(r.startswith(f"{kernel.name} (") for r in obstacles(graph))
-            assert told or kernel.kind not in WITHOUT_C
+            assert told or routine_of(kernel).record_bytes
         cost = CostModel(graph, device, Encoding.INT8, MemoryConventions(overlap=True)).dense
         assert min(cost.flash_bytes, cost.sram_bytes, cost.latency_ms) > 0
     assert operators == set(OPERATORS)
-    assert kernels == set(KERNELS)
     assert routines == set(ROUTINES)
 
 
-def test_what_has_c_has_a_record_in_it():
-    assert {kind for kind in KERNELS if RECORD_BYTES[kind] is None} == set(WITHOUT_C)
-    assert all(RECORD_BYTES[kind] > 0 for kind in ROUTINES if kind not in WITHOUT_C)
+def test_a_kind_has_c_with_all_its_routines_or_with_none():
+    for kind in OPERATORS.values():
+        if kind.kernel:
+            records = [routine.record_bytes for routine in kind.kernel.routines.values()]
+            assert all(record is None for record in records) or all(records)

@@ -13,9 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from pruning.cost.latency import FEW_TAPS, PATCH, instruction_count, posynomial, trip_counts
-from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
+from pruning.cost.trip_counts import LOOP_COSTS
 from pruning.frontend.trace import trace
-from pruning.graph.fusion import Kernel, fuse
+from pruning.graph.fusion import fuse
+from pruning.ir.kernel import Kernel
+from pruning.ir.loops import LoopCosts
 
 
 def kernel_of(layer: nn.Module, *shape: int) -> Kernel:

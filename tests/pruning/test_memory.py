@@ -14,8 +14,9 @@ from pruning.cost.memory.scheduler import best_order
 from pruning.cost.model import CostModel
 from pruning.errors import PeakMemoryWarning
 from pruning.frontend.trace import trace
-from pruning.graph.fusion import Kernel, fuse
+from pruning.graph.fusion import fuse
 from pruning.graph.shrink import shrink_graph
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT, Operator
 from tests.pruning.orders import ALL, NETS, SWITCHES, brute, made_plane, peak_of, problems
 

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pruning.cost.memory.overlap import ConvWindow, best_direction, overlap_points, overlapped
-from pruning.graph.fusion import Kernel
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT, Operator
 from tests.pruning.orders import shared_bytes
 

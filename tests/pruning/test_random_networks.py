@@ -10,9 +10,9 @@ from pruning.cost.model import CostModel
 from pruning.execution.fake_quant import QuantizedNetwork
 from pruning.execution.network import Network
 from pruning.frontend.trace import trace
-from pruning.graph.fusion import Kernel
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import shrink_graph
+from pruning.ir.kernel import Kernel
 from pruning.ir.operator import INPUT
 from tests.pruning.agreement import close, masks, without
 from tests.pruning.orders import brute

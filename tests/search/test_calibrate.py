@@ -13,9 +13,10 @@ from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
 from pruning.cost.model import deployed, loop_passes
-from pruning.cost.trip_counts import LOOP_COSTS, LoopCosts
+from pruning.cost.trip_counts import LOOP_COSTS
 from pruning.deploy.toolchain import build
 from pruning.graph.graph import Graph
+from pruning.ir.loops import LoopCosts
 from search.config.devices import device_from, known_devices
 from search.config.schema import DeviceConfig, StorageConfig
 from search.config.spec import Spec

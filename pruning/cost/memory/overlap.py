@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning.ir.kernel import Pair
+
 AHEAD = 2  # output pixels that may be written before all is read that the first of them needs
 NOWHERE = 1 << 30  # no position
-
-Pair = tuple[int, int]
 
 
 class ConvWindow(NamedTuple):
@@ -129,9 +129,3 @@ def _inside(hull: Sequence[OverlapPoint], point: tuple[int, int]) -> bool:
         return False
     (u, w), (v, x) = hull[-2:]
     return (v - u) * (point[1] - w) <= (x - w) * (point[0] - u)
-
-
-def along_two(values: Sequence[int], single: int) -> Pair:
-    """A setting over height and width; series have one row."""
-    height, width = (single, *values) if len(values) == 1 else values
-    return height, width

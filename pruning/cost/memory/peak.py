@@ -12,32 +12,14 @@ from pruning.cost.memory.overlap import (
     BufferUse,
     ConvWindow,
     OverlapPoint,
-    along_two,
     overlap_points,
 )
 from pruning.cost.memory.partial_schedule import SchedulingProblem
 from pruning.cost.memory.scheduler import best_order
 from pruning.errors import PeakMemoryWarning
-from pruning.graph.fusion import Kernel
-from pruning.ir.kinds import ELEMENTWISE, KERNELS, KindTable, either
+from pruning.ir.kernel import Kernel, along_two
 from pruning.ir.operator import INPUT
-
-_WITHOUT = ("gather", "concat", "group_norm", "reduce", "resize", "softmax")
-WINDOWED = either(
-    "whether it works row by row",
-    KERNELS,
-    yes=("conv", "depthwise", "conv_transpose", "pool", "linear", "batch_norm"),
-    no=(*ELEMENTWISE, "activation", "prelu", *_WITHOUT),
-)
-IN_PLACE = KindTable(  # by the convention that lets it; an empty one never does
-    "whether it writes over what it reads",
-    KERNELS,
-    {
-        **dict.fromkeys((*ELEMENTWISE, "activation", "prelu"), "in_place_add"),
-        "depthwise": "in_place_depthwise",
-        **dict.fromkeys(("conv", "conv_transpose", "pool", "linear", "batch_norm", *_WITHOUT), ""),
-    },
-)
+from pruning.ops import kernel_rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +81,22 @@ def buffer_uses(kernels: Sequence[Kernel], conventions: MemoryConventions) -> li
         BufferUse(
             inputs=kernel.inputs,
             output=kernel.output,
-            in_place=bool((convention := IN_PLACE.of(kernel)) and getattr(conventions, convention)),
+            in_place=_is_in_place(kernel, conventions),
             windows=_windows(kernel) if conventions.overlap else None,
         )
         for kernel in kernels
     ]
 
 
+def _is_in_place(kernel: Kernel, conventions: MemoryConventions) -> bool:
+    convention = kernel_rule(kernel).in_place(kernel)
+    return bool(convention and getattr(conventions, convention))
+
+
 def _windows(kernel: Kernel) -> ConvWindow | None:
     """The windows of a kernel, if it has any: those of one pixel among them."""
     a, made, plane = kernel.main.attributes, kernel.main.shape[1:], kernel.plane
-    if not WINDOWED.of(kernel) or len(plane) not in (1, 2):
+    if not kernel_rule(kernel).windowed or len(plane) not in (1, 2):
         return None
     if a.get("squeeze"):  # an axis that has become one pixel is not in the shape any more
         made = tuple(size // each for size, each in zip(plane, a["kernel"], strict=True))

@@ -87,6 +87,14 @@ def in_place(node: Node) -> bool:
     return str(node.target).partition(".")[2].partition(".")[0].endswith("_")
 
 
+def is_same_type(node: Node) -> bool:
+    """Whether a node asks for a type or place that its argument has already."""
+    if not functional_name(node).startswith("aten.to."):
+        return False
+    before, after = node.all_input_nodes[0].meta["val"], node.meta["val"]
+    return bool(before.dtype == after.dtype)
+
+
 def batched_shape(node: Any) -> Shape:
     """The shape of a node's result (the first of several) with its batch."""
     value: Tensor | list[Tensor] = node.meta["val"]

@@ -1,0 +1,44 @@
+"""Dropout of elements or whole channels: it does not exist in inference."""
+
+# ruff: noqa: ARG001 - the functions of a rule all take the same arguments
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from pruning.ir.operator import Operator
+from pruning.ops.base import Conversion, ExecutionRule, OperatorKind, Tensors
+from pruning.ops.fx_nodes import Arguments, functional_name
+from pruning.ops.rules import CHANNEL_BY_CHANNEL, never, same_weight
+
+
+def _dropout(node: Node, a: Arguments) -> Conversion:
+    channels = functional_name(node) == "aten.feature_dropout.default"
+    return Conversion("dropout", {"p": float(a["p"]), "channels": channels}, (a["input"],))
+
+
+def _compute(o: Operator, inputs: list[Tensor], parameters: Tensors, training: bool) -> Tensor:
+    drop = torch.feature_dropout if o.attributes.get("channels") else torch.dropout
+    return drop(inputs[0], o.attributes["p"], training)
+
+
+KINDS = (
+    OperatorKind(
+        name="dropout",
+        converters=dict.fromkeys(
+            ("aten.dropout.default", "aten.feature_dropout.default"), _dropout
+        ),
+        channels=CHANNEL_BY_CHANNEL,
+        execution=ExecutionRule(
+            compute=_compute,
+            wakes_zeros=never,
+            masks_weights=False,
+            each_element_alone=True,
+            copies=never,
+            filters=same_weight,
+        ),
+        folds_norm=False,
+        clamps=False,
+        kernel=None,
+    ),
+)

@@ -1,0 +1,102 @@
+"""Linear layers, along channels or along the last axis."""
+
+# ruff: noqa: ARG001 - the functions of a rule all take the same arguments
+
+from typing import Any
+
+from torch import Tensor
+from torch.fx import Node
+from torch.nn import functional
+
+from pruning.ir.bilinear import BilinearForm
+from pruning.ir.kernel import Kernel
+from pruning.ir.operator import Operator
+from pruning.ops.base import (
+    ChannelRule,
+    Conversion,
+    ExecutionRule,
+    KernelRule,
+    OperatorKind,
+    Remainder,
+    Routine,
+    Tensors,
+)
+from pruning.ops.conv import RECORD_BYTES, filter_axes, pair_trip_counts, tie_filters
+from pruning.ops.fx_nodes import Arguments, batched_shape
+from pruning.ops.rules import (
+    always,
+    convention,
+    never,
+    no_tables,
+    no_values,
+    one_per_channel,
+    one_record,
+    parameters_of,
+    routine_named,
+    same_attributes,
+    same_weight,
+)
+
+
+def _linear(node: Node, a: Arguments) -> Conversion:
+    parameters = parameters_of(node, a, weight="weight", bias="bias")
+    return Conversion("linear", along_last(node), (a["input"],), parameters)
+
+
+def along_last(node: Node) -> dict[str, Any]:
+    """Marks what works along the last of several axes: those are the channels to it."""
+    return {"channels_last": True} if len(batched_shape(node)) > 2 else {}
+
+
+def _multiply(o: Operator, inputs: list[Tensor], parameters: Tensors, training: bool) -> Tensor:
+    weight, bias = parameters["weight"], parameters.get("bias")
+    if len(o.shape) == 1:
+        return functional.linear(inputs[0], weight, bias)
+    pixels = inputs[0].movedim(1, -1)
+    return functional.linear(pixels, weight, bias).movedim(-1, 1)
+
+
+def _weights(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(product=1)
+
+
+def _macs(kernel: Kernel) -> BilinearForm:
+    return BilinearForm(product=kernel.pixels)
+
+
+KINDS = (
+    OperatorKind(
+        name="linear",
+        converters={"aten.linear.default": _linear},
+        channels=ChannelRule(
+            tie=tie_filters,
+            parameter_axes=filter_axes,
+            whole=no_values,
+            without_operand=Remainder.NOTHING,
+            pruned_attributes=same_attributes,
+        ),
+        execution=ExecutionRule(
+            compute=_multiply,
+            wakes_zeros=always,
+            masks_weights=True,
+            each_element_alone=False,
+            copies=never,
+            filters=same_weight,
+        ),
+        folds_norm=True,
+        clamps=True,
+        kernel=KernelRule(
+            routines={"linear": Routine(record_bytes=RECORD_BYTES, trip_counts=pair_trip_counts)},
+            routine=routine_named("linear"),
+            weights=_weights,
+            c_weights=_weights,
+            scales=one_per_channel,
+            macs=_macs,
+            tables=no_tables,
+            settings_bytes=one_record,
+            in_place=convention(""),
+            windowed=True,
+            carries_codes=never,
+        ),
+    ),
+)
