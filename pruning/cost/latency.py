@@ -32,20 +32,20 @@ def instruction_count(kernel: Kernel, loops: KindTable[str, LoopCosts]) -> Count
     return count
 
 
-def posynomial(count: Counter, least: Sequence[float], most: Sequence[float]) -> BilinearForm:
+def posynomial(count: Counter, lowest: Sequence[float], highest: Sequence[float]) -> BilinearForm:
     """The form without negative coefficients that is nearest to a count, in relative terms,
-    between the `least` and the `most` channels that are read and written.
+    between the `lowest` and the `highest` numbers of channels that are read and written.
     """
     read, written = (
         np.unique(np.linspace(low, high, GRID).round())
-        for low, high in zip(least, most, strict=True)
+        for low, high in zip(lowest, highest, strict=True)
     )
     c_in, c_out = (axis.ravel() for axis in np.meshgrid(read, written))
-    taken = np.maximum(count(c_in, c_out), 1e-9)
-    terms = np.stack([c_in * c_out, c_out, c_in, np.ones(len(taken))], axis=1)
+    instructions = np.maximum(count(c_in, c_out), 1e-9)
+    terms = np.stack([c_in * c_out, c_out, c_in, np.ones(len(instructions))], axis=1)
     scale = terms.max(0)
-    found, _ = nnls(terms / scale / taken[:, None], np.ones(len(taken)))
-    return BilinearForm(*(found / scale).tolist())
+    coefficients, _ = nnls(terms / scale / instructions[:, None], np.ones(len(instructions)))
+    return BilinearForm(*(coefficients / scale).tolist())
 
 
 def trip_counts(kernel: Kernel) -> TripCounter:

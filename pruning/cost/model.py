@@ -163,13 +163,13 @@ class CostModel:
         that is best for the first row with the same groups left, each run from the end that is
         best there: exact where these are the best ones, and otherwise too much.
         """
-        alike: dict[tuple[bool, ...], list[int]] = {}
+        by_vanished: dict[tuple[bool, ...], list[int]] = {}
         for position, row in enumerate(rows):
-            alike.setdefault(tuple(map(bool, row)), []).append(position)
+            by_vanished.setdefault(tuple(map(bool, row)), []).append(position)
         results = {name: torch.zeros(len(rows), dtype=torch.float64) for name in LIMITS}
-        for positions in alike.values():
-            left = [self._narrowed(rows[position]) for position in positions]
-            for name, values in left[0][0]._table([widths for _, widths in left]).items():
+        for positions in by_vanished.values():
+            models = [self._narrowed(rows[position]) for position in positions]
+            for name, values in models[0][0]._table([widths for _, widths in models]).items():
                 results[name][positions] = values
         return results
 
@@ -213,7 +213,7 @@ class CostModel:
         steps = self.schedule(widths)
         live = [self._live(step, n) for step in steps]
         parts = {name: self._work(name, n).tolist() for name in self._coefficients}
-        taken = self._instructions(n).tolist()
+        instructions = self._instructions(n).tolist()
         return tuple(
             KernelCost(
                 name=kernel.name,
@@ -222,7 +222,7 @@ class CostModel:
                 shape=(self._channels(kernel.output, n), *kernel.main.shape[1:]),
                 flash_bytes=round(parts["flash"][step.kernel]),
                 macs=round(parts["macs"][step.kernel]),
-                latency_ms=self.device.milliseconds(taken[step.kernel]),
+                latency_ms=self.device.milliseconds(instructions[step.kernel]),
                 live_bytes=sum(live[position].values()),
                 live=live[position],
                 reads=kernel.inputs,
@@ -243,9 +243,9 @@ class CostModel:
         if not gone:
             return self, torch.eye(len(widths), dtype=torch.float64)
         if gone not in self._smaller:
-            kept = without(self.graph, sorted(gone))
-            graph = shrink_graph(self.graph, kept)
-            units = units_left(self.graph, graph, kept)
+            mask = without(self.graph, sorted(gone))
+            graph = shrink_graph(self.graph, mask)
+            units = units_left(self.graph, graph, mask)
             share = group_shares(self.graph.channels, graph.channels, units)
             along = frozenset((share == 0).all(0).nonzero().flatten().tolist())
             self._smaller[gone] = self._smaller.get(along, (replace(self, graph=graph), share))
@@ -298,14 +298,14 @@ class CostModel:
             "flash": lambda kernel: flash(kernel, self.encoding),
             "macs": macs,
         }
-        found = {
+        tables_by_name = {
             name: torch.tensor([table(k) for k in self.kernels], dtype=torch.float64).T
             for name, table in tables.items()
         }
         # What a network has once counts with its first kernel.
         once = overhead(self.encoding, self.device.core, len(self._outputs))
-        found["flash"][-1, 0] += once
-        return found
+        tables_by_name["flash"][-1, 0] += once
+        return tables_by_name
 
     @cached_property
     def _counters(self) -> tuple[Counter, ...]:
@@ -318,22 +318,22 @@ class CostModel:
         """The coefficients of instructions, as near as a form comes to them."""
         ends = [[group.floor, group.size] for group in self.graph.channels.groups]
         n = torch.tensor(ends, dtype=torch.float64)
-        found = [
+        forms = [
             posynomial(count, *zip(*channels, strict=True))
             for count, channels in zip(self._counters, self._channels_at(n), strict=True)
         ]
-        return torch.tensor(found, dtype=torch.float64).T
+        return torch.tensor(forms, dtype=torch.float64).T
 
     @cached_property
     def _arrays(self) -> tuple[Tensor, Tensor]:
         """The kernel, and the bytes as a form, of each array that fills whole words."""
-        found = [
+        arrays_of = [
             (owner, array)
             for owner, kernel in enumerate(self.kernels)
             for array in rounded_up(kernel, self.encoding)
         ]
-        owners = torch.tensor([owner for owner, _ in found], dtype=torch.long)
-        arrays = torch.tensor([array for _, array in found], dtype=torch.float64)
+        owners = torch.tensor([owner for owner, _ in arrays_of], dtype=torch.long)
+        arrays = torch.tensor([array for _, array in arrays_of], dtype=torch.float64)
         return owners, arrays.reshape(-1, len(BilinearForm._fields)).T
 
     @cached_property
@@ -362,7 +362,7 @@ class CostModel:
 
     def _sizes(self, widths: Bytes) -> dict[str, int]:
         """Bytes of every buffer at integer widths."""
-        return {name: int(each @ widths) for name, each in self._buffers.items()}
+        return {name: int(per_channel @ widths) for name, per_channel in self._buffers.items()}
 
     def _channels(self, value: str, widths: Tensor) -> int:
         return int(self._counts(value) @ widths.numpy())
@@ -392,12 +392,12 @@ class CostModel:
         if not step.overlap_points:
             yield held
         kernel = self.kernels[step.kernel]
-        read, made = kernel.inputs[0], kernel.output
+        read, output = kernel.inputs[0], kernel.output
         for unread, written in step.overlap_points:
             yield {
                 **held,
                 read: self._buffers[read] * unread / prod(kernel.plane),  # flattened or not
-                made: self._counts(made) * written,
+                output: self._counts(output) * written,
             }
 
 
@@ -432,15 +432,15 @@ def bottlenecks(model: CostModel, widths: Sequence[int]) -> dict[str, str]:
 def dependents(model: CostModel, widths: Sequence[int]) -> list[int]:
     """The widths, with zero also for the groups that go along with those of width zero."""
     _, share = model.after_removal(widths)
-    return [n if left else 0 for n, left in zip(widths, share.any(0).tolist(), strict=True)]
+    return [n if stays else 0 for n, stays in zip(widths, share.any(0).tolist(), strict=True)]
 
 
 def is_connected(model: CostModel, widths: Sequence[int]) -> bool:
     """Whether a network is left when groups of width zero vanish."""
     gone = frozenset(index for index, width in enumerate(widths) if not width)
     if gone not in model._connected:
-        kept = without(model.graph, sorted(gone))
-        model._connected[gone] = stays_connected(model.graph, kept)
+        mask = without(model.graph, sorted(gone))
+        model._connected[gone] = stays_connected(model.graph, mask)
     return model._connected[gone]
 
 

@@ -58,9 +58,9 @@ def pack(
         offsets = min((places.laid(order, step) for step in (WORD, 1)), key=places.extent)
         arena = places.extent(offsets)
         if arena < best.arena_bytes:
-            found = {name: offsets[first] for name, first in places.place.items()}
+            by_buffer = {name: offsets[first] for name, first in places.place.items()}
             best = ArenaPlan(
-                offsets=found,
+                offsets=by_buffer,
                 backward=places.backward(offsets),
                 arena_bytes=arena,
                 peak_bytes=places.peak,
@@ -88,16 +88,16 @@ class _Placement:
         self.near: dict[tuple[str, str], tuple[int, int]] = {}
         first, last = {INPUT: 0}, {INPUT: 0}
         for index, kernel in enumerate(kernels):
-            dying, made = problem.freed_inputs(done, index), kernel.output
+            dying, output = problem.freed_inputs(done, index), kernel.output
             reused = problem.overwritten(dying, index)
-            self.place[made] = made if reused is None else self.place[reused]
+            self.place[output] = output if reused is None else self.place[reused]
             if kernel.windows and dying:
                 (read,) = dying
                 ways = (kernel.windows, kernel.windows.backward)
-                below, above = (overlapped(way, sizes[read], sizes[made]) for way in ways)
-                self.near[made, self.place[read]] = (below, above)
-            first.setdefault(self.place[made], index)
-            last.update({self.place[name]: index for name in (*dying, made)})
+                below, above = (overlapped(way, sizes[read], sizes[output]) for way in ways)
+                self.near[output, self.place[read]] = (below, above)
+            first.setdefault(self.place[output], index)
+            last.update({self.place[name]: index for name in (*dying, output)})
             done |= 1 << index
         last.update({self.place[name]: len(kernels) for name in outputs})
         self.lives = {name: _Lifetime(sizes[name], first[name], last[name]) for name in first}
@@ -106,8 +106,8 @@ class _Placement:
     def peak(self) -> int:
         """Bytes that are needed at once."""
         saved = {
-            self.lives[made].first: self.lives[made].size + self.lives[read].size - min(ways)
-            for (made, read), ways in self.near.items()
+            self.lives[output].first: self.lives[output].size + self.lives[read].size - min(ways)
+            for (output, read), ways in self.near.items()
         }
         lives = self.lives.values()
         return max(
@@ -150,9 +150,9 @@ class _Placement:
     def backward(self, offsets: Mapping[str, int]) -> frozenset[str]:
         """The places that lie too far above their kernel's input to be written forward."""
         return frozenset(
-            made
-            for (made, read), (below, _) in self.near.items()
-            if offsets[read] + self.lives[read].size - offsets[made] < below
-            and offsets[made] < offsets[read] + self.lives[read].size
-            and offsets[read] < offsets[made] + self.lives[made].size
+            output
+            for (output, read), (below, _) in self.near.items()
+            if offsets[read] + self.lives[read].size - offsets[output] < below
+            and offsets[output] < offsets[read] + self.lives[read].size
+            and offsets[read] < offsets[output] + self.lives[output].size
         )

@@ -18,7 +18,7 @@ class LowerBound:
         self.problem, self.start = problem, gap
 
     @cached_property
-    def _alone(self) -> dict[int, int]:
+    def _single(self) -> dict[int, int]:
         """What is live around each kernel of the first gap."""
         return {index: self._around(index) for index in bits(self.start.rest)}
 
@@ -32,23 +32,23 @@ class LowerBound:
     def of(self, gap: PartialSchedule) -> int:
         """Bytes that every order of a gap within the first one needs."""
         inside = gap.done | gap.rest
-        alone = max(self._alone[index] for index in bits(gap.rest))
+        single = max(self._single[index] for index in bits(gap.rest))
         crowded = (
-            min(self._alone[index] + self._beside(gap, index, readers & inside) for index in last)
+            min(self._single[index] + self._beside(gap, index, readers & inside) for index in last)
             for maker, readers in self._shared
             if not maker & ~gap.done and (last := self._last(gap, readers))
         )
-        return max(alone, *crowded, 0)
+        return max(single, *crowded, 0)
 
     def _around(self, index: int) -> int:
         """Bytes that are live while a kernel runs, whatever the order."""
         problem, start = self.problem, self.start
-        before = start.done | problem.before[index]
+        earlier = start.done | problem.before[index]
         later = ~(start.done | start.rest) | problem.beyond[index]
         held = sum(
             problem.sizes[name]
             for name, readers in problem.readers.items()
-            if not problem.made[name] & ~before and readers & (later | 1 << index)
+            if not problem.made[name] & ~earlier and readers & (later | 1 << index)
         )
         dying = [name for name in problem.inputs[index] if not problem.readers[name] & later]
         return held + problem.written(dying, index)
@@ -83,8 +83,8 @@ class LowerBound:
             following = feeds[other] & inside & ~problem.beyond[index]
             if not following:
                 return min(held, default=0) if problem.readers[name] else 0
-            after = following.bit_length() - 1
-            alone = feeds[other] & inside == 1 << after
-            if not alone or needs[after] & self.start.rest != 1 << other:
+            successor = following.bit_length() - 1
+            only = feeds[other] & inside == 1 << successor
+            if not only or needs[successor] & self.start.rest != 1 << other:
                 return 0
-            other = after
+            other = successor

@@ -70,18 +70,18 @@ class BufferUse:
     windows: ConvWindow | None = None
 
 
-def overlapped(windows: ConvWindow, read: int, made: int) -> int:
-    """Bytes that an input of `read` bytes and an output of `made` bytes occupy together when they
+def overlapped(windows: ConvWindow, read: int, written: int) -> int:
+    """Bytes that an input of `read` bytes and an output of `written` bytes occupy together when they
     overlap as far as the windows allow.
     """
-    pixel_in, pixel_out = read // prod(windows.read), made // prod(windows.made)
-    return max(left * pixel_in + done * pixel_out for left, done in overlap_points(windows))
+    pixel_in, pixel_out = read // prod(windows.read), written // prod(windows.made)
+    return max(unread * pixel_in + done * pixel_out for unread, done in overlap_points(windows))
 
 
-def best_direction(windows: ConvWindow, read: int, made: int) -> ConvWindow:
+def best_direction(windows: ConvWindow, read: int, written: int) -> ConvWindow:
     """The windows from the end where input and output overlap most."""
-    both = (windows, windows.backward)
-    return min(both, key=lambda way: overlapped(way, read, made))
+    directions = (windows, windows.backward)
+    return min(directions, key=lambda way: overlapped(way, read, written))
 
 
 @lru_cache(maxsize=4096)
@@ -100,15 +100,15 @@ def overlap_points(windows: ConvWindow) -> tuple[OverlapPoint, ...]:
 
 def _first(windows: ConvWindow, axis: int) -> NDArray[np.int64]:
     """Along one axis, the first position that the window of each result reads."""
-    read, made, kernel, stride, padding, dilation = (each[axis] for each in windows[:-1])
-    results, taps = np.arange(made)[:, None], np.arange(kernel) * dilation
+    read, outputs, kernel, stride, padding, dilation = (setting[axis] for setting in windows[:-1])
+    results, taps = np.arange(outputs)[:, None], np.arange(kernel) * dilation
     if windows.transposed:
         places, rest = np.divmod(results + padding - taps, stride)
         places = np.where(rest, NOWHERE, places)
     else:
         places = results * stride - padding + taps
-    first: NDArray[np.int64] = np.where((places >= 0) & (places < read), places, NOWHERE).min(1)
-    return first
+    position: NDArray[np.int64] = np.where((places >= 0) & (places < read), places, NOWHERE).min(1)
+    return position
 
 
 def _hull(points: Iterable[tuple[int, int]]) -> Sequence[OverlapPoint]:

@@ -79,8 +79,8 @@ class SchedulingProblem:
 
     def freed_inputs(self, done: int, index: int) -> list[str]:
         """The inputs that nobody needs once kernel `index` has run after those in `done`."""
-        left = ~(done | 1 << index)
-        return [name for name in self.inputs[index] if not self.readers[name] & left]
+        waiting = ~(done | 1 << index)
+        return [name for name in self.inputs[index] if not self.readers[name] & waiting]
 
     def overwritten(self, dying: Sequence[str], index: int) -> str | None:
         """The dying input into whose place kernel `index` writes."""
@@ -108,8 +108,8 @@ class SchedulingProblem:
     def effect(self, done: int, index: int) -> tuple[int, int]:
         """Bytes that kernel `index` adds while it runs after those in `done`, and for good."""
         name, dying = self.output[index], self.freed_inputs(done, index)
-        kept = self.sizes[name] if self.readers[name] else 0
-        return self.written(dying, index), kept - sum(self.sizes[each] for each in dying)
+        held = self.sizes[name] if self.readers[name] else 0
+        return self.written(dying, index), held - sum(self.sizes[input_] for input_ in dying)
 
     def ready(self, rest: int, side: End, among: int = -1) -> list[int]:
         """The kernels (of `among`) that can come first, or last, of the rest."""
@@ -118,10 +118,10 @@ class SchedulingProblem:
 
     def cut_points(self) -> Iterator[int]:
         """Sets of kernels that every order passes through, the last one being all."""
-        for index, before in enumerate(self.before):
-            if before | self.beyond[index] | 1 << index == self.all:
-                yield before
-                yield before | 1 << index
+        for index, earlier in enumerate(self.before):
+            if earlier | self.beyond[index] | 1 << index == self.all:
+                yield earlier
+                yield earlier | 1 << index
         yield self.all
 
     def place(self, gap: PartialSchedule, side: End, index: int) -> tuple[int, PartialSchedule]:
@@ -130,13 +130,13 @@ class SchedulingProblem:
         rest ^= 1 << index
         if side is End.FRONT:
             added, change = self.effect(done, index)
-            left = PartialSchedule(
+            shorter = PartialSchedule(
                 done | 1 << index, rest, (begin + change, end), ((index, front), back)
             )
-            return begin + added, left
+            return begin + added, shorter
         added, change = self.effect(done | rest, index)
-        left = PartialSchedule(done, rest, (begin, end - change), (front, (index, back)))
-        return end - change + added, left
+        shorter = PartialSchedule(done, rest, (begin, end - change), (front, (index, back)))
+        return end - change + added, shorter
 
 
 def _closed(direct: Sequence[int], indices: Iterator[int] | range) -> list[int]:

@@ -66,87 +66,89 @@ def _parts(problem: SchedulingProblem) -> Iterator[tuple[PartialSchedule, Schedu
     done, held = 0, problem.sizes[INPUT]
     for mark in problem.cut_points():
         gap, peak = PartialSchedule(done, mark & ~done, (held, held), (None, None)), 0
-        left = gap
+        rest = gap
         for index in bits(gap.rest):
-            live, left = problem.place(left, End.FRONT, index)
+            live, rest = problem.place(rest, End.FRONT, index)
             peak = max(peak, live)
-        done, held = mark, left.held[0]
-        yield gap._replace(held=(gap.held[0], held)), Schedule(peak, left.order, 0)
+        done, held = mark, rest.held[0]
+        yield gap._replace(held=(gap.held[0], held)), Schedule(peak, rest.order, 0)
 
 
-def _searched(floor: LowerBound, bound: int, known: Schedule) -> Schedule:
-    """The best order of a part, of which `known` is one; less than `bound` is of no use."""
-    searches = [_Search(floor, bound, known, side) for side in End]
+def _searched(floor: LowerBound, bound: int, fallback: Schedule) -> Schedule:
+    """The best order of a part, `fallback` if no other needs less; `bound` is enough."""
+    searches = [_Search(floor, bound, fallback, side) for side in End]
     for _ in range(MAX_EXPANSIONS):
         for search in searches:
-            if (found := search.step()) is not None:
-                return found._replace(bound=found.peak)
+            if (schedule := search.step()) is not None:
+                return schedule._replace(bound=schedule.peak)
     bound = max(search.bound for search in searches)
-    found = min((search.greedy_completion() for search in searches), key=lambda order: order.peak)
-    return found._replace(bound=min(bound, found.peak))
+    schedule = min(
+        (search.greedy_completion() for search in searches), key=lambda order: order.peak
+    )
+    return schedule._replace(bound=min(bound, schedule.peak))
 
 
 @final
 class _Search:
     """Best-first over gaps that are closed from one side, and on both at no cost."""
 
-    def __init__(self, floor: LowerBound, bound: int, known: Schedule, side: End) -> None:
+    def __init__(self, floor: LowerBound, bound: int, fallback: Schedule, side: End) -> None:
         self.problem, self.floor = floor.problem, floor
-        self.known, self.side = known, side
+        self.fallback, self.side = fallback, side
         self.heap = [(bound, floor.start.rest.bit_count(), 0, floor.start)]
-        self.seen: set[tuple[int, int]] = set()
+        self.visited: set[tuple[int, int]] = set()
         self.pushed = 0
 
     @property
     def bound(self) -> int:
         """No order needs fewer bytes."""
-        return self.heap[0][0] if self.heap else self.known.peak
+        return self.heap[0][0] if self.heap else self.fallback.peak
 
     def step(self) -> Schedule | None:
         """Look at the best gap; the order once it is known that none is better."""
         if not self.heap:
-            return self.known
+            return self.fallback
         peak, _, _, gap = heapq.heappop(self.heap)
         gap = _settled(self.problem, gap, peak)
         if not gap.rest:
             return Schedule(peak, gap.order, 0)
-        if (gap.done, gap.rest) in self.seen:
+        if (gap.done, gap.rest) in self.visited:
             return None
         if (needed := self.floor.of(gap)) > peak:
             self._push(needed, gap)
             return None
-        self.seen.add((gap.done, gap.rest))
+        self.visited.add((gap.done, gap.rest))
         for index in self.problem.ready(gap.rest, self.side):
-            live, left = self.problem.place(gap, self.side, index)
-            self._push(max(peak, live), left)
+            live, shorter = self.problem.place(gap, self.side, index)
+            self._push(max(peak, live), shorter)
         return None
 
     def _push(self, peak: int, gap: PartialSchedule) -> None:
-        if peak < self.known.peak:
+        if peak < self.fallback.peak:
             self.pushed += 1  # among equals the fewest left, then the first found
             heapq.heappush(self.heap, (peak, gap.rest.bit_count(), self.pushed, gap))
 
     def greedy_completion(self) -> Schedule:
         """Some order: from the best gap on always to the best next one."""
-        self.seen.clear()
+        self.visited.clear()
         while True:
             del self.heap[1:]
-            if (found := self.step()) is not None:
-                return found
+            if (schedule := self.step()) is not None:
+                return schedule
 
 
 def _settled(problem: SchedulingProblem, gap: PartialSchedule, peak: int) -> PartialSchedule:
     """The gap after all that can be placed at no cost, as long as `peak` is not exceeded."""
     while True:
         free = (
-            left
+            shorter
             for side in End
             for index in problem.ready(gap.rest, side)
-            if (left := _free(problem, gap, side, index, peak)) is not None
+            if (shorter := _free(problem, gap, side, index, peak)) is not None
         )
-        if (left := next(free, None)) is None:
+        if (shorter := next(free, None)) is None:
             return gap
-        gap = left
+        gap = shorter
 
 
 def _free(
