@@ -157,8 +157,8 @@ def parse_limit(resource: str, value: str | float, dense: float | None = None) -
     except ValueError:
         number = 0.0
     unit = match[2] if match else ""
-    known = unit in units or unit == "" or (unit == "%" and dense is not None)
-    if number <= 0 or not known:
+    readable = unit in units or unit == "" or (unit == "%" and dense is not None)
+    if number <= 0 or not readable:
         raise BudgetError(
             f"{resource}: cannot read the limit {value!r}; write a positive number with one of "
             f"the units {', '.join(units)}{' or %' if dense is not None else ''}; one without "

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 
 def nearest(word: str, names: Iterable[str]) -> list[str]:
     """All names, those most like the word first."""
-    known = sorted(set(names))
-    return get_close_matches(word, known, n=len(known) or 1, cutoff=0.0)
+    candidates = sorted(set(names))
+    return get_close_matches(word, candidates, n=len(candidates) or 1, cutoff=0.0)
 
 
 def meant(word: str, names: Iterable[str], likeness: float = 0.6) -> str | None:
     """The name that a word is probably a misspelling of, if there is one."""
-    found = get_close_matches(word.lower(), sorted(set(names)), n=1, cutoff=likeness)
-    return found[0] if found else None
+    matches = get_close_matches(word.lower(), sorted(set(names)), n=1, cutoff=likeness)
+    return matches[0] if matches else None

@@ -42,11 +42,11 @@ def npz(
     Raises:
         DataError: the archive is missing, damaged or incomplete, or its arrays do not fit.
     """
-    found = existing_file(path, "data set")
+    archive = existing_file(path, "data set")
     _require_layout(layout)
-    arrays = read_npz(found, ("x_train", "y_train", "x_test", "y_test"), ("x_val", "y_val"))
+    arrays = read_npz(archive, ("x_train", "y_train", "x_test", "y_test"), ("x_val", "y_val"))
     splits = {
-        part: _split(found, part, arrays, layout)
+        part: _split(archive, part, arrays, layout)
         for part in ("train", "val", "test")
         if f"x_{part}" in arrays
     }

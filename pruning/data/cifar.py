@@ -41,15 +41,15 @@ def cifar10(folder: str | Path, validation: int = 5000, cache: str | Path | None
     Raises:
         DataError: the folder or a file is missing, damaged, or of the Python version.
     """
-    found = existing_folder(folder, "CIFAR-10")
-    if (found / "cifar10-train-jpeg.npz").is_file():
-        name, kept = "cifar10-jpeg", None if cache is None else Path(cache).expanduser()
-        train = _jpeg_split(found / "cifar10-train-jpeg.npz", kept)
-        test = _jpeg_split(found / "cifar10-test-jpeg.npz", kept)
+    source = existing_folder(folder, "CIFAR-10")
+    if (source / "cifar10-train-jpeg.npz").is_file():
+        name, cache_folder = "cifar10-jpeg", None if cache is None else Path(cache).expanduser()
+        train = _jpeg_split(source / "cifar10-train-jpeg.npz", cache_folder)
+        test = _jpeg_split(source / "cifar10-test-jpeg.npz", cache_folder)
     else:
         name = "cifar10"
-        train = _binary_split(found, [f"data_batch_{number}" for number in range(1, 6)])
-        test = _binary_split(found, ["test_batch"])
+        train = _binary_split(source, [f"data_batch_{number}" for number in range(1, 6)])
+        test = _binary_split(source, ["test_batch"])
     train, held_out = hold_out(name, train, validation)
     return assemble(name, train, held_out, test, CLASSES)
 

@@ -27,13 +27,13 @@ def existing_file(path: str | Path, what: str) -> Path:
     Raises:
         DataError: there is no such file.
     """
-    found = Path(path).expanduser()
-    if not found.is_file():
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise DataError(
-            f"no {what} at {found}: {_lacking(found)}. Give the path of the file, or get the "
+            f"no {what} at {file}: {_lacking(file)}. Give the path of the file, or get the "
             "data first."
         )
-    return found
+    return file
 
 
 def existing_folder(path: str | Path, what: str) -> Path:
@@ -42,13 +42,13 @@ def existing_folder(path: str | Path, what: str) -> Path:
     Raises:
         DataError: there is no such folder.
     """
-    found = Path(path).expanduser()
-    if not found.is_dir():
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
         raise DataError(
-            f"no folder {found} with {what}: {_lacking(found)}. Give the folder that holds "
+            f"no folder {folder} with {what}: {_lacking(folder)}. Give the folder that holds "
             "the files, or get the data first."
         )
-    return found
+    return folder
 
 
 def read_npz(

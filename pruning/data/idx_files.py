@@ -37,8 +37,8 @@ def idx(
     Raises:
         DataError: the folder or a file is missing, or a file is damaged or does not fit.
     """
-    found = existing_folder(folder, "IDX files")
-    train, test = _split(found, "train"), _split(found, "t10k")
+    source = existing_folder(folder, "IDX files")
+    train, test = _split(source, "train"), _split(source, "t10k")
     names = numbered(name, train) if classes is None else list(classes)
     train, held_out = hold_out(name, train, validation)
     return assemble(name, train, held_out, test, names)

@@ -45,9 +45,9 @@ def speech_commands(
     Raises:
         DataError: the archive is missing, damaged or incomplete, or lacks a word.
     """
-    found = existing_file(path, "log-mel archive")
-    arrays = read_npz(found, READ, beside=("speaker", "take"))
-    _require_fit(found, arrays, words, features)
+    archive = existing_file(path, "log-mel archive")
+    arrays = read_npz(archive, READ, beside=("speaker", "take"))
+    _require_fit(archive, arrays, words, features)
     targets = _targets(arrays, words)
     inputs = _inputs(arrays, features)
     splits = [_split(inputs, targets, arrays, part, len(words), unknown) for part in range(3)]
@@ -59,19 +59,19 @@ def speech_commands(
 def _require_fit(
     path: Path, arrays: Mapping[str, Array], words: Sequence[str], features: str
 ) -> None:
-    known = [str(word) for word in arrays["words"]]
-    absent = [word for word in words if word not in known]
+    words_held = [str(word) for word in arrays["words"]]
+    absent = [word for word in words if word not in words_held]
     if absent and tuple(words) == WORDS:  # nobody asked for them
         raise DataError(
-            f"{path} holds other words than the usual ones: {', '.join(known)}. Give those to "
+            f"{path} holds other words than the usual ones: {', '.join(words_held)}. Give those to "
             "be told apart: +data.words=[...] (words=[...] in Python)."
         )
-    likely = meant(absent[0], known) if absent else None
+    likely = meant(absent[0], words_held) if absent else None
     meaning = f" Did you mean {likely}?" if likely else ""
     if absent or len(set(words)) != len(words) or not words:
         raise DataError(
             f"words {', '.join(words)}: {', '.join(absent) or 'some'} cannot be used. Name "
-            f"each once, out of the {len(known)} of {path}: {', '.join(known)}.{meaning}"
+            f"each once, out of the {len(words_held)} of {path}: {', '.join(words_held)}.{meaning}"
         )
     if features not in ("logmel", "mfcc10"):
         raise DataError(f'features "{features}" are not known. Use logmel or mfcc10.')
@@ -154,5 +154,5 @@ def _in_turn(clips: NDArray[np.intp], labels: Array, count: int) -> NDArray[np.i
         mine = order[labels[order] == label]
         turn[mine] = np.arange(len(mine))
     by_turn = order[np.argsort(turn[order], kind="stable")]
-    taken: NDArray[np.intp] = clips[by_turn[:count]]
-    return taken
+    first_clips: NDArray[np.intp] = clips[by_turn[:count]]
+    return first_clips

@@ -193,9 +193,9 @@ class GraphImporter:
                 node, f"a result shaped {tuple(movement.numbers.shape)}: nothing"
             )
         if not movement.is_per_sample:
-            whole = tuple(movement.numbers.shape)
+            batched = tuple(movement.numbers.shape)
             raise unsupported_error(
-                node, f"a result shaped {whole} that does not begin with the batch"
+                node, f"a result shaped {batched} that does not begin with the batch"
             )
         vector = len(shape) == 1 or prod(movement.shape[1:]) == 1
         inputs = (movement.source,)
@@ -210,61 +210,68 @@ class GraphImporter:
     def _compute(self, node: Node, source: Node) -> None:
         name = functional_name(node)
         if name not in CONVERTERS:
-            known = ", ".join(sorted({n.split(".")[1] for n in (*CONVERTERS, *DATA_MOVEMENT)}))
-            raise unsupported_error(node, f"an unknown operator. Supported: {known}")
+            supported = ", ".join(sorted({n.split(".")[1] for n in (*CONVERTERS, *DATA_MOVEMENT)}))
+            raise unsupported_error(node, f"an unknown operator. Supported: {supported}")
         arguments = {key: self._argument(node, a) for key, a in arguments_of(node).items()}
-        if not any(isinstance(a, Node) for given in arguments.values() for a in as_list(given)):
+        if not any(
+            isinstance(a, Node) for argument in arguments.values() for a in as_list(argument)
+        ):
             raise unsupported_error(
                 node, "a constant that is computed; register the result as a buffer"
             )
-        built = self._turned(CONVERTERS[name](node, arguments))
-        attributes = dict(built.attributes)
-        last = attributes.pop("channels_last", False)
-        passed = self._passed(node, source, built)
-        if passed:
-            shape, inputs = passed[0].shape, [movement.source for movement in passed]
-        elif last:
+        conversion = self._turned(CONVERTERS[name](node, arguments))
+        attributes = dict(conversion.attributes)
+        channels_last = attributes.pop("channels_last", False)
+        movements = self._passed(node, source, conversion)
+        if movements:
+            shape, inputs = movements[0].shape, [movement.source for movement in movements]
+        elif channels_last:
             *pixels, channels = shape_of(node)
             shape = (channels, *pixels)
-            inputs = [self._channels_first(node, operand) for operand in built.inputs]
+            inputs = [self._channels_first(node, operand) for operand in conversion.inputs]
         else:
             shape = shape_of(node)
-            inputs = [self.value(node, operand) for operand in built.inputs]
-        parameters = {role: stored.name for role, stored in built.parameters.items()}
-        made = self._add(
-            self._layer_name(node, arguments), built.kind, inputs, shape, attributes, parameters
+            inputs = [self.value(node, operand) for operand in conversion.inputs]
+        parameters = {role: stored.name for role, stored in conversion.parameters.items()}
+        value = self._add(
+            self._layer_name(node, arguments),
+            conversion.kind,
+            inputs,
+            shape,
+            attributes,
+            parameters,
         )
-        if in_place(node) and not passed:
-            self._overwrite(node, self.values[source], made)
-        if passed:
-            self.moves[node] = [replace(passed[0], source=made)]
+        if in_place(node) and not movements:
+            self._overwrite(node, self.values[source], value)
+        if movements:
+            self.moves[node] = [replace(movements[0], source=value)]
             if in_place(node):
                 self.moves[source] = self.moves[node]
-        elif last:
-            result = IndexMap.identity(made, shape)
+        elif channels_last:
+            result = IndexMap.identity(value, shape)
             self.moves[node] = [replace(result, numbers=result.numbers.movedim(1, -1))]
         else:
-            self.values[node] = made
+            self.values[node] = value
 
     def _passed(self, node: Node, source: Node, built: Conversion) -> list[IndexMap] | None:
         """The movements, all alike, behind a function of each element instead of before."""
-        single = OPERATORS[built.kind].execution.each_element_alone
+        by_element = OPERATORS[built.kind].execution.each_element_alone
         # What drops whole channels, or spreads one over others, has to know which they are.
-        whole = built.attributes.get("channels") or built.attributes.get("spread")
-        if not single or built.parameters or whole:
+        by_channel = built.attributes.get("channels") or built.attributes.get("spread")
+        if not by_element or built.parameters or by_channel:
             return None
         if in_place(node) and self._is_viewed(node, source):
             return None
         moves = [self._only_moved(operand) for operand in built.inputs]
-        found = [movement for movement in moves if movement is not None]
-        if len(found) < len(moves) or not found[0].is_permutation:
+        movements = [movement for movement in moves if movement is not None]
+        if len(movements) < len(moves) or not movements[0].is_permutation:
             return None
-        first, *others = found
-        alike = (
+        first, *others = movements
+        same = (
             other.shape == first.shape and torch.equal(other.numbers, first.numbers)
             for other in others
         )
-        return found if all(alike) else None
+        return movements if all(same) else None
 
     def _only_moved(self, node: Node) -> IndexMap | None:
         """How what a node reads was moved, where no operator has moved it yet."""
@@ -284,12 +291,12 @@ class GraphImporter:
         movement, constants = self._only_moved(built.inputs[0]), [*built.parameters.values()]
         if built.kind not in FUNCTIONS or movement is None or len(constants) != 1:
             return built
-        own, rank = constants[0].own, movement.numbers.dim()
+        shape, rank = constants[0].own, movement.numbers.dim()
         turned = replace(movement, numbers=movement.numbers.movedim(-1, 1))
-        along_last = prod(own) == own[-1] == movement.shape[0]
+        along_last = prod(shape) == shape[-1] == movement.shape[0]
         if rank < 3 or not along_last or not turned.is_identity:
             return built
-        along = {"shape": [1, -1, *[1] * (rank - 2)], "axis": len(own) - 1, "elements": 1}
+        along = {"shape": [1, -1, *[1] * (rank - 2)], "axis": len(shape) - 1, "elements": 1}
         return built._replace(attributes={**built.attributes, **along, "channels_last": True})
 
     def _channels_first(self, node: Node, operand: Node) -> str:
@@ -370,8 +377,8 @@ class GraphImporter:
 
     def _free(self, path: str) -> str:
         """A path as a name, with a number behind it from its second call on."""
-        taken = {operator.name for operator in self.operators} | {INPUT}
+        names_taken = {operator.name for operator in self.operators} | {INPUT}
         names = (path if n == 1 else f"{path}:{n}" for n in count(1))
-        name = next(name for name in names if name not in taken)
+        name = next(name for name in names if name not in names_taken)
         self.paths[name] = path
         return name

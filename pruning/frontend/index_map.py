@@ -74,23 +74,23 @@ class IndexMap:
     @staticmethod
     def identity(source: str, shape: Shape, stored: bool = False) -> "IndexMap":
         """Everything where it was. Elements of a value are numbered over its whole batch."""
-        whole = shape if stored else (BATCH, *shape)
+        batched = shape if stored else (BATCH, *shape)
         # Not all calls know integers; doubles count exactly far enough.
-        numbers = torch.arange(1, prod(whole) + 1, dtype=torch.float64, device="cpu")
-        return IndexMap(source=source, shape=shape, numbers=numbers.reshape(whole), stored=stored)
+        numbers = torch.arange(1, prod(batched) + 1, dtype=torch.float64, device="cpu")
+        return IndexMap(source=source, shape=shape, numbers=numbers.reshape(batched), stored=stored)
 
     @property
     def is_reshape(self) -> bool:
         """Whether all elements are there in their order: at most the shape has changed."""
         flat = self.numbers.flatten()
-        whole = prod(self.shape) * (1 if self.stored else BATCH)
-        return len(flat) == whole and bool((flat.diff() == 1).all()) and flat[0].item() == 1
+        elements = prod(self.shape) * (1 if self.stored else BATCH)
+        return len(flat) == elements and bool((flat.diff() == 1).all()) and flat[0].item() == 1
 
     @property
     def is_identity(self) -> bool:
         """Whether the result is the source."""
-        whole = self.shape if self.stored else (BATCH, *self.shape)
-        return tuple(self.numbers.shape) == whole and self.is_reshape
+        batched = self.shape if self.stored else (BATCH, *self.shape)
+        return tuple(self.numbers.shape) == batched and self.is_reshape
 
     @property
     def is_permutation(self) -> bool:

@@ -42,20 +42,20 @@ def trace(
     if not example.dim():
         raise UnsupportedOperatorError("a sample is one number; give it an axis of channels")
     program = _export(model, torch.stack([example] * BATCH))
-    walk = GraphImporter(program, tuple(example.shape), _first_names(model))
+    importer = GraphImporter(program, tuple(example.shape), _first_names(model))
     outputs: tuple[str, ...] = ()
     for node in program.graph.nodes:
         if node.op == "output":
-            made = [out for out in as_list(node.args[0]) if out is not None]
-            outputs = tuple(walk.value(node, out) for out in made)
+            results = [out for out in as_list(node.args[0]) if out is not None]
+            outputs = tuple(importer.value(node, out) for out in results)
         else:
-            walk.visit(node)
-    _refuse_unwritable(walk.operators)
+            importer.visit(node)
+    _refuse_unwritable(importer.operators)
     min_channels = min_channels or {}
-    _refuse_unknown("ignored_layers", ignored_layers, walk)
-    _refuse_unknown("min_channels", tuple(min_channels), walk)
+    _refuse_unknown("ignored_layers", ignored_layers, importer)
+    _refuse_unknown("min_channels", tuple(min_channels), importer)
     _refuse_below_one({**min_channels, "round_to": round_to})
-    live, paths = _alive(walk.operators, outputs), walk.paths
+    live, paths = _alive(importer.operators, outputs), importer.paths
     if all(kind_of(operator).kernel is None for operator in live):
         raise UnsupportedOperatorError(
             f"{type(model).__name__} computes nothing that its outputs depend on"
@@ -98,19 +98,19 @@ def _first_names(model: nn.Module) -> dict[str, str]:
         *model.named_parameters(remove_duplicate=False),
         *model.named_buffers(remove_duplicate=False),
     ]
-    first: dict[int, str] = {}
-    return {name: first.setdefault(id(tensor), name) for name, tensor in pairs}
+    names: dict[int, str] = {}
+    return {name: names.setdefault(id(tensor), name) for name, tensor in pairs}
 
 
 @contextlib.contextmanager
 def _silenced(name: str) -> Iterator[None]:
     """Without the lines of a logger: torch prints tracebacks of what it raises all the same."""
     logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
+    disabled, logger.disabled = logger.disabled, True
     try:
         yield
     finally:
-        logger.disabled = before
+        logger.disabled = disabled
 
 
 def _export(model: nn.Module, batch: Tensor) -> torch.export.ExportedProgram:
@@ -134,12 +134,12 @@ def _explained(shape: tuple[int, ...], reason: str) -> str:
     """What torch says of a network that cannot be run, and the cure: where the first layer
     takes other samples, images of three channels instead of one, say, it is another one.
     """
-    said = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels", reason)
-    if said and said[1] == str(list(shape)):
+    complaint = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels", reason)
+    if complaint and complaint[1] == str(list(shape)):
         return (
             f"the data has {shape[1]} channel{'s' * (shape[1] != 1)}, and the network wants "
-            f"{said[2]}. Give it as many inputs (model.in_channels=auto, if it takes that), or "
-            "other data."
+            f"{complaint[2]}. Give it as many inputs (model.in_channels=auto, if it takes "
+            "that), or other data."
         )
     return (
         f"{reason.rstrip('.')}. A model must be one static graph of tensor operators for one "
@@ -152,11 +152,13 @@ def _is_named(path: str, entries: tuple[str, ...]) -> bool:
     return any(path == entry or path.startswith(f"{entry}.") for entry in entries)
 
 
-def _refuse_unknown(what: str, entries: tuple[str, ...], walk: GraphImporter) -> None:
+def _refuse_unknown(setting: str, entries: tuple[str, ...], importer: GraphImporter) -> None:
     for entry in entries:
-        if not any(_is_named(path, (entry,)) for path in walk.paths.values()):
-            known = ", ".join(o.name for o in walk.operators if o.parameters)
-            raise UnsupportedOperatorError(f"{what}: no layer is named {entry!r}; layers: {known}")
+        if not any(_is_named(path, (entry,)) for path in importer.paths.values()):
+            layers = ", ".join(o.name for o in importer.operators if o.parameters)
+            raise UnsupportedOperatorError(
+                f"{setting}: no layer is named {entry!r}; layers: {layers}"
+            )
 
 
 def _refuse_unwritable(operators: list[Operator]) -> None:
@@ -177,8 +179,8 @@ def _refuse_below_one(numbers: Mapping[str, int]) -> None:
 
 def _alive(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[Operator, ...]:
     """The operators that some output depends on."""
-    wanted = set(outputs)
+    names = set(outputs)
     for operator in reversed(operators):
-        if operator.name in wanted:
-            wanted.update(operator.inputs)
-    return tuple(operator for operator in operators if operator.name in wanted)
+        if operator.name in names:
+            names.update(operator.inputs)
+    return tuple(operator for operator in operators if operator.name in names)

@@ -31,18 +31,18 @@ def load_weights(model: Model, path: str | Path, reinit: Sequence[str] = ()) -> 
             model; or there is no layer of a name in `reinit`.
     """
     path = Path(path).expanduser()
-    own = model.state_dict()
+    state = model.state_dict()
     for layer in reinit:
-        if not any(_below(name, [layer]) for name in own):
+        if not any(_below(name, [layer]) for name in state):
             raise WeightsError(
                 f"reinit: no layer is named {layer!r}; layers with weights: "
-                f"{', '.join(dict.fromkeys(name.rpartition('.')[0] for name in own))}"
+                f"{', '.join(dict.fromkeys(name.rpartition('.')[0] for name in state))}"
             )
-    wanted = {name: tensor for name, tensor in own.items() if not _below(name, reinit)}
+    expected = {name: tensor for name, tensor in state.items() if not _below(name, reinit)}
     stored = {n: tensor for n, tensor in _read(path).items() if not _below(n, reinit)}
     _require_fit(
         path,
-        {name: tuple(tensor.shape) for name, tensor in wanted.items()},
+        {name: tuple(tensor.shape) for name, tensor in expected.items()},
         {name: tuple(tensor.shape) for name, tensor in stored.items()},
     )
     for name, tensor in stored.items():
@@ -50,7 +50,7 @@ def load_weights(model: Model, path: str | Path, reinit: Sequence[str] = ()) -> 
             raise WeightsError(
                 f"{path}: {name} holds values that are not finite. Export the weights again."
             )
-    model.load_state_dict({**own, **stored})
+    model.load_state_dict({**state, **stored})
     return model
 
 
@@ -94,20 +94,20 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _require_fit(path: Path, own: Mapping[str, Shape], stored: Mapping[str, Shape]) -> None:
+def _require_fit(path: Path, expected: Mapping[str, Shape], stored: Mapping[str, Shape]) -> None:
     """Name every tensor of the wrong shape, and the first ones that are unknown or missing."""
-    unknown = [name for name in stored if name not in own]
+    unknown = [name for name in stored if name not in expected]
     missing = [
-        name for name in own if name not in stored and not name.endswith("num_batches_tracked")
+        name for name in expected if name not in stored and not name.endswith("num_batches_tracked")
     ]
     wrong = [
-        f"{name} {list(stored[name])} instead of {list(own[name])}"
-        for name in own
-        if name in stored and own[name] != stored[name]
+        f"{name} {list(stored[name])} instead of {list(expected[name])}"
+        for name in expected
+        if name in stored and expected[name] != stored[name]
     ]
     problems = [
-        f"{len(names)} {what}: {said}"
-        for what, names, said in (
+        f"{len(names)} {what}: {names_listed}"
+        for what, names, names_listed in (
             ("unknown", unknown, _listed(unknown)),
             ("missing", missing, _listed(missing)),
             ("of the wrong shape", wrong, ", ".join(wrong)),
@@ -116,7 +116,7 @@ def _require_fit(path: Path, own: Mapping[str, Shape], stored: Mapping[str, Shap
     ]
     if problems:
         raise WeightsError(
-            f"{path} does not fit the network ({len(own)} tensors): {'; '.join(problems)}. "
+            f"{path} does not fit the network ({len(expected)} tensors): {'; '.join(problems)}. "
             "Use the model and widths that these weights were trained with; layers that are to "
             "start anew, such as a head for other classes, are named in reinit=[LAYER]."
         )

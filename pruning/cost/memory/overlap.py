@@ -71,8 +71,8 @@ class BufferUse:
 
 
 def overlapped(windows: ConvWindow, read: int, written: int) -> int:
-    """Bytes that an input of `read` bytes and an output of `written` bytes occupy together when they
-    overlap as far as the windows allow.
+    """Bytes that an input of `read` bytes and an output of `written` bytes occupy together, when
+    they overlap as far as the windows allow.
     """
     pixel_in, pixel_out = read // prod(windows.read), written // prod(windows.made)
     return max(unread * pixel_in + done * pixel_out for unread, done in overlap_points(windows))
