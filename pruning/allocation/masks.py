@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pruning.graph.channel_groups import ChannelGroup, ChannelGroups, Ids
+from pruning.graph.channel_groups import ChannelGroup, ChannelGroups
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import group_shares, stays_connected, without
+from pruning.ir.channel_ties import Ids
 
 
 @dataclass

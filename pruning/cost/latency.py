@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from pruning.cost.trip_counts import LoopCosts
 from pruning.ir.bilinear import BilinearForm
 from pruning.ir.kernel import Kernel
 from pruning.ir.kinds import KindTable
+from pruning.ir.loops import LoopCosts
 from pruning.ops import kernel_rule, routine_of
 from pruning.ops.base import Counts, TripCounter
 

@@ -114,7 +114,8 @@ def _tie_normalised(operator: Operator, inputs: list[Ids], ties: ChannelTies) ->
 def _compute_batch_norm(
     o: Operator, inputs: list[Tensor], parameters: Tensors, training: bool
 ) -> Tensor:
-    statistics = (parameters[role] for role in ("mean", "variance", "weight", "bias"))
+    p = parameters
+    statistics = p["mean"], p["variance"], p["weight"], p["bias"]
     if training:
         rates = o.attributes["momentum"], o.attributes["epsilon"]
         return batch_norm(inputs[0], *statistics, *rates)

@@ -28,7 +28,7 @@ from pruning.execution.calibration import calibrate
 from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
-from pruning.ir.loops import LoopCosts
+from pruning.ir.loops import LoopCosts, TripCounts
 from search.errors import ConfigError
 from search.results.calibration_net import FIRST, CalibrationNet
 
@@ -234,19 +234,19 @@ def fitted_loops(seen: Iterable[Observation], device: Device) -> dict[str, LoopC
     """Cycles of each loop by kind of kernel, none below zero: least squares, in which a
     kernel's error weighs less the more it takes, but less than in proportion.
     """
-    rows: dict[str, list[tuple[LoopCosts, float]]] = {}
+    rows: dict[str, list[tuple[TripCounts, float]]] = {}
     for observation in seen:
         passes = loop_passes(deployed(observation.graph, device))
         for name, cycles in observation.cycles.items():
-            kind, own = passes[name]
-            rows.setdefault(kind, []).append((own, cycles))
-    return {kind: _least_squares(own) for kind, own in sorted(rows.items())}
+            routine, counts = passes[name]
+            rows.setdefault(routine, []).append((counts, cycles))
+    return {routine: _least_squares(pairs) for routine, pairs in sorted(rows.items())}
 
 
-def _least_squares(rows: Sequence[tuple[LoopCosts, float]]) -> LoopCosts:
+def _least_squares(rows: Sequence[tuple[TripCounts, float]]) -> LoopCosts:
     taken = np.array([cycles for _, cycles in rows])
     weights = 1 / np.sqrt(np.maximum(taken, 1.0))
-    passes = np.array([own for own, _ in rows]) * weights[:, None]
+    passes = np.array([counts for counts, _ in rows]) * weights[:, None]
     scale = np.maximum(np.abs(passes).max(0), 1e-12)
     rates, _ = nnls(passes / scale, taken * weights)
     return LoopCosts(*(rates / scale).tolist())
