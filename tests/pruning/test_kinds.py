@@ -14,7 +14,7 @@ from pruning.cost.memory.peak import MemoryConventions, buffer_uses
 from pruning.cost.model import CostModel, Encoding, deployed
 from pruning.cost.trip_counts import LOOP_COSTS, loop_costs
 from pruning.deploy import obstacles
-from pruning.deploy.integer_ir import INTEGER_KERNELS
+from pruning.deploy.kernels.registry import FAMILIES
 from pruning.errors import PruningError, UnsupportedOperatorError
 from pruning.execution.fake_quant import copies
 from pruning.execution.network import Network, mask_points
@@ -22,7 +22,7 @@ from pruning.execution.operations import execute
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import Kernel, fuse
 from pruning.graph.graph import Graph
-from pruning.ir.kinds import KERNELS, OPERATORS, ROUTINES, WITH_C, WITHOUT_C, KindTable, either
+from pruning.ir.kinds import KERNELS, OPERATORS, ROUTINES, WITHOUT_C, KindTable, either
 from pruning.ir.operator import INPUT, Operator
 from tests.pruning.networks import NETWORKS, build
 
@@ -80,15 +80,16 @@ def tables() -> dict[str, KindTable]:
 
 
 def test_tables_are_over_operators_kernels_routines_or_kernels_of_integers():
-    known = {frozenset(each) for each in (OPERATORS, KERNELS, ROUTINES, WITH_C, INTEGER_KERNELS)}
+    with_c = [routine for routine in ROUTINES if routine not in WITHOUT_C]
+    integer_kernels = [family.record for family in FAMILIES]
+    known = {frozenset(each) for each in (OPERATORS, KERNELS, ROUTINES, with_c, integer_kernels)}
     assert {frozenset(table) for table in tables().values()} == known
     decided = {name.rpartition(".")[0] for name in tables()}
     assert decided >= {
         f"pruning.{name}"
         for name in (
-            "cost.forms", "cost.latency", "cost.memory.peak", "deploy.backends.tflite",
-            "deploy.evaluator", "deploy.lower", "deploy.memory_plan", "deploy.reference",
-            "deploy.supported", "execution.calibration", "execution.fake_quant",
+            "cost.forms", "cost.latency", "cost.memory.peak", "deploy.kernels.registry",
+            "execution.calibration", "execution.fake_quant",
             "execution.network", "execution.operations", "frontend.importer",
             "graph.channel_groups", "graph.fusion", "graph.shrink",
         )
