@@ -1,24 +1,24 @@
-"""A network of int8 codes as records: what each kernel computes, to the last bit.
+"""A network of int8 codes as records: what a microcontroller computes, to the last bit.
 
 Values are (channels, height, width), vectors (channels, 1, 1) and series (channels, 1, length).
-A code q of a value stands for the real number scale * (q - zero_point).
+A code q of a value stands for the real number scale * (q - zero_point). The records of the
+kernels are in `pruning.deploy.kernels`, one module a kernel.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, get_args
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from pruning.deploy.fixed_point import FixedPointMultiplier, Integers
 from pruning.execution.fake_quant import QuantParams
-from pruning.ir.gather import IndexTables
+from pruning.ir.operator import INPUT, Shape
 
 Codes = NDArray[np.int8]
 Shape3 = tuple[int, int, int]
 LOW, HIGH = -128, 127
-ADD_SHIFT = 20  # bits by which the operands of a sum are widened before they are scaled
 
 
 class Window(NamedTuple):
@@ -29,12 +29,16 @@ class Window(NamedTuple):
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
 
-    def pads(self, read: Sequence[int], made: Sequence[int]) -> tuple[tuple[int, int], ...]:
-        """Positions before and behind a (height, width) that windows for a result of another
-        reach: the padding, and behind as much more as the last windows need.
+    def pads(
+        self, input_size: Sequence[int], output_size: Sequence[int]
+    ) -> tuple[tuple[int, int], ...]:
+        """Positions before and behind an input of (height, width) that the windows reach: the
+        padding, and behind as many more as the last windows of the output need.
         """
         pads = []
-        for size, count, kernel, stride, before, dilation in zip(read, made, *self, strict=True):
+        for size, count, kernel, stride, before, dilation in zip(
+            input_size, output_size, *self, strict=True
+        ):
             last = (count - 1) * stride + dilation * (kernel - 1) + 1
             pads.append((before, max(0, last - before - size)))
         return tuple(pads)
@@ -44,10 +48,10 @@ ONE_PIXEL = Window()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Kernel:
+class IntegerKernel:
     """What all kernels have: a name, the buffers they read and write, and a clamp at the end
-    (`low` and `high` are codes). `reads` tells in which shape each buffer is read, `shape` is
-    that of the output.
+    (`low` and `high` are codes). `reads` gives the shape in which each buffer is read, `shape`
+    is that of the output.
     """
 
     name: str
@@ -57,122 +61,6 @@ class Kernel:
     shape: Shape3
     low: int = LOW
     high: int = HIGH
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Conv(Kernel):
-    """A convolution, depthwise and grouped ones and fully connected layers among them.
-
-    `weight` is (outputs, inputs / groups, height, width), symmetric by output channel; `bias`
-    is int32 in the scale of the accumulator; `scaling` has a factor for each output channel,
-    `steps` the real step of its weights. A padded position holds the input's zero point.
-    """
-
-    weight: Codes
-    steps: NDArray[np.float64]
-    bias: NDArray[np.int32]
-    scaling: FixedPointMultiplier
-    window: Window = ONE_PIXEL
-    groups: int = 1
-
-    @property
-    def depthwise(self) -> bool:
-        """Whether every output channel reads one input channel of its own or a shared one."""
-        return self.groups > 1 and self.weight.shape[1] == 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ConvTranspose(Conv):
-    """A transposed convolution: every input pixel adds a window to the output."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Add(Kernel):
-    """The sum or difference of two buffers; one of them may be a constant or be broadcast.
-
-    Each operand is widened by ADD_SHIFT and scaled by its own factor, the result by a third.
-    """
-
-    scalings: tuple[FixedPointMultiplier, FixedPointMultiplier, FixedPointMultiplier]
-    difference: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Mul(Kernel):
-    """The product of two buffers; one of them may be a constant or be broadcast."""
-
-    scaling: FixedPointMultiplier
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pool(Kernel):
-    """The largest code or the mean code of every window, in the code of the input.
-
-    A window counts only the positions that exist, unless `padded`: then it also averages the
-    input's zero point where there is padding.
-    """
-
-    window: Window
-    average: bool = False
-    padded: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Mean(Kernel):
-    """The sum of each channel's pixels above the zero point, scaled: a mean over the plane, or
-    with `total` their sum.
-    """
-
-    scaling: FixedPointMultiplier
-    total: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lut(Kernel):
-    """A function of one value: `entries` holds the result for codes -128 to 127. `slope` is
-    that below zero, of a leaky ReLU.
-    """
-
-    entries: Codes
-    function: str
-    slope: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prelu(Kernel):
-    """What is above zero is scaled by `above`, what is below is multiplied by its channel's
-    `slope` (a code with zero point 0, of real step `step`) and scaled by `below`.
-    """
-
-    slope: Codes
-    step: float
-    above: FixedPointMultiplier
-    below: FixedPointMultiplier
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Gather(Kernel):
-    """Elements carried to other places: `source` numbers, for every element of the output, the
-    one of the input, and is -1 where `fill` goes; `tables` tell the same more briefly.
-    """
-
-    source: Integers
-    fill: int
-    tables: IndexTables | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Concat(Kernel):
-    """Buffers of one code behind each other, along `axis` 0 (channels), 1 or 2."""
-
-    axis: int = 0
-
-
-IntegerKernel = Conv | Add | Mul | Pool | Mean | Lut | Prelu | Gather | Concat
-INTEGER_KERNELS = (
-    ConvTranspose,
-    *get_args(IntegerKernel),
-)  # a transposed layer is one by itself
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,8 +77,35 @@ class IntegerNetwork:
     shapes: Mapping[str, Shape3]
     constants: Mapping[str, Codes] = field(default_factory=dict)
 
-    def quantized(self, values: Any) -> Any:
-        """Real inputs, of numpy, as the codes that the network reads."""
-        code = self.codes["input"]
-        whole = np.rint(np.asarray(values, dtype=np.float64) / code.scale) + code.zero_point
-        return whole.clip(LOW, HIGH).astype(np.int8)
+    def quantized(self, values: ArrayLike) -> Codes:
+        """Real inputs as the codes that the network reads."""
+        return quantize(values, self.codes[INPUT])
+
+
+def quantize(values: ArrayLike, code: QuantParams) -> Codes:
+    """The nearest codes of real values; those beyond the range are clipped to it."""
+    nearest = np.rint(np.asarray(values, dtype=np.float64) / code.scale) + code.zero_point
+    return nearest.clip(LOW, HIGH).astype(np.int8)
+
+
+def plane(shape: Shape) -> Shape3:
+    """A shape as (channels, height, width): vectors have one pixel, series one row."""
+    channels, *extent = shape
+    height, width = [1] * (2 - len(extent)) + extent
+    return channels, height, width
+
+
+def channels_last(shape: Shape3) -> Shape3:
+    """A shape as it lies in the memory of a microcontroller: (height, width, channels)."""
+    channels, height, width = shape
+    return height, width, channels
+
+
+def in_order(stored: Shape, read: Shape) -> bool:
+    """Whether a value that is stored in one shape looks the same when it is read in another."""
+    flat, read_flat = prod(stored[1:]) == 1, prod(read[1:]) == 1
+    return (
+        stored[0] == read[0]
+        or (flat and (read_flat or read[0] == 1))
+        or (stored[0] == 1 and read_flat)
+    )

@@ -5,7 +5,7 @@ import torch
 from torch.autograd import grad
 from torch.nn import functional
 
-from pruning.execution import batch_norm as module
+from pruning.ops import batch_norm as module
 from pruning.ops.batch_norm import batch_norm
 
 EPSILON, MOMENTUM = 1e-3, 0.1

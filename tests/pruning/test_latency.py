@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from pruning.cost.latency import FEW_TAPS, PATCH, instruction_count, posynomial, trip_counts
+from pruning.cost.latency import instruction_count, posynomial, trip_counts
 from pruning.cost.trip_counts import LOOP_COSTS
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
 from pruning.ir.kernel import Kernel
-from pruning.ir.loops import LoopCosts
+from pruning.ir.loops import LoopCosts, TripCounts
+from pruning.ops.conv import FEW_TAPS, PATCH
 
 
 def kernel_of(layer: nn.Module, *shape: int) -> Kernel:
@@ -25,9 +26,9 @@ def kernel_of(layer: nn.Module, *shape: int) -> Kernel:
     return kernel
 
 
-def counted(kernel: Kernel, c_in: int, c_out: int) -> LoopCosts:
+def counted(kernel: Kernel, c_in: int, c_out: int) -> TripCounts:
     found = trip_counts(kernel)(np.array(float(c_in)), np.array(float(c_out)))
-    return LoopCosts(*map(float, found))
+    return TripCounts(*map(float, found))
 
 
 windows = st.tuples(

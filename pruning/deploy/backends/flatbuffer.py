@@ -4,7 +4,6 @@ Only what an interpreter reads is written: no names, no descriptions, no signatu
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import flatbuffers
@@ -12,43 +11,16 @@ import numpy as np
 import tflite
 from numpy.typing import NDArray
 
+from pruning.deploy.context.tflite_model import TfliteOperator, TfliteTensor
+
 SCHEMA, IDENTIFIER = 3, b"TFL3"
 ALIGNED = 16  # bytes, of every buffer
 TYPES = {"int8": tflite.TensorType.INT8, "int32": tflite.TensorType.INT32}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tensor:
-    """A value, or a stored one if it has `data`. A code q stands for scale * (q - zero).
-
-    Several scales are those along `axis`. Without scales it has no code.
-    """
-
-    shape: tuple[int, ...]
-    kind: str = "int8"
-    scales: tuple[float, ...] = ()
-    zero: int = 0
-    axis: int = 0
-    data: NDArray[Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """An operator: a name of BuiltinOperator, the version of its meaning, tensors by number,
-    and the fields of its options.
-    """
-
-    operator: str
-    version: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
 def packed(
-    tensors: Sequence[Tensor],
-    calls: Sequence[Call],
+    tensors: Sequence[TfliteTensor],
+    operators: Sequence[TfliteOperator],
     inputs: Sequence[int],
     outputs: Sequence[int],
 ) -> bytes:
@@ -57,24 +29,24 @@ def packed(
     stored = [tensor.data for tensor in tensors if tensor.data is not None]
     buffers = [_buffer(to, None), *(_buffer(to, data) for data in stored)]
     numbers = iter(range(1, len(buffers)))
-    placed = [_tensor(to, t, 0 if t.data is None else next(numbers)) for t in tensors]
-    kinds = list(dict.fromkeys((call.operator, call.version) for call in calls))
-    made = [_call(to, call, kinds.index((call.operator, call.version))) for call in calls]
+    tensor_offsets = [_tensor(to, t, 0 if t.data is None else next(numbers)) for t in tensors]
+    kinds = list(dict.fromkeys((o.builtin, o.version) for o in operators))
+    operator_offsets = [_operator(to, o, kinds.index((o.builtin, o.version))) for o in operators]
     parts = {
-        "Tensors": _offsets(to, tflite.SubGraphStartTensorsVector, placed),
-        "Operators": _offsets(to, tflite.SubGraphStartOperatorsVector, made),
+        "Tensors": _offsets(to, tflite.SubGraphStartTensorsVector, tensor_offsets),
+        "Operators": _offsets(to, tflite.SubGraphStartOperatorsVector, operator_offsets),
         "Inputs": to.CreateNumpyVector(np.array(inputs, np.int32)),
         "Outputs": to.CreateNumpyVector(np.array(outputs, np.int32)),
     }
     graphs = _offsets(to, tflite.ModelStartSubgraphsVector, [_table(to, "SubGraph", parts)])
     codes = [_table(to, "OperatorCode", _code(*kind)) for kind in kinds]
-    whole = {
+    fields = {
         "Version": SCHEMA,
         "OperatorCodes": _offsets(to, tflite.ModelStartOperatorCodesVector, codes),
         "Subgraphs": graphs,
         "Buffers": _offsets(to, tflite.ModelStartBuffersVector, buffers),
     }
-    to.Finish(_table(to, "Model", whole), file_identifier=IDENTIFIER)
+    to.Finish(_table(to, "Model", fields), file_identifier=IDENTIFIER)
     return bytes(to.Output())
 
 
@@ -109,7 +81,7 @@ def _buffer(to: flatbuffers.Builder, data: NDArray[Any] | None) -> int:
     return _table(to, "Buffer", {"Data": to.EndVector()})
 
 
-def _tensor(to: flatbuffers.Builder, tensor: Tensor, buffer: int) -> int:
+def _tensor(to: flatbuffers.Builder, tensor: TfliteTensor, buffer: int) -> int:
     shape = to.CreateNumpyVector(np.array(tensor.shape, np.int32))
     fields = {"Shape": shape, "Type": TYPES[tensor.kind], "Buffer": buffer}
     if tensor.scales:
@@ -122,18 +94,18 @@ def _tensor(to: flatbuffers.Builder, tensor: Tensor, buffer: int) -> int:
     return _table(to, "Tensor", fields)
 
 
-def _call(to: flatbuffers.Builder, call: Call, kind: int) -> int:
+def _operator(to: flatbuffers.Builder, operator: TfliteOperator, kind: int) -> int:
     fields = {
         "OpcodeIndex": kind,
-        "Inputs": to.CreateNumpyVector(np.array(call.inputs, np.int32)),
-        "Outputs": to.CreateNumpyVector(np.array(call.outputs, np.int32)),
+        "Inputs": to.CreateNumpyVector(np.array(operator.inputs, np.int32)),
+        "Outputs": to.CreateNumpyVector(np.array(operator.outputs, np.int32)),
     }
-    if call.options:
-        fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, call.options)
-        fields["BuiltinOptions"] = _table(to, call.options, call.fields)
+    if operator.options:
+        fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, operator.options)
+        fields["BuiltinOptions"] = _table(to, operator.options, operator.fields)
     return _table(to, "Operator", fields)
 
 
-def _code(operator: str, version: int) -> dict[str, int]:
-    number = getattr(tflite.BuiltinOperator, operator)
+def _code(builtin: str, version: int) -> dict[str, int]:
+    number = getattr(tflite.BuiltinOperator, builtin)
     return {"DeprecatedBuiltinCode": number, "BuiltinCode": number, "Version": version}

@@ -11,7 +11,8 @@ from unicorn import arm_const as arm
 from unicorn.unicorn_py3 import Uc, UcError
 
 from pruning.deploy.backends.c import run_symbol
-from pruning.deploy.integer_ir import Codes, Concat, IntegerNetwork
+from pruning.deploy.integer_ir import Codes, IntegerNetwork
+from pruning.deploy.kernels.registry import family_of
 from pruning.deploy.toolchain.build import Firmware
 from pruning.errors import EmulatorError
 from pruning.ir.operator import INPUT
@@ -59,7 +60,7 @@ def execute(
     names = [
         kernel.name
         for kernel in network.kernels
-        for _ in range(len(kernel.inputs) if isinstance(kernel, Concat) else 1)
+        for _ in range(len(kernel.inputs) if family_of(kernel).step_per_input else 1)
     ]
     by_kernel: Counter[str] = Counter()
     # A last part is the end of paring_run, unless its last call never comes back.

@@ -12,7 +12,7 @@ from torch import nn
 from pruning.cost.memory.peak import MemoryConventions
 from pruning.cost.model import CostModel, deployed
 from pruning.deploy import IntegerNetwork, obstacles, plan, reference
-from pruning.deploy.integer_ir import Add
+from pruning.deploy.kernels.add import Add
 from pruning.frontend.trace import trace
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from tests.pruning.agreement import masks

@@ -1,0 +1,1 @@
+"""What the functions of a kernel work with: one module each for lowering, torch, C and TFLite."""

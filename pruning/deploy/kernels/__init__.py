@@ -1,0 +1,1 @@
+"""The kernels of integer networks: one module each, joined in `registry`."""
