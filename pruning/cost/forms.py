@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pruning.errors import PruningError
+from pruning.cost.cores import core_named
 from pruning.graph.fusion import Kernel
 from pruning.ir.gather import index_tables
 from pruning.ir.kinds import ELEMENTWISE, KERNELS, ROUTINES, WITHOUT_C, KindTable
@@ -74,11 +74,7 @@ STEP_BYTES = 16
 GATHER_BYTES = 24  # of a move by rows, columns and channels: how much longer its record is
 TABLE_BYTES = 256  # of an activation: a result for every code
 PLACE_BYTES = 2  # of a move: one place for every row, column and channel, or element
-# A network's own three functions, as arm-none-eabi-gcc 12.2 -O2 links them, and what it stores
-# besides to tell its outputs apart, where it has several.
-NETWORK_BYTES = dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), 36)
-NETWORK_BYTES |= {"cortex-m0+": 40}
-OUTPUT_BYTES = 4
+OUTPUT_BYTES = 4  # of a network with several outputs: what is stored to tell them apart
 
 
 def flash(kernel: Kernel, encoding: Encoding) -> BilinearForm:
@@ -109,12 +105,8 @@ def overhead(encoding: Encoding, core: str, outputs: int) -> int:
     """
     if encoding is not Encoding.C:
         return 0
-    if core not in NETWORK_BYTES:
-        raise PruningError(
-            f"nothing known of C for core {core!r}; known: {', '.join(NETWORK_BYTES)}"
-        )
     table = OUTPUT_BYTES * (1 + outputs) if outputs > 1 else 0
-    return NETWORK_BYTES[core] + table
+    return core_named(core).network_bytes + table
 
 
 def _settings(kernel: Kernel) -> int:

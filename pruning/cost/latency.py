@@ -2,7 +2,7 @@
 
 A kernel is a nest of loops. How often each is passed follows from kernels.c, to the channel:
 two channels of a convolution are computed at once, and four codes are read at once. What a
-pass takes stands in `pruning.cost.trip_counts`.
+pass takes is a core's own, in `pruning.cost.cores`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

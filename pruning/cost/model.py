@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pruning.budget import LIMITS, WORD_BYTES, Cost, Device
+from pruning.cost.cores import core_named
 from pruning.cost.forms import BilinearForm, Encoding, flash, macs, overhead, rounded_up
 from pruning.cost.latency import Counter, instruction_count, posynomial, trip_counts
 from pruning.cost.memory.arena import ArenaPlan, pack
@@ -30,7 +31,7 @@ from pruning.cost.memory.peak import (
     buffer_uses,
     schedule,
 )
-from pruning.cost.trip_counts import LoopCosts, loop_costs
+from pruning.cost.trip_counts import LoopCosts
 from pruning.graph.fusion import Kernel, buffers, fuse
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import (
@@ -301,7 +302,7 @@ class CostModel:
     @cached_property
     def _counters(self) -> tuple[Counter, ...]:
         """The instructions of each kernel as a function of its channels."""
-        loops = loop_costs(self.device.core, self.device.loops)
+        loops = core_named(self.device.core).loop_costs(self.device.loops)
         return tuple(instruction_count(kernel, loops) for kernel in self.kernels)
 
     @cached_property

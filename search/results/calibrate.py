@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from pruning import models
 from pruning.budget import Device
+from pruning.cost.cores import core_named
 from pruning.cost.model import deployed, loop_passes
-from pruning.cost.trip_counts import LoopCosts, loop_costs
+from pruning.cost.trip_counts import LoopCosts
 from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.execution.calibration import calibrate
@@ -224,7 +225,7 @@ def _fitted(device: Device, seen: Sequence[Observation], board: bool) -> Device:
         kind: LoopCosts(*(rate / device.cycles_per_instruction for rate in rates))
         for kind, rates in fitted_loops(seen, device).items()
     }
-    known = loop_costs(device.core, device.loops)
+    known = core_named(device.core).loop_costs(device.loops)
     changed = {kind: rates for kind, rates in own.items() if rates != known[kind]}
     return replace(device, loops={**device.loops, **changed})
 

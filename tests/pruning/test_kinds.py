@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import pruning
-from pruning.cost.forms import NETWORK_BYTES, RECORD_BYTES, flash, macs
+from pruning.cost.cores import core_named
+from pruning.cost.forms import RECORD_BYTES, flash, macs
 from pruning.cost.latency import instruction_count
 from pruning.cost.memory.peak import MemoryConventions, buffer_uses
 from pruning.cost.model import CostModel, Encoding, deployed
-from pruning.cost.trip_counts import LOOP_COSTS, loop_costs
 from pruning.deploy import obstacles
 from pruning.deploy.integer_ir import INTEGER_KERNELS
 from pruning.errors import PruningError, UnsupportedOperatorError
@@ -42,7 +42,7 @@ UNKNOWN = {
     "flash": lambda: flash(KERNEL, Encoding.INT8),
     "flash of C": lambda: flash(KERNEL, Encoding.C),
     "macs": lambda: macs(KERNEL),
-    "instructions": lambda: instruction_count(KERNEL, loop_costs("cortex-m4", {})),
+    "instructions": lambda: instruction_count(KERNEL, core_named("cortex-m4").loops),
     "accesses": lambda: buffer_uses([KERNEL], MemoryConventions(overlap=True)),
     "execute": lambda: execute(WARP, [torch.zeros(1, 3, 4, 4)], {}, False),
     "channels": lambda: Graph(input_shape=(3, 4, 4), operators=(WARP,), outputs=(WARP.name,)),
@@ -95,13 +95,12 @@ def test_tables_are_over_operators_kernels_routines_or_kernels_of_integers():
     }  # fmt: skip
 
 
-def test_every_core_has_rates_and_an_overhead(device):
-    assert LOOP_COSTS.keys() == NETWORK_BYTES.keys()
+def test_an_unknown_core_or_kind_of_its_loops_is_refused(device):
     graph = trace(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1)), torch.zeros(1, 3, 3))
-    with pytest.raises(PruningError, match="'z80'; known: cortex-m3"):
+    with pytest.raises(PruningError, match=r"'z80'; known: cortex-m0\+, cortex-m3"):
         deployed(graph, replace(device, core="z80")).cost(graph.channels.widths)
     with pytest.raises(PruningError, match=r"unknown kinds warp; known: .*conv"):
-        loop_costs("cortex-m4", {"warp": (1.0,)})
+        core_named("cortex-m4").loop_costs({"warp": (1.0,)})
 
 
 def test_every_kind_is_met_in_the_networks_and_has_a_cost(odd, device):
