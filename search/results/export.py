@@ -64,7 +64,8 @@ def write_model(
     if same and not form.named:
         name = before["name"]  # of the C that stays
     usage = form.usage.format(name=name, NAME=name.upper())
-    others = _of_others(form, name) | (set(before["files"]) if same else set())
+    staying = set(before["files"]) if same and name == before["name"] else set()
+    others = _of_others(form, name) | staying
     told = {**described, "name": name} | ({"files": sorted(others)} if others else {})
     files = {
         **form.files(network, content, Source(name, _origin(record, trial, name))),

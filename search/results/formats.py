@@ -46,7 +46,7 @@ class Format:
 
     def own_files(self, name: str) -> set[str]:
         """The files that hold a network of this name."""
-        return {file.format(name=name) for file in self.own}
+        return {file.format(name=name, NAME=name.upper()) for file in self.own}
 
 
 def _safetensors(_: StoredNetwork, stored: bytes, __: Source) -> dict[str, bytes]:
