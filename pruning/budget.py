@@ -86,7 +86,7 @@ class Device:
     `cycles_per_instruction` turns counted instructions into cycles; it is assumed, not
     measured, unless `source` says otherwise. The reserved bytes are for firmware, stack and
     runtime. `loops` holds instructions by kind of kernel, in the order of
-    `pruning.cost.trip_counts.LoopCosts`, where they differ from those of the core. The margins are
+    `pruning.ir.loops.LoopCosts`, where they differ from those of the core. The margins are
     those of `Budget.with_margins`.
     """
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning.deploy.toolchain import build
 from search.cli.reference import reference
+from tests.toolchain import COMPILER
 
 ROOT = Path(__file__).parent.parent
 FILES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -132,8 +132,8 @@ class Net(nn.Sequential):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    shutil.which(build.COMPILER) is None,
-    reason=f"{build.COMPILER} is not installed (make system-deps)",
+    shutil.which(COMPILER) is None,
+    reason=f"{COMPILER} is not installed (make system-deps)",
 )
 def test_from_your_own_weights_to_firmware(tmp_path):
     """The commands of the README's section, one after the other."""

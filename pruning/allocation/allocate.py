@@ -1,37 +1,32 @@
-"""From saliency and a budget to widths: the differentiable allocation and its baselines.
+"""From saliency and a budget to widths, by whichever method is asked for.
 
-Each allocation takes the masks, a cost model and the budget of the moment and returns
-continuous widths; `pruning.allocation.project` turns them into integers.
+A method takes the masks, a cost model and the budget of the moment and gives continuous widths;
+`pruning.allocation.project` turns them into integers.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from pruning.allocation.baselines import greedy, magnitude, uniform
-from pruning.allocation.geometric_program import LossModel, Optimum, best_widths
+from pruning.allocation.differentiable import Differentiable
+from pruning.allocation.fit import ChannelValues, values_by_saliency
 from pruning.allocation.masks import ChannelMasks
+from pruning.allocation.measured_loss import loss_model
+from pruning.allocation.method import Method, Problem
+from pruning.allocation.registry import method_named, name_of
 from pruning.budget import Budget
-from pruning.cost.model import CostModel
-from pruning.errors import require
-
-
-class Method(StrEnum):
-    """How the channels to keep are shared out among the groups."""
-
-    DIFFERENTIABLE = "differentiable"
-    GREEDY = "greedy"
-    UNIFORM = "uniform"
-    MAGNITUDE = "magnitude"
+from pruning.cost.model import CostModel, is_connected
+from pruning.errors import PruningError, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
     """Settings of the allocation.
 
+    method: how channels are shared out; a name is taken for the one that is registered by it.
     loss_exponent: how fast the loss rises as a group narrows, p in (n / size)^-p.
     shrinkage_factor: what multiplies the measured differences between groups, in logarithms: from
     0, where all groups count as equal, to 1, where the measurement is taken as it is.
@@ -42,64 +37,80 @@ class Allocation:
         PruningError: a setting that makes no sense.
     """
 
-    method: Method = Method.DIFFERENTIABLE
+    method: Method = field(default_factory=Differentiable)
     loss_exponent: float = 0.5
     shrinkage_factor: float = 0.5
     remove_branches: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "method", method_named(self.method))
         require("loss_exponent", self.loss_exponent, above=0)
         require("shrinkage_factor", self.shrinkage_factor, least=0, most=1)
 
     @property
     def vanishing(self) -> bool:
         """Whether groups may vanish; one ratio or one threshold for all leaves none empty."""
-        return self.remove_branches and self.method in (Method.DIFFERENTIABLE, Method.GREEDY)
+        return self.remove_branches and self.method.traits.vanishing
 
 
 def allocate(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> None:
-    """Move `masks.widths` and the mask to the budget of the moment."""
+    """Move `masks.widths` and the mask to the budget of the moment.
+
+    Raises:
+        PruningError: the method gives no widths of this network.
+    """
     channels = model.graph.channels
-    match how.method:
-        case Method.DIFFERENTIABLE:
-            masks.widths = torch.from_numpy(optimum(masks, model, budget, how).widths)
-        case Method.GREEDY:
-            worth = channel_worth(masks, model, how)
-            masks.widths = greedy(masks, model, budget, worth, how.vanishing)
-        case Method.UNIFORM:
-            masks.widths = uniform(masks, model, budget)
-        case Method.MAGNITUDE:
-            masks.widths = magnitude(masks, model, budget)
+    masks.widths = widths_by(masks, model, budget, how)
     masks.keep_most_salient(channels, masks.rounded(channels))
 
 
-def optimum(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Optimum:
-    """The widths of the least loss within the budget, as far as the measured model knows."""
+def widths_by(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Tensor:
+    """What a method gives, (groups,) float64, within what each group may have.
+
+    Raises:
+        PruningError: another number of widths, one that is no number or below zero, or one of
+            zero where no branch may vanish or nothing would be left.
+    """
+    given = how.method.widths(_problem(masks, model, budget, how))
+    widths = torch.as_tensor(np.asarray(given, dtype=np.float64))
     groups = model.graph.channels.groups
-    present = np.array([float(group.size) for group in groups])
-    low = np.array([float(group.floor) for group in groups])
-    guess = np.clip(masks.widths.numpy(), low, present)
-    return best_widths(model, budget, loss_model(masks, model, how), low, present, guess)
+    if widths.shape != (len(groups),) or not (widths >= 0).all() or widths.isinf().any():
+        raise PruningError(
+            f"method {name_of(how.method)} gives the widths {widths.tolist()}; this network has "
+            f"{len(groups)} groups: give one finite number of at least 0 for each"
+        )
+    empty = (widths == 0).tolist()
+    if any(empty) and not (how.vanishing and is_connected(model, widths.tolist())):
+        gone = ", ".join(group.name for group, none in zip(groups, empty, strict=True) if none)
+        raise PruningError(
+            f"method {name_of(how.method)} leaves no channel in {gone}; that is for groups inside "
+            "residual branches alone, with the trait `vanishing` and remove_branches=True. Give "
+            "at least 1"
+        )
+    sizes = torch.tensor([float(group.size) for group in groups], dtype=torch.float64)
+    floors = torch.tensor([float(group.floor) for group in groups], dtype=torch.float64)
+    return torch.where(widths == 0, widths, widths.clamp(floors, sizes))
 
 
-def loss_model(masks: ChannelMasks, model: CostModel, how: Allocation) -> LossModel:
-    """The loss as a function of the widths, from what was measured so far."""
-    prunable = np.array([group.prunable for group in model.graph.channels.groups])
-    measured = masks.importance.numpy()
-    mean = measured[prunable].mean() if prunable.any() else 0.0
-    known = np.clip(measured / mean, 1e-2, 1e2) if mean > 0 else np.ones(len(measured))
-    importance = np.where(prunable, max(mean, 1e-12) * known**how.shrinkage_factor, 0.0)
-    return LossModel(importance, masks.sizes.double().numpy(), how.loss_exponent)
+def _problem(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Problem:
+    return Problem(
+        masks=masks,
+        model=model,
+        budget=budget,
+        loss_exponent=how.loss_exponent,
+        shrinkage_factor=how.shrinkage_factor,
+        remove_branches=how.vanishing,
+    )
 
 
-def channel_worth(masks: ChannelMasks, model: CostModel, how: Allocation) -> list[list[float]]:
+def channel_worth(masks: ChannelMasks, model: CostModel, how: Allocation) -> ChannelValues:
     """What the first, second, ... channel of every group is worth.
 
-    By saliency; in the differentiable allocation by its own model of the loss.
+    By saliency; where sensitivity is measured, by the model of the loss.
     """
     groups = model.graph.channels.groups
-    if how.method is not Method.DIFFERENTIABLE:
-        return [masks.saliency[g.units].sort(descending=True).values.tolist() for g in groups]
+    if not how.method.traits.measured:
+        return values_by_saliency(masks, model)
     loss = loss_model(masks, model, how)
     return [
         [

@@ -3,48 +3,64 @@ channel by channel whatever is worth least.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
 
-import torch
 from torch import Tensor
 
 from pruning.allocation.feasibility import scaled_widths, uniform_ratio
-from pruning.allocation.fit import ChannelValues, shrink_to_fit
-from pruning.allocation.masks import ChannelMasks
-from pruning.budget import Budget
+from pruning.allocation.fit import shrink_to_fit, values_by_saliency
+from pruning.allocation.method import Method, Problem, Traits
 from pruning.cost.model import CostModel
 
 
-def uniform(masks: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
+@final
+@dataclass(frozen=True)
+class Uniform(Method):
     """The same keep ratio in every group, as large as the budget allows."""
-    ratio = uniform_ratio(model, masks.sizes, budget)
-    return torch.tensor(scaled_widths(model, masks.sizes, ratio), dtype=torch.float64)
+
+    traits: ClassVar[Traits] = Traits(adjusted=False)  # one ratio, and no more to choose
+
+    def widths(self, problem: Problem) -> list[int]:
+        """Those at that ratio."""
+        model, sizes = problem.model, problem.masks.sizes
+        return scaled_widths(model, sizes, uniform_ratio(model, sizes, problem.budget))
 
 
-def magnitude(masks: ChannelMasks, model: CostModel, budget: Budget) -> Tensor:
+@final
+@dataclass(frozen=True)
+class Magnitude(Method):
     """One threshold on saliency over the whole network, each group scaled to mean one."""
-    scaled = [_relative(masks.saliency[group.units]) for group in model.graph.channels.groups]
-    low, high = 0.0, float(max(part.max() for part in scaled)) + 1e-6
-    if budget.holds(model.cost(_above(model, scaled, low))):
-        high = low
-    while high - low > 1e-4:
-        middle = (low + high) / 2
-        fits = budget.holds(model.cost(_above(model, scaled, middle)))
-        low, high = (low, middle) if fits else (middle, high)
-    return torch.tensor(_above(model, scaled, high), dtype=torch.float64)
+
+    traits: ClassVar[Traits] = Traits(by_weights=True, recomputed=False)
+
+    def widths(self, problem: Problem) -> list[int]:
+        """The channels above the lowest threshold within the budget, to 1e-4."""
+        model, budget = problem.model, problem.budget
+        scaled = [_relative(problem.masks.saliency[group.units]) for group in problem.groups]
+        low, high = 0.0, float(max(part.max() for part in scaled)) + 1e-6
+        if budget.holds(model.cost(_above(model, scaled, low))):
+            high = low
+        while high - low > 1e-4:
+            middle = (low + high) / 2
+            fits = budget.holds(model.cost(_above(model, scaled, middle)))
+            low, high = (low, middle) if fits else (middle, high)
+        return _above(model, scaled, high)
 
 
-def greedy(
-    masks: ChannelMasks,
-    model: CostModel,
-    budget: Budget,
-    worth: ChannelValues,
-    remove_branches: bool,
-) -> Tensor:
+@final
+@dataclass(frozen=True)
+class Greedy(Method):
     """From the widths so far, the least saliency per marginal resource goes."""
-    widths = shrink_to_fit(
-        model, budget, masks.rounded(model.graph.channels), worth, remove_branches
-    )
-    return torch.tensor(widths, dtype=torch.float64)
+
+    traits: ClassVar[Traits] = Traits(vanishing=True, recomputed=False)
+
+    def widths(self, problem: Problem) -> list[int]:
+        """What is left when the budget holds."""
+        masks, model = problem.masks, problem.model
+        worth = values_by_saliency(masks, model)
+        widths = masks.rounded(model.graph.channels)
+        return shrink_to_fit(model, problem.budget, widths, worth, problem.remove_branches)
 
 
 def _relative(saliency: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from pruning.allocation.allocate import Allocation, loss_model, optimum
+from pruning.allocation.allocate import Allocation
 from pruning.allocation.masks import ChannelMasks
+from pruning.allocation.measured_loss import loss_model, optimum
 from pruning.budget import LIMITS, Budget, Cost
 from pruning.cost.model import CostModel, bottlenecks
 from pruning.graph.channel_groups import ChannelGroup

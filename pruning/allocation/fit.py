@@ -5,13 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pruning.allocation.masks import inner_groups
+from pruning.allocation.masks import ChannelMasks, inner_groups
 from pruning.budget import Budget
 from pruning.cost.model import CostModel, dependents, is_connected
 
 ChannelValues = Sequence[Sequence[float]]  # of the first, second, ... channel of every group
 TINY = 1e-12
 FEW = 32
+
+
+def values_by_saliency(masks: ChannelMasks, model: CostModel) -> ChannelValues:
+    """What the channels of every group are worth, the most salient first."""
+    groups = model.graph.channels.groups
+    return [masks.saliency[g.units].sort(descending=True).values.tolist() for g in groups]
 
 
 def shrink_to_fit(

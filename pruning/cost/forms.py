@@ -6,7 +6,7 @@ kind of operator stores and computes stands in its record in `pruning.ops`.
 
 from enum import StrEnum
 
-from pruning.errors import PruningError
+from pruning.cost.cores import core_named
 from pruning.ir.bilinear import BilinearForm
 from pruning.ir.kernel import Kernel
 from pruning.ops import kernel_rule, routine_of
@@ -28,11 +28,7 @@ class Encoding(StrEnum):
 
 BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.C: 4 + 4 + 1, Encoding.PUBLISHED: 1}
 STEP_BYTES = 16  # what generated C stores of a step of the network, beside its record
-# A network's own three functions, as arm-none-eabi-gcc 12.2 -O2 links them, and what it stores
-# besides to tell its outputs apart, where it has several.
-NETWORK_BYTES = dict.fromkeys(("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"), 36)
-NETWORK_BYTES |= {"cortex-m0+": 40}
-OUTPUT_BYTES = 4
+OUTPUT_BYTES = 4  # of a network with several outputs: what is stored to tell them apart
 
 
 def flash(kernel: Kernel, encoding: Encoding) -> BilinearForm:
@@ -65,12 +61,8 @@ def overhead(encoding: Encoding, core: str, outputs: int) -> int:
     """
     if encoding is not Encoding.C:
         return 0
-    if core not in NETWORK_BYTES:
-        raise PruningError(
-            f"nothing known of C for core {core!r}; known: {', '.join(NETWORK_BYTES)}"
-        )
     table = OUTPUT_BYTES * (1 + outputs) if outputs > 1 else 0
-    return NETWORK_BYTES[core] + table
+    return core_named(core).network_bytes + table
 
 
 def _settings_bytes(kernel: Kernel) -> int:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pruning.budget import LIMITS, WORD_BYTES, Cost, Device
+from pruning.cost.cores import core_named
 from pruning.cost.forms import Encoding, flash, macs, overhead, rounded_up
 from pruning.cost.latency import (
     Counter,
@@ -36,7 +37,6 @@ from pruning.cost.memory.peak import (
     buffer_uses,
     schedule,
 )
-from pruning.cost.trip_counts import loop_costs
 from pruning.graph.fusion import buffers, fuse
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import (
@@ -310,7 +310,7 @@ class CostModel:
     @cached_property
     def _counters(self) -> tuple[Counter, ...]:
         """The instructions of each kernel as a function of its channels."""
-        loops = loop_costs(self.device.core, self.device.loops)
+        loops = core_named(self.device.core).loop_costs(self.device.loops)
         return tuple(instruction_count(kernel, loops) for kernel in self.kernels)
 
     @cached_property

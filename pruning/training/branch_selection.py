@@ -14,7 +14,7 @@ from math import inf
 
 import torch
 
-from pruning.allocation.allocate import optimum
+from pruning.allocation.measured_loss import optimum
 from pruning.allocation.project import project
 from pruning.cost.model import CostModel, dependents, is_connected
 from pruning.data import batches

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from pruning.allocation.allocate import Method
 from pruning.allocation.explain import Start, explain
 from pruning.allocation.masks import ChannelMasks
 from pruning.allocation.project import project
@@ -39,9 +38,9 @@ def prune(state: TrainState, job: Job, progress: float, step: int) -> Batchwise[
 
 
 def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
-    """The differentiable allocation goes by measurements, evenly over the phase."""
+    """Some methods go by measurements, evenly over the phase."""
     masks = state.masks
-    if masks is None or job.pruning.allocation.method is not Method.DIFFERENTIABLE:
+    if masks is None or not job.pruning.allocation.method.traits.measured:
         return
     if progress * job.pruning.sensitivity_runs >= (done := int(masks.sensitivity_runs)):
         yield from measure_sensitivity(state, job)
@@ -50,8 +49,8 @@ def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
 
 
 def _rank(state: TrainState, job: Job) -> None:
-    """The magnitude baseline judges channels by their weights instead of by the loss."""
-    if job.pruning.allocation.method is Method.MAGNITUDE and state.masks is not None:
+    """Some methods judge channels by their weights instead of by the loss."""
+    if job.pruning.allocation.method.traits.by_weights and state.masks is not None:
         state.masks.saliency = magnitudes(state.graph, state.network.tensors())
 
 
@@ -89,6 +88,6 @@ def finish_pruning(state: TrainState, job: Job) -> None:
     model = job.cost_model(state.graph)
     limits = job.limits(model)
     widths = project(masks, model, limits, how)
-    if how.method is Method.DIFFERENTIABLE:  # the others have no model to explain by
+    if how.method.traits.measured:  # the others have no model to explain by
         state.explanation = explain(state.start, masks, model, limits, how, widths)
     close_masks(state, job, widths)

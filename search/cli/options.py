@@ -9,6 +9,7 @@ from search.config.parse import checked_name, resolve_below
 from search.config.schema import StorageConfig
 from search.config.validate import validated
 from search.errors import ConfigError
+from search.results.formats import Format
 from search.storage.workspace import open_workspace
 from search.study.study import Study, require_study
 
@@ -46,14 +47,14 @@ def trial_number(value: object) -> int:
     return value
 
 
-def c_name(config: DictConfig) -> str:
+def c_name(config: DictConfig, form: Format) -> str:
     """What all names of generated C begin with.
 
     Raises:
         DeployError: no name in C begins so. ConfigError: nothing is generated that it is for.
     """
     name = checked_c_name(config.name)
-    if name != DEFAULT and config.format != "c":
+    if name != DEFAULT and not form.named:
         raise ConfigError(f"name={name}: it is for generated C; add format=c, or leave it out")
     return name
 

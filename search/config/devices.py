@@ -6,7 +6,7 @@ from importlib.resources import files
 from omegaconf import OmegaConf
 
 from pruning.budget import Device, parse_limit
-from pruning.cost.trip_counts import LOOP_COSTS
+from pruning.cost.cores import CORES
 from pruning.errors import BudgetError
 from pruning.ir.loops import LoopCosts
 from pruning.migration import KINDS
@@ -34,9 +34,9 @@ def device_from(config: DeviceConfig) -> Device:
     for name in ("clock_hz", "cycles_per_instruction"):
         if not 0 < (value := getattr(config, name)) < float("inf"):
             raise ConfigError(f"device.{name}={value}: write a positive number")
-    if config.core not in LOOP_COSTS:
-        raise ConfigError(f"device.core={config.core}: write one of {', '.join(LOOP_COSTS)}")
-    if unknown := config.loops.keys() - LOOP_COSTS["cortex-m4"].keys():
+    if config.core not in CORES:
+        raise ConfigError(f"device.core={config.core}: write one of {', '.join(CORES)}")
+    if unknown := config.loops.keys() - CORES[config.core].loops.keys():
         now = ", ".join(
             f"{kind} is called {KINDS[kind]}" for kind in sorted(unknown & KINDS.keys())
         )

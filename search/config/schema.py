@@ -39,9 +39,14 @@ class PhasesConfig:
 
 @dataclass
 class MethodConfig:
-    """The pruning method and its settings (see `pruning.training.job.Pruning`)."""
+    """The pruning method and its settings (see `pruning.training.job.Pruning`).
+
+    `allocation` describes a method of the user's by its `_target_`; it is empty for those of
+    paring, which `name` chooses.
+    """
 
     name: str = "differentiable"
+    allocation: dict[str, Any] = field(default_factory=dict)
     loss_exponent: float = 0.5
     shrinkage_factor: float = 0.5
     remove_branches: bool = True

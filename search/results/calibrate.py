@@ -5,9 +5,7 @@ what a budget limits.
 """
 
 import csv
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +18,11 @@ from torch import Tensor, nn
 
 from pruning import models
 from pruning.budget import Device
+from pruning.cost.cores import core_named
 from pruning.cost.model import deployed, loop_passes
-from pruning.cost.trip_counts import loop_costs
 from pruning.deploy import IntegerNetwork, lower
-from pruning.deploy.toolchain.measure import Measured, measure
+from pruning.deploy.toolchain.measure import Measured
+from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime, run_all
 from pruning.execution.calibration import calibrate
 from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
@@ -115,20 +114,21 @@ def _pruned(
     return shrink_graph(graph, kept), smaller
 
 
-def counted(networks: Sequence[Subject], core: str, workers: int) -> Iterator[Measured]:
-    """What each network takes on an emulated core, in order.
+def counted(
+    networks: Sequence[Subject], core: str, workers: int, runtime: Runtime = RUNTIMES["c"]
+) -> Iterator[Measured]:
+    """What each network takes on a core, in order.
 
     Raises:
-        DeployError: one cannot be built or run.
+        DeployError: one cannot be built or run, or the runtime does not count instructions.
     """
     random = np.random.default_rng(0)
     inputs = [
         random.integers(-128, 128, (1, *subject.network.shapes["input"])).astype(np.int8)
         for subject in networks
     ]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(networks)), mp_context=context) as pool:
-        yield from pool.map(measure, [s.network for s in networks], [core] * len(networks), inputs)
+    lowered = [subject.network for subject in networks]
+    yield from run_all(runtime, Measured, lowered, core, inputs, workers)
 
 
 def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[Observation]:
@@ -225,7 +225,7 @@ def _fitted(device: Device, seen: Sequence[Observation], board: bool) -> Device:
         kind: LoopCosts(*(rate / device.cycles_per_instruction for rate in rates))
         for kind, rates in fitted_loops(seen, device).items()
     }
-    known = loop_costs(device.core, device.loops)
+    known = core_named(device.core).loop_costs(device.loops)
     changed = {kind: rates for kind, rates in own.items() if rates != known[kind]}
     return replace(device, loops={**device.loops, **changed})
 

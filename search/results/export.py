@@ -10,7 +10,7 @@ from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
 from pruning.errors import DeployError
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.errors import StudyError
-from search.results.formats import FORMATS, Source
+from search.results.formats import FORMATS, Format, Source
 from search.results.report import run_ids
 from search.storage.files import digest_at, write_all
 from search.study.stored_model import MODEL
@@ -46,13 +46,13 @@ def finished_trial(record: StudyRecord, number: int) -> TrialRecord:
 
 
 def write_model(
-    study: Study, record: StudyRecord, trial: TrialRecord, out: Path, form: str, name: str
+    study: Study, record: StudyRecord, trial: TrialRecord, out: Path, form: Format, name: str
 ) -> tuple[Path, ...]:
     """Write a trial's model, its description and a model card into a folder.
 
-    Returns the files, each whole. `form` is one of FORMATS; all names of generated C begin with
-    `name`. The network, in whatever form, that an earlier export has left there of another
-    model, or by another name, goes; other forms of the same one stay. Nothing else is touched.
+    Returns the files, each whole. All names of generated C begin with `name`. The network, in
+    whatever form, that an earlier export has left there of another model, or by another name,
+    goes; other forms of the same one stay. Nothing else is touched.
 
     Raises:
         ConfigError: a file of somebody else is in the way.
@@ -61,16 +61,19 @@ def write_model(
     network = unpack_network(content)
     described, before = describe(study, record, trial, network), _exported(out)
     same = all(before.get(key) == described[key] for key in TELLING)
-    if same and form != "c":
+    if same and not form.named:
         name = before["name"]  # of the C that stays
-    usage = FORMATS[form].usage.format(name=name, NAME=name.upper())
+    usage = form.usage.format(name=name, NAME=name.upper())
+    staying = set(before["files"]) if same and name == before["name"] else set()
+    others = _of_others(form, name) | staying
+    told = {**described, "name": name} | ({"files": sorted(others)} if others else {})
     files = {
-        **FORMATS[form].files(network, content, Source(name, _origin(record, trial, name))),
-        ABOUT: json.dumps({**described, "name": name}, indent=1).encode(),
+        **form.files(network, content, Source(name, _origin(record, trial, name))),
+        ABOUT: json.dumps(told, indent=1).encode(),
         "README.md": (model_card(record, trial, network) + usage).encode(),
     }
-    old = _own(before["name"]) if before else set[str]()
-    stale = old - set(files) - (_own(name) if same else set())
+    old = _own(before["name"]) | set(before["files"]) if before else set[str]()
+    stale = old - set(files) - (_own(name) | others if same else set())
     earlier = {f: digest for f in EARLIER if before and (digest := digest_at(out / f))}
     write_all(out, files, stale, earlier)
     return tuple(out / file for file in files)
@@ -89,7 +92,8 @@ def _origin(record: StudyRecord, trial: TrialRecord, name: str) -> tuple[str, ..
 def _exported(out: Path) -> dict[str, Any]:
     """What an earlier export said of the model in a folder; nothing if it cannot be told."""
     try:
-        told = {"name": DEFAULT, **json.loads((out / ABOUT).read_text("utf-8"))}
+        told = {"name": DEFAULT, "files": [], **json.loads((out / ABOUT).read_text("utf-8"))}
+        told["files"] = [str(name) for name in told["files"]]
         checked_c_name(told["name"])
     except (OSError, ValueError, TypeError, DeployError):
         return {}
@@ -98,8 +102,13 @@ def _exported(out: Path) -> dict[str, Any]:
 
 
 def _own(name: str) -> set[str]:
-    """The files that are a network's own, whatever its form."""
-    return {PAGE, *(f.format(name=name) for form in FORMATS.values() for f in form.own)}
+    """The files that are a network's own, whatever its form of FORMATS."""
+    return {PAGE}.union(*(form.own_files(name) for form in FORMATS.values()))
+
+
+def _of_others(form: Format, name: str) -> set[str]:
+    """The files that hold a network in a form that is none of FORMATS: they are noted."""
+    return set() if form in FORMATS.values() else form.own_files(name)
 
 
 def write_why(study: Study, record: StudyRecord, trial: TrialRecord, out: Path) -> Path:

@@ -4,6 +4,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -24,15 +25,28 @@ class Source(NamedTuple):
     origin: tuple[str, ...]
 
 
-class Format(NamedTuple):
-    """How a network, and the bytes that it is stored as, become files by name; what a reader
-    does with them; and which of them are a network's own. In the latter two, {name} and {NAME}
-    stand for the name of generated C.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A form in which others read a network.
+
+    files: from a network, the bytes that it is stored as and what is said of its source, to the
+    contents of files by name. usage: what a reader does with them, in Markdown. own: those files
+    that hold this network, and no other. In the latter two, {name} and {NAME} stand for the name
+    that the user gives it in C.
     """
 
-    files: Callable[[StoredNetwork, bytes, Source], dict[str, bytes]]
+    files: Callable[[StoredNetwork, bytes, Source], Mapping[str, bytes]]
     usage: str
     own: tuple[str, ...]
+
+    @property
+    def named(self) -> bool:
+        """Whether its files bear the name that the user gives the network."""
+        return any("{name}" in file for file in self.own)
+
+    def own_files(self, name: str) -> set[str]:
+        """The files that hold a network of this name."""
+        return {file.format(name=name, NAME=name.upper()) for file in self.own}
 
 
 def _safetensors(_: StoredNetwork, stored: bytes, __: Source) -> dict[str, bytes]:
@@ -102,8 +116,8 @@ on codes from a file.
 
 FORMATS: Mapping[str, Format] = {
     "safetensors": Format(
-        _safetensors,
-        f"""Load it without pickle and without foreign code:
+        files=_safetensors,
+        usage=f"""Load it without pickle and without foreign code:
 
 ```python
 from pathlib import Path
@@ -112,23 +126,23 @@ from pruning.training.checkpoint import unpack_network
 network = unpack_network(Path("{MODEL}").read_bytes()).module()
 ```
 """,
-        (MODEL,),
+        own=(MODEL,),
     ),
     "onnx": Format(
-        _onnx,
-        "`model.onnx` is the floating-point network, (batch, channels, ...) in and out.\n",
-        ("model.onnx",),
+        files=_onnx,
+        usage="`model.onnx` is the floating-point network, (batch, channels, ...) in and out.\n",
+        own=("model.onnx",),
     ),
     "tflite": Format(
-        _tflite,
-        """`model.tflite` is the network that was scored, int8 in and out, (height, width,
+        files=_tflite,
+        usage="""`model.tflite` is the network that was scored, int8 in and out, (height, width,
 channels). TensorFlow Lite for Microcontrollers gives the very same results.
 """,
-        ("model.tflite",),
+        own=("model.tflite",),
     ),
     "c": Format(
-        _c,
-        C_USAGE,
-        ("{name}.c", "{name}.h"),
+        files=_c,
+        usage=C_USAGE,
+        own=("{name}.c", "{name}.h"),
     ),
 }

@@ -1,11 +1,8 @@
-"""Finished trials on an emulated core of a device: measured, and kept with the study."""
+"""Finished trials on a device's core, emulated or not: measured, and kept with the study."""
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from importlib.util import find_spec
 
 import numpy as np
 
@@ -13,10 +10,10 @@ from pruning.budget import Device
 from pruning.data import Dataset
 from pruning.deploy import IntegerNetwork
 from pruning.deploy.integer_ir import HIGH, LOW, Codes
-from pruning.deploy.toolchain.measure import Measured, measure
-from pruning.deploy.toolchain.tflm import Interpreted, interpret
+from pruning.deploy.toolchain.measure import Measured
+from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime, run_all
+from pruning.deploy.toolchain.tflm import Interpreted
 from pruning.training.checkpoint import unpack_network
-from search.errors import ConfigError
 from search.results.report import measured_note
 from search.results.retarget import is_same_device
 from search.study.factory import SweepFactory
@@ -28,40 +25,47 @@ SAMPLES = 4  # of the validation set; as many inputs are drawn from all codes
 
 
 def verify(
-    study: Study, trials: Sequence[TrialRecord], device: Device, workers: int
+    study: Study,
+    trials: Sequence[TrialRecord],
+    device: Device,
+    workers: int,
+    runtime: Runtime = RUNTIMES["c"],
 ) -> Iterator[tuple[TrialRecord, Measured]]:
     """Measure trials that have a model, several at a time, and give them one by one.
 
-    What was measured on the study's own device is kept with the study.
+    What was measured on the study's own device is kept with the study, where the runtime is
+    one whose numbers are.
 
     Raises:
         DeployError: a model cannot be built or run. ConfigError: it has no integers.
     """
     networks, data = [_network(study, trial) for trial in trials], SweepFactory(study.spec).data
-    inputs, own = [_inputs(data, network) for network in networks], is_same_device(study, device)
-    cores = [device.core] * len(trials)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(trials)), mp_context=context) as pool:
-        for trial, measured in zip(trials, pool.map(measure, networks, cores, inputs), strict=True):
-            if own:
-                study.set_note(measured_note(trial.number), asdict(measured))
-            yield trial, measured
+    inputs = [_inputs(data, network) for network in networks]
+    kept = runtime.kept and is_same_device(study, device)
+    results = run_all(runtime, Measured, networks, device.core, inputs, workers)
+    for trial, measured in zip(trials, results, strict=True):
+        if kept:
+            study.set_note(measured_note(trial.number), asdict(measured))
+        yield trial, measured
 
 
 def interpreted(
-    study: Study, trials: Sequence[TrialRecord]
+    study: Study,
+    trials: Sequence[TrialRecord],
+    device: Device,
+    runtime: Runtime = RUNTIMES["tflm"],
 ) -> Iterator[tuple[TrialRecord, Interpreted]]:
-    """Run trials that have a model in TensorFlow Lite for Microcontrollers, one by one.
+    """Run trials that have a model in an interpreter, one by one.
 
     Raises:
         DeployError: a model cannot be written or run. ConfigError: it has no integers.
     """
-    if find_spec("tflite_micro") is None:
-        raise ConfigError("tflite-micro is not installed: pip install 'paring[tflm]'")
     data = SweepFactory(study.spec).data
     for trial in trials:
         network = _network(study, trial)
-        yield trial, interpret(network, _inputs(data, network))
+        codes = _inputs(data, network)
+        (taken,) = run_all(runtime, Interpreted, [network], device.core, [codes])
+        yield trial, taken
 
 
 def workers_for(asked: int) -> int:

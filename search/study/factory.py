@@ -11,7 +11,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from pruning.allocation.allocate import Allocation, Method
+from pruning.allocation.allocate import Allocation
+from pruning.allocation.method import Method
+from pruning.allocation.registry import METHODS
 from pruning.budget import Budget, Device
 from pruning.cost.memory.peak import MemoryConventions
 from pruning.cost.model import CostModel, Encoding
@@ -21,6 +23,7 @@ from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
 from pruning.migration import graph_in_format_1
 from pruning.models import load_weights, weights_digest
+from pruning.spelling import nearest
 from pruning.tasks import Task
 from pruning.training.job import (
     Accelerator,
@@ -263,13 +266,11 @@ def pruning_from(config: MethodConfig) -> Pruning:
     """The engine's settings.
 
     Raises:
-        ConfigError: an unknown method.
+        ConfigError: an unknown method, or one that cannot be made.
     """
-    if config.name not in list(Method):
-        raise ConfigError(f"method.name={config.name!r}: write one of {', '.join(Method)}")
     return Pruning(
         allocation=Allocation(
-            method=Method(config.name),
+            method=method_from(config),
             loss_exponent=config.loss_exponent,
             shrinkage_factor=config.shrinkage_factor,
             remove_branches=config.remove_branches,
@@ -284,6 +285,27 @@ def pruning_from(config: MethodConfig) -> Pruning:
         removal_interval=config.removal_interval,
         reserve=config.reserve,
     )
+
+
+def method_from(config: MethodConfig) -> Method:
+    """The method of allocation: one of paring's by its name, or the user's by its `_target_`.
+
+    Raises:
+        ConfigError: there is none of that name, both are given, or it cannot be made.
+    """
+    if config.allocation and config.name not in METHODS:
+        return instantiated(config.allocation, Method, "method.allocation")
+    if config.allocation:
+        raise ConfigError(
+            f"method.allocation: method.name={config.name} is one of paring's, which takes none; "
+            "choose method=custom"
+        )
+    if config.name not in METHODS:
+        raise ConfigError(
+            f"method.name={config.name!r}: write one of {', '.join(nearest(config.name, METHODS))}"
+            ", or for your own choose method=custom and set method.allocation._target_"
+        )
+    return METHODS[config.name]
 
 
 def start_key(study: Study, factory: SweepFactory) -> str:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruning import models
+from pruning.cost.cores import core_named
 from pruning.cost.forms import macs
 from pruning.cost.latency import instruction_count
 from pruning.cost.memory.peak import PUBLISHED, MemoryConventions
 from pruning.cost.model import CostModel, Encoding, bottlenecks, deployed, published
-from pruning.cost.trip_counts import loop_costs
 from pruning.errors import PruningError
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
@@ -105,7 +105,7 @@ def counted(graph: Graph, core: str = "cortex-m4") -> float:
     for kernel in fuse(graph):
         c_in = sum(graph.shape(name)[0] for name in kernel.main.inputs)
         c_out = graph.shape(kernel.output)[0]
-        count = instruction_count(kernel, loop_costs(core, {}))
+        count = instruction_count(kernel, core_named(core).loops)
         total += float(count(np.array(float(c_in)), np.array(float(c_out))))
     return total
 

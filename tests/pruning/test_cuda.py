@@ -8,7 +8,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from pruning import models
-from pruning.allocation.allocate import Allocation, Method
+from pruning.allocation.allocate import Allocation
+from pruning.allocation.registry import METHODS
 from pruning.budget import Budget
 from pruning.data import Augment, digits, synthetic
 from pruning.deploy import Evaluator, reference
@@ -30,7 +31,7 @@ RECIPE = (
 TASK = Task(optimizer=sgd(lr=0.1), augment=Augment(shift=1), batch_size=64)
 
 
-@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_budgets_hold_and_something_is_learned(device, method, precision):
     job = make_job(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from pruning.allocation.allocate import Allocation, loss_model, optimum
+from pruning.allocation.allocate import Allocation
 from pruning.allocation.explain import (
     Reason,
     Start,
@@ -19,6 +19,7 @@ from pruning.allocation.explain import (
 )
 from pruning.allocation.feasibility import min_cost
 from pruning.allocation.masks import ChannelMasks, inner_groups
+from pruning.allocation.measured_loss import loss_model, optimum
 from pruning.allocation.project import project
 from pruning.budget import LIMITS, RESOURCES, Budget
 from pruning.cost.model import CostModel, bottlenecks

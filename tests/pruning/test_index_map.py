@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pruning.cost.cores import core_named
 from pruning.cost.forms import flash, macs
 from pruning.cost.latency import instruction_count
 from pruning.cost.model import CostModel
-from pruning.cost.trip_counts import LOOP_COSTS
 from pruning.execution.fake_quant import QuantizedNetwork
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
@@ -138,7 +138,7 @@ def cost_of(layer: nn.Module, *shape: int):
     graph = trace(nn.Sequential(layer), torch.zeros(shape))
     (kernel,) = fuse(graph)
     c_in, c_out = shape[0], graph.shape(kernel.output)[0]
-    count = instruction_count(kernel, LOOP_COSTS["cortex-m4"])
+    count = instruction_count(kernel, core_named("cortex-m4").loops)
     stored, work = (w.at(c_in, c_out) for w in (flash(kernel, "int8"), macs(kernel)))
     return stored, work, float(count(np.array(float(c_in)), np.array(float(c_out))))
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import pruning.ops
-from pruning.cost.forms import NETWORK_BYTES, flash, macs
+from pruning.cost.cores import core_named
+from pruning.cost.forms import flash, macs
 from pruning.cost.latency import instruction_count, routine_name
 from pruning.cost.memory.peak import MemoryConventions, buffer_uses
 from pruning.cost.model import CostModel, Encoding, deployed
-from pruning.cost.trip_counts import LOOP_COSTS, loop_costs
 from pruning.deploy import obstacles
 from pruning.errors import PruningError, UnsupportedOperatorError
 from pruning.execution.fake_quant import copies
@@ -43,7 +43,7 @@ UNKNOWN = {
     "flash": lambda: flash(KERNEL, Encoding.INT8),
     "flash of C": lambda: flash(KERNEL, Encoding.C),
     "macs": lambda: macs(KERNEL),
-    "instructions": lambda: instruction_count(KERNEL, loop_costs("cortex-m4", {})),
+    "instructions": lambda: instruction_count(KERNEL, core_named("cortex-m4").loops),
     "accesses": lambda: buffer_uses([KERNEL], MemoryConventions(overlap=True)),
     "execute": lambda: execute(WARP, [torch.zeros(1, 3, 4, 4)], {}, False),
     "channels": lambda: Graph(input_shape=(3, 4, 4), operators=(WARP,), outputs=(WARP.name,)),
@@ -87,13 +87,12 @@ def test_two_records_of_one_kind_are_refused(monkeypatch):
         importlib.reload(pruning.ops)
 
 
-def test_every_core_has_rates_and_an_overhead(device):
-    assert LOOP_COSTS.keys() == NETWORK_BYTES.keys()
+def test_an_unknown_core_or_kind_of_its_loops_is_refused(device):
     graph = trace(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1)), torch.zeros(1, 3, 3))
-    with pytest.raises(PruningError, match="'z80'; known: cortex-m3"):
+    with pytest.raises(PruningError, match=r"'z80'; known: cortex-m0\+, cortex-m3"):
         deployed(graph, replace(device, core="z80")).cost(graph.channels.widths)
     with pytest.raises(PruningError, match=r"unknown kinds warp; known: .*conv"):
-        loop_costs("cortex-m4", {"warp": (1.0,)})
+        core_named("cortex-m4").loop_costs({"warp": (1.0,)})
 
 
 def test_every_kind_is_met_in_the_networks_and_has_a_cost(odd, device):

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from pruning.cost.cores import CORES
 from pruning.cost.latency import instruction_count, posynomial, trip_counts
-from pruning.cost.trip_counts import LOOP_COSTS
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
 from pruning.ir.kernel import Kernel
-from pruning.ir.loops import LoopCosts, TripCounts
+from pruning.ir.loops import TripCounts
 from pruning.ops.conv import FEW_TAPS, PATCH
 
 
@@ -118,7 +118,7 @@ def test_channels_of_a_depthwise_layer_come_in_fours():
     assert counted(kernel, 3, 3).copy == 9 * 9 * 3
 
 
-@pytest.mark.parametrize("core", LOOP_COSTS)
+@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize(
     "layer",
     [
@@ -130,7 +130,7 @@ def test_channels_of_a_depthwise_layer_come_in_fours():
     ids=["conv", "depthwise", "pointwise", "conv_transpose"],
 )
 def test_a_form_without_negative_coefficients_is_near(layer, core):
-    count = instruction_count(kernel_of(layer, 40, 10, 10), LOOP_COSTS[core])
+    count = instruction_count(kernel_of(layer, 40, 10, 10), CORES[core].loops)
     form = posynomial(count, (10.0, 10.0), (40.0, 24.0))
     assert min(form) >= 0
     for c_in, c_out in product((10, 17, 26, 40), (10, 13, 24)):
@@ -139,7 +139,7 @@ def test_a_form_without_negative_coefficients_is_near(layer, core):
 
 
 def test_many_widths_at_once_are_each_alone():
-    count = instruction_count(kernel_of(nn.Conv2d(16, 16, 3), 16, 8, 8), LOOP_COSTS["cortex-m4"])
+    count = instruction_count(kernel_of(nn.Conv2d(16, 16, 3), 16, 8, 8), CORES["cortex-m4"].loops)
     c_in, c_out = np.arange(1.0, 17), np.arange(16.0, 0, -1)
     together = count(c_in, c_out)
     alone = [float(count(np.array(a), np.array(b))) for a, b in zip(c_in, c_out, strict=True)]

@@ -12,9 +12,8 @@ import torch
 from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
+from pruning.cost.cores import core_named
 from pruning.cost.model import deployed, loop_passes
-from pruning.cost.trip_counts import LOOP_COSTS
-from pruning.deploy.toolchain import build
 from pruning.graph.graph import Graph
 from pruning.ir.loops import LoopCosts
 from search.config.devices import device_from, known_devices
@@ -34,6 +33,7 @@ from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.study import Study
 from search.worker.worker import work
+from tests.toolchain import COMPILER
 
 Paring = Callable[..., tuple[int, str, str]]
 OTHER = {
@@ -215,8 +215,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    shutil.which(build.COMPILER) is None,
-    reason=f"{build.COMPILER} is not installed (make system-deps)",
+    shutil.which(COMPILER) is None,
+    reason=f"{COMPILER} is not installed (make system-deps)",
 )
 def test_a_calibrated_device_is_a_config(paring: Paring, here: Path) -> None:
     code, out, err = paring(
@@ -230,7 +230,7 @@ def test_a_calibrated_device_is_a_config(paring: Paring, here: Path) -> None:
     text = (here / "conf" / "device" / "mine.yaml").read_text()
     device = device_from(validated(OmegaConf.create(text), DeviceConfig, "device"))
     assert (device.name, device.core) == ("mine", "cortex-m3")
-    assert device.loops["conv"] != LOOP_COSTS["cortex-m3"]["conv"]
+    assert device.loops["conv"] != core_named("cortex-m3").loops["conv"]
     assert device.latency_margin >= told["quality"]["margin"]
     code, out, _ = paring(
         "inspect", "--config-dir", str(here / "conf"), "device=mine", "model=resnet8"

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 
-from pruning.deploy.toolchain import build
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
@@ -24,12 +23,13 @@ from search.results.report import counts, study_record
 from search.storage.workspace import open_workspace
 from search.study.create import prepare
 from search.study.study import Study, require_study
+from tests.toolchain import COMPILER
 
 Paring = Callable[..., tuple[int, str, str]]
 ASSETS = Path(__file__).parent / "assets" / "studies-0.1.0.tar.xz"
 NEEDS_COMPILER = pytest.mark.skipif(
-    shutil.which(build.COMPILER) is None,
-    reason=f"{build.COMPILER} is not installed (make system-deps)",
+    shutil.which(COMPILER) is None,
+    reason=f"{COMPILER} is not installed (make system-deps)",
 )
 
 

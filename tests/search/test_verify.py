@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pruning.deploy.toolchain import build
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.results.mlflow_sync import reconcile
@@ -18,13 +17,14 @@ from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.study import Study
 from search.worker.worker import work
+from tests.toolchain import COMPILER
 from tracking.mlflow.client import Client
 from tracking.tables import errors_of, measured_text
 
 Paring = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.skipif(
-    shutil.which(build.COMPILER) is None,
-    reason=f"{build.COMPILER} is not installed (make system-deps)",
+    shutil.which(COMPILER) is None,
+    reason=f"{COMPILER} is not installed (make system-deps)",
 )
 
 

@@ -12,20 +12,13 @@ from tempfile import TemporaryDirectory
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from pruning.cost.core import Toolchain
+from pruning.cost.cores import core_named
 from pruning.deploy.backends.c import OPTIONS, c_files
 from pruning.deploy.integer_ir import IntegerNetwork
 from pruning.errors import ToolchainError
 
-COMPILER = "arm-none-eabi-gcc"
-LINKING = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections",
-           "-Wl,-u,model_input,-u,model_output")  # fmt: skip
-CORES: Mapping[str, tuple[str, ...]] = {
-    "cortex-m0+": ("-mcpu=cortex-m0plus", "-mthumb"),
-    "cortex-m3": ("-mcpu=cortex-m3", "-mthumb"),
-    "cortex-m4": ("-mcpu=cortex-m4", "-mthumb"),
-    "cortex-m7": ("-mcpu=cortex-m7", "-mthumb"),
-    "cortex-m33": ("-mcpu=cortex-m33", "-mthumb"),
-}
+LINKING = ("-Wl,--gc-sections", "-Wl,-u,model_input,-u,model_output")
 PATIENCE_S = 120  # seconds for a compiler that takes one
 
 
@@ -48,52 +41,53 @@ def build_firmware(network: IntegerNetwork, core: str) -> Firmware:
     """Compile and link the C of a network for a core.
 
     Raises:
-        ToolchainError: the compiler is missing or fails, or the core is unknown.
+        PruningError: the core is unknown. ToolchainError: the compiler is missing or fails.
     """
-    if core not in CORES:
-        raise ToolchainError(f"core {core!r} cannot be built for; known: {', '.join(CORES)}")
-    if shutil.which(COMPILER) is None:
+    tools = core_named(core).toolchain
+    if shutil.which(tools.compiler) is None:
         raise ToolchainError(
-            f"{COMPILER} is not installed: apt-get install gcc-arm-none-eabi "
-            "libnewlib-arm-none-eabi"
+            f"{tools.compiler} is not installed: apt-get install {' '.join(tools.packages)}"
         )
     board = files("pruning.deploy") / "board"
-    static = {name: (board / name).read_text("utf-8") for name in ("start.c", "memory.ld")}
+    copies = {"start.c": tools.start_code, "memory.ld": tools.linker_script}
+    static = {name: (board / file).read_text("utf-8") for name, file in copies.items()}
     with TemporaryDirectory(prefix="paring-") as name:
         folder = Path(name)
         for file, text in (c_files(network) | static).items():
             (folder / file).write_text(text)
-        sources = ("model.c", "kernels.c", "start.c")
-        for source in sources:
-            _run(folder, *CORES[core], *OPTIONS, "-c", source)
-        objects = [source.replace(".c", ".o") for source in sources]
-        _run(folder, *CORES[core], *LINKING, "-T", "memory.ld", *objects, "-o", "linked.elf")
-        return _read(core, (folder / "linked.elf").read_bytes())
+        units = ("model.c", "kernels.c", "start.c")
+        for unit in units:
+            _run(tools, folder, *OPTIONS, "-c", unit)
+        objects = [unit.replace(".c", ".o") for unit in units]
+        options = (*tools.linking, *LINKING, "-T", "memory.ld")
+        _run(tools, folder, *options, *objects, "-o", "linked.elf")
+        return _read(core, tools, (folder / "linked.elf").read_bytes())
 
 
-def _run(folder: Path, *arguments: str) -> None:
+def _run(tools: Toolchain, folder: Path, *arguments: str) -> None:
     try:
         done = subprocess.run(
-            [COMPILER, *arguments],
+            [tools.compiler, *tools.flags, *arguments],
             cwd=folder,
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
         )
     except subprocess.TimeoutExpired as error:
-        raise ToolchainError(f"{COMPILER} did not end within {PATIENCE_S} s") from error
+        raise ToolchainError(f"{tools.compiler} did not end within {PATIENCE_S} s") from error
     if done.returncode:
         told = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-        raise ToolchainError(f"{COMPILER} failed: {'; '.join(told[:3]) or done.stderr[:500]}")
+        reason = "; ".join(told[:3]) or done.stderr[:500]
+        raise ToolchainError(f"{tools.compiler} failed: {reason}")
 
 
-def _read(core: str, content: bytes) -> Firmware:
+def _read(core: str, tools: Toolchain, content: bytes) -> Firmware:
     elf = ELFFile(BytesIO(content))
     sizes = {section.name: section["sh_size"] for section in elf.iter_sections()}
     symbols = elf.get_section_by_name(".symtab")
     if not isinstance(symbols, SymbolTableSection):
         raise ToolchainError(
-            f"{COMPILER} linked a program without symbols, in which nothing is found: "
+            f"{tools.compiler} linked a program without symbols, in which nothing is found: "
             "no option may strip it (-s)"
         )
     return Firmware(
@@ -107,7 +101,7 @@ def _read(core: str, content: bytes) -> Firmware:
             if segment["p_filesz"]
         },
         symbols={
-            symbol.name: (symbol["st_value"] & ~1, symbol["st_size"])
+            symbol.name: (symbol["st_value"] & ~tools.code_bit, symbol["st_size"])
             for symbol in symbols.iter_symbols()
             if symbol.name
         },

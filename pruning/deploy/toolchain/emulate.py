@@ -1,15 +1,19 @@
-"""Firmware run on an emulated Cortex-M: its results, its instructions and its stack."""
+"""Firmware run on an emulated core: its results, its instructions and its stack."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from importlib import import_module
+from operator import or_
+from typing import Any, NamedTuple
 
 import numpy as np
 import unicorn
-from unicorn import arm_const as arm
 from unicorn.unicorn_py3 import Uc, UcError
 
+from pruning.cost.core import Emulator
+from pruning.cost.cores import core_named
 from pruning.deploy.backends.c import run_symbol
 from pruning.deploy.integer_ir import Codes, IntegerNetwork
 from pruning.deploy.kernels.registry import family_of
@@ -17,13 +21,6 @@ from pruning.deploy.toolchain.build import Firmware
 from pruning.errors import EmulatorError
 from pruning.ir.operator import INPUT
 
-MODELS = {
-    "cortex-m0+": arm.UC_CPU_ARM_CORTEX_M0,
-    "cortex-m3": arm.UC_CPU_ARM_CORTEX_M3,
-    "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4,
-    "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7,
-    "cortex-m33": arm.UC_CPU_ARM_CORTEX_M33,
-}
 FLASH, RAM, ROOM = 0x0, 0x20000000, 64 << 20  # as in memory.ld
 STACK = 64 << 10  # bytes that are painted before a run
 PAINT = 0xA5
@@ -79,22 +76,48 @@ def execute(
     )
 
 
+class _Registers(NamedTuple):
+    """The registers that calls go through, as unicorn numbers them."""
+
+    program_counter: int
+    stack_pointer: int
+    return_address: int
+    first_argument: int
+
+
+def _registers(emulator: Emulator) -> _Registers:
+    constants = import_module(emulator.constants)
+    return _Registers(
+        *(getattr(constants, getattr(emulator, register)) for register in _Registers._fields)
+    )
+
+
+def _emulated(emulator: Emulator) -> Uc:
+    """A core without memory."""
+    modes = (getattr(unicorn, mode) for mode in emulator.modes)
+    core = Uc(getattr(unicorn, emulator.architecture), reduce(or_, modes, 0))
+    core.ctl_set_cpu_model(getattr(import_module(emulator.constants), emulator.model))
+    return core
+
+
 class _Machine:
     """A core with memory, and the firmware in it."""
 
     def __init__(self, firmware: Firmware, timeout_s: float) -> None:
+        core = core_named(firmware.core)
         self.firmware, self.timeout_s = firmware, timeout_s
         self.counts: list[int] = []  # instructions between the calls of paring_run
-        self._core = Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._core.ctl_set_cpu_model(MODELS[firmware.core])
+        self._code_bit, self._emulator = core.toolchain.code_bit, core.emulator
+        self._registers = _registers(core.emulator)
+        self._core = _emulated(core.emulator)
         self._core.mem_map(FLASH, ROOM)
         self._core.mem_map(RAM, ROOM)
         for address, content in firmware.segments.items():
             self._core.mem_write(address, content)
 
     def boot(self) -> None:
-        """From the vector table to the first stop."""
-        stack, _ = self._vectors()
+        """From the start code to the first stop."""
+        stack = self._address("stack_top")
         self._core.mem_write(stack - STACK, bytes([PAINT]) * STACK)
         self._go(self._address("reset"))
 
@@ -129,7 +152,7 @@ class _Machine:
     def output(self, index: int, network: IntegerNetwork) -> Codes:
         """The codes of an output."""
         channels, height, width = network.shapes[network.outputs[index]]
-        self._core.reg_write(arm.UC_ARM_REG_R0, index)
+        self._core.reg_write(self._registers.first_argument, index)
         place = self.call("model_output")
         content = self._core.mem_read(place, channels * height * width)
         codes = np.frombuffer(bytes(content), np.int8).reshape(height, width, channels)
@@ -137,42 +160,41 @@ class _Machine:
 
     def stack_bytes(self) -> int:
         """How deep the stack ever was."""
-        stack, _ = self._vectors()
+        stack = self._address("stack_top")
         painted = bytes(self._core.mem_read(stack - STACK, STACK))
         return len(painted.lstrip(bytes([PAINT])))
-
-    def _vectors(self) -> tuple[int, int]:
-        stack, reset = np.frombuffer(bytes(self._core.mem_read(FLASH, 8)), np.uint32).tolist()
-        return stack, reset
 
     def _address(self, name: str) -> int:
         return self.firmware.symbols[name][0]
 
     def _go(self, address: int) -> int:
         """Run from an address until `ready` is reached; returns the first register."""
-        ready, (stack, _) = self._address("ready"), self._vectors()
-        self._core.reg_write(arm.UC_ARM_REG_SP, stack)
-        self._core.reg_write(arm.UC_ARM_REG_LR, ready | 1)
+        ready, registers = self._address("ready"), self._registers
+        self._core.reg_write(registers.stack_pointer, self._address("stack_top"))
+        self._core.reg_write(registers.return_address, ready | self._code_bit)
         try:
-            self._core.emu_start(address | 1, ready, timeout=round(self.timeout_s * 1e6))
+            self._core.emu_start(
+                address | self._code_bit, ready, timeout=round(self.timeout_s * 1e6)
+            )
         except UcError as error:
-            place = self._core.reg_read(arm.UC_ARM_REG_PC)
+            place = self._core.reg_read(registers.program_counter)
             raise EmulatorError(
                 f"the emulated {self.firmware.core} faulted at {place:#x}: {error}"
             ) from error
-        if self._core.reg_read(arm.UC_ARM_REG_PC) & ~1 != ready:
+        if self._core.reg_read(registers.program_counter) & ~self._code_bit != ready:
             raise EmulatorError(
                 f"the emulated {self.firmware.core} did not end within {self.timeout_s:g} s: "
                 "its firmware hangs, or the network is very large"
             )
-        result: int = self._core.reg_read(arm.UC_ARM_REG_R0)
+        result: int = self._core.reg_read(registers.first_argument)
         return result
 
     def _instructions(self, address: int, length: int) -> int:
-        """Thumb instructions in a block: a first half-word from 0xE800 on has a second."""
+        """Instructions in a block, of one or two half-words each."""
         halves = np.frombuffer(bytes(self._core.mem_read(address, length)), np.uint16).tolist()
+        mask, prefixes = self._emulator.long_mask, self._emulator.long_prefixes
         count = place = 0
         while place < len(halves):
-            place += 2 if halves[place] >= 0xE800 else 1
+            place += 2 if halves[place] & mask in prefixes else 1
             count += 1
         return count

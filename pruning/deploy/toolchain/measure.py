@@ -1,6 +1,6 @@
 """What a network takes on a core, measured: linked, run on an emulated one, and compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,8 +39,7 @@ def measure(network: IntegerNetwork, core: str, codes: Codes) -> Measured:
 
     firmware = build_firmware(network, core)
     done = execute(firmware, network, codes)
-    expected = reference(network, codes)
-    wanted = [expected[name] for name in network.outputs]
+    results, mismatches = compared(network, codes, done.outputs)
     return Measured(
         core=core,
         flash_bytes=firmware.flash_bytes,
@@ -49,9 +48,23 @@ def measure(network: IntegerNetwork, core: str, codes: Codes) -> Measured:
         instructions=done.instructions,
         by_kernel=dict(done.by_kernel),
         samples=len(codes),
-        results=sum(output.size for output in wanted),
-        mismatches=sum(
-            int(np.count_nonzero(found != output.reshape(found.shape)))
-            for found, output in zip(done.outputs, wanted, strict=True)
-        ),
+        results=results,
+        mismatches=mismatches,
     )
+
+
+def compared(network: IntegerNetwork, codes: Codes, outputs: Sequence[Codes]) -> tuple[int, int]:
+    """How many results there are, and how many of them are not the reference's.
+
+    Args:
+        network: what was run.
+        codes: its inputs, (batch, channels, height, width).
+        outputs: of each output in order what came out, (batch, channels, height, width).
+    """
+    expected = reference(network, codes)
+    wanted = [expected[name] for name in network.outputs]
+    mismatches = sum(
+        int(np.count_nonzero(found != output.reshape(found.shape)))
+        for found, output in zip(outputs, wanted, strict=True)
+    )
+    return sum(output.size for output in wanted), mismatches

@@ -13,12 +13,14 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from pruning.budget import Device
+from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime
 from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, place, study_of
 from search.config.devices import device_from
+from search.config.registered import registered
 from search.config.schema import DeviceConfig
 from search.config.validate import validated
 from search.errors import ConfigError
@@ -39,6 +41,7 @@ from search.study.study import Study
 
 BEGINNING = "# Latency: "
 BOARD, EMULATED = "measured on a board", "instructions counted, cycles assumed"
+OTHER = "instructions counted on {where}, cycles assumed"
 
 
 @verb("calibrate")
@@ -51,7 +54,9 @@ def main(config: DictConfig) -> None:
         settings.name = str(config.name)
     device = device_from(settings)
     if config.csv is None:
-        seen, source = _counted(config, device), EMULATED
+        runtime = registered(config.runtime, RUNTIMES, Runtime, "runtime")
+        seen = _counted(config, device, runtime)
+        source = EMULATED if runtime == RUNTIMES["c"] else OTHER.format(where=runtime.where)
     else:
         path = Path(str(config.csv))
         if config.study is None:
@@ -66,15 +71,15 @@ def main(config: DictConfig) -> None:
     print(f"paring: written: {out}", file=sys.stderr)
 
 
-def _counted(config: DictConfig, device: Device) -> list[Observation]:
-    """Random prunings on an emulated core: instructions as cycles of one each."""
+def _counted(config: DictConfig, device: Device, runtime: Runtime) -> list[Observation]:
+    """Random prunings on a core: instructions as cycles of one each."""
     for name, least in (("networks", 2), ("workers", 0), ("seed", 0)):
         if not isinstance(config[name], int) or config[name] < least:
             raise ConfigError(f"{name}={config[name]}: a whole number of at least {least}")
     drawn = list(subjects(config.networks, config.seed))
     seen = []
     for subject, taken in zip(
-        drawn, counted(drawn, device.core, workers_for(config.workers)), strict=True
+        drawn, counted(drawn, device.core, workers_for(config.workers), runtime), strict=True
     ):
         cycles = {
             name: number * device.cycles_per_instruction for name, number in taken.by_kernel.items()

@@ -5,13 +5,14 @@ import sys
 from omegaconf import DictConfig
 
 from search.cli.app import verb
-from search.cli.options import c_name, choose, place, trial_number
+from search.cli.options import c_name, place, trial_number
 from search.config.parse import checked_name
+from search.config.registered import registered
 from search.config.schema import StorageConfig
 from search.config.validate import validated
 from search.errors import ConfigError, StoreError
 from search.results.export import finished_trial, write_model, write_why
-from search.results.formats import FORMATS
+from search.results.formats import FORMATS, Format
 from search.results.report import study_record
 from search.storage.workspace import open_workspace
 from search.study.study import require_study
@@ -21,9 +22,9 @@ from tracking.errors import TrackingError
 @verb("export")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    form = choose(config.format, "format", tuple(FORMATS))
+    form = registered(config.format, FORMATS, Format, "format")
     number = trial_number(config.trial)
-    called = c_name(config)
+    called = c_name(config, form)
     out = place(config.out, config)
     name = checked_name(config.study)
     workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)

@@ -10,14 +10,15 @@ from omegaconf import DictConfig
 from pruning.budget import Budget, Cost, Device
 from pruning.cost.model import Encoding
 from search.cli.app import verb
-from search.cli.options import c_name, choose, flag, place
+from search.cli.options import c_name, flag, place
 from search.config.devices import device_from
 from search.config.parse import checked_name, margin_from, one_budget
+from search.config.registered import registered
 from search.config.schema import BudgetConfig, DeviceConfig, StorageConfig
 from search.config.validate import validated
 from search.errors import ConfigError, NothingFitsError
 from search.results.export import finished_trial, write_model
-from search.results.formats import FORMATS
+from search.results.formats import FORMATS, Format
 from search.results.front import Point, best_within, points_of
 from search.results.mlflow_sync import catch_up
 from search.results.report import study_record
@@ -35,9 +36,9 @@ from tracking.tables import duration, size
 @verb("pick")
 def main(config: DictConfig) -> None:
     """Run the verb."""
-    form = choose(config.format, "format", tuple(FORMATS))
+    form = registered(config.format, FORMATS, Format, "format")
     wanted = flag(config.register, "register")
-    called = c_name(config)
+    called = c_name(config, form)
     out = place(config.out, config)
     limits, who, device = _wanted(config)
     limits = limits.with_margins(dict.fromkeys(limits.limits, margin_from(config.margin)))

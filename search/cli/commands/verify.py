@@ -12,12 +12,14 @@ from rich.table import Table
 from pruning.budget import RESOURCES, Device
 from pruning.cost.model import deployed
 from pruning.deploy.toolchain.measure import Measured
+from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime
 from pruning.deploy.toolchain.tflm import RUNTIME_BYTES, Interpreted
 from pruning.training.checkpoint import unpack_network
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, study_of, trial_number
 from search.config.devices import device_from
+from search.config.registered import registered
 from search.config.schema import DeviceConfig
 from search.config.validate import validated
 from search.errors import ConfigError, StudyError
@@ -76,7 +78,7 @@ class Line:
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    runtime = choose(config.runtime, "runtime", ("c", "tflm"))
+    runtime = registered(config.runtime, RUNTIMES, Runtime, "runtime")
     if not isinstance(config.workers, int) or config.workers < 0:
         raise ConfigError(f"workers={config.workers}: models at a time; 0: one a core")
     study = study_of(config)
@@ -84,26 +86,28 @@ def main(config: DictConfig) -> None:
     if config.device is not None:
         device = device_from(validated(config.device, DeviceConfig, "device"))
     trials = _trials(study_record(study), config.trial)
-    if runtime == "tflm":
-        _interpreted(study, trials, output)
+    if runtime.gives is Interpreted:
+        _interpreted(study, trials, device, runtime, output)
         return
     lines, own = [], is_same_device(study, device)
-    for trial, measured in verify(study, trials, device, workers_for(config.workers)):
+    for trial, measured in verify(study, trials, device, workers_for(config.workers), runtime):
         lines.append(_line(trial, measured, device, own, study))
         print(f"[{len(lines)}/{len(trials)}] trial {trial.number} measured", file=sys.stderr)
     if output == "json":
         print(json.dumps(_object(study, device, lines), indent=1))
     else:
-        wide_console().print(_table(study, device, lines))
+        wide_console().print(_table(study, device, lines, runtime.where))
     if (obstacle := catch_up(study)) is not None:
         print(f"paring: measured, but not in MLflow: {obstacle}", file=sys.stderr)
     _judge(lines)
 
 
-def _interpreted(study: Study, trials: list[TrialRecord], output: str) -> None:
-    """The models in TensorFlow Lite for Microcontrollers: numbers of their own kind."""
+def _interpreted(
+    study: Study, trials: list[TrialRecord], device: Device, runtime: Runtime, output: str
+) -> None:
+    """The models in an interpreter: numbers of their own kind."""
     found = []
-    for trial, taken in interpreted(study, trials):
+    for trial, taken in interpreted(study, trials, device, runtime):
         found.append((trial, taken))
         print(f"[{len(found)}/{len(trials)}] trial {trial.number} interpreted", file=sys.stderr)
     if output == "json":
@@ -184,10 +188,10 @@ def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
     }
 
 
-def _table(study: Study, device: Device, lines: list[Line]) -> Table:
+def _table(study: Study, device: Device, lines: list[Line], where: str) -> Table:
     table = Table(
         title=f"{study.name} as firmware for {device.name} ({device.core})",
-        caption="measured on an emulated core, and by how much the estimate differs; flash "
+        caption=f"measured on {where}, and by how much the estimate differs; flash "
         "without the kernels, which are the same for every network; "
         "milliseconds are counted instructions at the cycles that the device's config assumes",
     )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pruning.allocation.allocate import Allocation, Method
+from pruning.allocation.allocate import Allocation
 from pruning.allocation.feasibility import scaled_widths, uniform_ratio
 from pruning.allocation.fit import grow_to_fill
 from pruning.budget import Budget
@@ -144,8 +144,8 @@ METHODS: Mapping[str, Callable[[Run], Found]] = {
     "dense": dense,
     "uniform": uniform,
     "uniform, filled": uniform_filled,
-    "global magnitude": engine(Allocation(method=Method.MAGNITUDE)),
-    "greedy, branches may go": engine(Allocation(method=Method.GREEDY)),
+    "global magnitude": engine(Allocation(method="magnitude")),
+    "greedy, branches may go": engine(Allocation(method="greedy")),
     "Torch-Pruning, group magnitude": torch_pruning("magnitude"),
     "Torch-Pruning, Taylor": torch_pruning("taylor"),
     "paring": engine(Allocation()),

@@ -14,8 +14,8 @@ import pytest
 
 from pruning.deploy import IntegerNetwork, c_files
 from pruning.deploy.backends.c import OPTIONS
-from pruning.deploy.toolchain.build import COMPILER
 from pruning.ir.operator import INPUT
+from tests.toolchain import COMPILER
 
 unicorn = pytest.importorskip("unicorn", reason="needs the extra [verify]")
 arm = pytest.importorskip("unicorn.arm_const")

@@ -10,10 +10,10 @@ import pytest
 
 from pruning.deploy import IntegerNetwork, c_files, reference
 from pruning.deploy.backends.c import OPTIONS, kernel_files
-from pruning.deploy.toolchain.build import COMPILER
 from tests.pruning.deploy.bare import CORES, answers, elf_of, linked, needs_arm_gcc, run
 from tests.pruning.deploy.host import needs_cc
 from tests.pruning.deploy.lowered import drawn, lowered
+from tests.toolchain import COMPILER
 
 CLANG = ("clang", "--target=arm-none-eabi")
 RISCV = "riscv64-unknown-elf-gcc"

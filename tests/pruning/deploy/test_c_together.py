@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pruning.cost.cores import core_named
 from pruning.deploy import IntegerNetwork, c_files, reference
 from pruning.deploy.backends.c import OPTIONS, kernel_files, kernel_version
-from pruning.deploy.toolchain.build import COMPILER, CORES
 from tests.pruning.deploy.bare import elf_of, needs_arm_gcc, run
 from tests.pruning.deploy.host import CHECKED, STRICT, needs_cc
 from tests.pruning.deploy.lowered import drawn, lowered, traced
+from tests.toolchain import COMPILER
 
 NAMES = ("kws", "Vision2")
 OTHER = "0badf00d"  # of kernels
@@ -138,7 +139,7 @@ def test_cmake_builds_the_example_of_a_folder(networks, folder):
 def test_cmake_compiles_what_verify_compiles(networks, folder, kind):
     """Section by section; and a warning of somebody else's compiler stops nothing."""
     (folder / "noisy.h").write_text("#warning of another compiler\n")
-    core = CORES["cortex-m4"]
+    core = core_named("cortex-m4").toolchain.flags
     flags = " ".join((*core, f"-include {folder / 'noisy.h'}"))
     run(
         "cmake", "-B", "build", f"-DCMAKE_BUILD_TYPE={kind}", "-DCMAKE_SYSTEM_NAME=Generic",

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pruning.budget import Device
+from pruning.cost.cores import CORES
 from pruning.cost.model import deployed
 from pruning.deploy import IntegerNetwork, plan, reference
 from pruning.deploy.backends.c import run_symbol
 from pruning.deploy.toolchain import build
-from pruning.deploy.toolchain.build import COMPILER, CORES, Firmware, build_firmware
+from pruning.deploy.toolchain.build import Firmware, build_firmware
 from pruning.deploy.toolchain.emulate import Execution, execute
-from pruning.errors import EmulatorError, ToolchainError
+from pruning.errors import EmulatorError, PruningError, ToolchainError
 from pruning.frontend.trace import trace
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
@@ -27,6 +28,7 @@ from tests.pruning.agreement import masks
 from tests.pruning.deploy.drawn import deployable
 from tests.pruning.deploy.lowered import DEPLOYED, ZOO, drawn, lowered, traced
 from tests.pruning.random_networks import FEW
+from tests.toolchain import COMPILER
 
 pytestmark = pytest.mark.skipif(
     shutil.which(COMPILER) is None,
@@ -183,7 +185,7 @@ def test_a_core_with_simd_takes_fewer_instructions(small):
 
 
 def test_a_missing_compiler_names_its_package(small, monkeypatch):
-    monkeypatch.setattr(build, "COMPILER", "no-such-compiler")
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(ToolchainError, match="apt-get install gcc-arm-none-eabi"):
         build_firmware(small_network(small, "resnet8"), "cortex-m4")
 
@@ -195,7 +197,7 @@ def test_a_compiler_error_is_told(small, monkeypatch):
 
 
 def test_an_unknown_core_is_refused(small):
-    with pytest.raises(ToolchainError, match=r"cortex-a53.*cortex-m4"):
+    with pytest.raises(PruningError, match=r"cortex-a53.*cortex-m4"):
         build_firmware(small_network(small, "resnet8"), "cortex-a53")
 
 

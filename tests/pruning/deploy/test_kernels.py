@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from pruning.cost.memory.arena import ArenaPlan, pack
 from pruning.cost.latency import routine_name
+from pruning.cost.memory.arena import ArenaPlan, pack
 from pruning.cost.memory.overlap import BufferUse
 from pruning.deploy import IntegerNetwork, calibrate, kernels, obstacles
 from pruning.deploy.context.c_source import CSource, c_factor

@@ -13,10 +13,11 @@ import pytest
 
 from pruning.deploy import IntegerNetwork, reference
 from pruning.deploy.toolchain import build
-from pruning.deploy.toolchain.build import COMPILER, Firmware, build_firmware
+from pruning.deploy.toolchain.build import Firmware, build_firmware
 from pruning.deploy.toolchain.emulate import execute
 from tests.pruning.deploy.lowered import drawn, lowered, traced
 from tests.search.commands import free_port
+from tests.toolchain import COMPILER
 
 QEMU = "qemu-system-arm"
 MACHINES = {
