@@ -20,10 +20,10 @@ from tracking import (
     TrialRecord,
     front_page,
 )
-from tracking.pages.figures import comparison_figure, front_figure
+from tracking.pages.comparison import comparison_figure, comparison_page
+from tracking.pages.figures import front_figure
 from tracking.pages.overview import hypervolume_figure, importance_figure, parallel_figure
 from tracking.pages.plot_layout import PANELS, Figure, Panel
-from tracking.pages.plots import comparison_page
 
 PICKS = tuple(
     PickRecord(

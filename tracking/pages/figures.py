@@ -1,4 +1,4 @@
-"""The front as Plotly figures: plain dictionaries, a pure function of the study's record."""
+"""The front as a Plotly figure: plain dictionaries, a pure function of the study's record."""
 
 from collections.abc import Iterable, Sequence
 from math import log10
@@ -15,14 +15,12 @@ from tracking.pages.plot_layout import (
     Panel,
     layout,
     literal,
-    looks,
 )
-from tracking.pages.tooltips import cost_lines, hover_text, score_line
+from tracking.pages.tooltips import cost_lines, score_line
+from tracking.pages.traces import Trace, front_of, points, score_title, shown_cost, staircase
 from tracking.records import StudyRecord, TrialRecord
 from tracking.seeds import repeats
 from tracking.tables import cost_of, count, finished_trials, limit_of, score_text, short
-
-Trace = Figure
 
 _BUDGET = "rgba(70, 90, 110, {})"
 _LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
@@ -31,10 +29,7 @@ _LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
 def front_figure(study: StudyRecord, panel: Panel) -> Figure:
     """Return score against one resource: front, budgets, dense network, device limit."""
     trials = finished_trials(study)
-    front = sorted(
-        (trial for trial in trials if panel.resource in trial.planes),
-        key=lambda trial: (_x(trial, panel), trial.number),
-    )
+    front = front_of(study, panel)
     faint = [trial for trial in trials if panel.resource not in trial.planes]
     axis = Axis.around(_extents(study, trials, panel), _limit(study, panel))
     heights = _y_range(study, trials)
@@ -43,51 +38,15 @@ def front_figure(study: StudyRecord, panel: Panel) -> Figure:
         _budgets(faint, panel, subtle, "budgets of dominated trials"),
         _budgets(front, panel, 0.6, "budgets of the front"),
         _cloud(study, faint, panel),
-        _staircase(front, panel, axis),
+        staircase(front, panel, axis),
         *_means(study, panel),
         _points(study, front, panel) | {"text": _labels(front, panel, axis, heights)},
         *_dense(study, panel),
     ]
-    frame = layout(_y_title(study), f"{panel.title} ({panel.unit})")
+    frame = layout(score_title(study), f"{panel.title} ({panel.unit})")
     frame["xaxis"] |= axis.layout(panel)
     frame["yaxis"]["range"] = heights
     frame["shapes"], frame["annotations"] = _lines(study, panel, axis)
-    return {"data": traces, "layout": frame}
-
-
-def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
-    """Return the fronts of several studies against one resource, each in its colour."""
-    fronts = [
-        sorted(
-            (trial for trial in finished_trials(study) if panel.resource in trial.planes),
-            key=lambda trial: (_x(trial, panel), trial.number),
-        )
-        for study in studies
-    ]
-    axis = Axis.around([_x(trial, panel) for front in fronts for trial in front], None)
-    traces = []
-    for study, front, look in zip(studies, fronts, looks(len(studies)), strict=True):
-        steps, points = (
-            _staircase(front, panel, axis),
-            _scatter(study.name, study, front, panel),
-        )
-        whose = f"<b>{literal(study.name)}</b><br>"
-        line = {**steps["line"], "color": look.color, "dash": look.dash}
-        marker = {"size": 8, "color": look.color, "symbol": look.symbol,
-                  "line": {"color": "white", "width": 1}}  # fmt: skip
-        traces += [
-            steps | {"line": line, "name": study.name},
-            points
-            | {"mode": "markers", "marker": marker}
-            | {"hovertext": [whose + text for text in points["hovertext"]]},
-        ]
-    frame = layout(_y_title(studies[0]), f"{panel.title} ({panel.unit})")
-    frame["xaxis"] |= axis.layout(panel)
-    if not any(fronts):
-        frame["annotations"] = [{"text": "no point yet", "showarrow": False, "x": 0.5, "y": 0.5,
-                                 "xref": "paper", "yref": "paper"}]  # fmt: skip
-        for axis_name in ("xaxis", "yaxis"):
-            frame[axis_name] |= {"showticklabels": False, "ticks": ""}
     return {"data": traces, "layout": frame}
 
 
@@ -95,17 +54,13 @@ def _extents(study: StudyRecord, trials: Iterable[TrialRecord], panel: Panel) ->
     """Return everything that the axis must reach: points, their budgets, the dense network."""
     values = []
     for trial in trials:
-        values.append(_x(trial, panel))
+        values.append(shown_cost(trial, panel))
         limit = limit_of(trial.budget, panel.resource)
         if limit is not None:
             values.append(limit * panel.scale)
     if study.dense is not None:
         values.append(cost_of(study.dense.costs, panel.resource) * panel.scale)
     return values
-
-
-def _x(trial: TrialRecord, panel: Panel) -> float:
-    return cost_of(trial.known_costs, panel.resource) * panel.scale
 
 
 def _limit(study: StudyRecord, panel: Panel) -> float | None:
@@ -120,7 +75,7 @@ def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name:
     for trial in trials:
         limit = limit_of(trial.budget, panel.resource)
         if limit is not None:
-            xs += [_x(trial, panel), limit * panel.scale, None]
+            xs += [shown_cost(trial, panel), limit * panel.scale, None]
             ys += [trial.score, trial.score, None]
     sizes = [0, 9, 0] * (len(xs) // 3)
     color = _BUDGET.format(strength)
@@ -142,12 +97,12 @@ def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name:
 
 def _cloud(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     marker = {"size": 7, "color": FAINT, "opacity": 0.55}
-    return _scatter("dominated", study, trials, panel) | {"mode": "markers", "marker": marker}
+    return points("dominated", study, trials, panel) | {"mode": "markers", "marker": marker}
 
 
 def _points(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     marker = {"size": 10, "color": FRONT, "line": {"color": "white", "width": 1.5}}
-    return _scatter("front", study, trials, panel) | {
+    return points("front", study, trials, panel) | {
         "mode": "markers+text",
         "cliponaxis": False,
         "textposition": "top left" if study.scores_rise else "bottom left",
@@ -163,24 +118,13 @@ def _labels(
     labels, last = [], (-1.0, -1.0)
     for trial in front:
         place = (
-            axis.share(_x(trial, panel)),
+            axis.share(shown_cost(trial, panel)),
             ((trial.score or 0.0) - heights[0]) / (heights[1] - heights[0]),
         )
         free = max(abs(place[0] - last[0]), abs(place[1] - last[1])) > _LABEL_SPACE
         labels.append(str(trial.number) if free else "")
         last = place if free else last
     return labels
-
-
-def _scatter(name: str, study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
-    return {
-        "type": "scatter",
-        "name": name,
-        "x": [_x(trial, panel) for trial in trials],
-        "y": [trial.score for trial in trials],
-        "hovertext": [hover_text(study, trial) for trial in trials],
-        "hoverinfo": "text",
-    }
 
 
 def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
@@ -192,7 +136,7 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
         {
             "type": "scatter",
             "name": "mean over seeds",
-            "x": [fmean(_x(trial, panel) for trial in group.trials) for group in groups],
+            "x": [fmean(shown_cost(trial, panel) for trial in group.trials) for group in groups],
             "y": [group.mean for group in groups],
             "mode": "markers",
             "marker": {"symbol": "line-ew-open", "size": 13, "color": MEAN,
@@ -208,21 +152,6 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
             "hoverinfo": "text",
         }
     ]  # fmt: skip
-
-
-def _staircase(front: Sequence[TrialRecord], panel: Panel, axis: Axis) -> Trace:
-    """Return the best score within each bound: flat until the next point of the front."""
-    xs = [_x(trial, panel) for trial in front]
-    ys = [trial.score for trial in front]
-    return {
-        "type": "scatter",
-        "name": "staircase",
-        "x": [*xs, axis.high] if front else [],
-        "y": [*ys, ys[-1]] if front else [],
-        "mode": "lines",
-        "line": {"color": FRONT, "width": 2, "shape": "hv"},
-        "hoverinfo": "skip",
-    }
 
 
 def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
@@ -296,10 +225,6 @@ def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
         "showarrow": False,
         "font": {"size": 11, "color": LIMIT},
     }
-
-
-def _y_title(study: StudyRecord) -> str:
-    return f"{literal(study.metric)} ({literal(study.precision)})"
 
 
 def _y_range(study: StudyRecord, trials: Sequence[TrialRecord]) -> list[float]:

@@ -1,28 +1,10 @@
-"""Names of layers, shortened where they are too long for a table, and unfolded at will."""
+"""Labels of layers: their names, shortened where they are too long for a table."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from html import escape
 from itertools import takewhile
 
 _LENGTH = 28
-
-NAMES_STYLE = """
-summary { cursor: pointer; list-style: none; text-decoration: underline dotted #9aa5b1; }
-summary::-webkit-details-marker { display: none; }
-details { display: inline-block; vertical-align: top; }
-details span { display: block; max-width: 22ch; white-space: normal; overflow-wrap: anywhere;
-  color: #52606d; font-size: 12px; }
-"""
-
-
-def folded(names: Iterable[str]) -> dict[str, str]:
-    """Return each name as HTML, escaped; it needs NAMES_STYLE.
-
-    One that is too long shows its label and unfolds without a script, by keyboard and touch
-    too.
-    """
-    return {name: _folded(name, label) for name, label in shortened(names).items()}
 
 
 def shortened(names: Iterable[str], length: int = _LENGTH) -> dict[str, str]:
@@ -59,9 +41,3 @@ def _middle_cut(text: str, length: int) -> str:
 
 def _end_cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _folded(name: str, label: str) -> str:
-    if label == name:
-        return escape(name)
-    return f"<details><summary>{escape(label)}</summary><span>{escape(name)}</span></details>"

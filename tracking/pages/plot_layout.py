@@ -1,6 +1,6 @@
 """The frame of a figure: its panels, the reach and ticks of its axes, its look."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import log10
@@ -26,17 +26,12 @@ REACH = 2.5  # a limit further out than this many times the largest value is onl
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a study is told from others in one picture."""
+    """How a study is told from others in one picture; `path` is its mark in SVG, for a legend."""
 
     color: str
     symbol: str
     dash: str
     path: str
-
-    @property
-    def swatch(self) -> str:
-        """Its mark, for a legend."""
-        return f"<svg width='18' height='14'><path d='{self.path}' fill='{self.color}'/></svg>"
 
 
 def looks(count: int) -> list[Look]:
@@ -49,7 +44,9 @@ def looks(count: int) -> list[Look]:
 
 
 def literal(text: str) -> str:
-    """Return text as Plotly shows it: it reads tags, but knows no &quot;."""
+    """Return text for Plotly's titles, ticks and hover labels, in which it reads tags such as
+    <b>. It takes quotes as they are, and knows no &quot;.
+    """
     return escape(text, quote=False)
 
 
@@ -73,6 +70,29 @@ PANELS = (
     Panel("sram_bytes", "KiB", 1 / 1024),
     Panel("latency_ms", "ms", 1.0),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A figure's place on a page: a card with a heading.
+
+    `name` is the id of the element that the figure is drawn in. Where there is no room for
+    `width` pixels it scrolls; `kind` is a CSS class for how far the card reaches.
+    """
+
+    name: str
+    title: str
+    figure: Figure
+    kind: str = ""
+    width: int = 0
+
+
+def score_cards(figures: Mapping[str, Figure]) -> list[Card]:
+    """Return a card for each resource's figure of the score against it."""
+    return [
+        Card(resource, f"Score against {NAMES[resource]}", figure)
+        for resource, figure in figures.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
