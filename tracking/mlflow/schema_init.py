@@ -34,6 +34,7 @@ def _build(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     artifacts = (path.parent / "artifacts").as_uri()  # of MLflow's default experiment
+    # A folder, as SQLite writes its journal beside the file.
     with TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
         draft = Path(folder) / path.name
         store = SqlAlchemyStore(f"sqlite:///{draft}", artifacts)  # type: ignore[no-untyped-call]
