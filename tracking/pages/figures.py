@@ -30,28 +30,28 @@ def front_figure(study: StudyRecord, panel: Panel) -> Figure:
     """Return score against one resource: front, budgets, dense network, device limit."""
     trials = finished_trials(study)
     front = front_of(study, panel)
-    faint = [trial for trial in trials if panel.resource not in trial.planes]
+    dominated = [trial for trial in trials if panel.resource not in trial.planes]
     axis = Axis.around(_extents(study, trials, panel), _limit(study, panel))
-    heights = _y_range(study, trials)
-    subtle = 0.22 if len(faint) <= 60 else 0.12
+    y_range = _y_range(study, trials)
+    opacity = 0.22 if len(dominated) <= 60 else 0.12
     traces = [
-        _budgets(faint, panel, subtle, "budgets of dominated trials"),
+        _budgets(dominated, panel, opacity, "budgets of dominated trials"),
         _budgets(front, panel, 0.6, "budgets of the front"),
-        _cloud(study, faint, panel),
+        _dominated(study, dominated, panel),
         staircase(front, panel, axis),
         *_means(study, panel),
-        _points(study, front, panel) | {"text": _labels(front, panel, axis, heights)},
+        _points(study, front, panel) | {"text": _labels(front, panel, axis, y_range)},
         *_dense(study, panel),
     ]
     frame = layout(score_title(study), f"{panel.title} ({panel.unit})")
     frame["xaxis"] |= axis.layout(panel)
-    frame["yaxis"]["range"] = heights
+    frame["yaxis"]["range"] = y_range
     frame["shapes"], frame["annotations"] = _lines(study, panel, axis)
     return {"data": traces, "layout": frame}
 
 
 def _extents(study: StudyRecord, trials: Iterable[TrialRecord], panel: Panel) -> list[float]:
-    """Return everything that the axis must reach: points, their budgets, the dense network."""
+    """Return all values that the axis must show: points, their budgets, the dense network."""
     values = []
     for trial in trials:
         values.append(shown_cost(trial, panel))
@@ -68,7 +68,7 @@ def _limit(study: StudyRecord, panel: Panel) -> float | None:
     return None if limit is None else limit * panel.scale
 
 
-def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name: str) -> Trace:
+def _budgets(trials: Iterable[TrialRecord], panel: Panel, opacity: float, name: str) -> Trace:
     """Return a thin line from each point to its budget, with a tick at the budget."""
     xs: list[float | None] = []
     ys: list[float | None] = []
@@ -78,7 +78,7 @@ def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name:
             xs += [shown_cost(trial, panel), limit * panel.scale, None]
             ys += [trial.score, trial.score, None]
     sizes = [0, 9, 0] * (len(xs) // 3)
-    color = _BUDGET.format(strength)
+    color = _BUDGET.format(opacity)
     return {
         "type": "scatter",
         "name": name,
@@ -95,7 +95,7 @@ def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name:
     }
 
 
-def _cloud(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
+def _dominated(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     marker = {"size": 7, "color": FAINT, "opacity": 0.55}
     return points("dominated", study, trials, panel) | {"mode": "markers", "marker": marker}
 
@@ -112,23 +112,23 @@ def _points(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> 
 
 
 def _labels(
-    front: Sequence[TrialRecord], panel: Panel, axis: Axis, heights: Sequence[float]
+    front: Sequence[TrialRecord], panel: Panel, axis: Axis, y_range: Sequence[float]
 ) -> list[str]:
-    """Return the trials' numbers, leaving out those that would lie on one another."""
+    """Return the trials' numbers, without those that would overlap the one before."""
     labels, last = [], (-1.0, -1.0)
     for trial in front:
-        place = (
+        position = (
             axis.share(shown_cost(trial, panel)),
-            ((trial.score or 0.0) - heights[0]) / (heights[1] - heights[0]),
+            ((trial.score or 0.0) - y_range[0]) / (y_range[1] - y_range[0]),
         )
-        free = max(abs(place[0] - last[0]), abs(place[1] - last[1])) > _LABEL_SPACE
-        labels.append(str(trial.number) if free else "")
-        last = place if free else last
+        has_room = max(abs(position[0] - last[0]), abs(position[1] - last[1])) > _LABEL_SPACE
+        labels.append(str(trial.number) if has_room else "")
+        last = position if has_room else last
     return labels
 
 
 def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
-    """Return the mean of trials that differ in their seeds alone, with its spread as a bar."""
+    """Return the means of trials that differ in their seeds alone, with standard deviations."""
     groups = repeats(study)
     if not groups:
         return []
@@ -176,26 +176,28 @@ def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
 
 
 def _lines(study: StudyRecord, panel: Panel, axis: Axis) -> tuple[list[Figure], list[Figure]]:
-    """Return the dense score as a level, the device's limit as an upright, and its name."""
-    shapes, notes = [], []
+    """Return the dense score as a horizontal line, the device's limit as a vertical one with
+    its label.
+    """
+    shapes, labels = [], []
     if study.dense is not None:
-        level = {
+        horizontal = {
             "xref": "paper",
             "x0": 0,
             "x1": 1,
             "y0": study.dense.score,
             "y1": study.dense.score,
         }
-        shapes.append(_line(level, DENSE, "dot", 1.0))
+        shapes.append(_line(horizontal, DENSE, "dot", 1.0))
     limit = _limit(study, panel)
     if limit is not None and study.device is not None:
         label = f"{literal(study.device.name)}: {short(limit)} {panel.unit}"
-        inside = limit <= axis.high
-        if inside:
-            upright = {"yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}
-            shapes += [_line(upright, LIMIT, "dash", 1.4), _beyond(limit, axis)]
-        notes.append(_note(label if inside else f"{label} →", limit, axis, inside))
-    return shapes, notes
+        is_shown = limit <= axis.high
+        if is_shown:
+            vertical = {"yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}
+            shapes += [_line(vertical, LIMIT, "dash", 1.4), _beyond(limit, axis)]
+        labels.append(_label(label if is_shown else f"{label} →", limit, axis, is_shown))
+    return shapes, labels
 
 
 def _line(ends: Figure, color: str, dash: str, width: float) -> Figure:
@@ -204,20 +206,20 @@ def _line(ends: Figure, color: str, dash: str, width: float) -> Figure:
 
 
 def _beyond(limit: float, axis: Axis) -> Figure:
-    """Return a tint over what the device has no room for."""
-    place = {"yref": "paper", "x0": limit, "x1": axis.high, "y0": 0, "y1": 1}
+    """Return a tint over the range beyond the device's limit."""
+    extent = {"yref": "paper", "x0": limit, "x1": axis.high, "y0": 0, "y1": 1}
     style = {"fillcolor": LIMIT, "opacity": 0.05, "line": {"width": 0}}
-    return {"type": "rect", "layer": "below", **place, **style}
+    return {"type": "rect", "layer": "below", **extent, **style}
 
 
-def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
-    """Return the label of a device limit, at the line or at the edge beyond which it lies."""
-    place = log10(limit) if axis.logarithmic and limit > 0 else limit
-    near_the_end = not inside or axis.share(limit) > 0.7
+def _label(text: str, limit: float, axis: Axis, is_shown: bool) -> Figure:
+    """Return the label of a device limit: at its line, or at the right edge if it is beyond."""
+    position = log10(limit) if axis.logarithmic and limit > 0 else limit
+    near_the_end = not is_shown or axis.share(limit) > 0.7
     return {
-        "text": label,
-        "x": place if inside else 1,
-        "xref": "x" if inside else "paper",
+        "text": text,
+        "x": position if is_shown else 1,
+        "xref": "x" if is_shown else "paper",
         "y": 1,
         "yref": "paper",
         "yanchor": "bottom",

@@ -135,7 +135,7 @@ def _operators(line: KernelLine) -> str:
 
 
 def _in_words(line: KernelLine, before: KernelLine | None) -> str:
-    buffers = ", ".join(f"{name} {size(held)}" for name, held in line.live.items())
+    buffers = ", ".join(f"{name} {size(used)}" for name, used in line.live.items())
     words = [
         f"{line.name}: {_operators(line)}",
         f"in memory: {buffers} ({count(len(line.live), 'buffer')}, {size(line.live_bytes)})",

@@ -1,4 +1,4 @@
-"""The frame of a figure: its panels, the reach and ticks of its axes, its look."""
+"""What figures share: panels, ranges and ticks of axes, colours and marks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _MARKS = (  # symbol, its path around (9, 7), and the line's dashes: one more fo
 )
 _GRID, _RULE = "#e8edf2", "#b8c4ce"
 _LOG_SPAN = 5  # largest over smallest value from which an axis is logarithmic
-REACH = 2.5  # a limit further out than this many times the largest value is only mentioned
+REACH = 2.5  # a limit above this many times the largest value is only mentioned
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a study is told from others in one picture; `path` is its mark in SVG, for a legend."""
+    """The colour, mark and dashes of a study in a figure; `path` is the mark in SVG."""
 
     color: str
     symbol: str
@@ -35,7 +35,7 @@ class Look:
 
 
 def looks(count: int) -> list[Look]:
-    """Return looks for so many studies: all colours, then all colours with another mark."""
+    """Return different looks for so many studies: all colours, then those with another mark."""
     marks = [_MARKS[n // len(COLORS) % len(_MARKS)] for n in range(count)]
     return [
         Look(COLORS[n % len(COLORS)], symbol, dash, path)
@@ -52,7 +52,7 @@ def literal(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plane: score against a resource. `scale` turns its unit into the one shown."""
+    """One plane: score against a resource. `scale` converts its unit into the one shown."""
 
     resource: str
     unit: str
@@ -97,7 +97,7 @@ def score_cards(figures: Mapping[str, Figure]) -> list[Card]:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The reach of an x axis, in the unit shown."""
+    """The range of an x axis, in the unit shown."""
 
     low: float
     high: float
@@ -105,7 +105,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: Sequence[float], limit: float | None) -> "Axis":
-        """Return an axis that shows the values, and the limit if that is not far out."""
+        """Return an axis that shows the values, and the limit if it is not far above them."""
         low, high = min(values, default=1.0), max(values, default=1.0)
         if limit is not None and limit <= REACH * high:
             low, high = min(low, limit), max(high, limit)
@@ -129,7 +129,7 @@ class Axis:
         return settings
 
     def share(self, value: float) -> float:
-        """Return how far along the axis a value is, from 0 to 1."""
+        """Return the position of a value on the axis, from 0 to 1."""
         if self.logarithmic:
             return log10(value / self.low) / log10(self.high / self.low) if value > 0 else 0.0
         return (value - self.low) / (self.high - self.low)
@@ -137,15 +137,15 @@ class Axis:
     def _ticks(self, panel: Panel) -> list[float]:
         """Return round values: powers of two for sizes, 1-2-5 for times; at most eight."""
         if panel.unit == "ms":
-            some = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
+            values = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
         else:
-            some = [2.0**power for power in range(-10, 21)]
-        inside = [value for value in some if self.low <= value <= self.high]
-        return inside[:: 1 + (len(inside) - 1) // 8]
+            values = [2.0**power for power in range(-10, 21)]
+        ticks = [value for value in values if self.low <= value <= self.high]
+        return ticks[:: 1 + (len(ticks) - 1) // 8]
 
 
 def layout(y_title: str, x_title: str) -> Figure:
-    """Return Plotly's layout of a figure, without the reach of its axes."""
+    """Return Plotly's layout of a figure, without the ranges of its axes."""
 
     def axis(title: str) -> Figure:
         return {

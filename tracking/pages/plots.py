@@ -52,8 +52,8 @@ def front_page(study: StudyRecord, pages: Mapping[int, str] | None = None) -> st
 
     Score against each resource with the staircase of the front, dominated trials faint, every
     trial's budget, the dense network and the device's limits; the best trial for each device; the
-    hypervolume after each trial; the front as a table. `pages` tells where the pages on the
-    networks of trials are, from this one, by number.
+    hypervolume after each trial; the front as a table. `pages` are relative addresses of the
+    trials' own pages, by number.
     """
     shared = {"study": study, "facts": _facts(study), "measured": _IS_MEASURED[study.source]}
     if not finished_trials(study):

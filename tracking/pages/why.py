@@ -34,7 +34,7 @@ _PER = {
     "latency_ms": (1.0, "ms"),
     "macs": (1e6, "million MACs"),
 }
-_FULL = 0.98  # of a limit; whole channels leave about as much
+_FULL = 0.98  # of a limit; rounding to whole channels leaves about the rest unused
 _ROUNDED = "At the best widths other limits stop first; whole channels then filled this one."
 
 
@@ -121,8 +121,8 @@ def _limits_card(trial: TrialRecord, before: Costs | None, explanation: Explanat
             _Row(
                 resource=NAMES[name],
                 costs_most=name == dearest,
-                before=_text(name, _taken(name, before)),
-                after=_text(name, _taken(name, trial.costs)),
+                before=_text(name, _cost(name, before)),
+                after=_text(name, _cost(name, trial.costs)),
                 limit=_text(name, _limit(name, trial)),
                 price=_price(name, trial, explanation, pressures),
                 hint="before: {}\nafter: {}".format(*explanation.bottlenecks[name]),
@@ -137,13 +137,13 @@ def _limits_card(trial: TrialRecord, before: Costs | None, explanation: Explanat
 
 
 def _limits(trial: TrialRecord) -> dict[str, float]:
-    """Return what each estimate was held to; without a limit, what the network takes."""
-    taken = {name: 0.0 if trial.costs is None else cost_of(trial.costs, name) for name in PRICED}
-    limits = {name: _held(name, trial) for name in RESOURCES}
-    return taken | {name: limit for name, limit in limits.items() if limit is not None}
+    """Return the limit that each estimate had to meet; without one, the network's own cost."""
+    costs = {name: 0.0 if trial.costs is None else cost_of(trial.costs, name) for name in PRICED}
+    limits = {name: _effective_limit(name, trial) for name in RESOURCES}
+    return costs | {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _taken(name: str, costs: Costs | None) -> float | None:
+def _cost(name: str, costs: Costs | None) -> float | None:
     return None if costs is None else cost_of(costs, name)
 
 
@@ -151,19 +151,23 @@ def _limit(name: str, trial: TrialRecord) -> float | None:
     return limit_of(trial.budget, name) if name in RESOURCES else None
 
 
-def _held(name: str, trial: TrialRecord) -> float | None:
-    """Return what an estimate was held to: the limit, or less by a margin for measurements."""
+def _effective_limit(name: str, trial: TrialRecord) -> float | None:
+    """Return the limit that an estimate had to meet: that of the budget, less a margin for what
+    is measured.
+    """
     return limit_of(trial.held or trial.budget, name) if name in RESOURCES else None
 
 
 def _margins(trial: TrialRecord) -> str:
-    """Return to what estimates were held where numbers show that it is less than the limit."""
-    pairs = {
-        name: (_text(name, _held(name, trial)), _text(name, _limit(name, trial)))
+    """Return the limits that estimates had to meet, if they differ from the budget as shown."""
+    limits = {
+        name: (_text(name, _effective_limit(name, trial)), _text(name, _limit(name, trial)))
         for name in RESOURCES
     }
     return ", ".join(
-        f"{NAMES[name]} to {held}" for name, (held, limit) in pairs.items() if held != limit
+        f"{NAMES[name]} to {effective}"
+        for name, (effective, limit) in limits.items()
+        if effective != limit
     )
 
 
@@ -183,8 +187,8 @@ def _price(
     if pressures[name] != 0:
         amount, unit = _rate(name, explanation)
         return _Price(f"{amount} per {unit}", short(pressures[name] / 100), binds=True)
-    taken, limit = _taken(name, trial.costs), _held(name, trial)
-    if taken is not None and limit is not None and taken > _FULL * limit:
+    cost, limit = _cost(name, trial.costs), _effective_limit(name, trial)
+    if cost is not None and limit is not None and cost > _FULL * limit:
         return _Price("0, filled by rounding", "0", binds=False, hint=_ROUNDED)
     return _Price("0, does not bind", "0", binds=False)
 
