@@ -48,6 +48,11 @@ def test_the_wheel_holds_three_packages_and_every_config(tmp_path):
     }
     assert len(static) > 5
     assert static <= set(names)
+    templates = {
+        str(p.relative_to(ROOT)) for p in (ROOT / "tracking" / "pages" / "templates").iterdir()
+    }
+    assert len(templates) > 5
+    assert templates <= set(names)
 
 
 def make_torch(index: str, venv: Path) -> str:

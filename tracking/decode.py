@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: values of the right kind, or refused."""
+"""Values of a stored JSON file, checked: each is of the right type, or the file is refused."""
 
 import json
 from collections.abc import Callable
@@ -9,14 +9,15 @@ from tracking.errors import DamagedError
 
 T = TypeVar("T")
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-_MOST = 1 << 53  # what JSON's numbers carry exactly
+_LIMIT = 1 << 53  # below which JSON's numbers are exact
 
 
 def decoded(content: bytes, build: Callable[[Any], T], complaint: str) -> T:
-    """Return what `build` makes of JSON. It may use what it is given as if it were right.
+    """Return what `build` makes of JSON. It may use values without checking them: errors that
+    arise from wrong ones are turned into DamagedError.
 
     Raises:
-        DamagedError: it was not; `complaint` says what the content is not.
+        DamagedError: the content is not what it should be; `complaint` says so.
     """
     try:
         return build(json.loads(content))
@@ -28,23 +29,27 @@ def decoded(content: bytes, build: Callable[[Any], T], complaint: str) -> T:
 
 
 def text(value: Any) -> str:
-    """Return a name, or raise what `decoded` waits for."""
+    """Return a text.
+
+    Raises:
+        TypeError: it is none; `decoded` turns this into DamagedError, as for those below.
+    """
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no name")
+        raise TypeError(f"{value!r} is no text")
     return value
 
 
-def several(value: Any) -> list[Any]:
-    """Return a list of whatever it holds."""
+def items(value: Any) -> list[Any]:
+    """Return the items of a list."""
     if not isinstance(value, list):
         raise TypeError(f"{value!r} is no list")
     return value
 
 
-def whole(value: Any) -> int:
-    """Return a number of things: whole, and not below zero."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
-        raise ValueError(f"{value!r} is no number of things")
+def natural(value: Any) -> int:
+    """Return a natural number, zero included."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LIMIT:
+        raise ValueError(f"{value!r} is no natural number")
     return value
 
 

@@ -1,24 +1,24 @@
-"""What can go wrong outside our own code, under names of our own.
+"""Errors that come from outside this code: databases, stored files, MLflow.
 
-    TrackingError                something that a person can put right
+    TrackingError                something that a user can correct
     ├── DatabaseError            a database that cannot be used
     │   ├── AddressError         its address is malformed, or holds a password
     │   ├── UnreachableError     nobody answers, access is refused, the disk is read-only
-    │   ├── LockedError          another program holds it and does not let go
-    │   └── ForeignError         it holds somebody else's tables, or is no database at all
+    │   ├── LockedError          another program has locked it, and keeps it locked
+    │   └── ForeignError         it holds tables of another program, or is no database at all
     ├── DamagedError             a stored file does not hold what it should
-    ├── BusyError                another process of ours holds the named lock
-    ├── ServerError              MLflow did not do what it was asked
-    │   └── GoneError            a run or experiment was deleted behind our back
+    ├── BusyError                another process of paring holds the named lock
+    ├── ServerError              a request to MLflow failed
+    │   └── GoneError            a run or an experiment was deleted meanwhile
     └── RegistryError            a model cannot be registered as asked
 
 Every message says what happened, the value, the limit, and the cure, and hides passwords.
-Errors of SQLAlchemy, MLflow and requests are turned into these where they enter.
+Errors of SQLAlchemy, MLflow and requests are translated into these where they are called.
 """
 
 
 class TrackingError(Exception):
-    """Something outside our own code that a person can put right."""
+    """An error from outside this code that a user can correct."""
 
 
 class DatabaseError(TrackingError):
@@ -34,11 +34,11 @@ class UnreachableError(DatabaseError):
 
 
 class LockedError(DatabaseError):
-    """Another program holds the database and does not let go in time."""
+    """Another program has locked the database for longer than the timeout."""
 
 
 class ForeignError(DatabaseError):
-    """The database holds somebody else's tables, or the file is no database."""
+    """The database holds tables of another program, or the file is no database."""
 
 
 class DamagedError(TrackingError):
@@ -46,15 +46,15 @@ class DamagedError(TrackingError):
 
 
 class BusyError(TrackingError):
-    """Another process of ours holds the named lock."""
+    """Another process of paring holds the named lock."""
 
 
 class ServerError(TrackingError):
-    """MLflow, its server or its database did not do what it was asked."""
+    """A request to MLflow, its server or its database failed."""
 
 
 class GoneError(ServerError):
-    """A run or an experiment is no longer there, or was moved to the bin."""
+    """A run or an experiment does not exist any more, or was deleted."""
 
 
 class RegistryError(TrackingError):

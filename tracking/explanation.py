@@ -1,16 +1,16 @@
-"""Why pruning left a network as it is: records, read from the file that a trial stored."""
+"""Why pruning ended with the widths it did: records, read from the file that a trial stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tracking.decode import amount, decoded, text, whole
+from tracking.decode import amount, decoded, natural, text
 from tracking.records import RESOURCES
 
 EXPLANATION = "explanation.json"  # its name among a trial's files
 PRICED = (*RESOURCES, "macs")
-_NEGLIGIBLE = 1e-4  # of what a group's width is worth; solvers leave a trace where nothing binds
+_NEGLIGIBLE = 1e-4  # of what a group's width is worth; solvers give slack limits tiny prices
 
 
 class Reason(StrEnum):
@@ -41,11 +41,11 @@ class GroupReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What pruning found when it ended.
+    """The result of pruning, explained.
 
-    `bottlenecks` name each resource's largest kernel before and after; `prices` are the fall
-    of the modelled training loss per byte, millisecond or MAC more of a limit; a limit that
-    was not set has none. Groups are in network order.
+    `bottlenecks` name each resource's largest kernel before and after; `prices` are by how much
+    the modelled training loss falls per byte, millisecond or MAC by which a limit is raised; a
+    resource without a limit has none. Groups are in network order.
     """
 
     bottlenecks: Mapping[str, tuple[str, str]]
@@ -53,9 +53,9 @@ class Explanation:
     groups: tuple[GroupReport, ...]
 
     def pressures(self, limits: Mapping[str, float]) -> dict[str, float]:
-        """Return the fall of the modelled loss per relative rise of a limit; 0 if it is slack.
+        """Return the fall of the modelled loss per relative increase of a limit; 0 if it is slack.
 
-        These have one unit, so that limits can be compared.
+        All have the same unit, so that limits can be compared.
         """
         pressures = {name: price * limits[name] for name, price in self.prices.items()}
         stakes = [group.worth * group.after for group in self.groups if group.worth is not None]
@@ -64,10 +64,10 @@ class Explanation:
 
 
 def read_explanation(content: bytes) -> Explanation:
-    """Read a trial's explanation.json; keys that are not known are passed over.
+    """Read a trial's explanation.json; unknown keys are ignored.
 
     Raises:
-        DamagedError: it is no explanation, or lacks a part.
+        DamagedError: it is no explanation, or a part is missing.
     """
     return decoded(content, _explanation, f"{EXPLANATION} is no explanation of a network")
 
@@ -83,7 +83,7 @@ def _explanation(entry: Any) -> Explanation:
 
 
 def _group(entry: Mapping[str, Any]) -> GroupReport:
-    before, after = whole(entry["before"]), whole(entry["after"])
+    before, after = natural(entry["before"]), natural(entry["after"])
     if after > before:
         raise ValueError(f"{after} of {before} channels")
     worth, cost = entry["worth"], entry["cost"]

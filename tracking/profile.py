@@ -1,20 +1,21 @@
-"""What every kernel of a network takes: records, read from the file that a trial stored."""
+"""The costs of every kernel of a network: records, read from the file that a trial stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracking.decode import amount, decoded, several, text, whole
+from tracking.decode import amount, decoded, items, natural, text
 
 PROFILE = "profile.json"  # its name among a trial's files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelLine:
-    """One kernel, as estimated.
+    """One kernel with its estimated costs.
 
-    `fused` says what runs in the same loop; `live` gives the bytes of every buffer that is held
-    meanwhile. Of these the kernel reads `reads` and makes `writes`; the others wait.
+    `fused` are the kinds of the operators that run in the same loop; `live` gives the bytes of
+    every buffer that is in memory while the kernel runs. It reads those in `reads` and writes
+    that in `writes`; the others are read by later kernels.
     """
 
     name: str
@@ -43,18 +44,18 @@ class Profile:
 
 
 def read_profile(content: bytes) -> Profile:
-    """Read a trial's profile.json; keys that are not known are passed over.
+    """Read a trial's profile.json; unknown keys are ignored.
 
     Raises:
-        DamagedError: it is no profile, or lacks a part.
+        DamagedError: it is no profile, or a part is missing.
     """
     return decoded(content, _profile, f"{PROFILE} does not tell what a network takes")
 
 
 def _profile(entry: Any) -> Profile:
     return Profile(
-        before=tuple(_line(line) for line in several(entry["before"])),
-        after=tuple(_line(line) for line in several(entry["after"])),
+        before=tuple(_line(line) for line in items(entry["before"])),
+        after=tuple(_line(line) for line in items(entry["after"])),
     )
 
 
@@ -62,17 +63,17 @@ def _line(entry: Mapping[str, Any]) -> KernelLine:
     return KernelLine(
         name=text(entry["name"]),
         kind=text(entry["kind"]),
-        fused=tuple(text(name) for name in several(entry["fused"])),
+        fused=tuple(text(name) for name in items(entry["fused"])),
         shape=_shape(entry["shape"]),
-        flash_bytes=whole(entry["flash_bytes"]),
-        macs=whole(entry["macs"]),
+        flash_bytes=natural(entry["flash_bytes"]),
+        macs=natural(entry["macs"]),
         latency_ms=amount(entry["latency_ms"]),
-        live={text(name): whole(size) for name, size in entry["live"].items()},
-        reads=tuple(text(name) for name in several(entry["reads"])),
+        live={text(name): natural(size) for name, size in entry["live"].items()},
+        reads=tuple(text(name) for name in items(entry["reads"])),
         writes=text(entry["writes"]),
     )
 
 
 def _shape(entry: Any) -> tuple[int, ...]:
-    channels, *extent = (whole(size) for size in several(entry))
+    channels, *extent = (natural(size) for size in items(entry))
     return channels, *extent

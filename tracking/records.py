@@ -1,7 +1,7 @@
-"""What tracking is told: plain frozen records, free of torch, Optuna and Hydra.
+"""The records that tracking works on: plain and frozen, without torch, Optuna and Hydra.
 
 `search` builds these from Optuna and the store; everything in `tracking` is a function of
-them. Every number carries its unit in its name.
+them. Every number has its unit in its name.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
 
 
 class State(StrEnum):
-    """Where a trial is in its life."""
+    """The state of a trial."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing will happen to the trial any more."""
+        """Whether the trial will not be worked on any more."""
         return self not in (State.WAITING, State.RUNNING)
 
 
@@ -66,7 +66,7 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredRecord:
-    """What a network takes as firmware, linked for a core and run on an emulated one.
+    """The costs of a network as firmware, linked for a core and run on an emulated one.
 
     The latency in `costs` follows from counted instructions and the clock and the cycles per
     instruction that the device's config states. `mismatches` counts, among `results`, those
@@ -85,13 +85,12 @@ class MeasuredRecord:
 class TrialRecord:
     """One budget and one set of hyperparameters: one Optuna trial, one MLflow run.
 
-    `held` is what its estimates had to stay within, where a device's margins make that less
-    than the budget. `files` maps artifact names to digests of blobs in the store. `planes`
-    names the fronts the trial is on: "overall" and any of RESOURCES (its front of score against
-    that resource).
-    `copy_of` is the trial that was the same run, whose result this one shares; trials of one
-    budget and one `draw` differ in their seeds alone.
-    Times are seconds since the epoch.
+    `held` is what its estimates had to stay within: less than the budget where the device has
+    margins. `files` maps artifact names to digests of blobs in the store. `planes` names the
+    fronts that the trial is on: "overall" and any of RESOURCES (its front of score against that
+    resource). `copy_of` is the trial that was the same run, whose result this one shares; trials
+    of one budget and one `draw` differ in their seeds alone. `started` and `finished` are in
+    seconds since the epoch.
     """
 
     number: int
@@ -133,9 +132,9 @@ class TrialRecord:
 
     @property
     def train_seconds(self) -> float:
-        """How long its epochs took, over all attempts, without scoring and waiting.
+        """The time of its epochs, over all attempts, without scoring and waiting.
 
-        Nothing for a copy: its epochs are those of the trial that was trained.
+        Zero for a copy: its epochs are those of the trial that was trained.
         """
         return 0.0 if self.copy_of is not None else sum(row.seconds for row in self.epochs)
 
@@ -151,7 +150,7 @@ class DenseRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRecord:
-    """A microcontroller's name and what it leaves for the network."""
+    """A microcontroller's name, and the limits that it sets to a network."""
 
     name: str
     limits: Limits
@@ -159,8 +158,8 @@ class DeviceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickRecord:
-    """The trial that `paring pick` gives for a device, None where nothing fits; `words` are what
-    tells `pick` of the device.
+    """The trial that `paring pick` chooses for a device, None where none fits; `words` are the
+    arguments of `pick` that name the device.
     """
 
     device: DeviceRecord
@@ -170,16 +169,16 @@ class PickRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecord:
-    """One sweep, as far as it has come.
+    """One sweep, finished or not.
 
-    `key` identifies the study for ever (a name can be used again after deletion).
+    `key` identifies the study (a name can be used again after deletion).
     `hypervolumes` holds the hypervolume after each finished trial, in the order they finished.
     `config` is the resolved configuration as YAML, without secrets; `tags` the git commit,
     versions, digests.
     `scores_rise` tells whether a larger score is better. `importances` gives, for each
-    objective, the share of every hyperparameter that was searched; `picks` say which trial is
-    the best for each device, by estimates and the smallest device first. `source` says what the
-    trials' costs are: estimated, or measured; then trials that were not measured have none.
+    objective, the share of every hyperparameter that was searched; `picks` the best trial for
+    each device, by estimates and the smallest device first. `source` says what the trials' costs
+    are: "estimated", or "measured"; then trials that were not measured have none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Trials that differ in their seeds alone: their mean score, and how far apart they are."""
+"""Trials that differ in their seeds alone: their mean score and its standard deviation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tracking.records import Limits, State, StudyRecord, TrialRecord
 class Repeats:
     """Finished trials of one budget and one draw of the hyperparameters, two or more.
 
-    `mean` is that of their scores, `spread` the standard deviation of a sample.
+    `mean` is the mean of their scores, `spread` their sample standard deviation.
     """
 
     trials: tuple[TrialRecord, ...]
@@ -20,21 +20,21 @@ class Repeats:
 
 
 def repeats(study: StudyRecord) -> tuple[Repeats, ...]:
-    """Return the trials that repeat one another, by budget and draw; copies count once."""
+    """Return the groups of two or more trials of one budget and draw, copies left out."""
     groups: dict[tuple[Limits, int], list[TrialRecord]] = {}
     for trial in study.trials:
-        own = trial.copy_of is None and trial.state is State.COMPLETE
-        known = trial.score is not None and trial.costs is not None  # not all are measured
-        if own and known and trial.draw is not None:
+        trained = trial.copy_of is None and trial.state is State.COMPLETE
+        has_numbers = trial.score is not None and trial.costs is not None  # not all are measured
+        if trained and has_numbers and trial.draw is not None:
             groups.setdefault((trial.budget, trial.draw), []).append(trial)
-    return tuple(_summed(group) for group in groups.values() if len(group) > 1)
+    return tuple(_summary(group) for group in groups.values() if len(group) > 1)
 
 
 def repeats_of(study: StudyRecord) -> Mapping[int, Repeats]:
-    """Return for every trial that has repeats all of them, itself included, by its number."""
+    """Return the group of each trial that is in one, by the trial's number."""
     return {trial.number: group for group in repeats(study) for trial in group.trials}
 
 
-def _summed(group: list[TrialRecord]) -> Repeats:
+def _summary(group: list[TrialRecord]) -> Repeats:
     scores = [trial.score for trial in group if trial.score is not None]
     return Repeats(tuple(group), fmean(scores), stdev(scores))

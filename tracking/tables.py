@@ -1,4 +1,4 @@
-"""The front as rows, for CSV, JSON and HTML alike; sizes as people read them."""
+"""The front as rows for CSV, JSON and HTML, and numbers as text for people."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ NAMES = {
     "sram_bytes": "SRAM",
     "latency_ms": "latency",
     "macs": "MACs",
-}  # as people say them
+}  # in text for people
 DASH = "\u2013"  # shown where there is no value
 
 
@@ -60,8 +60,8 @@ def finished_trials(study: StudyRecord) -> list[TrialRecord]:
 
 def front_rows(study: StudyRecord) -> list[Row]:
     """Return one flat row per trial of the front."""
-    known = repeats_of(study)
-    return [_row(trial, known.get(trial.number)) for trial in front_trials(study)]
+    repeats = repeats_of(study)
+    return [_row(trial, repeats.get(trial.number)) for trial in front_trials(study)]
 
 
 def front_object(
@@ -72,7 +72,7 @@ def front_object(
     `runs` maps trial numbers to run ids; `trials` are shown instead of those on the front.
     """
     shown = front_trials(study) if trials is None else trials
-    states, known = [trial.state for trial in study.trials], repeats_of(study)
+    states, repeats = [trial.state for trial in study.trials], repeats_of(study)
     return {
         "schema": "paring.front/1",
         "study": study.name,
@@ -84,7 +84,7 @@ def front_object(
             "value": study.hypervolumes[-1] if study.hypervolumes else 0.0,
             "reference": REFERENCE,
         },
-        "front": [_entry(trial, runs, known.get(trial.number)) for trial in shown],
+        "front": [_entry(trial, runs, repeats.get(trial.number)) for trial in shown],
     }
 
 
@@ -124,7 +124,7 @@ def _measured(trial: TrialRecord, measured: MeasuredRecord) -> dict[str, Any]:
 
 
 def errors_of(trial: TrialRecord) -> dict[str, float]:
-    """Return estimate / measurement - 1 for each of the RESOURCES; empty if not measured."""
+    """Return estimate / measurement - 1 for each of the RESOURCES; nothing if not measured."""
     if trial.measured is None or trial.costs is None:
         return {}
     return {
@@ -134,11 +134,11 @@ def errors_of(trial: TrialRecord) -> dict[str, float]:
 
 
 def measured_text(trial: TrialRecord) -> str:
-    """Return what a trial takes as firmware: flash, SRAM and latency."""
+    """Return the measured flash, SRAM and latency of a trial's firmware."""
     if trial.measured is None:
         return DASH
-    taken = trial.measured.costs
-    sizes = (size(taken.flash_bytes), size(taken.sram_bytes), duration(taken.latency_ms))
+    costs = trial.measured.costs
+    sizes = (size(costs.flash_bytes), size(costs.sram_bytes), duration(costs.latency_ms))
     return " · ".join(sizes)
 
 
@@ -210,15 +210,16 @@ def bounds(limits: Limits) -> str:
         (size(limits.sram_bytes), "SRAM", limits.sram_bytes),
         (duration(limits.latency_ms), "latency", limits.latency_ms),
     )
-    return ", ".join(f"{text} {what}" for text, what, value in parts if value is not None) or "none"
+    texts = [f"{text} {name}" for text, name, value in parts if value is not None]
+    return ", ".join(texts) or "none"
 
 
 def amounts(costs: Costs) -> str:
     """Return costs in words."""
-    used = Limits(
+    resources = Limits(
         flash_bytes=costs.flash_bytes, sram_bytes=costs.sram_bytes, latency_ms=costs.latency_ms
     )
-    return f"{bounds(used)}, {work(costs.macs)} MACs"
+    return f"{bounds(resources)}, {work(costs.macs)} MACs"
 
 
 def cost_of(costs: Costs, resource: str) -> float:
@@ -233,10 +234,10 @@ def limit_of(limits: Limits, resource: str) -> float | None:
 
 
 def shares_of(costs: Costs, limits: Limits) -> dict[str, float]:
-    """Return each bounded cost as a share of its limit, by resource: up to 1 the limit holds.
+    """Return each cost that has a limit as a share of it, by resource: at most 1 if it holds.
 
-    A trial's limits are those that were asked for. A device's margins are none of them: they
-    make its estimates end below 1, so that what is measured ends at 1 at most.
+    Limits are those of the trial's budget, without a device's margins: with margins estimates
+    stay below 1, so that what is measured is at most 1.
     """
     bounds = {name: limit_of(limits, name) for name in RESOURCES}
     return {name: cost_of(costs, name) / limit for name, limit in bounds.items() if limit}
@@ -251,8 +252,8 @@ def _row(trial: TrialRecord, repeated: Repeats | None) -> Row:
     row: Row = {"trial": trial.number, "score": trial.score, "test_score": trial.test_score}
     if costs is not None:
         row |= {name: getattr(costs, name) for name in (*RESOURCES, "macs")}
-    taken = trial.measured and trial.measured.costs
-    row |= {f"measured_{name}": getattr(taken, name, None) for name in RESOURCES}
+    measured = trial.measured and trial.measured.costs
+    row |= {f"measured_{name}": getattr(measured, name, None) for name in RESOURCES}
     row |= {f"budget_{name}": getattr(trial.budget, name) for name in RESOURCES}
     row["planes"] = " ".join(trial.planes)
     row["widths"] = json.dumps(dict(trial.widths))

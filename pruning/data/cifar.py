@@ -9,8 +9,6 @@ is a set of pickles, which could run code: it is refused.
 
 import hashlib
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pruning.atomic_write import atomic_write
 from pruning.data.dataset import Dataset, Split, assemble, hold_out
 from pruning.data.files import Array, existing_folder, read_npz, require_whole
 from pruning.errors import DataError
@@ -140,14 +139,8 @@ def _cached(path: Path, count: int) -> NDArray[np.uint8] | None:
 def _keep(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Store pixels so that no reader ever sees half a file."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            with part.open("wb") as file:
-                np.save(file, pixels)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+        with atomic_write(path) as file:
+            np.save(file, pixels)
     except OSError as error:
         raise DataError(
             f"the cache {path.parent} cannot be written ({error}). Name another folder with "

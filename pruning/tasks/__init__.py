@@ -1,16 +1,16 @@
 """What a network is trained for: losses, metrics, optimizers, and the task that joins them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pruning.tasks.losses import Absolute, CrossEntropy, Huber, Loss, Squared
 from pruning.tasks.metrics import (
     Accuracy,
-    BalancedAccuracy,
     Determination,
     Direction,
-    MacroF1,
     MeanAbsolute,
     MeanError,
     Metric,
-    RocAuc,
     RootMeanSquare,
 )
 from pruning.tasks.task import (
@@ -22,6 +22,9 @@ from pruning.tasks.task import (
     adamw,
     sgd,
 )
+
+if TYPE_CHECKING:
+    from pruning.tasks.sklearn_metrics import BalancedAccuracy, MacroF1, RocAuc
 
 __all__ = [
     "OFFERED",
@@ -47,3 +50,12 @@ __all__ = [
     "adamw",
     "sgd",
 ]
+
+# Of these scikit-learn is imported, which takes a second or two: not before one is asked for.
+_SKLEARN_METRICS = frozenset({"BalancedAccuracy", "MacroF1", "RocAuc"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SKLEARN_METRICS:
+        return getattr(import_module("pruning.tasks.sklearn_metrics"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

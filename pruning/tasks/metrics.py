@@ -61,53 +61,7 @@ class Accuracy:
 
     def chance(self, targets: Tensor, classes: int) -> float:
         """The share of the most frequent class."""
-        return int(_counts(targets, classes).max()) / targets.numel()
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class BalancedAccuracy:
-    """Mean over the classes that occur of the share of their samples that are found."""
-
-    name: ClassVar[str] = "balanced_accuracy"
-    direction: ClassVar[Direction] = "maximize"
-    best: ClassVar[float] = 1.0
-
-    def __call__(self, outputs: Tensor, targets: Tensor) -> float:
-        """Logits [N, classes] and targets [N] to 0..1."""
-        found, support, _ = _tally(outputs, targets)
-        occurs = support > 0
-        return (found[occurs] / support[occurs]).mean().item()
-
-    def chance(self, targets: Tensor, classes: int) -> float:
-        """One over the number of classes that occur."""
-        return 1 / int((_counts(targets, classes) > 0).sum())
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class MacroF1:
-    """Mean over the classes, in targets or answers, of the F1 score of each.
-
-    F1 is the harmonic mean of precision and recall.
-    """
-
-    name: ClassVar[str] = "macro_f1"
-    direction: ClassVar[Direction] = "maximize"
-    best: ClassVar[float] = 1.0
-
-    def __call__(self, outputs: Tensor, targets: Tensor) -> float:
-        """Logits [N, classes] and targets [N] to 0..1."""
-        found, support, answers = _tally(outputs, targets)
-        total = support + answers
-        occurs = total > 0
-        return (2 * found[occurs] / total[occurs]).mean().item()
-
-    def chance(self, targets: Tensor, classes: int) -> float:
-        """Always answering the most frequent class, whose share is p: 2p/(1+p)/classes."""
-        counts = _counts(targets, classes)
-        share = int(counts.max()) / targets.numel()
-        return 2 * share / (1 + share) / int((counts > 0).sum())
+        return int(class_counts(targets, classes).max()) / targets.numel()
 
 
 @final
@@ -181,32 +135,6 @@ class Determination:
 
 @final
 @dataclass(frozen=True, slots=True)
-class RocAuc:
-    """How likely an anomalous sample has a larger error than a normal one (ties count half).
-
-    That is the area under the receiver operating characteristic (Hanley and McNeil, 1982).
-    """
-
-    name: ClassVar[str] = "roc_auc"
-    direction: ClassVar[Direction] = "maximize"
-    best: ClassVar[float] = 1.0
-
-    def __call__(self, errors: Tensor, targets: Tensor) -> float:
-        """Errors [N] and targets [N], 0 normal and 1 anomalous, to 0..1."""
-        anomalous = _anomalous(errors, targets)
-        _, position, count = torch.unique(errors, return_inverse=True, return_counts=True)
-        ranks = (count.cumsum(0) - (count - 1) / 2)[position].double()  # from 1, ties shared
-        many, few = int(anomalous.sum()), int((~anomalous).sum())
-        above = float(ranks[anomalous].sum()) - many * (many + 1) / 2
-        return above / (many * few)
-
-    def chance(self, targets: Tensor, classes: int) -> float:
-        """The same error for all."""
-        return self(torch.zeros(len(targets)), targets)
-
-
-@final
-@dataclass(frozen=True, slots=True)
 class MeanError:
     """Mean over the samples of target 0 of the error of their reconstruction.
 
@@ -222,7 +150,7 @@ class MeanError:
         require_classes(targets)
         if not (targets == 0).any():
             raise PruningError("no sample of target 0 (normal) to take the mean error of.")
-        return _one_each(errors)[targets == 0].double().mean().item()
+        return one_each(errors)[targets == 0].double().mean().item()
 
     def chance(self, targets: Tensor, classes: int) -> float:
         """Always answering the mean of the training inputs misses by their variance."""
@@ -234,7 +162,8 @@ def _doubles(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return ours.double(), theirs.double()
 
 
-def _one_each(errors: Tensor) -> Tensor:
+def one_each(errors: Tensor) -> Tensor:
+    """Errors [N], one a sample, checked."""
     if errors.ndim != 1:
         raise PruningError(
             f"answers of shape {list(errors.shape)} are no errors, one a sample. Use this "
@@ -243,31 +172,11 @@ def _one_each(errors: Tensor) -> Tensor:
     return errors
 
 
-def _anomalous(errors: Tensor, targets: Tensor) -> Tensor:
-    """Which samples are anomalous, checked."""
-    require_classes(targets)
-    _one_each(errors)
-    known = sorted(set(targets.tolist()))
-    if known != [0, 1]:
-        raise PruningError(
-            f"roc_auc needs samples of target 0 (normal) and 1 (anomalous); there are {known}. "
-            "Bring both into the validation and test splits."
-        )
-    return targets == 1
+def class_counts(targets: Tensor, classes: int) -> Tensor:
+    """How many of the targets [N] are of each class, as [classes].
 
-
-def _counts(targets: Tensor, classes: int) -> Tensor:
+    Raises:
+        PruningError: the targets are no classes.
+    """
     require_classes(targets)
     return torch.bincount(targets, minlength=classes)
-
-
-def _tally(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples found, samples, and answers of each class, as float64 [classes]."""
-    classes = outputs.shape[1]
-    answers = outputs.argmax(1)
-    found = targets[answers == targets]
-    return (
-        _counts(found, classes).double(),
-        _counts(targets, classes).double(),
-        _counts(answers, classes).double(),
-    )

@@ -14,11 +14,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from pruning.data import Augment
 from pruning.errors import PruningError
 from pruning.tasks.losses import CrossEntropy, Loss, paired
-from pruning.tasks.metrics import (
-    Accuracy,
-    Metric,
-    RocAuc,
-)
+from pruning.tasks.metrics import Accuracy, Metric
 
 ROUNDING = 1e-6  # by which a score may be better than the best
 # What configs may name as pruning.tasks.NAME, by what it is of a task.
@@ -199,12 +195,13 @@ class Task:
             PruningError: anomalies among the samples that show what is normal, or a metric
                 for another goal.
         """
-        if isinstance(self.metric, RocAuc) and self.goal == "targets":
+        needs_anomalies = getattr(self.metric, "needs_anomalies", False)
+        if needs_anomalies and self.goal == "targets":
             raise PruningError(
-                "metric RocAuc judges errors in giving back inputs, but the goal is targets. "
-                "Choose task=reconstruction, or another metric."
+                f"metric {type(self.metric).__name__} judges errors in giving back inputs, but "
+                "the goal is targets. Choose task=reconstruction, or another metric."
             )
-        if isinstance(self.metric, RocAuc) and targets.any():
+        if needs_anomalies and targets.any():
             raise PruningError(
                 f"{int(targets.count_nonzero())} of the {len(targets)} training samples are "
                 "anomalous; training must see normal ones only. Leave them out of the split."

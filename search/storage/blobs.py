@@ -5,9 +5,7 @@ used.
 """
 
 import io
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, final
 from uuid import uuid4
 
+from pruning.atomic_write import atomic_write
 from search.errors import StoreError, UnwritableError
 from search.storage.files import digest_of
 
@@ -69,18 +68,8 @@ class Folder:
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Write a blob; on a full disk nothing is left behind."""
-        path = self._path(artifact_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                shutil.copyfileobj(content_body, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with atomic_write(self._path(artifact_id)) as file:
+            shutil.copyfileobj(content_body, file)
 
     def remove(self, artifact_id: str) -> None:
         """Delete a blob's file, if it is there."""

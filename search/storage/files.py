@@ -1,12 +1,11 @@
 """Files that are whole or absent, and replace nothing that somebody else wrote."""
 
 import json
-import os
-import tempfile
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from pruning.atomic_write import atomic_write
 from search.errors import ConfigError
 
 NOTE = ".paring-files.json"  # what a folder holds of ours: digests by name
@@ -99,24 +98,13 @@ def _begins(path: Path, beginning: bytes) -> bool:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file aside and rename it, so that nobody ever sees half of it.
+    """Write a file so that nobody ever sees half of it.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        ConfigError: the folder cannot be written to, the disk is full, or a folder has the name.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with atomic_write(path) as file:
+            file.write(content)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}; choose another place") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:  # a full disk, or a folder of that name
-        Path(name).unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {error}; choose another place") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

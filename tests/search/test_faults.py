@@ -635,7 +635,7 @@ def test_what_is_wrong_in_mlflow_is_mended(lab: Lab) -> None:
     written = reconcile(study)
     assert written.created == 1
     assert written.changed >= 1
-    assert written.binned == 2
+    assert written.deleted == 2
     lab.check(study, 4)
     assert reconcile(study) == Written()
 

@@ -602,7 +602,7 @@ def test_more_runs_than_a_page(sqlite_store: Any, make_study: MakeStudy) -> None
     assert len(list(client.runs(where, ""))) == 511  # found, none made anew
 
 
-def test_runs_of_trials_that_the_study_lacks_are_binned(
+def test_runs_of_trials_that_the_study_lacks_are_deleted(
     sqlite_store: Any, make_study: MakeStudy
 ) -> None:
     study = make_study(State.RUNNING, epochs=0)
@@ -613,7 +613,7 @@ def test_runs_of_trials_that_the_study_lacks_are_binned(
     client.create_run(where, "trial-077", 1, trial_identity(study, stranger))
     made = mirror(sqlite_store)
     assert sorted(made.sync(study, {})) == [0]
-    assert made.written.binned == 1
+    assert made.written.deleted == 1
     assert len(list(client.runs(where, ""))) == 2
 
 

@@ -20,10 +20,10 @@ from tracking import (
     TrialRecord,
     front_page,
 )
-from tracking.pages.figures import comparison_figure, front_figure
+from tracking.pages.comparison import comparison_figure, comparison_page
+from tracking.pages.figures import front_figure
 from tracking.pages.overview import hypervolume_figure, importance_figure, parallel_figure
 from tracking.pages.plot_layout import PANELS, Figure, Panel
-from tracking.pages.plots import comparison_page
 
 PICKS = tuple(
     PickRecord(
@@ -217,7 +217,7 @@ def test_nothing_from_outside_becomes_an_element(study: StudyRecord) -> None:
 def test_each_chip_has_its_best_trial_and_the_line_that_gets_it(study: StudyRecord) -> None:
     page = front_page(replace(study, name="har", picks=PICKS), {1: "trial-1/why.html"})
     card = page[page.index("Which one for my chip?") :]
-    rows = re.findall(r"<tr>(.*?)</tr>", card[: card.index("</table>")])[1:]
+    rows = re.findall(r"<tr>(.*?)</tr>", card[: card.index("</table>")], re.DOTALL)[1:]
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
     assert cells[0] == ["tiny", "100 B", "4.88 KiB", "none fits", "", "", "", ""]
     assert cells[1][:3] == ["small", "15.6 KiB", "4.88 KiB"]

@@ -138,7 +138,7 @@ def test_the_page_says_what_each_limit_costs(make_study: MakeStudy) -> None:
         "accuracy 0.9800 (int8-simulated, validation)",
         "<tr><td class='text'>flash</td><td>96 KiB</td><td>29.3 KiB</td><td>40 KiB</td>"
         "<td class='dim'>0, does not bind</td>",
-        "<tr class=most><td class='text'>SRAM<span class='badge'>costs most</span></td>"
+        "<tr class='most'><td class='text'>SRAM<span class='badge'>costs most</span></td>"
         "<td>20 KiB</td><td>8.79 KiB</td><td>2 KiB</td><td>0.512 per KiB</td><td>0.0102</td>",
         "title='before: sram_bytes.old\nafter: sram_bytes.new'><div>sram_bytes.old</div>"
         "<div>→ sram_bytes.new</div></td>",

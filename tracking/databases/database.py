@@ -1,4 +1,4 @@
-"""The databases: made ready, and examined before anybody relies on them."""
+"""The databases: prepared, and checked before they are used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,15 +14,15 @@ from sqlalchemy.schema import CreateSchema
 from tracking.databases.urls import Databases, mask
 from tracking.errors import DatabaseError, ForeignError, LockedError, UnreachableError
 
-_PATIENCE = 5.0  # seconds to wait for somebody else's lock
+_PATIENCE = 5.0  # seconds to wait for the lock of another program
 _NO_DATABASE = "file is not a database"
 _LOCKED_TEXTS = ("database is locked", "lock timeout", "LockNotAvailable")
-_MARKS = {
+_TABLES = {
     "Optuna": frozenset({"studies", "trials"}),
     "MLflow": frozenset({"experiments", "runs"}),
 }
-# What a crash while the tables were made can leave behind, besides the marks.
-_PARTS = {
+# What can be there besides if the process was killed while it created the tables.
+_EARLY_TABLES = {
     "Optuna": frozenset({"version_info", "study_directions", "study_user_attributes"}),
     "MLflow": frozenset({"metrics", "params", "tags", "latest_metrics", "experiment_tags"}),
 }
@@ -36,27 +36,33 @@ class Content(StrEnum):
 
 
 def prepare(databases: Databases) -> None:
-    """Make the folder or the schemas if they are missing, and check what is in them."""
+    """Create the folder or the schemas if they are missing, and check what is in them.
+
+    Raises:
+        UnreachableError, LockedError, ForeignError: see `check`.
+    """
     if databases.folder is not None:
-        _make_folder(databases.folder)
+        _create_folder(databases.folder)
     else:
-        _make_schemas(databases.optuna, databases.mlflow)
+        _create_schemas(databases.optuna, databases.mlflow)
     check(databases.optuna, "Optuna")
     check(databases.mlflow, "MLflow")
 
 
 def prepare_users(url: str) -> None:
-    """Make the schema of MLflow's users if it is missing; only a login needs it."""
+    """Create the schema of MLflow's users if it is missing; only a login needs it."""
     if make_url(url).drivername != "sqlite":
-        _make_schemas(url)
+        _create_schemas(url)
 
 
 def check(url: str, owner: str, patience: float = _PATIENCE) -> Content:
-    """Connect to the database of `owner` ("Optuna" or "MLflow") and say what it holds.
+    """Connect to the database of `owner` ("Optuna" or "MLflow") and return what it holds.
 
-    Raises UnreachableError, ForeignError, or LockedError when another program holds it for
-    longer than `patience` seconds. Creates nothing: a SQLite file that does not exist yet is
-    empty.
+    Creates nothing: a SQLite file that does not exist yet is empty.
+
+    Raises:
+        UnreachableError: it cannot be used. ForeignError: it holds other tables. LockedError:
+            another program has locked it for longer than `patience` seconds.
     """
     parsed = make_url(url)
     if parsed.drivername == "sqlite" and not Path(parsed.database or "").exists():
@@ -76,7 +82,7 @@ def check(url: str, owner: str, patience: float = _PATIENCE) -> Content:
 def connected(
     url: str, autocommit: bool = False, patience: float = _PATIENCE
 ) -> Iterator[Connection]:
-    """Open one connection that waits only seconds for a host or a lock; map its errors."""
+    """Open one connection that waits only seconds for a host or a lock; translate its errors."""
     with mapped(url), _engine(make_url(url), patience).connect() as connection:
         if autocommit:
             connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -142,11 +148,11 @@ def _schema_in(url: URL) -> str:
 
 
 def _schema_of(url: URL) -> str:
-    """Return the schema that a URL of ours selects."""
+    """Return the schema that a URL from `locate` selects."""
     return str(url.query.get("options", "")).rpartition("search_path=")[2]
 
 
-def _make_folder(folder: Path) -> None:
+def _create_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,15 +162,15 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _make_schemas(*urls: str) -> None:
-    """Create the schemas in URLs of one database, at ease with others doing the same."""
+def _create_schemas(*urls: str) -> None:
+    """Create the schemas in URLs of one database; other processes may do so at the same time."""
     with connected(urls[0], autocommit=True) as connection:
         present = frozenset(inspect(connection).get_schema_names())
         for url in urls:
             name = _schema_of(make_url(url))
             if name not in present:
-                # PostgreSQL looks first and creates then: a schema made in between by somebody
-                # else is a duplicate key, even "if not exists".
+                # PostgreSQL checks, then creates: a schema that another process created in
+                # between is a duplicate key, even with "if not exists".
                 with suppress(IntegrityError):
                     connection.execute(CreateSchema(name, if_not_exists=True))
 
@@ -184,7 +190,7 @@ def _version(connection: Connection, tables: frozenset[str]) -> str | None:
 
 
 def _refuse_foreign(url: str, owner: str, tables: frozenset[str], version: str | None) -> None:
-    """Raise ForeignError unless the tables are the owner's, perhaps half-made."""
+    """Raise ForeignError unless the tables are the owner's, perhaps not all of them."""
     other = "MLflow" if owner == "Optuna" else "Optuna"
     holder = _holder(owner, other, tables, version)
     if holder is None:
@@ -197,10 +203,10 @@ def _refuse_foreign(url: str, owner: str, tables: frozenset[str], version: str |
 
 
 def _holder(owner: str, other: str, tables: frozenset[str], version: str | None) -> str | None:
-    """Return whose tables these are when they are not the owner's alone."""
-    if _MARKS[other] & tables:
-        return f"{other}'s too" if _MARKS[owner] <= tables else f"{other}'s"
-    if not tables & (_MARKS[owner] | _PARTS[owner]):
+    """Return whose tables these are; None for the owner's alone."""
+    if _TABLES[other] & tables:
+        return f"{other}'s too" if _TABLES[owner] <= tables else f"{other}'s"
+    if not tables & (_TABLES[owner] | _EARLY_TABLES[owner]):
         return "another program's"
     # Optuna names its versions v3.0.0.a; MLflow's are hexadecimal.
     if version is not None and version.startswith("v") != (owner == "Optuna"):

@@ -1,4 +1,4 @@
-"""A named mutex between processes that a killed process cannot keep."""
+"""A named mutex between processes, which is released when its holder is killed."""
 
 import hashlib
 import re
@@ -14,32 +14,35 @@ from tracking.databases.database import connected, mapped
 from tracking.databases.urls import Databases
 from tracking.errors import BusyError, UnreachableError
 
-_FOREVER = -1.0
+_NO_TIMEOUT = -1.0
 
 
 @contextmanager
 def lock(databases: Databases, name: str, timeout: float | None = 60.0) -> Iterator[None]:
     """Hold the mutex `name` of a project while the block runs.
 
-    `timeout` is in seconds: 0 tries once, None waits for ever. Raises BusyError when the mutex
-    is not free in time. It is not re-entrant. On PostgreSQL it is an advisory lock of an open
-    session, on SQLite a locked file beside the databases: both end with the process, SIGKILL
-    included. (A child that was *forked* inside the block keeps the file locked; spawned ones
-    do not.)
+    `timeout` is in seconds: 0 tries once, None waits without end. It is not re-entrant. On
+    PostgreSQL it is an advisory lock of an open session, on SQLite a locked file beside the
+    databases: both end with the process, SIGKILL included. (A child that was *forked* inside the
+    block keeps the file locked; spawned ones do not.)
+
+    Raises:
+        BusyError: another process holds it all that time. UnreachableError: the database or the
+            folder cannot be used.
     """
-    held = (
+    mutex = (
         _session_lock(databases, name, timeout)
         if databases.folder is None
         else _file_lock(databases.folder, name, timeout)
     )
-    with held:
+    with mutex:
         yield
 
 
 @contextmanager
 def _file_lock(folder: Path, name: str, timeout: float | None) -> Iterator[None]:
     mutex = FileLock(
-        folder / f"{_slug(name)}.lock", timeout=_FOREVER if timeout is None else timeout
+        folder / f"{_slug(name)}.lock", timeout=_NO_TIMEOUT if timeout is None else timeout
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,12 +64,12 @@ def _file_lock(folder: Path, name: str, timeout: float | None) -> Iterator[None]
 def _session_lock(databases: Databases, name: str, timeout: float | None) -> Iterator[None]:
     """Hold an advisory lock; closing the session is what releases it."""
     url = databases.optuna
-    session = ExitStack()  # unlike `with`, its close() leaves errors of the caller's block alone
+    session = ExitStack()  # unlike `with`, its close() does not translate errors of the block
     try:
         connection = session.enter_context(connected(url, autocommit=True))
         with mapped(url):
-            free = _acquired(connection, _number(f"{databases.schema}/{name}"), timeout)
-        if not free:
+            acquired = _acquired(connection, _number(f"{databases.schema}/{name}"), timeout)
+        if not acquired:
             raise _busy(name, timeout)
         yield
     finally:
@@ -101,6 +104,6 @@ def _number(name: str) -> int:
 
 
 def _slug(name: str) -> str:
-    """Return a file name for a lock's name; unlike names never meet."""
+    """Return a file name for a lock's name; different names have different files."""
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)[:60]}-{digest}"

@@ -1,4 +1,4 @@
-"""Addresses of databases: where those of a project live, and no password in any text."""
+"""URLs of a project's databases, and passwords hidden in any text."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from sqlalchemy.exc import ArgumentError
 
 from tracking.errors import AddressError
 
-# A connection that is only half there must end, at both of its ends: this one notices by probes
-# and by data that nobody acknowledges; the server closes transactions that nobody goes on with,
-# and sessions whose probes nobody answers. No lock of a row is waited for without end.
+# A connection that broke must end on both sides: the client notices by keepalive probes and by
+# data that is not acknowledged; the server closes idle transactions, and sessions that do not
+# answer its probes. Waiting for the lock of a row has a timeout.
 _CLIENT = {
     "connect_timeout": "5",  # s
     "keepalives": "1",
@@ -65,9 +65,12 @@ class Databases:
 
 
 def locate(location: str | Path, schema: str = "paring") -> Databases:
-    """Return the databases at a folder or a `postgresql://` URL; touches nothing.
+    """Return the databases at a folder or a `postgresql://` URL; creates and opens nothing.
 
     On PostgreSQL the schemas are `<schema>_optuna`, `<schema>_mlflow` and `<schema>_users`.
+
+    Raises:
+        AddressError: the location or the schema cannot be used, or the URL holds a password.
     """
     text = os.fspath(location)
     if "://" not in text:
@@ -86,8 +89,8 @@ def locate(location: str | Path, schema: str = "paring") -> Databases:
 def mask(text: str) -> str:
     """Hide every password or token in a URL, or in a message that contains URLs."""
     text = _TOKEN.sub(r"\1***@", _IN_QUERY.sub(r"\1\2\3***", text))
-    whole = re.match(r"\s*\w[\w+.-]*://", text) is not None and "\n" not in text
-    return _BARE.sub(r"\1:***@", (_IN_WHOLE_URL if whole else _IN_URL).sub(r"\1:***@", text))
+    is_url = re.match(r"\s*\w[\w+.-]*://", text) is not None and "\n" not in text
+    return _BARE.sub(r"\1:***@", (_IN_WHOLE_URL if is_url else _IN_URL).sub(r"\1:***@", text))
 
 
 def _files(folder: Path, schema: str) -> Databases:
@@ -149,11 +152,11 @@ def _refuse_password(url: URL) -> None:
 
 
 def _with_schema(url: URL, schema: str) -> str:
-    given = url.query.get("options", "")
-    own = given if isinstance(given, str) else " ".join(given)
+    values = url.query.get("options", "")
+    options = values if isinstance(values, str) else " ".join(values)
     defaults = " ".join(f"-c{name}={value}" for name, value in _SERVER.items())
     query = {**_CLIENT, **url.query}
-    query["options"] = f"{defaults} {f'{own} ' if own else ''}-csearch_path={schema}"
+    query["options"] = f"{defaults} {f'{options} ' if options else ''}-csearch_path={schema}"
     return (
         url.set(drivername="postgresql+psycopg")
         .update_query_dict(query)

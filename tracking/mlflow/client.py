@@ -1,4 +1,4 @@
-"""The edge to MLflow: its client with our errors, its limits kept, its noise off."""
+"""MLflow's client, with its errors turned into ours, within its limits and without its messages."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,9 +26,9 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
-_PAGE = 500
-_METRICS_A_CALL = 850  # MLflow takes 1,000 things of all kinds in one call of 1 MB
-_OTHERS_A_CALL = 50
+_RUNS_A_CALL = 500
+_METRICS_A_CALL = 850  # MLflow takes 1,000 entries of all kinds in one call of 1 MB
+_PARAMS_A_CALL = 50  # and as many tags
 _TEXT_LIMIT = 5000
 OVER = frozenset({"FINISHED", "FAILED", "KILLED"})
 _GONE = ("RESOURCE_DOES_NOT_EXIST", "'active' state", "'active' lifecycle_stage")
@@ -55,8 +55,8 @@ class Run:
     tags: dict[str, str]
     params: dict[str, str]
     metrics: dict[str, float]
-    moments: dict[str, int] = field(default_factory=dict)  # of metrics that we wrote
-    agreed: bool = False  # whether its curves were found to be those that it should have
+    times: dict[str, int] = field(default_factory=dict)  # of the latest points, by metric
+    curves_checked: bool = False  # whether they were compared with those that it should have
 
 
 class Experiment(NamedTuple):
@@ -73,7 +73,7 @@ class Client:
     """MLflow at one tracking URI: a database (made if it is empty) or an HTTP server.
 
     Constructing it raises DatabaseError for a database that cannot be used. Every method raises
-    ServerError, or GoneError for a run or experiment that is not there.
+    ServerError, or GoneError for a run or an experiment that does not exist.
     `api` is MLflow's own client, for use inside `answering()`.
     """
 
@@ -87,7 +87,7 @@ class Client:
         self.uri = tracking_uri
         self.created: set[str] = set()  # ids of runs, since this client was made
         self.changed: set[str] = set()
-        self.binned: set[str] = set()
+        self.deleted: set[str] = set()
         self._mlflow: Any = mlflow
         with self.answering():
             if not tracking_uri.startswith("http"):
@@ -105,15 +105,15 @@ class Client:
     def experiments(self, key: str) -> list[Experiment]:
         """Return the experiments that mirror the study `key`, deleted ones too."""
         with self.answering():
-            found = self.api.search_experiments(
+            experiments = self.api.search_experiments(
                 view_type=self._mlflow.entities.ViewType.ALL,
                 filter_string=f"tags.`paring.key` = {quoted(key)}",
                 order_by=["experiment_id ASC"],
             )
-        return [_experiment(one) for one in found]
+        return [_experiment(entity) for entity in experiments]
 
     def is_taken(self, name: str) -> bool:
-        """Tell whether an experiment has this name, be it in the bin."""
+        """Tell whether an experiment has this name, deleted ones included."""
         with self.answering():
             return self.api.get_experiment_by_name(name) is not None
 
@@ -122,13 +122,13 @@ class Client:
         with self.answering():
             return str(self.api.create_experiment(name, root, dict(tags)))
 
-    def runs(self, experiment_id: str, where: str) -> Iterator[Run]:
-        """Yield all active runs that match, oldest first, page by page."""
+    def runs(self, experiment_id: str, condition: str) -> Iterator[Run]:
+        """Yield all active runs that match a condition in MLflow's language, oldest first."""
         token: str | None = ""
         while token is not None:
             with self.answering():
                 page = self.api.search_runs(
-                    [experiment_id], where, max_results=_PAGE, page_token=token or None,
+                    [experiment_id], condition, max_results=_RUNS_A_CALL, page_token=token or None,
                     order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
                 )  # fmt: skip
             yield from map(_run, page)
@@ -155,26 +155,26 @@ class Client:
         params, tags = shortened(params or {}), shortened(tags or {})
         parts = zip_longest(
             _chunks([kind.Metric(p.key, p.value, p.at, p.step) for p in points], _METRICS_A_CALL),
-            _chunks([kind.Param(*pair) for pair in params.items()], _OTHERS_A_CALL),
-            _chunks([kind.RunTag(*pair) for pair in tags.items()], _OTHERS_A_CALL),
+            _chunks([kind.Param(*pair) for pair in params.items()], _PARAMS_A_CALL),
+            _chunks([kind.RunTag(*pair) for pair in tags.items()], _PARAMS_A_CALL),
             fillvalue=(),
         )
         with self.answering():
             for metrics, some_params, some_tags in parts:
                 self.api.log_batch(run.run_id, metrics, some_params, some_tags)
                 run.metrics.update((metric.key, metric.value) for metric in metrics)
-                run.moments.update((metric.key, metric.timestamp) for metric in metrics)
+                run.times.update((metric.key, metric.timestamp) for metric in metrics)
         run.params.update(params)
         run.tags.update(tags)
         self.changed.add(run.run_id)
 
-    def last_moment(self, run: Run, key: str) -> int:
+    def last_time(self, run: Run, key: str) -> int:
         """Return the time of the latest point of a metric that is there."""
-        if key not in run.moments:
+        if key not in run.times:
             with self.answering():
                 history = self.api.get_metric_history(run.run_id, key)
-            run.moments[key] = max((point.timestamp for point in history), default=0)
-        return run.moments[key]
+            run.times[key] = max((point.timestamp for point in history), default=0)
+        return run.times[key]
 
     def set_status(self, run: Run, status: str, ended: int | None) -> None:
         """Set a run's status, and when it ended if the status says that it did."""
@@ -205,10 +205,10 @@ class Client:
             return str(self.api.get_run(run.run_id).info.artifact_uri)
 
     def delete_run(self, run: Run) -> None:
-        """Move a run to the bin."""
+        """Delete a run, which MLflow can restore."""
         with self.answering():
             self.api.delete_run(run.run_id)
-        self.binned.add(run.run_id)
+        self.deleted.add(run.run_id)
 
     def _translated(self, error: Exception) -> ServerError:
         cause = mask(" ".join(str(error).split()))[:600]
@@ -248,13 +248,13 @@ def _chunks(items: list[_T], size: int) -> Iterator[list[_T]]:
         yield items[start : start + size]
 
 
-def _experiment(found: Any) -> Experiment:
-    active = found.lifecycle_stage == "active"
-    return Experiment(str(found.experiment_id), str(found.name), active, dict(found.tags))
+def _experiment(entity: Any) -> Experiment:
+    active = entity.lifecycle_stage == "active"
+    return Experiment(str(entity.experiment_id), str(entity.name), active, dict(entity.tags))
 
 
-def _run(found: Any) -> Run:
-    info, data = found.info, found.data
+def _run(entity: Any) -> Run:
+    info, data = entity.info, entity.data
     return Run(
         run_id=str(info.run_id),
         status=str(info.status),

@@ -1,4 +1,4 @@
-"""What MLflow's pages say of a study in words, and where they are."""
+"""Texts of MLflow's pages that describe a study, and the addresses of these pages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,22 +25,22 @@ _ROWS = 8  # of the front's table: MLflow takes 5,000 characters
 
 
 def runs_path(experiment_id: str) -> str:
-    """Return where an experiment's runs are in MLflow's pages, relative to the server."""
+    """Return the path of an experiment's runs in MLflow's pages, relative to the server."""
     return f"/#/experiments/{experiment_id}/runs?{_WORKFLOW}"
 
 
 def front_path(experiment_id: str, run_id: str) -> str:
-    """Return where the study's front is in MLflow's pages, relative to the server."""
+    """Return the path of the study's front in MLflow's pages, relative to the server."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/front.html?{_WORKFLOW}"
 
 
 def run_path(experiment_id: str, run_id: str) -> str:
-    """Return where a run is in MLflow's pages, relative to the server."""
+    """Return the path of a run in MLflow's pages, relative to the server."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}?{_WORKFLOW}"
 
 
 def why_path(experiment_id: str, run_id: str) -> str:
-    """Return where a run's page on its network is in MLflow's pages, relative to the server."""
+    """Return the path of a run's page on its network in MLflow's pages, relative to the server."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{PAGE}?{_WORKFLOW}"
 
 
@@ -52,18 +52,19 @@ def experiment_note(
 ) -> str:
     """Return the text above the study's experiment in MLflow.
 
-    It begins without marks: MLflow's list of experiments shows them raw. With an experiment's
-    id it leads to the study's front in `run_id`, and to the `runs` of its trials, by number.
+    It begins without Markdown, which MLflow's list of experiments would show as it is. With an
+    experiment's id it has links to the study's front in the run `run_id`, and to the `runs` of
+    its trials, which are by number.
     """
-    linked = _Linked(experiment_id, runs or {})
+    links = _Links(experiment_id, runs or {})
     device = f", for {plain(study.device.name)}" if study.device else ""
     parts = [
         f"Sweep {plain(study.name)}: one network pruned under "
         f"{count(len({trial.budget for trial in study.trials}), 'budget')}, in "
         f"{count(len(study.trials), 'run')}{device}.",
         _front_line(study, front_path(experiment_id, run_id) if run_id else ""),
-        *_pick_lines(study, linked),
-        *_front_table(study, linked),
+        *_pick_lines(study, links),
+        *_front_table(study, links),
         "This experiment is a mirror: it can be deleted, and is written again from the study's "
         "own database.",
     ]
@@ -71,7 +72,7 @@ def experiment_note(
 
 
 @dataclass(frozen=True, slots=True)
-class _Linked:
+class _Links:
     """Links to the runs of trials, for those that have one."""
 
     experiment_id: str
@@ -83,7 +84,7 @@ class _Linked:
         return f"[trial {number}]({run_path(self.experiment_id, self.runs[number])})"
 
     def why(self, number: int) -> str:
-        """Return a link to the page on its network, beside which all else of the run is."""
+        """Return a link to the page on its network, which is among the run's artifacts."""
         if number not in self.runs:
             return ""
         return f"[why]({why_path(self.experiment_id, self.runs[number])})"
@@ -99,43 +100,43 @@ def _front_line(study: StudyRecord, path: str) -> str:
     )
 
 
-def _pick_lines(study: StudyRecord, linked: _Linked) -> list[str]:
+def _pick_lines(study: StudyRecord, links: _Links) -> list[str]:
     """Return what the best model is for every device, the smallest first."""
     scores = {trial.number: trial.score for trial in finished_trials(study)}
     if not scores or not study.picks:
         return []
     lines = []
     for trial, picks in groupby(study.picks, key=lambda pick: pick.trial):
-        found = "no model fits"
+        model = "no model fits"
         if trial is not None:
             score = score_text(scores.get(trial))
-            found = f"{plain(study.metric)} {score}, {linked.trial(trial)}"
-        lines.append(f"- {', '.join(map(_room, picks))}: {found}")
+            model = f"{plain(study.metric)} {score}, {links.trial(trial)}"
+        lines.append(f"- {', '.join(map(_device, picks))}: {model}")
     return [
         "Best within the flash and SRAM that a device leaves to the network:",
         "\n".join(lines),
     ]
 
 
-def _room(pick: PickRecord) -> str:
-    room = bounds(replace(pick.device.limits, latency_ms=None))
-    return f"**{plain(pick.device.name)}** ({room})"
+def _device(pick: PickRecord) -> str:
+    memory = bounds(replace(pick.device.limits, latency_ms=None))
+    return f"**{plain(pick.device.name)}** ({memory})"
 
 
-def _front_table(study: StudyRecord, linked: _Linked) -> list[str]:
+def _front_table(study: StudyRecord, links: _Links) -> list[str]:
     trials = front_trials(study)
     if not trials:
         return []
     rows = [
         f"| {trial.number} | {score_text(trial.score)} | "
         f"{size(trial.costs.flash_bytes)} | {size(trial.costs.sram_bytes)} | "
-        f"{duration(trial.costs.latency_ms)} | {linked.why(trial.number)} |"
+        f"{duration(trial.costs.latency_ms)} | {links.why(trial.number)} |"
         for trial in trials[:_ROWS]
         if trial.costs is not None
     ]
     head = f"| trial | {plain(study.metric)} | flash | SRAM | latency | |\n{'|---' * 6}|\n"
-    rest = f"\n\nand {len(trials) - _ROWS} more" if len(trials) > _ROWS else ""
-    return ["The front, the smallest flash first:", head + "\n".join(rows) + rest]
+    omitted = f"\n\nand {len(trials) - _ROWS} more" if len(trials) > _ROWS else ""
+    return ["The front, the smallest flash first:", head + "\n".join(rows) + omitted]
 
 
 def trial_note(study: StudyRecord, trial: TrialRecord) -> str:

@@ -2,29 +2,13 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from hashlib import sha256
-from typing import NamedTuple
 
 from tracking.mlflow.descriptions import experiment_note, trial_note
-from tracking.records import (
-    RESOURCES,
-    Costs,
-    EpochRow,
-    Limits,
-    Scalar,
-    State,
-    StudyRecord,
-    TrialRecord,
-)
-from tracking.tables import (
-    cost_of,
-    errors_of,
-    finished_trials,
-    shares_of,
-)
+from tracking.mlflow.metrics import Step, study_curves, study_finals, trial_curves, trial_finals
+from tracking.records import RESOURCES, Scalar, State, StudyRecord, TrialRecord
 
 STATUS = {
     State.WAITING: "SCHEDULED",
@@ -35,27 +19,19 @@ STATUS = {
     State.FAILED: "FAILED",
     State.CANCELLED: "KILLED",
 }
-_LAYOUT = "4"  # raise it when the artifacts change, and all of them are written anew
-_UNFIT = re.compile(r"[^\w .:/-]")
+_LAYOUT = "4"  # raise it when the artifacts change: all of them are then written again
+_REFUSED = re.compile(r"[^\w .:/-]")
 _KEY_LIMIT = 250
 _NO_COMMIT = "none"  # where a sweep is not started in a git repository
-
-
-class Step(NamedTuple):
-    """The values of one step of a run's curves. `at` is in milliseconds since the epoch."""
-
-    step: int
-    at: int
-    values: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredRun:
     """One MLflow run as it should be.
 
-    `curves` only ever grows, and the tag `curve_tag` says up to which step MLflow has it.
-    `finals_at` is when the finals came about, None if they keep changing. `artifacts` is a
-    digest of what the run's artifacts are made from.
+    `curves` only grow, and the tag `curve_tag` says up to which step MLflow has them.
+    `finals_at` is the time of the finals, None while they change; it, `started` and `ended` are
+    in milliseconds since the epoch. `artifacts` is a digest of what the artifacts are made from.
     """
 
     name: str
@@ -82,12 +58,12 @@ def trial_run(study: StudyRecord, trial: TrialRecord) -> DesiredRun:
         identity=trial_identity(study, trial),
         tags=_trial_tags(study, trial),
         params=_texts(_trial_params(trial)),
-        finals=_trial_finals(trial),
+        finals=trial_finals(trial),
         finals_at=_milliseconds(trial.finished) or _milliseconds(trial.started) or 0,
-        curves=_trial_curves(trial),
+        curves=trial_curves(trial),
         curve_tag="paring.epochs",
         artifacts=_digest(study.config, trial.state.over, trial.widths, trial.files,
-                          _explained(study, trial)),
+                          _on_why_page(study, trial)),
     )  # fmt: skip
 
 
@@ -108,22 +84,22 @@ def study_run(study: StudyRecord, runs: Mapping[int, str]) -> DesiredRun:
         identity=study_identity(study),
         tags=_study_tags(study),
         params=_texts(_study_params(study)),
-        finals=_study_finals(study),
+        finals=study_finals(study),
         finals_at=None,
-        curves=_study_curves(study, started or 0),
+        curves=study_curves(study, started or 0),
         curve_tag="paring.hypervolumes",
-        artifacts=_digest(study.config, *map(_shown, study.trials), study.dense, study.device,
-                          study.hypervolumes, study.importances, study.picks, runs),
+        artifacts=_digest(study.config, *map(_on_front_page, study.trials), study.dense,
+                          study.device, study.hypervolumes, study.importances, study.picks, runs),
     )  # fmt: skip
 
 
 def trial_identity(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
-    """Return the tags by which a trial's run is found for ever."""
+    """Return the tags that identify a trial's run; they never change."""
     return {"paring.study": study.key, "paring.kind": "slot", "paring.slot": str(trial.number)}
 
 
 def study_identity(study: StudyRecord) -> dict[str, str]:
-    """Return the tags by which the study's run is found for ever."""
+    """Return the tags that identify the study's run; they never change."""
     return {"paring.study": study.key, "paring.kind": "study"}
 
 
@@ -146,7 +122,7 @@ def _trial_tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
 
 
 def _shared_tags(study: StudyRecord) -> dict[str, str]:
-    """Return the study's own tags, and those that MLflow's pages show in their places."""
+    """Return the study's tags, and those that MLflow's pages show in columns of their own."""
     tags = {_key(name): value for name, value in study.tags.items()}
     tags |= {
         "mlflow.source.name": f"paring sweep study={study.name}",
@@ -168,61 +144,6 @@ def _trial_params(trial: TrialRecord) -> dict[str, Scalar]:
     if trial.parent is not None:
         params["parent"] = trial.parent
     return params
-
-
-def _trial_finals(trial: TrialRecord) -> dict[str, float]:
-    """Return the numbers of a trial that is over; an unfinished one has none yet."""
-    if not trial.state.over:
-        return {}
-    values: dict[str, float | None] = {"score": trial.score, "test_score": trial.test_score}
-    if trial.costs is not None:
-        values |= _costs(trial.costs) | _shares(trial.costs, trial.budget)
-    finals = {f"final.{name}": float(value) for name, value in values.items() if value is not None}
-    return finals | _measured(trial)
-
-
-def _measured(trial: TrialRecord) -> dict[str, float]:
-    """Return what was measured, and by how much the estimates were off."""
-    if trial.measured is None:
-        return {}
-    taken = trial.measured
-    values = _costs(taken.costs) | {
-        "stack_bytes": float(taken.stack_bytes),
-        "instructions": float(taken.instructions),
-        "mismatches": float(taken.mismatches),
-    }
-    errors = {f"error.{name}": error for name, error in errors_of(trial).items()}
-    return {f"measured.{name}": value for name, value in (values | errors).items()}
-
-
-def _trial_curves(trial: TrialRecord) -> tuple[Step, ...]:
-    """Return a step per epoch, at times that are the same whenever they are computed.
-
-    MLflow drops a point that it already has, time included; so a crash between writing points
-    and noting that they are written doubles nothing.
-    """
-    steps, now = [], trial.started or 0.0
-    for row in trial.epochs:
-        now += row.seconds
-        steps.append(Step(row.epoch, round(1000 * now), _epoch_values(row, trial.budget)))
-    return tuple(steps)
-
-
-def _epoch_values(row: EpochRow, budget: Limits) -> dict[str, float]:
-    own = {"loss": row.loss, "score": row.score, "seconds": row.seconds}
-    return own | _costs(row.costs) | _shares(row.costs, budget)
-
-
-def _costs(costs: Costs) -> dict[str, float]:
-    return {name: cost_of(costs, name) for name in (*RESOURCES, "macs")}
-
-
-def _shares(costs: Costs, budget: Limits) -> dict[str, float]:
-    """Return the metrics `flash_budget_share` and so on."""
-    return {
-        f"{name.partition('_')[0]}_budget_share": share
-        for name, share in shares_of(costs, budget).items()
-    }
 
 
 def _study_tags(study: StudyRecord) -> dict[str, str]:
@@ -247,35 +168,17 @@ def _study_params(study: StudyRecord) -> dict[str, Scalar]:
     return params
 
 
-def _study_finals(study: StudyRecord) -> dict[str, float]:
-    counts = Counter(trial.state for trial in study.trials)
-    values = {f"trials.{state.value}": float(counts[state]) for state in State}
-    values["trials.total"] = float(len(study.trials))
-    values["trials.front"] = float(sum(bool(trial.planes) for trial in finished_trials(study)))
-    if study.dense is not None:
-        values["dense.score"] = study.dense.score
-        values |= {f"dense.{name}": value for name, value in _costs(study.dense.costs).items()}
-    return values
+_NOT_SHOWN = frozenset({"attempt", "epochs", "started", "finished"})  # on the study's page
 
 
-def _study_curves(study: StudyRecord, started: int) -> tuple[Step, ...]:
-    return tuple(
-        Step(index, started + index, {"hypervolume": value})
-        for index, value in enumerate(study.hypervolumes, start=1)
-    )
-
-
-_PASSING = frozenset({"attempt", "epochs", "started", "finished"})  # of a trial
-
-
-def _shown(trial: TrialRecord) -> tuple[object, ...]:
+def _on_front_page(trial: TrialRecord) -> tuple[object, ...]:
     """Return what the study's page shows of a trial: all but its epochs and times."""
     return tuple(
-        getattr(trial, field.name) for field in fields(trial) if field.name not in _PASSING
+        getattr(trial, field.name) for field in fields(trial) if field.name not in _NOT_SHOWN
     )
 
 
-def _explained(study: StudyRecord, trial: TrialRecord) -> tuple[object, ...]:
+def _on_why_page(study: StudyRecord, trial: TrialRecord) -> tuple[object, ...]:
     """Return what a trial's page shows besides its files."""
     if trial.state is not State.COMPLETE:
         return ()
@@ -289,7 +192,7 @@ def _digest(*parts: object) -> str:
 
 
 def _stable(part: object) -> object:
-    """Return a part with its mappings in one order, whatever process built them."""
+    """Return a part with its mappings sorted, so that its text is the same in every process."""
     if isinstance(part, Mapping):
         return sorted((name, _stable(value)) for name, value in part.items())
     if isinstance(part, tuple) and not hasattr(part, "_fields"):
@@ -307,7 +210,7 @@ def _text(value: Scalar) -> str:
 
 def _key(name: str) -> str:
     """Return a name that MLflow accepts for a param or a tag."""
-    return _UNFIT.sub("_", name)[:_KEY_LIMIT].strip("/. ") or "_"
+    return _REFUSED.sub("_", name)[:_KEY_LIMIT].strip("/. ") or "_"
 
 
 def _milliseconds(seconds: float | None) -> int | None:

@@ -1,9 +1,9 @@
-"""Texts from outside in Markdown: names of classes, data and devices, reasons of failures."""
+"""Markdown that shows texts of users as they are: names of classes, data and devices, errors."""
 
 import re
 
-# What MLflow's pages and GitHub's read as marks. Backslashes stand only before what both take
-# them from; other characters are written as entities.
+# Characters that MLflow's pages or GitHub's read as Markdown. Those that a backslash escapes for
+# both get one; others are written as HTML entities.
 _MARKS = re.compile(
     r"(?P<mark>[\\`*\[\]|~]"  # code, emphasis, links, tables
     r"|(?<![^\W_])_|_(?![^\W_])"  # not inside a word
@@ -13,14 +13,14 @@ _MARKS = re.compile(
 
 
 def plain(text: str) -> str:
-    """Return a text as Markdown that shows it as it is, in one line: no mark, link or HTML in
-    it counts. White space becomes single spaces; what cannot be seen, such as characters that
-    turn the direction of writing, goes.
+    """Return a text as Markdown that shows it as it is, in one line: Markdown, links and HTML
+    in it are escaped. White space becomes single spaces; characters that are not printable, such
+    as those that change the direction of writing, are removed.
     """
-    seen = "".join(char for char in text if char.isprintable() or char.isspace())
-    return _MARKS.sub(_shielded, " ".join(seen.split()))
+    printable = "".join(char for char in text if char.isprintable() or char.isspace())
+    return _MARKS.sub(_escaped, " ".join(printable.split()))
 
 
-def _shielded(found: re.Match[str]) -> str:
-    before, last = found[0][:-1], found[0][-1]
-    return f"{before}\\{last}" if found["mark"] else f"&#{ord(last)};"
+def _escaped(match: re.Match[str]) -> str:
+    before, last = match[0][:-1], match[0][-1]
+    return f"{before}\\{last}" if match["mark"] else f"&#{ord(last)};"

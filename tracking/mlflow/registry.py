@@ -15,7 +15,7 @@ from tracking.tables import amounts, bounds, score_text
 
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _VERSION_LIKE = re.compile(r"[vV]\d+")
-_TOOLS_OWN = ("latest",)
+_RESERVED = ("latest",)
 _LINEAGE = ("git.commit", "git.dirty", "data", "data.digest")  # of the study's tags
 
 
@@ -31,8 +31,10 @@ def register(
 
     The files go to the trial's run under `picked/<digest>`, so the study must have been
     mirrored. A model that is registered already (the same files, model cards aside) keeps its
-    version and its files: only the alias moves. Raises RegistryError for a name or an alias
-    that cannot be, and ServerError.
+    version and its files: only the alias moves.
+
+    Raises:
+        RegistryError: the registry takes no such name or alias. ServerError: MLflow refuses.
     """
     check_names(alias, name)
     digest = _digest(files)
@@ -51,8 +53,12 @@ def register(
 
 
 def check_names(alias: str, name: str) -> None:
-    """Refuse what MLflow's registry would: RegistryError."""
-    if not _ALIAS.fullmatch(alias) or _VERSION_LIKE.fullmatch(alias) or alias in _TOOLS_OWN:
+    """Refuse names that MLflow's registry would refuse.
+
+    Raises:
+        RegistryError: it takes no such alias, or no such name of a model.
+    """
+    if not _ALIAS.fullmatch(alias) or _VERSION_LIKE.fullmatch(alias) or alias in _RESERVED:
         raise RegistryError(
             f"{alias!r} cannot be an alias in MLflow's registry: use 1 to 200 letters, digits, "
             "_ or -, and neither `latest` nor a version such as v1"
@@ -64,22 +70,22 @@ def check_names(alias: str, name: str) -> None:
 
 
 def _digest(files: Sequence[Path]) -> str:
-    """Return a digest of a model's files; its card may tell of the day without changing it."""
-    telling = sorted(path for path in files if path.suffix.lower() != ".md")
-    if not telling:
+    """Return a digest of a model's files without its card, which may hold a date."""
+    model_files = sorted(path for path in files if path.suffix.lower() != ".md")
+    if not model_files:
         raise RegistryError("no file of a model: pick one first")
     total = sha256()
-    for path in telling:
+    for path in model_files:
         total.update(f"{path.name}\0{sha256(path.read_bytes()).hexdigest()}\0".encode())
     return total.hexdigest()[:32]
 
 
 def _run_of(client: Client, study: StudyRecord, trial: TrialRecord) -> Run:
-    where = " and ".join(
+    condition = " and ".join(
         f"tags.`{key}` = {quoted(value)}" for key, value in trial_identity(study, trial).items()
     )
     for experiment in client.experiments(study.key):
-        for run in client.runs(experiment.experiment_id, where):
+        for run in client.runs(experiment.experiment_id, condition):
             return run
     raise RegistryError(
         f"trial {trial.number} of study {study.name!r} has no run in MLflow: mirror the study first"
@@ -87,15 +93,16 @@ def _run_of(client: Client, study: StudyRecord, trial: TrialRecord) -> Run:
 
 
 def _version_of(client: Client, name: str, digest: str) -> str | None:
-    """Return the version that has these files, if there is one."""
-    found = client.api.search_model_versions(f"name = {quoted(name)}")
+    """Return the version with these files, if there is one."""
+    condition = f"name = {quoted(name)}"
+    token: str | None = None
     while True:
-        for version in found:
+        page = client.api.search_model_versions(condition, page_token=token)
+        for version in page:
             if version.tags.get("paring.digest") == digest:
                 return str(version.version)
-        if not found.token:
+        if not (token := page.token):
             return None
-        found = client.api.search_model_versions(f"name = {quoted(name)}", page_token=found.token)
 
 
 def _create(
@@ -129,10 +136,10 @@ def _tags(study: StudyRecord, trial: TrialRecord, digest: str) -> dict[str, str]
     tags |= {key: str(value) for key, value in values.items() if value is not None}
     tags |= {key: study.tags[key] for key in _LINEAGE if key in study.tags}
     config = sha256(study.config.encode()).hexdigest()[:32]
-    own = {"study": study.name, "metric": study.metric, "precision": study.precision}
+    tags |= {"study": study.name, "metric": study.metric, "precision": study.precision}
     if study.device is not None:
-        own["device"] = study.device.name  # whose costs these are
-    return tags | own | {"config.digest": config}
+        tags["device"] = study.device.name  # that the costs are for
+    return tags | {"config.digest": config}
 
 
 def _description(study: StudyRecord, trial: TrialRecord) -> str:

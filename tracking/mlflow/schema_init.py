@@ -1,8 +1,8 @@
 """MLflow's tables in a new SQLite file: all of them or none.
 
-MLflow builds its tables by dozens of migrations, which SQLite does not undo when the process is
-killed among them; the file would be of no use for ever. So they are built aside, and the file
-is renamed into its place when it is whole. (PostgreSQL undoes them by itself.)
+MLflow creates its tables by dozens of migrations, which SQLite does not roll back when the process
+is killed between them; the file could never be used again. So they are created in another file,
+which is renamed when it is complete. (PostgreSQL rolls them back.)
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from tracking.databases.database import Content, check
 
 
 def ensure_tables(mlflow_url: str) -> None:
-    """Make MLflow's tables if the database is a SQLite file without any.
+    """Create MLflow's tables if the database is a SQLite file without any.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -25,7 +25,7 @@ def ensure_tables(mlflow_url: str) -> None:
         return
     path = Path(url.database or "")
     with FileLock(f"{path}.lock"):
-        if check(mlflow_url, "MLflow") is Content.EMPTY:  # nobody was quicker
+        if check(mlflow_url, "MLflow") is Content.EMPTY:  # no other process has done so
             _build(path)
 
 
@@ -34,6 +34,7 @@ def _build(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     artifacts = (path.parent / "artifacts").as_uri()  # of MLflow's default experiment
+    # A folder, as SQLite writes its journal beside the file.
     with TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
         draft = Path(folder) / path.name
         store = SqlAlchemyStore(f"sqlite:///{draft}", artifacts)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""MLflow's own server on a study's database, and nothing left behind when it ends.
+"""MLflow's own server on a study's database; all its processes end with it.
 
 Without a password it listens on loopback alone.
 """
@@ -30,7 +30,7 @@ _READY_SECONDS = 90
 _STOP_SECONDS = 10
 _STDERR = 2
 _WATCHED = (sys.executable, "-I", str(Path(__file__).with_name("watchdog.py")))
-_SHORTEST = 12  # characters of a password; MLflow asks for as many
+_PASSWORD_LENGTH = 12  # at least; MLflow asks for as many characters
 
 
 PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # MLflow's own name for it
@@ -70,8 +70,10 @@ def serve(
 ) -> None:
     """Run MLflow's server until Ctrl-C, SIGTERM or SIGHUP; print the address to open to stderr.
 
-    With a study's key that is the address of the study's own page, else that of all. Raises
-    ServerError, for instance when the port is taken.
+    With a study's key that is the address of the study's own page, else that of all studies.
+
+    Raises:
+        ServerError: the server cannot start (the port is taken, say), or ended by itself.
     """
     path = EXPERIMENTS if study_key is None else study_path(mlflow_url, study_key)
     server = serving(mlflow_url, artifact_root, host, port, users_url)
@@ -86,9 +88,10 @@ def serve(
 
 
 def study_path(mlflow_url: str, study_key: str) -> str:
-    """Return where a study's experiment is in MLflow's pages, or where all are."""
-    found = [one for one in Client(mlflow_url).experiments(study_key) if one.active]
-    return runs_path(found[0].experiment_id) if found else EXPERIMENTS
+    """Return the path of a study's experiment in MLflow's pages, or that of all experiments."""
+    experiments = Client(mlflow_url).experiments(study_key)
+    active = [experiment.experiment_id for experiment in experiments if experiment.active]
+    return runs_path(active[0]) if active else EXPERIMENTS
 
 
 @contextmanager
@@ -99,18 +102,18 @@ def serving(
     port: int = 5000,
     users_url: str | None = None,
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run MLflow's server during the block; give its address and process once it answers.
+    """Run MLflow's server during the block; yield its address and process once it answers.
 
-    With a database of users it asks for a name and a password. Its user `admin` is made with
+    With a database of users it asks for a name and a password. Its user `admin` is created with
     the password in MLFLOW_AUTH_ADMIN_PASSWORD when it runs for the first time.
     """
     _refuse_open(host, users_url)
     _refuse_taken(host, port)
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     ensure_tables(mlflow_url)
-    with _users(users_url) as more:
-        variables = {**os.environ, **environment(mlflow_url, artifact_root), **more}
-        # A session of its own: Ctrl-C reaches us alone, and its children end with it.
+    with _users(users_url) as login:
+        variables = {**os.environ, **environment(mlflow_url, artifact_root), **login}
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the group.
         child = subprocess.Popen(
             [*_WATCHED, *command(host, port, login=users_url is not None)],
             env=variables,
@@ -126,14 +129,14 @@ def serving(
 
 @contextmanager
 def _users(users_url: str | None) -> Iterator[dict[str, str]]:
-    """Variables for a server that asks who is there, and the file that they name."""
+    """Yield the variables of a server with a login; the file that they name exists meanwhile."""
     if users_url is None:
         yield {}
         return
     _require_login()
     prepare_users(users_url)
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:  # for its owner alone
-        url = users_url.replace("%", "%%")  # the file's own way to write it
+        url = users_url.replace("%", "%%")  # as configparser wants it
         file.write(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {url}\n")
         file.write("admin_username = admin\n")
         file.flush()
@@ -147,21 +150,21 @@ def _users(users_url: str | None) -> Iterator[dict[str, str]]:
 def _require_login() -> None:
     if find_spec("flask_wtf") is None:
         raise ServerError("a login needs the extra [login]: pip install 'paring[login]'")
-    if len(os.environ.get(PASSWORD, "")) < _SHORTEST:
+    if len(os.environ.get(PASSWORD, "")) < _PASSWORD_LENGTH:
         raise ServerError(
-            f"a login needs a password for the user admin: set {PASSWORD}, of {_SHORTEST} "
+            f"a login needs a password for the user admin: set {PASSWORD}, of {_PASSWORD_LENGTH} "
             "characters at least"
         )
 
 
 def _refuse_open(host: str, users_url: str | None) -> None:
-    """Nobody beyond this machine may look without a password."""
+    """Refuse to serve other machines without a password."""
     if not isinstance(host, str) or not host:  # a config may hold anything
         raise ServerError(f"host={host}: write a name or an address, such as 127.0.0.1")
-    with suppress(OSError):  # what is no host is reported by the next check
-        found = socket.getaddrinfo(host, None)
-        here = all(ipaddress.ip_address(where[0]).is_loopback for *_, where in found)
-        if users_url is None and not here:
+    with suppress(OSError):  # the next check reports a name that is no host
+        addresses = [address[0] for *_, address in socket.getaddrinfo(host, None)]
+        loopback = all(ipaddress.ip_address(address).is_loopback for address in addresses)
+        if users_url is None and not loopback:
             raise ServerError(
                 f"host={host}: MLflow would be open to everybody who reaches this machine; add "
                 "login=true, or keep host=127.0.0.1 and come through ssh -L"
@@ -173,9 +176,9 @@ def _refuse_taken(host: str, port: int) -> None:
         raise ServerError(f"{port} is no port to listen on: choose one from 1 to 65535")
     try:
         kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(kind) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
+        with socket.socket(kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
     except OSError as error:
         raise ServerError(
             f"MLflow's server cannot listen on {host}:{port} ({error}): end the program that "
@@ -214,9 +217,9 @@ def _answers(url: str) -> bool:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End the server and the processes it started."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, sign)
+            os.killpg(child.pid, number)
         with suppress(subprocess.TimeoutExpired):
             child.wait(_STOP_SECONDS)
             break
@@ -226,19 +229,19 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """Let SIGTERM, and a terminal that closes, end the block as Ctrl-C does."""
+    """End the block on SIGTERM, and when the terminal closes, as on Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    kinds = [signal.SIGTERM]
+    numbers = [signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        kinds.append(signal.SIGHUP)  # nohup ignores it
-    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
+        numbers.append(signal.SIGHUP)  # nohup ignores it
+    handlers = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

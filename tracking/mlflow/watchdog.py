@@ -1,8 +1,8 @@
-"""A command that ends with whoever started it, however that ends: kill -9 included.
+"""A command that ends with the process that started it, even if that is killed by SIGKILL.
 
-Run as a script with the command's words, as the leader of a process group. Its standard input
-is a pipe whose other end the starter alone holds: the system closes it with the starter, and
-then the whole group is killed.
+Run as a script with the command as arguments, as the leader of a process group. Its standard
+input is a pipe whose other end only the starting process has open: the system closes it when
+that process ends, and then the whole group is killed.
 """
 
 import os
@@ -15,14 +15,14 @@ import threading
 def main() -> int:
     """Run the command to its end; return its exit status."""
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
-    # A signal to the group is the command's: its status is told once it has ended.
+    # A signal to the group is for the command, whose exit status this process then passes on.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_outlive_nobody, daemon=True).start()
+    threading.Thread(target=_kill_at_end_of_input, daemon=True).start()
     status = child.wait()
     return status if status >= 0 else 128 - status
 
 
-def _outlive_nobody() -> None:
+def _kill_at_end_of_input() -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.killpg(0, signal.SIGKILL)

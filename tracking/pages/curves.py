@@ -1,33 +1,74 @@
 """How a trial was trained, as small SVG charts: score, loss and costs, its phases shaded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import groupby
 from math import floor, isfinite, log10
+from typing import NamedTuple
 
-from tracking.pages.plot_layout import FRONT, LIMIT
+from markupsafe import Markup
+
+from tracking.pages.page import render
+from tracking.pages.plot_layout import FRONT
 from tracking.records import EpochRow, Limits, TrialRecord
 from tracking.tables import NAMES, shares_of, short
 
-_WIDTH, _HEIGHT = 420, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 22, 24
-_SHADES = {"dense": "#eef2f5", "prune": "#fdf0e2", "finetune": "#e8f3f6", "quantize": "#efeaf6"}
-_WORDS = {"finetune": "fine-tune", "quantize": "int8-aware"}
+_PHASE_COLORS = {
+    "dense": "#eef2f5", "prune": "#fdf0e2", "finetune": "#e8f3f6", "quantize": "#efeaf6"
+}  # fmt: skip
+_PHASE_NAMES = {"finetune": "fine-tune", "quantize": "int8-aware"}
 _COLORS = {"flash_bytes": "#0072b2", "sram_bytes": "#d55e00", "latency_ms": "#009e73"}
-_LIMIT_LINE = f"<path d='M{_LEFT} {{}}H{_WIDTH - _RIGHT}' stroke='{LIMIT}' stroke-dasharray='4 3'/>"
 _NARROW = 0.11  # of the width, below which a phase's name has no room
 
-CURVES_STYLE = """
-.curves { grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); }
-.curves svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; }
-.curves figcaption { color: #3e4c59; font-size: 13px; }
-.curves figure { margin: 6px 0 0; }
-.curves .grid-line { stroke: #e8edf2; }
-.curves text { fill: #52606d; }
-"""
 
-Line = tuple[str, str, Sequence[float]]  # name, colour, a value for each epoch
+class _Frame(NamedTuple):
+    """A chart in pixels, and the edges within which curves are drawn."""
+
+    width: int = 420
+    height: int = 210
+    left: int = 46
+    end: int = 410
+    top: int = 22
+    bottom: int = 186
+
+    @property
+    def inner_height(self) -> int:
+        return self.bottom - self.top
+
+
+_FRAME = _Frame()
+
+
+class _Curve(NamedTuple):
+    """A value for each epoch. The only curve of a chart needs no name."""
+
+    name: str
+    color: str
+    points: str
+
+
+class _Phase(NamedTuple):
+    x: float
+    width: float
+    color: str
+    name: str
+    has_room: bool
+
+
+class _Tick(NamedTuple):
+    y: float
+    label: str
+
+
+class _Chart(NamedTuple):
+    """Curves over the epochs, with what is behind them; epochs are pairs of number and x."""
+
+    title: str
+    phases: list[_Phase]
+    ticks: list[_Tick]
+    epochs: list[tuple[int, float]]
+    limit_y: float | None
+    curves: list[_Curve]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +81,51 @@ class _Scale:
 
     @classmethod
     def around(cls, values: Sequence[float], *, shares: bool) -> "_Scale":
-        known = [value for value in values if isfinite(value)] or [0.0, 1.0]
-        low, high = min(known), max(known)
+        finite = [value for value in values if isfinite(value)] or [0.0, 1.0]
+        low, high = min(finite), max(finite)
         if shares and low > 0 and high > 4 * low:
             return cls(low / 1.15, high * 1.15, logarithmic=True)
         margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.5
         return cls(low - margin, high + margin)
 
     def y(self, value: float) -> float:
-        place, low, high = value, self.low, self.high
+        position, low, high = value, self.low, self.high
         if self.logarithmic:
-            place, low, high = log10(value), log10(low), log10(high)
-        inside = _HEIGHT - _TOP - _BOTTOM
-        return round(_TOP + inside * (high - place) / (high - low), 1)
+            position, low, high = log10(value), log10(low), log10(high)
+        return round(_FRAME.top + _FRAME.inner_height * (high - position) / (high - low), 1)
 
-    def ticks(self) -> list[float]:
-        """Return a few round values."""
+    def ticks(self, *, shares: bool) -> list[_Tick]:
+        """Return ticks at a few round values."""
         if self.logarithmic:
-            some = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
+            values = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
         else:
             step = _step(self.high - self.low, 6)
             first = int(self.low // step)
-            some = [step * number for number in range(first, first + 9)]
-        return [value for value in some if self.low <= value <= self.high]
+            values = [step * number for number in range(first, first + 9)]
+        return [
+            _Tick(self.y(value), f"{100 * value:.4g} %" if shares else short(value))
+            for value in values
+            if self.low <= value <= self.high
+        ]
+
+
+class _Epochs(NamedTuple):
+    """From epochs to pixels. `before` is the end of the epoch before the first."""
+
+    before: int
+    last: int
+
+    def x(self, epoch: float) -> float:
+        width, span = _FRAME.end - _FRAME.left, self.last - self.before
+        return round(_FRAME.left + width * (epoch - self.before) / span, 1)
+
+    def marks(self) -> list[tuple[int, float]]:
+        step = max(1, round(_step(self.last - self.before, 8)))
+        return [
+            (epoch, self.x(epoch))
+            for epoch in range(self.before, self.last + 1)
+            if epoch % step == 0
+        ]
 
 
 def _step(span: float, most: int) -> float:
@@ -71,92 +134,66 @@ def _step(span: float, most: int) -> float:
     return next(m * unit for m in (1, 2, 5, 10, 20, 50, 100) if span <= m * unit * most)
 
 
-def curves_card(trial: TrialRecord, metric: str) -> str:
+Series = tuple[str, str, Sequence[float]]  # name, colour, a value for each epoch
+
+
+def curves_card(trial: TrialRecord, metric: str) -> Markup:
     """Return charts of the score, the loss and the costs by epoch, as HTML without a script.
 
-    Costs are shares of their limits: at 100 % a limit holds.
+    Costs are shares of their limits: at 100 % a limit holds. Without two epochs it is empty.
     """
     rows = [row for row in trial.epochs if isfinite(row.score) and isfinite(row.loss)]
     if len(rows) < 2:
-        return ""
+        return Markup()
     charts = [
-        _chart(f"{escape(metric)} on validation", rows, [("", FRONT, [r.score for r in rows])]),
-        _chart("training loss", rows, [("", FRONT, [r.loss for r in rows])]),
+        _chart(f"{metric} on validation", rows, [("", FRONT, [row.score for row in rows])]),
+        _chart("training loss", rows, [("", FRONT, [row.loss for row in rows])]),
     ]
     if shares := _shares(rows, trial.budget):
         charts.append(_chart("costs as shares of their limits", rows, shares, shares=True))
-    return (
-        "<div class='card'><h2>How it was trained, by epoch</h2>"
-        f"<div class='grid curves'>{''.join(charts)}</div></div>\n"
-    )
+    return render("curves.html.j2", frame=_FRAME, charts=charts)
 
 
-def _shares(rows: Sequence[EpochRow], budget: Limits) -> list[Line]:
+def _shares(rows: Sequence[EpochRow], budget: Limits) -> list[Series]:
     shares = [shares_of(row.costs, budget) for row in rows]
     return [(NAMES[name], _COLORS[name], [share[name] for share in shares]) for name in shares[0]]
 
 
 def _chart(
-    title: str, rows: Sequence[EpochRow], lines: Sequence[Line], *, shares: bool = False
-) -> str:
-    values = [value for _, _, line in lines for value in line]
+    title: str, rows: Sequence[EpochRow], series: Sequence[Series], *, shares: bool = False
+) -> _Chart:
+    values = [value for _, _, line in series for value in line]
     scale = _Scale.around([*values, *([1.0] if shares else [])], shares=shares)
-    first, last = rows[0].epoch - 1, rows[-1].epoch
-
-    def x(epoch: float) -> float:
-        return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * (epoch - first) / (last - first), 1)
-
-    def drawn(line: Sequence[float]) -> str:
-        pairs = zip(rows, line, strict=True)
-        return " ".join(f"{x(row.epoch)},{scale.y(value)}" for row, value in pairs)
-
-    marks = [*_phases(rows, x), *_ticks(scale, shares=shares), *_epochs(first, last, x)]
-    marks += [_LIMIT_LINE.format(scale.y(1.0))] if shares else []
-    marks += [
-        f"<polyline points='{drawn(line)}' fill='none' stroke='{color}' stroke-width='2'>"
-        f"<title>{name or title}</title></polyline>"
-        for name, color, line in lines
-    ]
-    names = "".join(f" <b style='color:{color}'>{name}</b>" for name, color, _ in lines if name)
-    return (
-        f"<figure><figcaption>{title}{names}</figcaption>"
-        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{title}'>"
-        f"{''.join(marks)}</svg></figure>"
-    )
+    epochs = _Epochs(rows[0].epoch - 1, rows[-1].epoch)
+    return _Chart(
+        title=title,
+        phases=_phases(rows, epochs),
+        ticks=scale.ticks(shares=shares),
+        epochs=epochs.marks(),
+        limit_y=scale.y(1.0) if shares else None,
+        curves=[
+            _Curve(name, color, " ".join(
+                f"{epochs.x(row.epoch)},{scale.y(value)}"
+                for row, value in zip(rows, line, strict=True)
+            ))
+            for name, color, line in series
+        ],
+    )  # fmt: skip
 
 
-def _phases(rows: Sequence[EpochRow], x: Callable[[float], float]) -> list[str]:
+def _phases(rows: Sequence[EpochRow], epochs: _Epochs) -> list[_Phase]:
     """Return a shade for every phase, with its name where there is room."""
-    marks, inside = [], _HEIGHT - _TOP - _BOTTOM
-    for phase, group in groupby(rows, key=lambda row: row.phase):
-        part = list(group)
-        left, right = x(part[0].epoch - 1), x(part[-1].epoch)
-        name = escape(_WORDS.get(phase, phase))
-        shade = _SHADES.get(phase, "#f4f6f8")
-        marks.append(
-            f"<rect x='{left}' y='{_TOP}' width='{round(right - left, 1)}' height='{inside}' "
-            f"fill='{shade}'><title>{name}</title></rect>"
+    phases = []
+    for name, group in groupby(rows, key=lambda row: row.phase):
+        members = list(group)
+        left, right = epochs.x(members[0].epoch - 1), epochs.x(members[-1].epoch)
+        phases.append(
+            _Phase(
+                x=left,
+                width=round(right - left, 1),
+                color=_PHASE_COLORS.get(name, "#f4f6f8"),
+                name=_PHASE_NAMES.get(name, name),
+                has_room=right - left > _NARROW * _FRAME.width,
+            )
         )
-        if right - left > _NARROW * _WIDTH:
-            marks.append(f"<text x='{left + 4}' y='{_TOP - 6}'>{name}</text>")
-    return marks
-
-
-def _ticks(scale: _Scale, *, shares: bool) -> list[str]:
-    marks = []
-    for value in scale.ticks():
-        text = f"{100 * value:.4g} %" if shares else short(value)
-        marks.append(
-            f"<path class='grid-line' d='M{_LEFT} {scale.y(value)}H{_WIDTH - _RIGHT}'/>"
-            f"<text x='{_LEFT - 6}' y='{scale.y(value) + 4}' text-anchor='end'>{text}</text>"
-        )
-    return marks
-
-
-def _epochs(first: int, last: int, x: Callable[[float], float]) -> list[str]:
-    step = max(1, round(_step(last - first, 8)))
-    return [
-        f"<text x='{x(epoch)}' y='{_HEIGHT - 8}' text-anchor='middle'>{epoch}</text>"
-        for epoch in range(first, last + 1)
-        if epoch % step == 0
-    ]
+    return phases

@@ -1,4 +1,4 @@
-"""The front as Plotly figures: plain dictionaries, a pure function of the study's record."""
+"""The front as a Plotly figure: plain dictionaries, a pure function of the study's record."""
 
 from collections.abc import Iterable, Sequence
 from math import log10
@@ -15,14 +15,12 @@ from tracking.pages.plot_layout import (
     Panel,
     layout,
     literal,
-    looks,
 )
-from tracking.pages.tooltips import cost_lines, hover_text, score_line
+from tracking.pages.tooltips import cost_lines, score_line
+from tracking.pages.traces import Trace, front_of, points, score_title, shown_cost, staircase
 from tracking.records import StudyRecord, TrialRecord
 from tracking.seeds import repeats
 from tracking.tables import cost_of, count, finished_trials, limit_of, score_text, short
-
-Trace = Figure
 
 _BUDGET = "rgba(70, 90, 110, {})"
 _LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
@@ -31,71 +29,32 @@ _LABEL_SPACE = 0.06  # of a panel's width or height, between two numbers
 def front_figure(study: StudyRecord, panel: Panel) -> Figure:
     """Return score against one resource: front, budgets, dense network, device limit."""
     trials = finished_trials(study)
-    front = sorted(
-        (trial for trial in trials if panel.resource in trial.planes),
-        key=lambda trial: (_x(trial, panel), trial.number),
-    )
-    faint = [trial for trial in trials if panel.resource not in trial.planes]
+    front = front_of(study, panel)
+    dominated = [trial for trial in trials if panel.resource not in trial.planes]
     axis = Axis.around(_extents(study, trials, panel), _limit(study, panel))
-    heights = _y_range(study, trials)
-    subtle = 0.22 if len(faint) <= 60 else 0.12
+    y_range = _y_range(study, trials)
+    opacity = 0.22 if len(dominated) <= 60 else 0.12
     traces = [
-        _budgets(faint, panel, subtle, "budgets of dominated trials"),
+        _budgets(dominated, panel, opacity, "budgets of dominated trials"),
         _budgets(front, panel, 0.6, "budgets of the front"),
-        _cloud(study, faint, panel),
-        _staircase(front, panel, axis),
+        _dominated(study, dominated, panel),
+        staircase(front, panel, axis),
         *_means(study, panel),
-        _points(study, front, panel) | {"text": _labels(front, panel, axis, heights)},
+        _points(study, front, panel) | {"text": _labels(front, panel, axis, y_range)},
         *_dense(study, panel),
     ]
-    frame = layout(_y_title(study), f"{panel.title} ({panel.unit})")
+    frame = layout(score_title(study), f"{panel.title} ({panel.unit})")
     frame["xaxis"] |= axis.layout(panel)
-    frame["yaxis"]["range"] = heights
+    frame["yaxis"]["range"] = y_range
     frame["shapes"], frame["annotations"] = _lines(study, panel, axis)
     return {"data": traces, "layout": frame}
 
 
-def comparison_figure(studies: Sequence[StudyRecord], panel: Panel) -> Figure:
-    """Return the fronts of several studies against one resource, each in its colour."""
-    fronts = [
-        sorted(
-            (trial for trial in finished_trials(study) if panel.resource in trial.planes),
-            key=lambda trial: (_x(trial, panel), trial.number),
-        )
-        for study in studies
-    ]
-    axis = Axis.around([_x(trial, panel) for front in fronts for trial in front], None)
-    traces = []
-    for study, front, look in zip(studies, fronts, looks(len(studies)), strict=True):
-        steps, points = (
-            _staircase(front, panel, axis),
-            _scatter(study.name, study, front, panel),
-        )
-        whose = f"<b>{literal(study.name)}</b><br>"
-        line = {**steps["line"], "color": look.color, "dash": look.dash}
-        marker = {"size": 8, "color": look.color, "symbol": look.symbol,
-                  "line": {"color": "white", "width": 1}}  # fmt: skip
-        traces += [
-            steps | {"line": line, "name": study.name},
-            points
-            | {"mode": "markers", "marker": marker}
-            | {"hovertext": [whose + text for text in points["hovertext"]]},
-        ]
-    frame = layout(_y_title(studies[0]), f"{panel.title} ({panel.unit})")
-    frame["xaxis"] |= axis.layout(panel)
-    if not any(fronts):
-        frame["annotations"] = [{"text": "no point yet", "showarrow": False, "x": 0.5, "y": 0.5,
-                                 "xref": "paper", "yref": "paper"}]  # fmt: skip
-        for axis_name in ("xaxis", "yaxis"):
-            frame[axis_name] |= {"showticklabels": False, "ticks": ""}
-    return {"data": traces, "layout": frame}
-
-
 def _extents(study: StudyRecord, trials: Iterable[TrialRecord], panel: Panel) -> list[float]:
-    """Return everything that the axis must reach: points, their budgets, the dense network."""
+    """Return all values that the axis must show: points, their budgets, the dense network."""
     values = []
     for trial in trials:
-        values.append(_x(trial, panel))
+        values.append(shown_cost(trial, panel))
         limit = limit_of(trial.budget, panel.resource)
         if limit is not None:
             values.append(limit * panel.scale)
@@ -104,26 +63,22 @@ def _extents(study: StudyRecord, trials: Iterable[TrialRecord], panel: Panel) ->
     return values
 
 
-def _x(trial: TrialRecord, panel: Panel) -> float:
-    return cost_of(trial.known_costs, panel.resource) * panel.scale
-
-
 def _limit(study: StudyRecord, panel: Panel) -> float | None:
     limit = limit_of(study.device.limits, panel.resource) if study.device else None
     return None if limit is None else limit * panel.scale
 
 
-def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name: str) -> Trace:
+def _budgets(trials: Iterable[TrialRecord], panel: Panel, opacity: float, name: str) -> Trace:
     """Return a thin line from each point to its budget, with a tick at the budget."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for trial in trials:
         limit = limit_of(trial.budget, panel.resource)
         if limit is not None:
-            xs += [_x(trial, panel), limit * panel.scale, None]
+            xs += [shown_cost(trial, panel), limit * panel.scale, None]
             ys += [trial.score, trial.score, None]
     sizes = [0, 9, 0] * (len(xs) // 3)
-    color = _BUDGET.format(strength)
+    color = _BUDGET.format(opacity)
     return {
         "type": "scatter",
         "name": name,
@@ -140,14 +95,14 @@ def _budgets(trials: Iterable[TrialRecord], panel: Panel, strength: float, name:
     }
 
 
-def _cloud(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
+def _dominated(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     marker = {"size": 7, "color": FAINT, "opacity": 0.55}
-    return _scatter("dominated", study, trials, panel) | {"mode": "markers", "marker": marker}
+    return points("dominated", study, trials, panel) | {"mode": "markers", "marker": marker}
 
 
 def _points(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
     marker = {"size": 10, "color": FRONT, "line": {"color": "white", "width": 1.5}}
-    return _scatter("front", study, trials, panel) | {
+    return points("front", study, trials, panel) | {
         "mode": "markers+text",
         "cliponaxis": False,
         "textposition": "top left" if study.scores_rise else "bottom left",
@@ -157,34 +112,23 @@ def _points(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> 
 
 
 def _labels(
-    front: Sequence[TrialRecord], panel: Panel, axis: Axis, heights: Sequence[float]
+    front: Sequence[TrialRecord], panel: Panel, axis: Axis, y_range: Sequence[float]
 ) -> list[str]:
-    """Return the trials' numbers, leaving out those that would lie on one another."""
+    """Return the trials' numbers, without those that would overlap the one before."""
     labels, last = [], (-1.0, -1.0)
     for trial in front:
-        place = (
-            axis.share(_x(trial, panel)),
-            ((trial.score or 0.0) - heights[0]) / (heights[1] - heights[0]),
+        position = (
+            axis.share(shown_cost(trial, panel)),
+            ((trial.score or 0.0) - y_range[0]) / (y_range[1] - y_range[0]),
         )
-        free = max(abs(place[0] - last[0]), abs(place[1] - last[1])) > _LABEL_SPACE
-        labels.append(str(trial.number) if free else "")
-        last = place if free else last
+        has_room = max(abs(position[0] - last[0]), abs(position[1] - last[1])) > _LABEL_SPACE
+        labels.append(str(trial.number) if has_room else "")
+        last = position if has_room else last
     return labels
 
 
-def _scatter(name: str, study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
-    return {
-        "type": "scatter",
-        "name": name,
-        "x": [_x(trial, panel) for trial in trials],
-        "y": [trial.score for trial in trials],
-        "hovertext": [hover_text(study, trial) for trial in trials],
-        "hoverinfo": "text",
-    }
-
-
 def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
-    """Return the mean of trials that differ in their seeds alone, with its spread as a bar."""
+    """Return the means of trials that differ in their seeds alone, with standard deviations."""
     groups = repeats(study)
     if not groups:
         return []
@@ -192,7 +136,7 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
         {
             "type": "scatter",
             "name": "mean over seeds",
-            "x": [fmean(_x(trial, panel) for trial in group.trials) for group in groups],
+            "x": [fmean(shown_cost(trial, panel) for trial in group.trials) for group in groups],
             "y": [group.mean for group in groups],
             "mode": "markers",
             "marker": {"symbol": "line-ew-open", "size": 13, "color": MEAN,
@@ -208,21 +152,6 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
             "hoverinfo": "text",
         }
     ]  # fmt: skip
-
-
-def _staircase(front: Sequence[TrialRecord], panel: Panel, axis: Axis) -> Trace:
-    """Return the best score within each bound: flat until the next point of the front."""
-    xs = [_x(trial, panel) for trial in front]
-    ys = [trial.score for trial in front]
-    return {
-        "type": "scatter",
-        "name": "staircase",
-        "x": [*xs, axis.high] if front else [],
-        "y": [*ys, ys[-1]] if front else [],
-        "mode": "lines",
-        "line": {"color": FRONT, "width": 2, "shape": "hv"},
-        "hoverinfo": "skip",
-    }
 
 
 def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
@@ -247,26 +176,28 @@ def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
 
 
 def _lines(study: StudyRecord, panel: Panel, axis: Axis) -> tuple[list[Figure], list[Figure]]:
-    """Return the dense score as a level, the device's limit as an upright, and its name."""
-    shapes, notes = [], []
+    """Return the dense score as a horizontal line, the device's limit as a vertical one with
+    its label.
+    """
+    shapes, labels = [], []
     if study.dense is not None:
-        level = {
+        horizontal = {
             "xref": "paper",
             "x0": 0,
             "x1": 1,
             "y0": study.dense.score,
             "y1": study.dense.score,
         }
-        shapes.append(_line(level, DENSE, "dot", 1.0))
+        shapes.append(_line(horizontal, DENSE, "dot", 1.0))
     limit = _limit(study, panel)
     if limit is not None and study.device is not None:
         label = f"{literal(study.device.name)}: {short(limit)} {panel.unit}"
-        inside = limit <= axis.high
-        if inside:
-            upright = {"yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}
-            shapes += [_line(upright, LIMIT, "dash", 1.4), _beyond(limit, axis)]
-        notes.append(_note(label if inside else f"{label} →", limit, axis, inside))
-    return shapes, notes
+        is_shown = limit <= axis.high
+        if is_shown:
+            vertical = {"yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}
+            shapes += [_line(vertical, LIMIT, "dash", 1.4), _beyond(limit, axis)]
+        labels.append(_label(label if is_shown else f"{label} →", limit, axis, is_shown))
+    return shapes, labels
 
 
 def _line(ends: Figure, color: str, dash: str, width: float) -> Figure:
@@ -275,20 +206,20 @@ def _line(ends: Figure, color: str, dash: str, width: float) -> Figure:
 
 
 def _beyond(limit: float, axis: Axis) -> Figure:
-    """Return a tint over what the device has no room for."""
-    place = {"yref": "paper", "x0": limit, "x1": axis.high, "y0": 0, "y1": 1}
+    """Return a tint over the range beyond the device's limit."""
+    extent = {"yref": "paper", "x0": limit, "x1": axis.high, "y0": 0, "y1": 1}
     style = {"fillcolor": LIMIT, "opacity": 0.05, "line": {"width": 0}}
-    return {"type": "rect", "layer": "below", **place, **style}
+    return {"type": "rect", "layer": "below", **extent, **style}
 
 
-def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
-    """Return the label of a device limit, at the line or at the edge beyond which it lies."""
-    place = log10(limit) if axis.logarithmic and limit > 0 else limit
-    near_the_end = not inside or axis.share(limit) > 0.7
+def _label(text: str, limit: float, axis: Axis, is_shown: bool) -> Figure:
+    """Return the label of a device limit: at its line, or at the right edge if it is beyond."""
+    position = log10(limit) if axis.logarithmic and limit > 0 else limit
+    near_the_end = not is_shown or axis.share(limit) > 0.7
     return {
-        "text": label,
-        "x": place if inside else 1,
-        "xref": "x" if inside else "paper",
+        "text": text,
+        "x": position if is_shown else 1,
+        "xref": "x" if is_shown else "paper",
         "y": 1,
         "yref": "paper",
         "yanchor": "bottom",
@@ -296,10 +227,6 @@ def _note(label: str, limit: float, axis: Axis, inside: bool) -> Figure:
         "showarrow": False,
         "font": {"size": 11, "color": LIMIT},
     }
-
-
-def _y_title(study: StudyRecord) -> str:
-    return f"{literal(study.metric)} ({literal(study.precision)})"
 
 
 def _y_range(study: StudyRecord, trials: Sequence[TrialRecord]) -> list[float]:

@@ -1,55 +1,41 @@
-"""Names of layers, shortened where they are too long for a table, and unfolded at will."""
+"""Labels of layers: their names, shortened where they are too long for a table."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from html import escape
 from itertools import takewhile
 
 _LENGTH = 28
-
-NAMES_STYLE = """
-summary { cursor: pointer; list-style: none; text-decoration: underline dotted #9aa5b1; }
-summary::-webkit-details-marker { display: none; }
-details { display: inline-block; vertical-align: top; }
-details span { display: block; max-width: 22ch; white-space: normal; overflow-wrap: anywhere;
-  color: #52606d; font-size: 12px; }
-"""
-
-
-def folded(names: Iterable[str]) -> dict[str, str]:
-    """Return each name as HTML, escaped; it needs NAMES_STYLE.
-
-    One that is too long shows its label and unfolds without a script, by keyboard and touch
-    too.
-    """
-    return {name: _folded(name, label) for name, label in shortened(names).items()}
 
 
 def shortened(names: Iterable[str], length: int = _LENGTH) -> dict[str, str]:
     """Return a label of at most `length` for each name.
 
-    Of those that are too long, what they all begin with goes, then the middle; where that
-    makes some alike, their ends instead.
+    Names that are too long lose the prefix that all of these share, then their middle; where
+    that gives several names the same label, these lose their ends instead.
     """
     distinct = dict.fromkeys(names)
-    long = [name for name in distinct if len(name) > length]
-    start = _common(long) if len(long) > 1 else 0
-    rests = {name: f"…{name[start:]}" if start else name for name in long}
-    labels = {name: _middle_cut(rest, length) for name, rest in rests.items()}
-    seen = Counter(labels.values())
-    alike = {name: _end_cut(rests[name], length) for name, cut in labels.items() if seen[cut] > 1}
-    return {name: name for name in distinct} | labels | alike
+    long_names = [name for name in distinct if len(name) > length]
+    start = _prefix_length(long_names) if len(long_names) > 1 else 0
+    suffixes = {name: f"…{name[start:]}" if start else name for name in long_names}
+    labels = {name: _middle_cut(suffix, length) for name, suffix in suffixes.items()}
+    counts = Counter(labels.values())
+    end_cuts = {
+        name: _end_cut(suffixes[name], length)
+        for name, label in labels.items()
+        if counts[label] > 1
+    }
+    return {name: name for name in distinct} | labels | end_cuts
 
 
-def _common(names: Sequence[str]) -> int:
-    """Return the length of the whole parts, but for the last, that all begin with."""
+def _prefix_length(names: Sequence[str]) -> int:
+    """Return the length of the common prefix of dotted names, in parts other than the last."""
     parts = [name.split(".")[:-1] for name in names]
     shared = takewhile(lambda column: len({*column}) == 1, zip(*parts, strict=False))
     return sum(len(column[0]) + 1 for column in shared)
 
 
 def _middle_cut(text: str, length: int) -> str:
-    """Return both ends, the last from the beginning of a part on if it holds one."""
+    """Return a text without its middle; the end starts at a dotted part, if there is room."""
     if len(text) <= length:
         return text
     tail = text[-((length - 1) // 2) :]
@@ -59,9 +45,3 @@ def _middle_cut(text: str, length: int) -> str:
 
 def _end_cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _folded(name: str, label: str) -> str:
-    if label == name:
-        return escape(name)
-    return f"<details><summary>{escape(label)}</summary><span>{escape(name)}</span></details>"

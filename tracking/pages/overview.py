@@ -1,4 +1,4 @@
-"""A study as a whole as Plotly figures: its progress, all its trials, what matters."""
+"""Plotly figures of a whole study: its progress, all its trials, its hyperparameters."""
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
@@ -9,7 +9,7 @@ from tracking.pages.plot_layout import COLORS, FRONT, PANELS, Figure, layout, li
 from tracking.records import Scalar, StudyRecord
 from tracking.tables import NAMES, finished_trials, limit_of
 
-_HEADING = 18  # characters that have room beside the next heading
+_HEADING_LENGTH = 18  # characters, so that headings do not overlap
 _SCALE = ((0.0, "#c2410c"), (0.5, "#7048e8"), (1.0, "#0b7285"))  # all readable on white
 
 
@@ -41,7 +41,7 @@ def parallel_figure(study: StudyRecord) -> Figure:
     columns: list[tuple[str, Sequence[Scalar]]] = [
         (f"{panel.title} limit ({panel.unit})", [limit * panel.scale for limit in limits])
         for panel in PANELS
-        if len(limits := _known(limit_of(trial.budget, panel.resource) for trial in trials))
+        if len(limits := _given(limit_of(trial.budget, panel.resource) for trial in trials))
         == len(trials)
     ]
     names = dict.fromkeys(name for trial in trials for name in trial.params)
@@ -51,8 +51,8 @@ def parallel_figure(study: StudyRecord) -> Figure:
         if all(trial.params.get(name) is not None for trial in trials)
     ]
     scores = [trial.score for trial in trials]
-    headings = shortened([name for name, _ in columns], _HEADING)
-    # Unlike all else that Plotly draws these texts are taken literally.
+    headings = shortened([name for name, _ in columns], _HEADING_LENGTH)
+    # Unlike in other figures, Plotly reads no tags in these texts.
     trace = {
         "type": "parcoords",
         "dimensions": [
@@ -71,37 +71,37 @@ def parallel_figure(study: StudyRecord) -> Figure:
     return {"data": [trace], "layout": frame}
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
+def _given(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
 def _dimension(label: str, values: Sequence[Scalar]) -> Figure:
-    """Return one axis: by logarithms where values span much, by places where they are words."""
+    """Return one axis: logarithmic where values span much, categorical where they are words."""
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(values):
         words = sorted({str(value) for value in values})
-        places = [words.index(str(value)) for value in values]
-        marks = list(range(len(words)))
-        return {"label": label, "values": places, "tickvals": marks, "ticktext": words}
+        positions = [words.index(str(value)) for value in values]
+        ticks = list(range(len(words)))
+        return {"label": label, "values": positions, "tickvals": ticks, "ticktext": words}
     low, high = min(numbers), max(numbers)
     if low <= 0 or high < 8 * low:
         return {"label": label, "values": numbers, "range": _round_ends(low, high),
                 "tickformat": ".4~g"}  # fmt: skip
-    ticks = [d * 10.0**power for power in range(-12, 13) for d in (1, 2, 5)]
-    first = max((tick for tick in ticks if tick <= low), default=low)
-    last = min((tick for tick in ticks if tick >= high), default=high)
-    inside = [tick for tick in ticks if first <= tick <= last]
+    values_1_2_5 = [d * 10.0**power for power in range(-12, 13) for d in (1, 2, 5)]
+    first = max((tick for tick in values_1_2_5 if tick <= low), default=low)
+    last = min((tick for tick in values_1_2_5 if tick >= high), default=high)
+    tick_values = [tick for tick in values_1_2_5 if first <= tick <= last]
     return {
         "label": label,
         "values": [log10(number) for number in numbers],
         "range": [log10(first), log10(last)],
-        "tickvals": [log10(tick) for tick in inside],
-        "ticktext": [f"{tick:g}" for tick in inside],
+        "tickvals": [log10(tick) for tick in tick_values],
+        "ticktext": [f"{tick:g}" for tick in tick_values],
     }
 
 
 def _round_ends(low: float, high: float) -> list[float]:
-    """Return ends around values that a reader can read: multiples of a power of ten that is at
+    """Return a round range around values: its ends are multiples of a power of ten that is at
     most a tenth of their span.
     """
     span = high - low or abs(high) or 1.0

@@ -1,22 +1,27 @@
 """Which model for which chip, as an HTML table with the lines that get it."""
 
 from collections.abc import Mapping
-from html import escape
+from typing import NamedTuple
 
-from tracking.records import Costs, PickRecord, StudyRecord, TrialRecord
+from tracking.records import PickRecord, StudyRecord, TrialRecord
 from tracking.tables import DASH, score_text, size
 
-_HEADER = (
-    "chip",
-    "leaves flash",
-    "SRAM",
-    "trial",
-    "score",
-    "takes flash",
-    "SRAM",
-    "get it",
-)
-_LEFT = frozenset({_HEADER[0], _HEADER[-1]})
+
+class PickRow(NamedTuple):
+    """A device's row: what it leaves to a network, and its best trial, None if none fits.
+
+    `page` is where the trial's page is, None where that is not known.
+    """
+
+    device: str
+    device_flash: str
+    device_sram: str
+    trial: int | None = None
+    page: str | None = None
+    score: str = ""
+    flash: str = DASH
+    sram: str = DASH
+    command: str = ""
 
 
 def page_folder(number: int | str) -> str:
@@ -24,64 +29,31 @@ def page_folder(number: int | str) -> str:
     return f"trial-{number}"
 
 
-def linked(number: int, pages: Mapping[int, str]) -> str:
-    """Return a trial's number as HTML, with a link where its page is known."""
-    if number not in pages:
-        return str(number)
-    where = escape(pages[number])
-    return f"<a href='{where}' title='why this network looks as it does'>{number}</a>"
+def pick_rows(study: StudyRecord, pages: Mapping[int, str]) -> list[PickRow]:
+    """Return the best trial for every device, the smallest first.
 
-
-def picks_card(study: StudyRecord, pages: Mapping[int, str]) -> str:
-    """Return the best trial for every device, the smallest first; empty if no device is known.
-
-    It is escaped, and the devices are those that the record names: `paring pick` decides.
+    The devices are those that the record names: `paring pick` decides.
     """
-    if not study.picks:
-        return ""
     trials = {trial.number: trial for trial in study.trials}
-    head = "".join(f"<th{_class(name)}>{name}</th>" for name in _HEADER)
-    rows = "\n".join(
+    return [
         _row(study, pick, None if pick.trial is None else trials[pick.trial], pages)
         for pick in study.picks
-    )
-    return (
-        "<div class='card lower picks'><h2>Which one for my chip?</h2><p class='note'>The best "
-        "score within the flash and SRAM that a chip leaves to a network, as <code>paring pick"
-        "</code> judges: by estimates, for every trial that has finished. Add <code>"
-        "budget.latency=20ms</code> and the like for what it may take.</p>"
-        f"<div class='wide'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{rows}\n</tbody></table></div></div>\n"
-    )
+    ]
 
 
 def _row(
     study: StudyRecord, pick: PickRecord, trial: TrialRecord | None, pages: Mapping[int, str]
-) -> str:
+) -> PickRow:
     limits = pick.device.limits
-    room = (size(limits.flash_bytes), size(limits.sram_bytes))
-    name = f"<td class='text'>{escape(pick.device.name)}</td>"
+    row = PickRow(pick.device.name, size(limits.flash_bytes), size(limits.sram_bytes))
     if trial is None:
-        rest = "<td>none fits</td>" + "<td></td>" * 4
-    else:
-        words = f"paring pick study={study.name} {pick.words}"
-        rest = (
-            f"<td>{linked(trial.number, pages)}</td>"
-            f"{_cells(score_text(trial.score), *_taken(trial.costs))}"
-            f"<td class='text'><code>{escape(words)}</code></td>"
-        )
-    return f"<tr>{name}{_cells(*room)}{rest}</tr>"
-
-
-def _taken(costs: Costs | None) -> tuple[str, str]:
-    if costs is None:  # of a trial that was not measured, where measurements are shown
-        return DASH, DASH
-    return size(costs.flash_bytes), size(costs.sram_bytes)
-
-
-def _cells(*values: str) -> str:
-    return "".join(f"<td>{value}</td>" for value in values)
-
-
-def _class(name: str) -> str:
-    return " class='text'" if name in _LEFT else ""
+        return row
+    row = row._replace(
+        trial=trial.number,
+        page=pages.get(trial.number),
+        score=score_text(trial.score),
+        command=f"paring pick study={study.name} {pick.words}",
+    )
+    if trial.costs is None:  # it was not measured, where measurements are shown
+        return row
+    return row._replace(flash=size(trial.costs.flash_bytes), sram=size(trial.costs.sram_bytes))

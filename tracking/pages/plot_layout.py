@@ -1,6 +1,6 @@
-"""The frame of a figure: its panels, the reach and ticks of its axes, its look."""
+"""What figures share: panels, ranges and ticks of axes, colours and marks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import log10
@@ -21,26 +21,21 @@ _MARKS = (  # symbol, its path around (9, 7), and the line's dashes: one more fo
 )
 _GRID, _RULE = "#e8edf2", "#b8c4ce"
 _LOG_SPAN = 5  # largest over smallest value from which an axis is logarithmic
-REACH = 2.5  # a limit further out than this many times the largest value is only mentioned
+REACH = 2.5  # a limit above this many times the largest value is only mentioned
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a study is told from others in one picture."""
+    """The colour, mark and dashes of a study in a figure; `path` is the mark in SVG."""
 
     color: str
     symbol: str
     dash: str
     path: str
 
-    @property
-    def swatch(self) -> str:
-        """Its mark, for a legend."""
-        return f"<svg width='18' height='14'><path d='{self.path}' fill='{self.color}'/></svg>"
-
 
 def looks(count: int) -> list[Look]:
-    """Return looks for so many studies: all colours, then all colours with another mark."""
+    """Return different looks for so many studies: all colours, then those with another mark."""
     marks = [_MARKS[n // len(COLORS) % len(_MARKS)] for n in range(count)]
     return [
         Look(COLORS[n % len(COLORS)], symbol, dash, path)
@@ -49,13 +44,15 @@ def looks(count: int) -> list[Look]:
 
 
 def literal(text: str) -> str:
-    """Return text as Plotly shows it: it reads tags, but knows no &quot;."""
+    """Return text for Plotly's titles, ticks and hover labels, in which it reads tags such as
+    <b>. It takes quotes as they are, and knows no &quot;.
+    """
     return escape(text, quote=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plane: score against a resource. `scale` turns its unit into the one shown."""
+    """One plane: score against a resource. `scale` converts its unit into the one shown."""
 
     resource: str
     unit: str
@@ -76,8 +73,31 @@ PANELS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """A figure's place on a page: a card with a heading.
+
+    `name` is the id of the element that the figure is drawn in. Where there is no room for
+    `width` pixels it scrolls; `kind` is a CSS class for how far the card reaches.
+    """
+
+    name: str
+    title: str
+    figure: Figure
+    kind: str = ""
+    width: int = 0
+
+
+def score_cards(figures: Mapping[str, Figure]) -> list[Card]:
+    """Return a card for each resource's figure of the score against it."""
+    return [
+        Card(resource, f"Score against {NAMES[resource]}", figure)
+        for resource, figure in figures.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class Axis:
-    """The reach of an x axis, in the unit shown."""
+    """The range of an x axis, in the unit shown."""
 
     low: float
     high: float
@@ -85,7 +105,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: Sequence[float], limit: float | None) -> "Axis":
-        """Return an axis that shows the values, and the limit if that is not far out."""
+        """Return an axis that shows the values, and the limit if it is not far above them."""
         low, high = min(values, default=1.0), max(values, default=1.0)
         if limit is not None and limit <= REACH * high:
             low, high = min(low, limit), max(high, limit)
@@ -109,7 +129,7 @@ class Axis:
         return settings
 
     def share(self, value: float) -> float:
-        """Return how far along the axis a value is, from 0 to 1."""
+        """Return the position of a value on the axis, from 0 to 1."""
         if self.logarithmic:
             return log10(value / self.low) / log10(self.high / self.low) if value > 0 else 0.0
         return (value - self.low) / (self.high - self.low)
@@ -117,15 +137,15 @@ class Axis:
     def _ticks(self, panel: Panel) -> list[float]:
         """Return round values: powers of two for sizes, 1-2-5 for times; at most eight."""
         if panel.unit == "ms":
-            some = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
+            values = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
         else:
-            some = [2.0**power for power in range(-10, 21)]
-        inside = [value for value in some if self.low <= value <= self.high]
-        return inside[:: 1 + (len(inside) - 1) // 8]
+            values = [2.0**power for power in range(-10, 21)]
+        ticks = [value for value in values if self.low <= value <= self.high]
+        return ticks[:: 1 + (len(ticks) - 1) // 8]
 
 
 def layout(y_title: str, x_title: str) -> Figure:
-    """Return Plotly's layout of a figure, without the reach of its axes."""
+    """Return Plotly's layout of a figure, without the ranges of its axes."""
 
     def axis(title: str) -> Figure:
         return {

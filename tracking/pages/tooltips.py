@@ -1,4 +1,4 @@
-"""What a trial says of itself when it is pointed at."""
+"""Plotly's hover texts of trials: pseudo-HTML, in which names of users are escaped."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _WIDTHS_SHOWN = 24
 
 
 def hover_text(study: StudyRecord, trial: TrialRecord) -> str:
-    """Return a trial's hover label: its score, each cost with its budget, widths and params."""
+    """Return a trial's hover text: its score, each cost with its limit, widths and params."""
     fronts = ", ".join(NAMES.get(plane, plane) for plane in trial.planes)
     lines = [
         f"<b>trial {trial.number}</b>" + (f", on the front: {literal(fronts)}" if fronts else "")
@@ -41,7 +41,7 @@ def score_line(study: StudyRecord, score: float | None) -> str:
 
 
 def cost_lines(costs: Costs, trial: TrialRecord | None = None) -> list[str]:
-    """Return one line per cost, with the share of the trial's budget if one is given."""
+    """Return one line per cost, with its share of the limit if a trial is given."""
     lines, shares = [], {} if trial is None else shares_of(costs, trial.budget)
     for resource, panel in zip(RESOURCES, PANELS, strict=True):
         shown = duration if panel.unit == "ms" else size

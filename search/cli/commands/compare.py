@@ -18,8 +18,8 @@ from search.results.report import study_record
 from search.storage.files import write_own
 from search.storage.workspace import open_workspace
 from search.study.study import require_study
+from tracking.pages.comparison import comparison_page
 from tracking.pages.page import BEGINNING
-from tracking.pages.plots import comparison_page
 
 
 @verb("compare")

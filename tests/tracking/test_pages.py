@@ -1,0 +1,190 @@
+"""Every page shows what users wrote as text, whatever it is."""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import UndefinedError
+
+from tests.tracking.outline import EVIL, Outline
+from tracking import (
+    DeviceRecord,
+    Limits,
+    PickRecord,
+    State,
+    StudyRecord,
+    front_page,
+    why_page,
+)
+from tracking.explanation import EXPLANATION, PRICED
+from tracking.pages import page as page_module
+from tracking.pages.comparison import comparison_page
+from tracking.pages.page import BEGINNING, render
+from tracking.profile import PROFILE
+
+MakeStudy = Callable[..., StudyRecord]
+Pages = Mapping[str, str]
+OURS = {"source", "planes", "key", "config", "tags", "files", "bottleneck", "reason"}
+TEMPLATES = Path(page_module.__file__).parent / "templates"
+
+
+def explanation(name: str) -> bytes:
+    groups = [
+        {"name": f"{name}{reason}", "before": 8, "after": 4, "reason": reason,
+         "worth": 0.1, "cost": 0.1}
+        for reason in ("fixed", "whole", "balanced", "least", "vanished")
+    ]  # fmt: skip
+    kernels = {resource: [f"{name}{resource}", f"{name}0"] for resource in PRICED}
+    prices = {"flash_bytes": 1e-4, "latency_ms": 1e-12}
+    return json.dumps({"bottlenecks": kernels, "prices": prices, "groups": groups}).encode()
+
+
+def profile(name: str) -> bytes:
+    kernels = [
+        {"name": f"{name}{number}", "kind": name, "fused": [name], "shape": [4, 8, 8],
+         "flash_bytes": 100, "macs": 1000, "latency_ms": 1.0, "live": {f"{name}a": 64},
+         "reads": [f"{name}a"], "writes": f"{name}b"}
+        for number in range(3)
+    ]  # fmt: skip
+    return json.dumps({"before": kernels, "after": kernels[:2]}).encode()
+
+
+def named(value: Any, text: str) -> Any:
+    """A record with every text of a user's replaced, by one that begins with `text`."""
+    if type(value) is str:
+        return f"{text}{value}"
+    if is_dataclass(value) and not isinstance(value, type):
+        changes = {f.name: named(getattr(value, f.name), text) for f in fields(value)
+                   if f.name not in OURS}  # fmt: skip
+        return replace(value, **changes)
+    if isinstance(value, Mapping):
+        return {named(key, text): named(one, text) for key, one in value.items()}
+    return tuple(named(one, text) for one in value) if isinstance(value, tuple) else value
+
+
+def pages_of(study: StudyRecord, text: str) -> Pages:
+    """Every page there is, on a study whose names all begin with a text."""
+    study = named(study, text)
+    repeated = [replace(trial, draw=1, budget=Limits()) for trial in study.trials[:2]]
+    repeats = replace(study, trials=(*repeated, *study.trials[2:]))
+    unfinished = replace(study, trials=study.trials[-1:])
+    trial = study.trials[0]
+    contents = {EXPLANATION: explanation(text), PROFILE: profile(text)}
+    return {
+        "front": front_page(study, {0: f"{text}/why.html"}),
+        "front with repeats": front_page(repeats),
+        "measured front": front_page(replace(study, source="measured")),
+        "nothing finished": front_page(unfinished),
+        "comparison": comparison_page([study, study]),
+        "why": why_page(study, trial, contents),
+        "why without files": why_page(study, trial, {}),
+    }
+
+
+@pytest.fixture
+def study(make_study: MakeStudy) -> StudyRecord:
+    made = make_study(State.COMPLETE, State.COMPLETE, State.COMPLETE, State.RUNNING, epochs=6)
+    device = DeviceRecord(name="chip", limits=Limits(flash_bytes=50_000))
+    picks = (PickRecord(device=device, trial=0, words="device=chip"),
+             PickRecord(device=device, trial=None, words="device=chip"))  # fmt: skip
+    params = {"optimizer": "sgd", "rate": 0.1}
+    trials = [replace(trial, params=params) for trial in made.trials]
+    shares = {"score": {"optimizer": 0.9}, "other": {"optimizer": 0.1}}
+    return replace(made, picks=picks, importances=shares, trials=tuple(trials))
+
+
+class Shown(HTMLParser):
+    """The texts of a page, and the values of its attributes, as a browser reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag
+        self.texts += [value or "" for _, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        if self.inside not in {"script", "style"}:
+            self.texts.append(data)
+
+
+PAGES = (
+    "front", "front with repeats", "measured front", "nothing finished", "comparison", "why",
+    "why without files",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_names_of_users_are_text_on_every_page(study: StudyRecord, name: str) -> None:
+    odd, plain = pages_of(study, EVIL)[name], pages_of(study, "x" * len(EVIL))[name]
+    elements, expected = (
+        [(tag, list(attrs)) for tag, attrs in Outline(page).elements] for page in (odd, plain)
+    )
+    assert elements == expected
+    texts, expected_texts = Shown(odd).texts, Shown(plain).texts
+    assert [len(text) for text in texts] == [len(text) for text in expected_texts]
+    whole = sum(EVIL in text for text in texts)
+    assert whole == sum("x" * len(EVIL) in text for text in expected_texts) > 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_of_a_user_is_a_tag_of_a_figure(study: StudyRecord, name: str) -> None:
+    for text in strings(json.loads(Outline(pages_of(study, EVIL)[name]).figures)):
+        assert not re.search(r"<(?!/?b>|br>)", text)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """The texts of a figure in which Plotly reads tags: axes of parallel coordinates have none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        shown = {key: one for key, one in value.items() if key not in {"dimensions", "name"}}
+        for one in shown.values():
+            yield from strings(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from strings(one)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_begins_as_pages_of_ours_do(study: StudyRecord, name: str) -> None:
+    """That is how a file is known that may be written over, those of earlier versions too."""
+    assert BEGINNING == (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta name="generator" content="paring">'
+    )
+    page = pages_of(study, "")[name]
+    assert page.startswith(BEGINNING)
+    assert page.endswith("</html>\n")
+
+
+def test_a_value_that_is_missing_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'facts' is undefined"):
+        render("no_front.html.j2", study=object)
+    with pytest.raises(UndefinedError, match="has no attribute 'name'"):
+        render("no_front.html.j2", study=object(), facts=[])
+
+
+def test_markup_is_in_templates_alone() -> None:
+    """But for the tags that Plotly reads in its texts."""
+    for source in TEMPLATES.parent.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                tags = set(re.findall(r"</?([a-z]+)", node.value))
+                assert tags <= {"b", "br", "extra"}, f"{source.name}, line {node.lineno}"
+
+
+def test_every_template_is_a_part_of_some_page(study: StudyRecord) -> None:
+    sources = {path.name: path.read_text("utf-8") for path in TEMPLATES.iterdir()}
+    code = "".join(path.read_text("utf-8") for path in TEMPLATES.parent.glob("*.py"))
+    text = code + "".join(sources.values())
+    named_in_parts = {f"{part}.css.j2" for part in re.findall(r'"(\w+)"', sources["why.html.j2"])}
+    assert [name for name in sources if name not in text and name not in named_in_parts] == []

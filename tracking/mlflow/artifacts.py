@@ -1,0 +1,109 @@
+"""A run's artifacts: what they are, and how they come to MLflow."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory, gettempdir
+
+from tracking.errors import DamagedError, ServerError
+from tracking.mlflow.client import Client, Run
+from tracking.mlflow.desired import DesiredRun
+from tracking.pages.plots import front_page
+from tracking.pages.why import FILES, PAGE, why_page
+from tracking.records import State, StudyRecord, TrialRecord
+from tracking.tables import front_csv, front_object
+
+_ARTIFACTS = "paring.artifacts"  # a digest of what they are made from
+_WARNING = "paring.warning"
+_INCOMPLETE = " incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """A run's artifacts: contents by name, and what is missing or could not be made."""
+
+    contents: Mapping[str, bytes]
+    missing: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+def artifacts_differ(run: Run, desired: DesiredRun) -> bool:
+    """Tell whether a run's artifacts are made from something else than they should be."""
+    return run.tags.get(_ARTIFACTS, "").removesuffix(_INCOMPLETE) != desired.artifacts
+
+
+def forget_incomplete(run: Run) -> None:
+    """Let artifacts that lacked a blob be tried again, once per process."""
+    if run.tags.get(_ARTIFACTS, "").endswith(_INCOMPLETE):
+        del run.tags[_ARTIFACTS]
+
+
+def trial_artifacts(
+    study: StudyRecord, trial: TrialRecord, blobs: Mapping[str, bytes]
+) -> Artifacts:
+    """Return a trial's settings, and once it is over its files and the page that explains its
+    network. `blobs` holds files by digest.
+    """
+    contents = {"config.yaml": study.config.encode()}
+    if not trial.state.over:
+        return Artifacts(contents)
+    if trial.widths:
+        contents["widths.json"] = (json.dumps(dict(trial.widths), indent=1) + "\n").encode()
+    files = {name: blobs.get(digest) for name, digest in trial.files.items()}
+    stored = {name: content for name, content in files.items() if content is not None}
+    missing = [f"{name} ({trial.files[name]})" for name in files if name not in stored]
+    errors = []
+    if trial.state is State.COMPLETE:
+        sources = {name: stored[name] for name in FILES if name in stored}
+        try:
+            contents[PAGE] = why_page(study, trial, sources).encode()
+        except DamagedError as error:
+            errors.append(f"no {PAGE}: {error}")
+    return Artifacts(contents | stored, tuple(missing), tuple(errors))
+
+
+def study_artifacts(study: StudyRecord, runs: Mapping[int, str]) -> Artifacts:
+    """Return a study's settings and its front; `runs` gives the ids of the trials' runs."""
+    front = json.dumps(front_object(study, runs), indent=1) + "\n"
+    texts = {
+        "config.yaml": study.config,
+        "front.html": front_page(study),
+        "front.json": front,
+        "front.csv": front_csv(study),
+    }
+    return Artifacts({name: text.encode() for name, text in texts.items()})
+
+
+def write_artifacts(client: Client, run: Run, desired: DesiredRun, artifacts: Artifacts) -> None:
+    """Upload a run's artifacts, then note in its tags that they are there.
+
+    Raises:
+        ServerError: they cannot be stored, or a name leads out of the artifacts' folder.
+    """
+    try:
+        with TemporaryDirectory(prefix="paring-") as folder:
+            for name, content in artifacts.contents.items():
+                _path(Path(folder), name).write_bytes(content)
+            client.upload(run, sorted(Path(folder).iterdir()))
+    except OSError as error:
+        raise ServerError(
+            f"artifacts cannot be gathered in {gettempdir()} ({error}): free some space, or "
+            "set TMPDIR"
+        ) from error
+    missing = ", ".join(artifacts.missing)
+    warnings = ([f"not in the store: {missing}"] if missing else []) + [*artifacts.errors]
+    tags = {_ARTIFACTS: desired.artifacts + (_INCOMPLETE if missing else "")}
+    if warnings or _WARNING in run.tags:
+        tags[_WARNING] = "; ".join(warnings)
+    client.log(run, tags=tags)
+
+
+def _path(folder: Path, name: str) -> Path:
+    """Return where an artifact goes in a folder, and refuse names that climb out of it."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise ServerError(f"{name!r} is no name for an artifact: it must stay in its folder")
+    path = folder / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
