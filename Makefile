@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ANSWERS := [ "$$(uname)" = Linux ] && timeout 6 $(PYTHON) -c \
   'import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null
 
-.PHONY: help install torch demo verify-demo test test-all test-optimised test-faults quick docs lint bench bench-pruning bench-ladder bench-service bench-networks bench-estimates arm-gcc system-deps clean
+.PHONY: help install torch demo verify-demo test test-all test-optimised test-faults quick docs lint bench bench-pruning bench-ladder bench-service bench-networks bench-stopping bench-estimates pictures arm-gcc system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,11 @@ test-optimised: install ## the engine's quick tests without Python's assert stat
 test-faults: install ## kills, outages and damage, injected into real sweeps
 	$(BIN)/python -m pytest -n 2 -m faults
 
-docs: install ## the page of all settings, from conf/
-	$(BIN)/python -m search.cli.reference > docs/settings.md
+pictures: install ## every picture of README and docs; runs the demo, needs a browser (make system-deps)
+	$(BIN)/python -m tests.benchmarks.pictures $(ARGS)
+
+docs: install ## the pages that are generated from conf/: commands and config groups
+	$(BIN)/python -m search.cli.reference docs
 
 lint: install ## style, types and the rule about doors
 	$(BIN)/ruff check .
@@ -65,8 +68,8 @@ lint: install ## style, types and the rule about doors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## benchmarks, by hand
-	$(BIN)/python -m pytest tests/benchmarks -m bench -s
+bench: install ## what the engine costs beside training (ARGS="-k test_networks" for a part)
+	$(BIN)/python -m pytest tests/benchmarks -m bench -s $(ARGS)
 
 bench-pruning: install ## the pruning engine against its peers, resumed where it was
 	$(BIN)/python -m tests.benchmarks.quality $(ARGS)
@@ -79,6 +82,9 @@ bench-service: install ## what the service costs beside training, on PostgreSQL 
 
 bench-networks: install ## which networks can be pruned, beside Torch-Pruning
 	$(BIN)/python -m tests.benchmarks.networks
+
+bench-stopping: install ## what early stopping saves on stored learning curves
+	$(BIN)/python -m tests.benchmarks.curves $(ARGS)
 
 bench-estimates: install arm-gcc ## estimates beside what emulated cores take, on held-out networks
 	$(BIN)/python -m tests.benchmarks.estimates $(ARGS)

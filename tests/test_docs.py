@@ -1,17 +1,28 @@
-"""README and docs are true: their commands compose, their code runs, their links lead somewhere."""
+"""README and docs are true: their commands compose, the quick ones run and print the figures, links
+lead somewhere, pictures are made by a command.
+"""
 
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
-from search.cli.reference import reference
+from search.cli import main
+from search.cli.reference import GROUPS
+from search.cli.reference import PAGES as GENERATED
+from tests.benchmarks import curves, estimates, ladder, pictures
+from tests.benchmarks.quality import __main__ as quality
+from tests.benchmarks.quality.methods import METHODS
 from tests.toolchain import COMPILER
 
 ROOT = Path(__file__).parent.parent
@@ -24,14 +35,32 @@ def blocks(language: str, text: str = ALL) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
+def lines(text: str = ALL) -> list[str]:
+    """Every command of the shell blocks, on one line."""
+    return "\n".join(blocks("sh", text)).replace("\\\n", " ").splitlines()
+
+
 def commands(text: str = ALL) -> list[str]:
     """Every `paring VERB ...` of the shell blocks, on one line and without its comment."""
-    lines = "\n".join(blocks("sh", text)).replace("\\\n", " ").splitlines()
     return [
         shlex.join(shlex.split(line, comments=True)[1:])
-        for line in lines
+        for line in lines(text)
         if re.match(r"(\.venv/bin/)?paring ", line)
     ]
+
+
+def mentions() -> list[str]:
+    """Every `paring VERB ...` that stands in a sentence, but for those that stand for any verb."""
+    prose = re.sub(r"```.*?```", "", ALL, flags=re.DOTALL)
+    spans = (" ".join(span.split()) for span in re.findall(r"`paring ([^`]+)`", prose))
+    return [span for span in spans if span.split()[0] in main.VERBS]
+
+
+def benchmarks(target: str, text: str = ALL) -> list[list[str]]:
+    """The arguments of every `make TARGET ARGS="..."`."""
+    made = [shlex.split(line, comments=True) for line in lines(text)]
+    given = [words[2:] for words in made if words[:2] == ["make", target]]
+    return [shlex.split(" ".join(words).removeprefix("ARGS=")) for words in given]
 
 
 def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,11 +84,11 @@ def test_the_pages_show_commands():
     }
 
 
-@pytest.mark.parametrize("command", sorted(set(commands())))
+@pytest.mark.parametrize("command", sorted({*commands(), *mentions()}))
 def test_a_command_of_the_pages_composes(command, tmp_path, monkeypatch, capsys):
-    from search.cli import main
-
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "device").mkdir(parents=True)  # with a device of the reader's own
+    shutil.copy(ROOT / "conf/device/stm32f446.yaml", tmp_path / "conf/device/mine.yaml")
     verb, *overrides = shlex.split(command)
     if "-m" in overrides:  # Hydra shows no config of a sweep: look at its first job
         overrides = [re.sub(r"range\(0,\d+\)", "0", word) for word in overrides if word != "-m"]
@@ -69,25 +98,170 @@ def test_a_command_of_the_pages_composes(command, tmp_path, monkeypatch, capsys)
 
 def test_the_makefile_has_every_target_that_is_named():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(
-        re.findall(
-            r"\bmake ([a-z-]+)\b", " ".join(re.findall(r"`[^`]*`|```.*?```", ALL, re.DOTALL))
-        )
-    )
+    shell = "\n".join(lines())
+    named = set(re.findall(r"^make ([a-z-]+)", shell, flags=re.MULTILINE))
+    named |= set(re.findall(r"`make ([a-z-]+)", ALL))
     assert {"demo", "test", "lint"} <= named <= targets
 
 
-def test_every_config_group_and_choice_is_in_the_table():
-    for folder in sorted(p for p in (ROOT / "conf").iterdir() if p.is_dir()):
-        if folder.name in ("hydra", "__pycache__"):
-            continue
-        row = next(
-            line
-            for line in PAGES["docs/cli.md"].splitlines()
-            if line.startswith(f"| `{folder.name}` |")
-        )
-        choices = {path.stem for path in folder.glob("*.yaml")}
-        assert choices == set(re.findall(r"`(\w+)`", row.split("|")[2])), folder.name
+def test_every_config_group_is_on_the_page_of_groups():
+    folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    assert set(GROUPS) == folders - {"hydra", "__pycache__"}
+
+
+@pytest.mark.parametrize("page", GENERATED)
+def test_a_generated_page_is_made_of_today_s_files(page):
+    assert PAGES[f"docs/{page}"] == GENERATED[page](), "run: make docs"
+
+
+def test_every_verb_shows_a_command():
+    shown = {command.split()[0] for command in commands(PAGES["docs/cli.md"])}
+    assert shown == set(main.VERBS)
+
+
+# --- benchmarks: their commands are accepted, and the figures of the pages are printed by them
+
+BENCHMARKS = {
+    "bench-pruning": quality,
+    "bench-ladder": ladder,
+    "bench-estimates": estimates,
+    "bench-stopping": curves,
+}
+
+
+def printed(module, words: list[str], monkeypatch, capsys) -> str:
+    monkeypatch.setattr("sys.argv", [module.__name__, *words])
+    module.main()
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", BENCHMARKS)
+def test_the_arguments_of_a_benchmark_are_accepted(target, monkeypatch, capsys):
+    for words in benchmarks(target):
+        monkeypatch.setattr("sys.argv", [target, *words, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            BENCHMARKS[target].main()
+        assert ended.value.code == 0, capsys.readouterr().err
+
+
+def test_a_part_of_the_engine_s_benchmarks_exists():
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests/benchmarks").glob("test_*.py"))
+    named = [name for _, words in benchmarks("bench") for name in re.findall(r"test_\w+", words)]
+    named += re.findall(r"make bench ARGS=\"-k (test_\w+)", ALL)
+    assert len(named) >= 4
+    for name in named:
+        assert f"def {name}" in tests, name
+
+
+def test_a_part_of_the_service_s_benchmark_exists():
+    service = (ROOT / "tests/benchmarks/service.py").read_text()
+    for words in benchmarks("bench-service"):
+        for part in words:
+            assert f'"{part}":' in service
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of the tables of a Markdown text, without bold face."""
+    for line in text.splitlines():
+        if line.startswith("|"):
+            yield [cell.strip() for cell in line.strip("|").replace("**", "").split("|")]
+
+
+SECTIONS = [
+    pytest.param(section, id=f"{page}: {section.splitlines()[0]}")
+    for page, text in PAGES.items()
+    for section in text.split("\n## ")
+    if "--no-run" in section and "bench-pruning" in section and "--engine" in section
+    if benchmarks("bench-pruning", section)
+]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_scores_of_a_table_are_printed(section, monkeypatch, capsys):
+    """Every number of a row that names a method, or a budget, is one that its command prints."""
+    found: dict[str, list[str]] = {}
+    for words in benchmarks("bench-pruning", section):
+        for name, *cells in rows(printed(quality, words, monkeypatch, capsys)):
+            found.setdefault(name, []).extend(cells)
+    checked = Counter()
+    for name, *cells in rows(section):
+        for cell in cells if name in found else ():
+            if re.match(r"[+-]?\d+\.\d\d|\d+,\d", cell):
+                assert any(value.startswith(cell) for value in found[name]), (name, cell)
+                checked[name] += 1
+    assert checked.total() >= 6
+    assert set(checked) & set(METHODS)
+
+
+def test_the_table_of_the_ladder_is_printed(monkeypatch, capsys):
+    sections = PAGES["docs/benchmarks.md"].split("\n## ")
+    (section,) = [part for part in sections if part.startswith("A ladder")]
+    stored = list(rows(printed(ladder, ["--no-run"], monkeypatch, capsys)))
+    assert [row for row in rows(section) if row in stored] == stored
+
+
+def test_the_table_of_estimates_is_the_stored_one():
+    stored = json.loads((estimates.RESULTS / "estimates.json").read_text())
+    shown = list(rows(PAGES["docs/deployment.md"]))
+    assert all(row in shown for row in rows(estimates.table(stored)))
+
+
+def test_what_early_stopping_saves_is_printed(monkeypatch, capsys):
+    told = printed(curves, [], monkeypatch, capsys)
+    epochs, volume = re.search(r"\((\d+)%\) and ([\d.]+)%", told).groups()
+    assert f"{epochs} % of the epochs for {volume} % of" in " ".join(
+        PAGES["docs/benchmarks.md"].split()
+    )
+
+
+def test_the_table_of_networks_is_the_stored_one():
+    stored = json.loads((estimates.RESULTS / "networks.json").read_text())
+    shown = {name: cells for name, *cells in rows(PAGES["docs/benchmarks.md"])}
+    for library in ("paring", "torch_pruning"):
+        verdicts = Counter(both[library]["verdict"] for both in stored.values())
+        cells = [verdicts[kind] for kind in ("equal", "runs, not equal", "fails", "refused")]
+        assert shown[library] == list(map(str, cells))
+    assert f"{len(stored)} small networks" in PAGES["docs/benchmarks.md"]
+
+
+# --- what the pages show, run
+
+
+QUICK = [
+    "accelerator.threads=1",  # so that a rerun is exact
+    *(f"method.phases.{name}_epochs=1" for name in ("dense", "prune", "finetune")),
+]
+AT_ONCE = (  # verbs whose examples take seconds once there is a study
+    "inspect", "status", "pause", "resume", "front", "compare", "pick", "export", "rerun",
+    "reconcile", "collect", "doctor", "cancel",
+)  # fmt: skip
+
+
+@pytest.fixture
+def called(tmp_path, monkeypatch, quiet_process) -> Callable[..., int]:
+    """`paring VERB ...` in this process and in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(verb: str, *words: str) -> int:
+        GlobalHydra.instance().clear()
+        try:
+            return main.run(verb, words)
+        except SystemExit as ended:
+            return int(ended.code or 0)
+
+    return call
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_of_commands_run(called):
+    for study, trials in (("demo", 4), ("A", 1), ("B", 1)):
+        sweep = [f"study={study}", f"trials={trials}", "experiment=demo", "shares=[0.1]", *QUICK]
+        assert called("sweep", *sweep) == 0
+    for command in commands(PAGES["docs/cli.md"]):
+        verb, *words = shlex.split(command)
+        if verb in AT_ONCE:
+            # doctor may find little free space on the disk of a test
+            assert called(verb, *words) in ((0, 2) if verb == "doctor" else (0,)), command
 
 
 def test_the_engine_runs_without_the_service(tmp_path):
@@ -164,24 +338,32 @@ def test_from_your_own_weights_to_firmware(tmp_path):
     assert (tmp_path / "firmware" / "model.c").exists()
 
 
+def anchors(text: str) -> set[str]:
+    """Where a link may lead within a page: its headings, as GitHub names them."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_pictures_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", PAGES[page]):
-        if not target.startswith("http"):
-            assert (ROOT / page).parent.joinpath(target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", PAGES[page]):
+        if target.startswith("http"):
+            continue
+        place = (ROOT / page).parent.joinpath(target) if target else ROOT / page
+        assert place.exists(), target
+        if anchor:
+            assert anchor in anchors(place.read_text()), f"{target}#{anchor}"
 
 
-def test_every_verb_is_on_the_page_of_commands():
-    from search.cli.main import VERBS
-
-    listed = set(re.findall(r"`(\w+)`", "\n".join(
-        line.split("|")[1] for line in PAGES["docs/cli.md"].splitlines() if line.startswith("| `")
-    )))  # fmt: skip
-    assert set(VERBS) <= listed
+def test_every_picture_is_made_by_a_command_and_shown():
+    shown = set(re.findall(r"\]\((?:docs/)?pictures/([^)]+)\)", ALL))
+    assert shown == pictures.MADE == {path.name for path in pictures.PICTURES.iterdir()}
 
 
-def test_the_page_of_settings_is_made_of_today_s_files():
-    assert PAGES["docs/settings.md"] == reference(), "run: make docs"
+def test_every_page_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\(([^)#\s]+)", PAGES["README.md"]))
+    assert linked >= set(PAGES) - {"README.md"}
 
 
 def test_the_readme_stays_short():

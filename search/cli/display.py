@@ -101,7 +101,7 @@ def _order_line(now: StudyStatus) -> list[Text]:
         return []
     cure = {
         Command.PAUSE: f"paring resume study={now.study}",
-        Command.HALT: f"mend the cause, then paring sweep study={now.study}",
+        Command.HALT: f"fix the cause, then paring sweep study={now.study}",
         Command.CANCEL: f"add trials with paring sweep study={now.study} trials=...",
     }
     return [Text(f"{now.order}: {now.why}; {cure[now.order]}", style="yellow")]
@@ -115,14 +115,14 @@ def _dense_line(study: Study) -> list[Text]:
         return [
             Text(f"dense network: epoch {now['epoch']} of {now['of']}, score {now['score']:.4f}")
         ]
-    return [Text("dense network: about to be trained")]
+    return [Text("dense network: not trained yet")]
 
 
 def _workers_table(now: StudyStatus) -> RenderableType:
     if not now.workers:
-        return Text("no worker is at a trial", style="dim")
+        return Text("no worker is running a trial", style="dim")
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for name in ("worker", "trial", "budget", "epoch", "score", "cost / budget", "last sign"):
+    for name in ("worker", "trial", "budget", "epoch", "score", "cost / budget", "last report"):
         table.add_column(name)
     for worker in now.workers:
         again = f" (attempt {worker.attempt})" if worker.attempt > 1 else ""

@@ -1,7 +1,7 @@
 """`paring VERB [hydra overrides]`: finds the verb, and turns errors into one clear message.
 
-Exit codes: 0 done, 1 a fault of the program or the machine, 2 a mistake that the user can
-mend, 130 interrupted.
+Exit codes: 0 done, 1 a fault of the program or the machine or a comparison that failed,
+2 a user error, 130 interrupted.
 """
 
 import contextlib
@@ -15,23 +15,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 VERBS = {
-    "inspect": "what a network costs, before any training",
+    "inspect": "show what a network costs, before any training",
     "sweep": "prune one network under many budgets",
-    "worker": "join a sweep from this machine or many",
-    "status": "how a sweep stands",
-    "pause": "let a sweep wait, from any machine",
-    "resume": "let a paused sweep go on",
-    "cancel": "give up what a sweep has not finished",
-    "front": "the Pareto front of a sweep",
-    "compare": "the fronts of several sweeps over each other",
-    "pick": "the best model for a device or a budget",
-    "export": "one finished trial's model as files",
-    "verify": "models as firmware on an emulated core, measured",
-    "calibrate": "make a device's latency estimate agree with measurements",
+    "worker": "run trials of a sweep, from any machine",
+    "status": "show the state of a sweep",
+    "pause": "pause a sweep, from any machine",
+    "resume": "resume a paused or halted sweep",
+    "cancel": "cancel the trials that have not finished",
+    "front": "show the Pareto front of a sweep",
+    "compare": "compare the fronts of several sweeps",
+    "pick": "write the best model for a device or a budget",
+    "export": "write the model of one finished trial as files",
+    "verify": "run models as firmware on an emulated core, and measure them",
+    "calibrate": "fit a device's latency estimate to measurements",
     "rerun": "train a finished trial again, and compare every number",
-    "serve": "MLflow's dashboard on the sweeps",
-    "reconcile": "make MLflow agree with a sweep again",
-    "collect": "remove files from the store that no study names",
+    "serve": "start MLflow's dashboard",
+    "reconcile": "make MLflow agree with a sweep",
+    "collect": "remove files from the store that no study uses",
     "doctor": "check everything that a sweep needs",
 }
 EXTRAS = {  # what a verb may miss, and its extra
@@ -81,7 +81,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "paring VERB --help shows a verb's settings; --cfg job the composed config.",
+            "`paring VERB --help` explains a verb; `paring VERB --cfg job` shows its config.",
         ]
     )
 

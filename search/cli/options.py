@@ -43,7 +43,7 @@ def trial_number(value: object) -> int:
         ConfigError: it cannot.
     """
     if type(value) is not int:  # true is an int, too
-        raise ConfigError(f"trial={value}: the number of a trial, as shown by paring front")
+        raise ConfigError(f"trial={value}: write the number of a trial, as paring front shows it")
     return value
 
 
@@ -68,7 +68,7 @@ def place(out: object, config: DictConfig) -> Path:
     path = resolve_below(Path.cwd(), out, "out")
     kept = Path(str(config.storage.folder)).expanduser().resolve()
     if path.is_relative_to(kept):
-        raise ConfigError(f"out={out}: studies are kept below {kept}; choose a place beside it")
+        raise ConfigError(f"out={out}: studies are kept below {kept}; choose a folder outside it")
     return path
 
 

@@ -1,64 +1,155 @@
-"""The page of all settings, `docs/settings.md`: what `--help` of every verb says, and the groups.
+"""The pages that are generated from conf/: `docs/cli.md` and `docs/settings.md`.
 
-python -m search.cli.reference > docs/settings.md
+python -m search.cli.reference docs
 """
 
+import argparse
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from search.cli.main import VERBS
 
-_INTRODUCTION = """\
-# All settings
+_COMMANDS = """\
+# Commands
 
-Made by `make docs` from the files in `conf/`; a test compares. Every setting is `KEY=VALUE`, every
-choice `GROUP=NAME`; keys of a group are written `GROUP.KEY=VALUE`."""
-_SETTINGS_BELOW = "Settings, as they stand"
-_HIDDEN = ("hydra", "__pycache__")
+This page is generated from the help texts by `make docs`; `paring VERB --help` prints the same.
+
+`paring VERB [KEY=VALUE ...]` runs a verb. Every verb is a [Hydra](https://hydra.cc) app:
+`KEY=VALUE` changes a setting, `GROUP=NAME` chooses one of a [config group](settings.md),
+`--config-dir DIR` adds a folder with your own choices, and `--cfg job` shows the composed config
+without running the verb. Quote values with brackets or spaces for the shell, as in
+`'shares=[0.5,0.2]'`.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | an error of paring or of the machine, or a check that found a difference |
+| 2 | a user error; the message names the setting, its value, what is allowed and how to fix it |
+| 130 | interrupted |
+
+With `debug=true` an error is shown with its traceback."""
+_SETTINGS = """\
+# Config groups
+
+This page is generated from the files in `conf/` by `make docs`.
+
+`GROUP=NAME` chooses one file of a group, `GROUP.KEY=VALUE` changes a setting in it. The settings
+that belong to no group are on the page of the [commands](cli.md). A choice of your own is a YAML
+file in `DIR/GROUP/`, found with `--config-dir DIR`."""
+GROUPS = {
+    "model": "the network; `_target_` may name any `torch.nn.Module` of yours",
+    "data": "the training, validation and test splits",
+    "task": "loss, metric, optimizer, augmentation and batch size; each may be your own `_target_`",
+    "device": "the microcontroller: memory, what is reserved of it, core and clock",
+    "budget": "the budgets, one for each trial in turn, the loosest first",
+    "method": "how the channels are distributed over the network, and the epochs of each phase",
+    "space": "the hyperparameters that the sampler chooses, by their path in the config",
+    "sampler": "Optuna's sampler",
+    "quantize": "whether the last fine-tuning epochs are aware of int8",
+    "stopping": "whether trials that others dominate end early",
+    "storage": "where studies are stored",
+    "accelerator": "where torch computes, and in which precision",
+    "experiment": "settings of a whole sweep, in one file",
+}
 
 
-def reference() -> str:
-    """The page as Markdown."""
-    return "\n\n".join([_INTRODUCTION, *_verbs(), "## Groups", *_groups()]) + "\n"
+def commands() -> str:
+    """The page of all verbs as Markdown."""
+    return _page(_COMMANDS, *_verbs())
+
+
+def groups() -> str:
+    """The page of all config groups as Markdown."""
+    return _page(_SETTINGS, _table_of_groups(), *_groups())
+
+
+PAGES = {"cli.md": commands, "settings.md": groups}
+
+
+def _page(*parts: str) -> str:
+    return "\n\n".join(parts) + "\n"
 
 
 def _verbs() -> Iterator[str]:
-    for verb, purpose in VERBS.items():
+    rows = [f"| [`{verb}`](#{verb}) | {purpose} |" for verb, purpose in VERBS.items()]
+    yield "\n".join(["| verb | purpose |", "|---|---|", *rows])
+    for verb in VERBS:
         text = (files("search.conf") / f"{verb}.yaml").read_text("utf-8")
-        template = OmegaConf.create(text).hydra.help.template
-        usage = template.split(_SETTINGS_BELOW)[0].strip()
-        yield f"## {verb}\n\n{purpose[0].upper()}{purpose[1:]}."
-        yield f"```text\n{usage}\n```"
+        config = OmegaConf.create(text)
+        yield f"## {verb}"
+        yield from _markdown(config.hydra.help.header)
         if settings := _without(text, "defaults", "hydra"):
-            yield f"```yaml\n{settings}\n```"
+            yield f"Settings:\n\n```yaml\n{settings}\n```"
+        if chosen := _chosen(config.defaults):
+            links = ", ".join(f"[`{name}`](settings.md#{name})" for name in chosen)
+            yield f"Config groups: {links}."
+
+
+def _markdown(text: str) -> Iterator[str]:
+    """A help text's paragraphs as they are, its indented commands as a block of shell."""
+    for indented, lines in groupby(text.splitlines(), lambda line: line.startswith("  ")):
+        block = textwrap.dedent("\n".join(lines)).strip("\n")
+        if block:
+            yield f"```sh\n{block}\n```" if indented else block
+
+
+def _chosen(defaults: Sequence[Any]) -> list[str]:
+    """The config groups of a defaults list."""
+    return [name for entry in defaults if not isinstance(entry, str) for name in entry]
+
+
+def _table_of_groups() -> str:
+    rows = [_row_of(name, about) for name, about in GROUPS.items()]
+    return "\n".join(["| group | choices | sets |", "|---|---|---|", *rows])
+
+
+def _row_of(group: str, about: str) -> str:
+    choices = " ".join(f"`{choice}`" for choice in _choices(group))
+    return f"| [`{group}`](#{group}) | {choices} | {about} |"
 
 
 def _groups() -> Iterator[str]:
-    for folder in sorted(files("search.conf").iterdir(), key=lambda entry: entry.name):
-        if not folder.is_dir() or folder.name in _HIDDEN:
-            continue
-        yield f"### {folder.name}"
-        choices = sorted(folder.iterdir(), key=lambda entry: entry.name)
-        for choice in choices:
-            if choice.name.endswith(".yaml"):
-                text = textwrap.dedent(choice.read_text("utf-8")).strip()
-                yield f"`{folder.name}={choice.name.removesuffix('.yaml')}`"
-                yield f"```yaml\n{text}\n```"
+    for name in GROUPS:
+        yield f"## {name}"
+        for choice, text in _choices(name).items():
+            yield f"`{name}={choice}`\n\n```yaml\n{text}\n```"
+
+
+def _choices(group: str) -> dict[str, str]:
+    """The files of a group by the name of the choice."""
+    entries = sorted((files("search.conf") / group).iterdir(), key=lambda entry: entry.name)
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text("utf-8").strip()
+        for entry in entries
+        if entry.name.endswith(".yaml")
+    }
 
 
 def _without(text: str, *blocks: str) -> str:
     """YAML text without some of its top-level blocks."""
-    kept, skipping = [], False
+    lines, skipped = [], False
     for line in text.splitlines():
         if line and not line.startswith((" ", "-", "#")):
-            skipping = line.partition(":")[0] in blocks
-        if not skipping:
-            kept.append(line)
-    return "\n".join(kept).strip()
+            skipped = line.partition(":")[0] in blocks
+        if not skipped:
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def main() -> None:
+    """Write both pages into a folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the pages are written")
+    folder = parser.parse_args().folder
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), "utf-8")
 
 
 if __name__ == "__main__":
-    print(reference(), end="")
+    main()

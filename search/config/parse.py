@@ -26,7 +26,7 @@ def call_from(config: DictConfig) -> CallConfig:
     for name, least in (("trials", 1), ("workers", 1), ("threads", 0)):
         value = getattr(call, name)
         if value is not None and value < least:
-            raise ConfigError(f"{name}={value}: at least {least}")
+            raise ConfigError(f"{name}={value}: write a number of at least {least}")
     return call
 
 
@@ -53,7 +53,7 @@ def margin_from(value: Any) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share < 1:
-        raise ConfigError(f"margin={value}: a share of every estimate, such as 10% or 0.1")
+        raise ConfigError(f"margin={value}: write a share from 0 to below 1, such as 10% or 0.1")
     return share
 
 
@@ -88,7 +88,7 @@ def http_address(url: str | None, setting: str) -> str | None:
         whole = False
     if not whole or parts.scheme not in ("http", "https"):
         raise ConfigError(
-            f"{setting}: this is no address of a web server; write http://HOST:PORT or "
+            f"{setting}: not the address of a web server; write http://HOST:PORT or "
             "https://HOST, without spaces"
         )
     return url

@@ -30,7 +30,7 @@ def require_known(config: DictConfig, verb: str) -> None:
     """
     if config.get("experiment"):
         raise ConfigError(
-            "experiment: nothing of the chosen file is used; its first line must be "
+            "experiment: no setting of the chosen file is used; its first line must be "
             "# @package _global_"
         )
     for key, inner in _declared(verb).items():

@@ -56,7 +56,7 @@ class Spec:
             if not isinstance(node, DictConfig) or key not in node:
                 right = meant(path, [name for name, _ in flattened(self.values)])
                 raise ConfigError(
-                    f"space: {path!r} is no setting of this study; write the path of a value, "
+                    f"space: {path!r} is not a setting of this study; write the path of a value, "
                     f"such as {right or 'task.optimizer.lr'}"
                 )
             OmegaConf.update(tree, path, value)

@@ -29,7 +29,7 @@ def validated(config: Any, shape: type[Shape], what: str) -> Shape:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{what}: {_told(error)}") from error
     if not isinstance(result, shape):
-        raise ConfigError(f"{what}: {result!r} is no group of settings; write KEY=VALUE pairs")
+        raise ConfigError(f"{what}: {result!r} is not a group of settings; write KEY=VALUE pairs")
     return result
 
 
@@ -68,5 +68,5 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     """
     values = OmegaConf.to_container(config, resolve=True)
     if not isinstance(values, dict):
-        raise ConfigError(f"config: {values!r} is no group of settings; write KEY: VALUE lines")
+        raise ConfigError(f"config: {values!r} is not a group of settings; write KEY: VALUE lines")
     return {str(key): value for key, value in values.items()}

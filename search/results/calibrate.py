@@ -155,7 +155,9 @@ def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[
             )
         own[kernel] = cycles
     if not by_trial:
-        raise ConfigError(f"csv={path}: no rows; write trial,latency_ms and a line a trial")
+        raise ConfigError(
+            f"csv={path}: no rows; write a first line trial,latency_ms and a line for each trial"
+        )
     found = [
         Observation(name=str(trial), graph=graphs[trial], cycles=own)
         for trial, own in by_trial.items()

@@ -46,7 +46,7 @@ def compare(studies: Sequence[Study]) -> list[Side]:
         if other := [name for name in _ALIKE if _fact(study, name) != _fact(studies[0], name)]:
             raise StudyError(
                 f"study={study.name}: its {', '.join(other)} is not that of "
-                f"{studies[0].name}, so that their fronts cannot be compared"
+                f"{studies[0].name}, so their fronts cannot be compared"
             )
     points = {study.key: points_of(study) for study in studies}
     fronts = {study.key: _front(points[study.key], first["rises"]) for study in studies}

@@ -96,16 +96,15 @@ width, channels), call `{{name}}_run()`, and read `{{name}}_output(0)`. A normal
 the code x / {{NAME}}_INPUT_SCALE + {{NAME}}_INPUT_ZERO, rounded and clipped to -128..127.
 
 - **Options.** Costs are those of `{" ".join(OPTIONS)}`,
-  with which `CMakeLists.txt` and `paring verify` compile. `-Os` takes up to an eighth more
-  instructions, in depthwise layers; `-O0` two to four times as many, and up to 1.8 KB of stack
-  where `-O2` takes 0.6.
-- **Library.** `memcpy` and `memset`, which compilers call by themselves as well; no header.
+  with which `CMakeLists.txt` and `paring verify` compile. `-Os` takes more instructions in
+  depthwise layers; `-O0` takes several times as many, and more stack.
+- **Library.** `memcpy` and `memset`, which compilers also call by themselves; no header.
 - **Memory.** Cores from Cortex-M3 on read words at any address: arena and weights must not lie
-  in Device memory (as external RAM does until the MPU says otherwise), and CCR.UNALIGN_TRP must
-  be 0. Where that cannot be, compile with `-mno-unaligned-access`: the same results, for 1.4 to
-  1.7 times the instructions on cores with SIMD (M4, M7, M33). So do, unasked, big-endian cores
-  and compilers that are not like gcc (IAR's) or do not define `__ARM_FEATURE_UNALIGNED` (clang
-  before 19, unless told `-munaligned-access`).
+  in Device memory (external RAM is, until the MPU says otherwise), and CCR.UNALIGN_TRP must be
+  0. Where that is not possible, compile with `-mno-unaligned-access`: the same results, for more
+  instructions on cores with SIMD (M4, M7, M33). Big-endian cores, and compilers that are not
+  like gcc (IAR's) or do not define `__ARM_FEATURE_UNALIGNED` (clang before 19, unless given
+  `-munaligned-access`), use that form without being told.
 - **DMA.** The address of `{{name}}_input()` is a multiple of {{NAME}}_INPUT_ALIGNMENT bytes.
 - **Several networks.** Export each with a `name=` of its own and link `kernels.c` once. With
   CMake: `add_subdirectory` of every folder, and `target_link_libraries(firmware {{name}} ...)`.

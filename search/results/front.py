@@ -133,7 +133,7 @@ def best_within(points: Sequence[Point], limits: Budget, rises: bool) -> Point:
         if over > 0
     )
     raise NothingFitsError(
-        f"none of {len(points)} finished points is within the limits; the nearest is trial "
+        f"none of {len(points)} finished trials is within the limits; the nearest is trial "
         f"{nearest.number}: {missed}. Raise the limit, or start a study with tighter budgets."
     )
 

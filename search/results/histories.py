@@ -64,7 +64,7 @@ class Histories:
     def _tell(self, trial: FrozenTrial, digest: str, why: str) -> None:
         if digest not in self._lost:
             self._lost.add(digest)
-            log.warning("trial %d: its epochs are lost, and its curves with them: %s",
+            log.warning("trial %d: the record of its epochs is lost, so its curves are missing: %s",
                         trial.number, why)  # fmt: skip
 
 

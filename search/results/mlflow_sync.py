@@ -83,7 +83,7 @@ def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
             if not isinstance(error, TrackingError | StoreError) and not is_outage(error):
                 raise
             done = False
-            log.warning("MLflow is behind, nothing is lost: %s", told(error))
+            log.warning("MLflow is not up to date, but nothing is lost: %s", told(error))
         if last:
             return done
         stop.poll(PAUSE_S)

@@ -22,7 +22,7 @@ def write_own(path: Path, content: str, beginning: str) -> None:
         raise ValueError(f"what is written to {path} does not begin with {beginning!r}")
     if path.exists() and not _begins(path, beginning.encode()):
         raise ConfigError(
-            f"out: {path} is there, and is no such file of paring's; move it away, or choose "
+            f"out: {path} exists and was not written by paring; move it away, or choose "
             "another name"
         )
     write_whole(path, content.encode())

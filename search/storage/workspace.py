@@ -62,14 +62,14 @@ def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
     """
     if config.url is not None and "://" not in config.url:
         raise ConfigError(  # without the value, which may hold a password
-            "storage.url: this is no URL; write postgresql://HOST:PORT/DATABASE, or leave it "
+            "storage.url: not a URL; write postgresql://HOST:PORT/DATABASE, or leave it "
             "out and give storage.folder for SQLite files"
         )
     http_address(config.tracking_uri, "storage.tracking_uri")
     if config.heartbeat_s < 1 or config.lease_s <= config.heartbeat_s:
         raise ConfigError(
             f"storage.heartbeat_s={config.heartbeat_s} storage.lease_s={config.lease_s}: a "
-            "heartbeat takes at least 1 second, and the grace must be longer than it"
+            "heartbeat takes at least 1 second, and the lease must be longer"
         )
     for name in ("checkpoint_s", "outage_s"):
         if not 0 <= (seconds := getattr(config, name)) < inf:

@@ -52,7 +52,7 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
     study = find_study(workspace, name)
     if study is None:
         if spec is None:
-            raise StudyError(f"study={name}: there is none; add experiment=... or a model and data")
+            raise StudyError(f"study={name}: no such study; add experiment=... or a model and data")
         factory = SweepFactory(spec)
         study = _created(workspace, name, factory)
     else:
@@ -107,7 +107,7 @@ def _reachable(
     model = factory.cost_model(factory.start.graph)
     remove_branches = factory.dense_job().pruning.allocation.vanishing
     if not wanted:
-        raise ConfigError("budget: an empty list of limits gives no budget; write one at least")
+        raise ConfigError("budget: the list of limits is empty; write at least one")
     good, bad, reasons = [], [], []
     for budget in wanted:
         try:
@@ -171,7 +171,7 @@ def _created(workspace: Workspace, name: str, factory: SweepFactory) -> Study:
     if accelerator.precision == "bf16" and fast_precision(accelerator.device) != "bf16":
         log.warning(
             "accelerator.precision=bf16: this processor computes it in software, about ten "
-            "times slower than fp32; choose accelerator=cpu unless the workers have others"
+            "times slower than fp32; choose accelerator=cpu unless the workers run elsewhere"
         )
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
     _try_out(factory, made[0])

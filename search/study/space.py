@@ -66,7 +66,7 @@ def check_space(space: Mapping[str, Any]) -> None:
     for path, how in space.items():
         if not path.startswith(SEARCHED) or path in SHARED:
             raise ConfigError(
-                f"space: {path!r} is no setting that trials may differ in; search paths below "
+                f"space: {path!r} is not a setting that trials may differ in; search paths below "
                 f"{' and '.join(SEARCHED)}, as one key each: '+space={{task.optimizer.lr: "
                 "[0.05, 0.1]}'"
             )

@@ -161,6 +161,6 @@ def require_study(workspace: Workspace, name: str) -> Study:
     names = sorted(optuna.get_all_study_names(storage))
     known = ", ".join(names[:20]) or "none yet"
     raise StudyError(
-        f"study={name}: there is none of this name in {workspace.databases.place}; "
+        f"study={name}: no study of this name in {workspace.databases.place}; "
         f"studies: {known}. Create it with: paring sweep study={name} ..."
     )

@@ -128,5 +128,5 @@ def _begun(study: Study, factory: SweepFactory, job: Job, book: _DenseLog) -> Tr
         try:
             return unpack_state(study.workspace.store[digest], job)
         except (KeyError, StoreError, CheckpointError) as error:
-            log.warning("the dense training begins anew: %s", lost(error))
+            log.warning("the dense training starts again: %s", lost(error))
     return TrainState.begin(factory.start.graph, factory.start.tensors, job)

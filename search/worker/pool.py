@@ -79,7 +79,7 @@ def run(study: Study, workers: int, threads: int) -> Generator[None]:
         finally:
             crew.stop()
     if mirror.exitcode != 0 and (obstacle := catch_up(study)) is not None:
-        log.warning("MLflow is behind, nothing is lost: %s", obstacle)
+        log.warning("MLflow is not up to date, but nothing is lost: %s", obstacle)
 
 
 @final
@@ -125,7 +125,9 @@ class _WorkerPool:
             for index in dead:
                 self._count_death(self._workers[index])
                 log.warning(
-                    "worker %d died with %s; started anew", index, self._workers[index].exitcode
+                    "worker %d died with %s; it is started again",
+                    index,
+                    self._workers[index].exitcode,
                 )
                 reap_or_halt(self._study)
                 self._workers[index] = self._start(index)

@@ -105,7 +105,7 @@ class StopMonitor:
                     raise
                 if began is None:
                     began = time.monotonic()
-                    log.warning("out of reach, trying again and again: %s", told(error))
+                    log.warning("cannot be reached, trying again: %s", told(error))
                 if time.monotonic() - began > self._study.workspace.config.outage_s:
                     raise
             self.wait(RETRY_S)

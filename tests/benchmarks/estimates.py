@@ -2,7 +2,7 @@
 
 Random prunings of the zoo and of mixed networks are linked and run on emulated cores; flash,
 static memory and instructions are compared with what the cost model says of them. Two networks
-of MLPerf Tiny are measured as they are.
+of MLPerf Tiny are measured as they are. `make pictures` draws the results.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=48)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--no-run", action="store_true", help="only print and draw")
+    parser.add_argument("--no-run", action="store_true", help="do not measure the prunings again")
     options = parser.parse_args()
     file = RESULTS / "estimates.json"
     if not options.no_run:
@@ -57,7 +57,6 @@ def main() -> None:
     rows = json.loads(file.read_text())
     print(table(rows))
     print(f"\n{whole_table()}\n\n{widths_table()}")
-    draw(rows, RESULTS / "estimates.png")
 
 
 def _rows(chosen: Sequence[Subject], device: Device, workers: int) -> Iterator[Row]:

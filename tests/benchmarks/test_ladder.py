@@ -1,10 +1,11 @@
 """The table of the ladder benchmark says what the studies hold."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.ladder import SWEEPS, foreseen, relative_cost, table
+from tests.benchmarks.ladder import SWEEPS, Front, foreseen, relative_cost, table
 from tracking.explanation import Explanation
 from tracking.records import (
     RESOURCES,
@@ -16,6 +17,7 @@ from tracking.records import (
     StudyRecord,
     TrialRecord,
 )
+from tracking.tables import front_object
 
 COSTS = Costs(flash_bytes=10, sram_bytes=10, latency_ms=1.0, macs=10)
 
@@ -48,8 +50,14 @@ def study(*scores: float) -> StudyRecord:
     )  # fmt: skip
 
 
+def front(*scores: float) -> Front:
+    """The stored front of a study, none of whose trials another one beats."""
+    whole = study(*scores)
+    return json.loads(json.dumps(front_object(whole, {}, whole.trials)))
+
+
 def test_the_table_has_a_row_for_each_budget():
-    lines = table({"cifar10-a": study(0.7, 0.6), "cifar10-b": study(0.75, 0.65)}).splitlines()
+    lines = table({"cifar10-a": front(0.7, 0.6), "cifar10-b": front(0.75, 0.65)}).splitlines()
     assert lines[0] == "| budget: flash / SRAM / latency | a | b |"
     assert lines[2:4] == [
         "| 2 KiB / 1 KiB / 20 ms | 70.0 (50.0) | 75.0 (50.0) |",
@@ -60,7 +68,15 @@ def test_the_table_has_a_row_for_each_budget():
 
 
 def test_training_counts_the_dense_network_once():
-    assert relative_cost(study(0.7)) == pytest.approx(1.25)
+    assert relative_cost(front(0.7)) == pytest.approx(1.25)
+
+
+def test_a_trial_that_is_on_no_front_leaves_its_cell_empty():
+    beaten = front(0.7, 0.6)
+    beaten = {**beaten, "front": beaten["front"][:1]}
+    lines = table({"cifar10-a": front(0.7, 0.6), "cifar10-b": beaten}).splitlines()
+    assert lines[3] == "| 1 KiB / 1 KiB / 20 ms | 60.0 (50.0) |  |"
+    assert lines[5] == "| training in all, dense = 1 | 1.50 |  |"  # its seconds are not known
 
 
 def test_prices_are_compared_with_what_was_seen():

@@ -137,7 +137,7 @@ def test_values_are_replaced_by_path(tiny_spec: Spec) -> None:
 
 @pytest.mark.parametrize("path", ["task.optimiser.lr", "lr", "task.optimizer.lr.x"])
 def test_a_path_to_nothing_is_refused(tiny_spec: Spec, path: str) -> None:
-    with pytest.raises(ConfigError, match=f"{path}.*is no setting"):
+    with pytest.raises(ConfigError, match=f"{path}.*is not a setting"):
         tiny_spec.replaced({path: 1})
 
 

@@ -139,7 +139,7 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     until(lambda: trained(study))
     code, out, _ = paring("cancel", "study=a", f"storage.folder={workspace.config.folder}")
     assert code == 0
-    assert "2 waiting trials given up" in out
+    assert "2 waiting trials cancelled" in out
     process.join(PATIENCE_S)
     assert process.exitcode == 0
     assert counts(study)[State.CANCELLED] == 3
@@ -170,11 +170,11 @@ def test_the_verbs_say_what_they_did(workspace: Workspace, tiny_spec: Spec, pari
     code, out, _ = paring("status", "study=a", where)
     assert code == 0
     assert "paring resume study=a" in out
-    assert "goes on" in paring("resume", "study=a", where)[1]
+    assert "is resumed" in paring("resume", "study=a", where)[1]
     assert current_command(study).order is Command.GO
     send(study, Command.HALT, "three of a kind")
     assert "three of a kind" in paring("resume", "study=a", where)[1]
-    assert "waiting trials given up" in paring("cancel", "study=a", where)[1]
+    assert "waiting trials cancelled" in paring("cancel", "study=a", where)[1]
     assert "was cancelled" in paring("resume", "study=a", where)[1]
     assert current_command(study).order is Command.CANCEL
     assert "nothing to pause" in paring("pause", "study=a", where)[1]
@@ -212,8 +212,8 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
         ("task.batch_size", "{low: 2.0, high: 8.5}", "a whole number"),
         ("task.augment.shift", "{low: 0, high: 2.5}", "augmentation shift is 2.5"),
         ("method.name", "[foo]", "method.name='foo'"),
-        ("task.metric._target_", "[pruning.tasks.Accuracy]", "no setting that trials may"),
-        ("task.optimizer.nothing", "[1]", "is no setting of this study"),
+        ("task.metric._target_", "[pruning.tasks.Accuracy]", "not a setting that trials may"),
+        ("task.optimizer.nothing", "[1]", "is not a setting of this study"),
     ],
 )
 def test_what_no_trial_could_use_is_refused_before_training(

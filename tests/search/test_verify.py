@@ -72,7 +72,7 @@ def test_what_is_measured_is_told_kept_and_mirrored(
     measured = model["measured"]
     assert sum(measured["by_kernel"].values()) == measured["instructions"]
     assert measured["latency_ms"] == pytest.approx(measured["instructions"] * 1.3 / 180e6 * 1e3)
-    assert ("over budget as measured" in err) == bool(model["over_budget"])
+    assert ("measured costs exceed the budget" in err) == bool(model["over_budget"])
     _, out, _ = paring("front", "study=done", "output=json")
     front = {entry["trial"]: entry["costs"]["measured"] for entry in json.loads(out)["front"]}
     assert front[trial]["instructions"] == measured["instructions"]
@@ -143,7 +143,7 @@ def test_nothing_measured_is_told(
     assert "no trial has been measured; run: paring verify study=none" in err
     code, _, err = paring("front", "study=none", "source=measured", "output=json")
     assert code == 2
-    assert "output=json has the numbers of all sources" in err
+    assert "output=json always has all sources" in err
 
 
 @pytest.mark.slow

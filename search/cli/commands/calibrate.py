@@ -60,7 +60,7 @@ def main(config: DictConfig) -> None:
     else:
         path = Path(str(config.csv))
         if config.study is None:
-            raise ConfigError(f"csv={path}: of which study are its trials? Add study=NAME")
+            raise ConfigError(f"csv={path}: name the study of its trials with study=NAME")
         seen, source = read_times(path, _graphs(study_of(config)), device), BOARD
     found, judged = calibrated(device, seen, board=source == BOARD)
     write_own(out, _text(settings, found, judged, source), BEGINNING)
@@ -75,7 +75,7 @@ def _counted(config: DictConfig, device: Device, runtime: Runtime) -> list[Obser
     """Random prunings on a core: instructions as cycles of one each."""
     for name, least in (("networks", 2), ("workers", 0), ("seed", 0)):
         if not isinstance(config[name], int) or config[name] < least:
-            raise ConfigError(f"{name}={config[name]}: a whole number of at least {least}")
+            raise ConfigError(f"{name}={config[name]}: write a whole number of at least {least}")
     drawn = list(subjects(config.networks, config.seed))
     seen = []
     for subject, taken in zip(
@@ -109,8 +109,9 @@ def _text(settings: DeviceConfig, device: Device, judged: Quality, source: str) 
     }  # fmt: skip
     which = "held-out" if judged.held_out else "fitted"
     return (
-        f"{BEGINNING}{source}. On {judged.networks} {which} networks {judged.mean:.1%} off in\n"
-        f"# the mean and {judged.worst:.1%} at worst, rank correlation {judged.kendall:.3f}.\n"
+        f"{BEGINNING}{source}. On {judged.networks} {which} networks:\n"
+        f"# mean error {judged.mean:.1%}, largest error {judged.worst:.1%}, rank correlation "
+        f"{judged.kendall:.3f}.\n"
         f"{yaml.safe_dump(values, sort_keys=False, default_flow_style=None)}"
     )
 
@@ -139,8 +140,8 @@ def _table(device: Device, judged: Quality, seen: Sequence[Observation], source:
     which = "held-out" if judged.held_out else "fitted"
     table = Table(
         title=f"latency of {device.name} ({device.core}): {source}",
-        caption=f"{judged.networks} {which} networks: {judged.mean:.1%} off in the mean, "
-        f"{judged.worst:.1%} at worst, at most {judged.margin:.1%} more than estimated; "
+        caption=f"{judged.networks} {which} networks: mean error {judged.mean:.1%}, "
+        f"largest error {judged.worst:.1%}, at most {judged.margin:.1%} more than estimated; "
         f"Kendall's rank correlation {judged.kendall:.3f}",
     )
     for name in ("network", "cycles", "estimated", "", ""):

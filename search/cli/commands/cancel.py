@@ -23,14 +23,14 @@ def main(config: DictConfig) -> None:
         return
     send(study, Command.CANCEL, "cancelled")
     numbers = cancel_waiting(study)
-    print(f"study {study.name}: {len(numbers)} waiting trials given up")
+    print(f"study {study.name}: {len(numbers)} waiting trials cancelled")
     if left := _given_up(study):
         print(
-            f"trials {left} still run: their workers have not answered; they will give them up, "
-            "or lose them once they are known to be gone"
+            f"trials {left} are still running: their workers have not answered. They are cancelled "
+            "when the workers answer, or are known to be gone"
         )
     if (obstacle := catch_up(study)) is not None:
-        print(f"MLflow is behind: {obstacle}; mend it with  paring reconcile")
+        print(f"MLflow is not up to date: {obstacle}; run  paring reconcile")
 
 
 def _given_up(study: Study) -> list[int]:

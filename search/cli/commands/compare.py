@@ -27,7 +27,7 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json", "html"))
     if output == "table" and config.out is not None:
-        raise ConfigError(f"out={config.out}: output=table is only shown; add output=html")
+        raise ConfigError(f"out={config.out}: output=table writes no file; add output=html")
     out = config.out or ("compare.html" if output == "html" else None)
     path = None if out is None else place(out, config)
     if not isinstance(config.study, ListConfig):

@@ -83,7 +83,7 @@ def machine(folder: Path) -> Iterator[Finding]:
     yield Finding("bf16", True, f"{found} on this processor")
     existing = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    cure = f"free some space, or set storage.folder; {LEAST_FREE_BYTES >> 30} GiB are wise"
+    cure = f"free some space, or set storage.folder; {LEAST_FREE_BYTES >> 30} GiB are recommended"
     yield Finding("free disk", free >= LEAST_FREE_BYTES, f"{free / (1 << 30):.1f} GiB", cure)
 
 
@@ -97,7 +97,7 @@ def stores(storage: StorageConfig) -> Iterator[Finding]:
     yield _tried("Optuna's database", lambda: str(check(workspace.databases.optuna, "Optuna")))
     yield _tried("MLflow's database", lambda: str(check(workspace.databases.mlflow, "MLflow")))
     yield _tried("store", lambda: _round_trip(workspace))
-    yield _tried("files of no study", lambda: _orphans(workspace))
+    yield _tried("unused files", lambda: _orphans(workspace))
 
 
 def _tried(what: str, attempt: Callable[[], str]) -> Finding:

@@ -36,4 +36,4 @@ def main(config: DictConfig) -> None:
     try:
         print(f"written: {write_why(study, record, trial, out)}")
     except (StoreError, ConfigError, TrackingError) as error:  # the model is good without it
-        print(f"paring: no page on why it looks as it does: {error}", file=sys.stderr)
+        print(f"paring: why.html was not written: {error}", file=sys.stderr)

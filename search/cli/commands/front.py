@@ -44,10 +44,10 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", OUTPUTS)
     if output == "table" and config.out is not None:
-        raise ConfigError(f"out={config.out}: output=table is only shown; add output=html")
+        raise ConfigError(f"out={config.out}: output=table writes no file; add output=html")
     measured = choose(config.source, "source", SOURCES) == MEASURED
     if measured and output == "json":
-        raise ConfigError("source=measured: output=json has the numbers of all sources")
+        raise ConfigError("source=measured: output=json always has all sources; leave source out")
     out = config.out or ("front.html" if output == "html" else None)
     path = None if out is None else place(out, config)
     name = checked_name(config.study)

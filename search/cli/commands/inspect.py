@@ -77,7 +77,7 @@ def _print(facts: dict[str, Any]) -> None:
     verdict = "fits" if facts["fits"] else "does NOT fit"
     console.print(f"{facts['model']} {verdict} {facts['device']} as it is, unpruned.")
     for obstacle in facts["obstacles"]:
-        console.print(f"No exact int8 form, so that scores are simulated: {obstacle}")
+        console.print(f"No exact int8 form, so scores are simulated: {obstacle}")
 
 
 SHOW = {"flash_bytes": size, "sram_bytes": size, "latency_ms": duration}
@@ -132,7 +132,7 @@ OPERATOR_COLUMNS: tuple[tuple[str, Any], ...] = (
 
 
 def _groups(facts: dict[str, Any]) -> Table:
-    table = Table(title="channel groups: channels that live and die together")
+    table = Table(title="channel groups: channels that are pruned together")
     for name in ("group", "channels", "prunable", "values"):
         table.add_column(name)
     for group in facts["groups"]:

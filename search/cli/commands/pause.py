@@ -17,5 +17,5 @@ def main(config: DictConfig) -> None:
     send(study, Command.PAUSE, "paused")
     print(
         f"study {study.name} is paused: workers leave their trials at the next batch and wait; "
-        f"go on with  paring resume study={study.name}"
+        f"resume it with  paring resume study={study.name}"
     )

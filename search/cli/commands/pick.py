@@ -71,7 +71,7 @@ def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | No
     try:
         return best_within(_points(study, record), guarded, study.facts["rises"])
     except NothingFitsError as error:
-        why = " These are limits for estimates, less what a measurement may be more."
+        why = " These limits are reduced by the margin of the estimates."
         raise NothingFitsError(f"{error}{why if guarded != limits else ''}") from error
 
 
@@ -91,7 +91,8 @@ def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
         limits = one_budget(budget)
         if not limits.limits:
             raise ConfigError(
-                "pick: for what? give device=NAME, or budget.flash=32KiB and the like"
+                "pick: no device and no budget; give device=NAME, or a limit such as "
+                "budget.flash=32KiB"
             )
         return limits, "best", None
     device = device_from(validated(config.device, DeviceConfig, "device"))

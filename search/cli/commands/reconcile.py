@@ -15,5 +15,5 @@ def main(config: DictConfig) -> None:
     written = reconcile(study)
     print(
         f"study {study.name}: {len(study.trials())} trials, {len(run_ids(study))} runs agree; "
-        f"{written.created} made, {written.changed} changed, {written.deleted} deleted"
+        f"{written.created} created, {written.changed} corrected, {written.deleted} deleted"
     )

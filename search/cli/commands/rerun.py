@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     output = choose(config.output, "output", ("table", "json"))
     number, threads = trial_number(config.trial), config.threads
     if type(threads) is not int or threads < 0:
-        raise ConfigError(f"threads={threads}: a number, or 0 for those of the trial")
+        raise ConfigError(f"threads={threads}: write a number; 0 takes as many as the trial had")
     study = study_of(config)
     torch.set_num_threads(threads or threads_of(study, number))
     for record in rerun(study, number):
@@ -39,7 +39,7 @@ def _report(again: Again, output: str) -> None:
         if found and (again.threads_then, again.threads_now) != (1, 1):
             print(
                 f"  trained with {again.threads_then} torch threads, now with "
-                f"{again.threads_now}: only one thread is exact"
+                f"{again.threads_now}: only one thread repeats exactly"
             )
         for each in again.differences:
             print(f"  {each.where}: stored {each.stored}, now {each.now}")

@@ -14,14 +14,14 @@ def main(config: DictConfig) -> None:
     before = current_command(study)
     if before.order is Command.CANCEL:
         print(
-            f"study {study.name} was cancelled, and what was given up stays so; add trials with "
-            f" paring sweep study={study.name} trials={len(study.trials()) + 1}"
+            f"study {study.name} was cancelled, and its cancelled trials stay so; add trials with  "
+            f"paring sweep study={study.name} trials={len(study.trials()) + 1}"
         )
         return
     send(study, Command.GO)
     if before.order is Command.HALT:
         print(f"study {study.name} was halted ({before.why}); its workers have ended:")
     print(
-        f"study {study.name} goes on where workers wait; start some with  "
+        f"study {study.name} is resumed; waiting workers continue. Start others with  "
         f"paring sweep study={study.name}  or  paring worker study={study.name}"
     )

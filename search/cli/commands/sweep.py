@@ -24,7 +24,7 @@ from search.worker import pool
 from search.worker.interrupts import INTERRUPTED, interruptible
 
 STOP_S = 9.0  # after a signal, all told
-RESUME = "go on with  paring resume study={}"
+RESUME = "resume it with  paring resume study={}"
 NEUTRAL = (
     "study",
     "trials",
@@ -77,20 +77,20 @@ def _say_how_it_ended(study: Study, hook: str | None) -> None:
     if order.order is Command.HALT:
         _tell(hook, "was halted", study)
         raise StudyError(
-            f"study={study.name}: halted, {order.why}. Where the cause lies outside the "
-            "settings (data, code, memory), mend it and continue with the same command; other "
-            "settings need another name. Trials that failed stay as they are"
+            f"study={study.name}: halted, {order.why}. If the cause is outside the "
+            "settings (data, code, memory), fix it and give the same command again; other "
+            "settings need another name. Failed trials stay as they are"
         )
     if order.order is Command.CANCEL:
         _tell(hook, "was cancelled", study)
-        print(f"study {study.name} was cancelled; what it had finished stays", file=sys.stderr)
+        print(f"study {study.name} was cancelled; its finished trials stay", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
     if not models:
         _tell(hook, "ended without a model", study)
         why = next(iter(failures(study).values()), "")
         raise StudyError(
             f"study={study.name}: no trial has a model ({others}){why and f', {why}'}; see  "
-            f"paring status study={study.name}, mend the cause, and take another name"
+            f"paring status study={study.name}, fix the cause, and choose another name"
         )
     _tell(hook, "is complete", study)
     print(

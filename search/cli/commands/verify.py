@@ -80,7 +80,9 @@ def main(config: DictConfig) -> None:
     output = choose(config.output, "output", ("table", "json"))
     runtime = registered(config.runtime, RUNTIMES, Runtime, "runtime")
     if not isinstance(config.workers, int) or config.workers < 0:
-        raise ConfigError(f"workers={config.workers}: models at a time; 0: one a core")
+        raise ConfigError(
+            f"workers={config.workers}: write a whole number; 0 takes one model for each core"
+        )
     study = study_of(config)
     device = SweepFactory(study.spec).device
     if config.device is not None:
@@ -98,7 +100,7 @@ def main(config: DictConfig) -> None:
     else:
         wide_console().print(_table(study, device, lines, runtime.where))
     if (obstacle := catch_up(study)) is not None:
-        print(f"paring: measured, but not in MLflow: {obstacle}", file=sys.stderr)
+        print(f"paring: measured, but not written to MLflow: {obstacle}", file=sys.stderr)
     _judge(lines)
 
 
@@ -230,7 +232,9 @@ def _judge(lines: list[Line]) -> None:
         print(f"paring: results differ from the network's: trials {', '.join(wrong)}",
               file=sys.stderr)  # fmt: skip
     if over:
-        print(f"paring: over budget as measured: trials {', '.join(over)}", file=sys.stderr)
+        print(
+            f"paring: measured costs exceed the budget: trials {', '.join(over)}", file=sys.stderr
+        )
     too_big = [str(line.trial.number) for line in lines if line.too_big]
     if too_big:
         name = lines[0].device.name

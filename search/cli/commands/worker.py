@@ -26,4 +26,4 @@ def main(config: DictConfig) -> None:
     with pool.mirroring(storage, call.study):
         reason = worker.work(storage, call.study, threads)
     if reason is not None:
-        log.info("worker %s has left: %s", config.worker.index, reason.value)
+        log.info("worker %s has stopped: %s", config.worker.index, reason.value)

@@ -26,7 +26,7 @@ from pruning.budget import Budget
 from pruning.training.job import fast_precision
 from tests.benchmarks.quality.methods import AFTER_OURS, METHODS, OURS, Run
 from tests.benchmarks.quality.problems import PROBLEMS, Problem
-from tests.benchmarks.quality.report import details, plot, seeds_of, table
+from tests.benchmarks.quality.report import details, limits, plot, seeds_of, table
 from tests.benchmarks.quality.results import (
     Row,
     append,
@@ -79,6 +79,7 @@ def main() -> None:
     title = f"{problem.about}; {setting.epochs} epochs each"
     found = {p: [row for row in rows if precision_of(row) == p] for p in ("bf16", "fp32")}
     found = {precision: part for precision, part in found.items() if part}
+    print(limits(problem.budgets), end="\n\n")
     for precision, part in found.items():
         print(f"{title}; {precision}, {seeds_of(part)}; {options.table} split\n")
         print(table(part, budgets, OURS, options.table), end="\n\n")

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
+from pruning.budget import Budget
 from tests.benchmarks.quality.results import Row
 
 Runs = dict[tuple[str, str, int], float]  # by method, budget and seed
@@ -62,6 +63,16 @@ def table(rows: Iterable[Row], budgets: Sequence[str], ours: str, split: str) ->
         lines.append(
             f"| {method} | {' | '.join(cells)} | {100 * mean(whole):.2f} | {gain} | {ratio} |"
         )
+    return "\n".join(lines)
+
+
+def limits(budgets: Mapping[str, Budget]) -> str:
+    """A Markdown table of the budgets."""
+    lines = ["| budget | flash B | peak SRAM B | MACs |", "|---" * 4 + "|"]
+    for name, budget in budgets.items():
+        values = (budget.flash_bytes, budget.sram_bytes, budget.macs)
+        cells = ["" if value is None else f"{value:,}" for value in values]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,145 @@
+"""Every picture of the README and of docs/ (make pictures).
+
+The charts show the results that are stored in tests/benchmarks/results. The pages are those of
+the demo, photographed in Chromium: its sweep is run in a temporary folder, or taken from the
+folder that `--folder` names.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from search.config.schema import StorageConfig
+from search.results.report import study_record
+from search.storage.workspace import open_workspace
+from search.study.study import require_study
+from tests.benchmarks.estimates import RESULTS, draw
+from tests.search.commands import free_port
+from tracking.mlflow.client import Client
+from tracking.mlflow.descriptions import front_path
+from tracking.mlflow.server import serving
+
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+PARING = str(Path(sys.executable).with_name("paring"))
+STUDY = "demo"
+CHARTS = {  # a picture, and the results in it: problem, setting, digest of the engine
+    "resnet8.png": ("resnet8", "short", "a9912968cbb1dcbe"),
+    "mobilenet_v1.png": ("mobilenet_v1", "fifth", "d72ef0480a9fe0dd"),
+    "ds_cnn.png": ("ds_cnn", "medium", "658d51384d059bc8"),
+}
+ESTIMATES = "estimates.png"
+FRONT, WHY, DASHBOARD = "front.png", "why.png", "dashboard.png"
+MADE = {*CHARTS, ESTIMATES, FRONT, WHY, DASHBOARD}
+SMALL = "budget.flash=4KiB"  # whose network the page on a trial is about
+
+
+def main() -> None:
+    """Draw the charts, then photograph the pages."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="where `paring sweep study=demo` was run")
+    parser.add_argument("--charts", action="store_true", help="only those of stored results")
+    options = parser.parse_args()
+    charts()
+    if not options.charts:
+        with demo(options.folder) as folder:
+            pages(folder)
+
+
+def charts() -> None:
+    """How much better paring is on each problem, and estimates against measurements."""
+    for name, (problem, setting, engine) in CHARTS.items():
+        subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.quality", "--no-run", "--table", "test",
+             "--problem", problem, "--setting", setting, "--engine", engine,
+             "--plot", str(PICTURES / name)],
+            check=True, stdout=subprocess.DEVNULL, cwd=PICTURES.parents[1],
+        )  # fmt: skip
+    draw(json.loads((RESULTS / "estimates.json").read_text()), PICTURES / ESTIMATES)
+
+
+@contextmanager
+def demo(folder: Path | None) -> Iterator[Path]:
+    """A folder in which the demo's study is complete."""
+    if folder is not None:
+        yield folder.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="paring-") as new:
+        _paring(Path(new), "sweep", f"study={STUDY}", "experiment=demo", "workers=2")
+        yield Path(new)
+
+
+def _paring(folder: Path, *words: str) -> None:
+    subprocess.run([PARING, *words], check=True, cwd=folder)
+
+
+def pages(folder: Path) -> None:
+    """The front, the page on one of its trials, and the front in MLflow's dashboard."""
+    _paring(folder, "front", f"study={STUDY}", "output=html", "out=pictures/front.html")
+    _paring(folder, "pick", f"study={STUDY}", SMALL, "register=false", "out=pictures/small")
+    number = json.loads((folder / "pictures" / "small" / "model.json").read_text())["trial"]
+    _paring(folder, "export", f"study={STUDY}", f"trial={number}", "out=pictures/small")
+    with browser() as page:
+        _front(page, folder / "pictures" / "front.html")
+        _why(page, folder / "pictures" / "small" / "why.html")
+        _dashboard(page, folder)
+
+
+@contextmanager
+def browser() -> Iterator[Page]:
+    """A page of the system's Chromium.
+
+    Raises:
+        SystemExit: it is not installed.
+    """
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise SystemExit("chromium is not installed: run make system-deps")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program)
+        yield chromium.new_page()
+        chromium.close()
+
+
+def _front(page: Page, file: Path) -> None:
+    """The page on the front, down to the table of chips."""
+    page.set_viewport_size({"width": 1275, "height": 1100})
+    page.goto(file.as_uri())
+    page.locator(".scatterlayer .point").first.wait_for(state="attached")
+    table = page.locator(".picks").bounding_box()
+    assert table is not None  # its card is on the page
+    clip = {"x": 0, "y": 0, "width": 1275, "height": table["y"] + table["height"] + 12}
+    page.screenshot(path=PICTURES / FRONT, full_page=True, clip=clip)  # type: ignore[arg-type]
+
+
+def _why(page: Page, file: Path) -> None:
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.goto(file.as_uri())
+    page.screenshot(path=PICTURES / WHY, full_page=True)
+
+
+def _dashboard(page: Page, folder: Path) -> None:
+    """MLflow's page on the run of the study, at its front."""
+    workspace = open_workspace(StorageConfig(folder=str(folder / ".paring")), create=False)
+    key = study_record(require_study(workspace, STUDY)).key
+    client = Client(workspace.databases.mlflow)
+    where = client.experiments(key)[0].experiment_id
+    (run,) = client.runs(where, "tags.`paring.kind` = 'study'")
+    artifacts = workspace.folder / "artifacts"
+    with serving(workspace.databases.mlflow, artifacts, port=free_port()) as (address, _):
+        page.set_viewport_size({"width": 1300, "height": 780})
+        page.goto(address + front_path(where, run.run_id))
+        points = page.frame_locator("iframe").locator(".scatterlayer .point")
+        points.first.wait_for(state="attached")
+        page.screenshot(path=PICTURES / DASHBOARD)
+
+
+if __name__ == "__main__":
+    main()
