@@ -17,11 +17,11 @@ from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.deploy.toolchain.tflm import Interpreted, interpret
 from pruning.training.checkpoint import unpack_network
 from search.errors import ConfigError
-from search.results.report import measured_note
 from search.results.retarget import is_same_device
 from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL, integer_network
 from search.study.study import Study
+from search.study.study_record import Measurement
 from tracking.records import TrialRecord
 
 SAMPLES = 4  # of the validation set; as many inputs are drawn from all codes
@@ -44,7 +44,7 @@ def verify(
     with ProcessPoolExecutor(min(workers, len(trials)), mp_context=context) as pool:
         for trial, measured in zip(trials, pool.map(measure, networks, cores, inputs), strict=True):
             if own:
-                study.set_note(measured_note(trial.number), asdict(measured))
+                study.note(measured={trial.number: Measurement(**asdict(measured))})
             yield trial, measured
 
 

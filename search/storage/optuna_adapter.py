@@ -7,8 +7,9 @@ Everything here relies on the one release that paring admits; `test_optuna_adapt
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any, cast, final
+from typing import Any, Unpack, cast, final
 
 import optuna
 from optuna.storages import RDBStorage
@@ -21,14 +22,20 @@ from optuna.storages._rdb.models import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, Select, exists, func, select
 
-ATTEMPT = "attempt"  # an attribute of trials that were claimed, how often
-CHECKPOINT = "checkpoint"  # the blob of a trial's last stored state
-PENDING = "pending"  # blobs that a trial is about to store, named before they are there
+from pruning.budget import Budget
+from search.storage.trial_record import (
+    ATTEMPT,
+    RESUME_KEYS,
+    RUN,
+    AnyTrial,
+    TrialChanges,
+    creation_attributes,
+    trial_attributes,
+)
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OVER = tuple(state for state in TrialState if state.is_finished())
 _LONG = 64  # characters of a value that may hold a digest
-
-AnyTrial = FrozenTrial | optuna.Trial
 
 
 @final
@@ -73,15 +80,15 @@ class TrialStorage(_CachedStorage):
 def named_digests(engine: Engine) -> set[str]:
     """The digests that any study of a database names, whatever for.
 
-    What a trial kept for going on is named until it is over.
+    What a trial stored in order to resume is named until it is over.
     """
     study, trial = StudyUserAttributeModel, TrialUserAttributeModel
-    for_going_on = trial.key.in_((CHECKPOINT, PENDING)) & TrialModel.state.in_(_OVER)
+    of_no_use = trial.key.in_(RESUME_KEYS) & TrialModel.state.in_(_OVER)
     queries = (
         select(study.value_json).where(func.length(study.value_json) >= _LONG),
         select(trial.value_json)
         .join(TrialModel, TrialModel.trial_id == trial.trial_id)
-        .where(func.length(trial.value_json) >= _LONG, ~for_going_on),
+        .where(func.length(trial.value_json) >= _LONG, ~of_no_use),
     )
     with engine.connect() as connection:
         texts = [text for query in queries for text in connection.execute(query).scalars()]
@@ -111,30 +118,39 @@ class TrialTable:
         numbers = self._rows(self._query(*states).order_by(TrialModel.number))
         return map(self._storage.get_trial, numbers)
 
-    def complete_with(self, key: str, value: Any) -> FrozenTrial | None:
-        """The first complete trial whose user attribute has a value, if there is one."""
+    def complete_run(self, run: str) -> FrozenTrial | None:
+        """The first complete trial with this digest of its run, if there is one."""
         attribute = TrialUserAttributeModel
         query = (
             self._query(TrialState.COMPLETE)
             .join(attribute, attribute.trial_id == TrialModel.trial_id)
-            .where(attribute.key == key, attribute.value_json == json.dumps(value))
+            .where(attribute.key == RUN, attribute.value_json == json.dumps(run))
             .order_by(TrialModel.number)
             .limit(1)
         )
-        found = self._rows(query)
-        return self._storage.get_trial(found[0]) if found else None
-
-    def named(self) -> set[str]:
-        """The digests that any study of this database names."""
-        return named_digests(self._engine)
+        ids = self._rows(query)
+        return self._storage.get_trial(ids[0]) if ids else None
 
     def current(self, trial: AnyTrial) -> FrozenTrial:
         """A trial as it is by now."""
         return self._storage.get_trial(trial._trial_id)
 
-    def note(self, trial: AnyTrial, key: str, value: Any) -> None:
-        """Keep a value with a trial."""
-        self._storage.set_trial_user_attr(trial._trial_id, key, value)
+    def add(self, number: int, budget: Budget, seed: int, draw: int | None) -> None:
+        """Add a waiting trial; see `TrialNotes` for what it is created with."""
+        attributes = creation_attributes(number, budget, seed, draw)
+        self._study.enqueue_trial({}, user_attrs=attributes)
+
+    def note(self, trial: AnyTrial, **changes: Unpack[TrialChanges]) -> None:
+        """Store fields of `TrialNotes` with a trial; a trial that is worked on shows them, too.
+
+        Raises:
+            UpdateFinishedTrialError: it is over.
+        """
+        for key, value in trial_attributes(**changes).items():
+            if isinstance(trial, optuna.Trial):
+                trial.set_user_attr(key, value)
+            else:
+                self._storage.set_trial_user_attr(trial._trial_id, key, value)
 
     def set_state(self, trial: AnyTrial, state: TrialState) -> bool:
         """Move a trial to another state; False where another process was quicker.
@@ -145,8 +161,13 @@ class TrialTable:
         return self._storage.set_trial_state_values(trial._trial_id, state)
 
     def heartbeat(self, trial: AnyTrial) -> None:
-        """Say that a trial is worked on."""
+        """Say that a trial is worked on: to Optuna, and to whoever asks how the sweep stands.
+
+        Called from a thread beside the training, so the trial's own copy stays as it is.
+        """
         self._storage.record_heartbeat(trial._trial_id)
+        for key, value in trial_attributes(last_seen=time.time()).items():
+            self._storage.set_trial_user_attr(trial._trial_id, key, value)
 
     def is_stale(self, trial: AnyTrial) -> bool:
         """Whether a running trial has had no heartbeat for longer than a lease."""

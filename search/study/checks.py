@@ -10,10 +10,10 @@ def require_data(study: Study, digest: str) -> None:
     Raises:
         StudyError: the digests differ.
     """
-    if digest != study.facts["data_digest"]:
+    if digest != study.facts.data_digest:
         raise StudyError(
             f"study={study.name}: the data have changed (digest {digest[:12]}, when it was "
-            f"created {study.facts['data_digest'][:12]}); bring the old data back, or "
+            f"created {study.facts.data_digest[:12]}); bring the old data back, or "
             "choose another name"
         )
 
@@ -24,7 +24,7 @@ def require_store(study: Study) -> None:
     Raises:
         StoreError: it is another.
     """
-    mark = study.facts.get("store")  # older studies have none
+    mark = study.facts.store  # older studies have none
     if mark is not None and mark not in study.workspace.store:
         raise StoreError(
             f"study={study.name}: its store is not in {study.workspace.folder}; set "
@@ -38,7 +38,7 @@ def require_start(study: Study, key: str) -> None:
     Raises:
         StudyError: the keys differ.
     """
-    if key != study.facts.get("dense_key", key):  # older studies have none
+    if study.facts.dense_key not in (None, key):  # older studies have none
         raise StudyError(
             f"study={study.name}: the model's code or its weights file has changed since it "
             "was created; bring the old one back, or choose another name"

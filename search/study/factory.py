@@ -292,6 +292,6 @@ def start_key(study: Study, factory: SweepFactory) -> str:
     Raises:
         StudyError: what it starts from has changed since the study was created.
     """
-    key = factory.dense_key(network=study.facts.get("start_has_network", False))
+    key = factory.dense_key(network=study.facts.start_has_network)
     require_start(study, key)
     return key

@@ -11,7 +11,9 @@ from pruning.training.checkpoint import StoredNetwork, pack_network
 from pruning.training.job import Job, Precision
 from pruning.training.state import TrainState
 from pruning.training.train import int8_codes
-from search.errors import ConfigError
+from search.errors import ConfigError, StudyError
+from search.storage.trial_record import result_of
+from search.study.study import Study
 
 MODEL = "model.safetensors"
 
@@ -35,6 +37,23 @@ def packed(state: TrainState, job: Job) -> bytes:
         "device": job.device.name,
     }
     return pack_network(graph, tensors, notes)
+
+
+def start_digest(study: Study, parent: int | None) -> str:
+    """The digest of the network that the trials with this parent start from; None: the dense one.
+
+    Raises:
+        StudyError: the parent has no model, or the dense network is not trained yet.
+    """
+    if parent is None:
+        if (dense := study.notes().dense) is not None:
+            return dense.digest
+        raise StudyError(f"study={study.name}: its dense network is not trained yet; start workers")
+    if (result := result_of(study.trials()[parent])) is not None:
+        return result.files[MODEL]
+    raise StudyError(
+        f"study={study.name}: trial {parent} has no model that others could start from"
+    )
 
 
 def integer_network(network: StoredNetwork) -> IntegerNetwork:

@@ -22,8 +22,8 @@ from search.config.schema import StorageConfig
 from search.errors import StudyError
 from search.results.mlflow_sync import catch_up, mirror_until
 from search.storage.outage import tolerated
+from search.storage.owner import Owner
 from search.study.control import current_command
-from search.study.owner import Owner
 from search.study.study import Study
 from search.study.trials import hand_back
 from search.worker.logs import Troubles, log_folder, log_to

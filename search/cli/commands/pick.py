@@ -68,7 +68,7 @@ def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | No
     guard = factory.encoding is Encoding.C
     guarded = (device or factory.device).guarded(limits) if guard else limits
     try:
-        return best_within(_points(study, record), guarded, study.facts["rises"])
+        return best_within(_points(study, record), guarded, study.facts.rises)
     except NothingFitsError as error:
         why = " These are limits for estimates, less what a measurement may be more."
         raise NothingFitsError(f"{error}{why if guarded != limits else ''}") from error
