@@ -20,7 +20,7 @@ from pruning.training.checkpoint import (
     unpack_state,
 )
 from pruning.training.job import Job
-from pruning.training.state import Epoch, TrainState, widths_of
+from pruning.training.state import Epoch, Pruned, TrainState, widths_of
 from search.errors import StoreError
 from search.storage.blobs import Store
 from search.storage.files import digest_of
@@ -183,8 +183,8 @@ def _finished(
             for name, graph in (("before", dense.graph), ("after", stored.graph))
         },
     }
-    if state.explanation is not None:
-        notes["explanation.json"] = asdict(state.explanation)
+    if isinstance(state.stage, Pruned) and state.stage.explanation is not None:
+        notes["explanation.json"] = asdict(state.stage.explanation)
     contents = {name: json.dumps(note).encode() for name, note in notes.items()}
     contents["model.safetensors"] = model
     files = {name: digest_of(content) for name, content in contents.items()}
