@@ -24,7 +24,8 @@ from pruning.graph.shrink import without
 from pruning.training.anneal import close_masks, discard, step_widths
 from pruning.training.batchwise import Batchwise
 from pruning.training.job import Job
-from pruning.training.sensitivity import SEEDS, Batch, branch_rises, loss_under, samples_of
+from pruning.training.seeds import Draw, multiplied_seed
+from pruning.training.sensitivity import Batch, branch_rises, loss_under, samples_of
 from pruning.training.state import Masked, TrainState
 from pruning.training.step import train_step
 from pruning.training.surgery import fork, remove
@@ -113,7 +114,8 @@ def _steps(job: Job) -> int:
 
 def _candidate_batches(state: TrainState, job: Job) -> Iterator[Batch]:
     """The batches that a candidate trains on, the same for all."""
-    generator = torch.Generator().manual_seed((job.seed * 1013 + state.epoch) % SEEDS)
+    seed = multiplied_seed(job.seed, Draw.CANDIDATE_BATCHES, state.epoch)
+    generator = torch.Generator().manual_seed(seed)
     train, size = job.data.train, job.task.batch_size
     endless = chain.from_iterable(batches(train, size, generator) for _ in count())
     for inputs, targets in islice(endless, _steps(job)):

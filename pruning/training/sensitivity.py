@@ -11,10 +11,10 @@ from pruning.errors import DivergedError
 from pruning.execution.network import first_output
 from pruning.training.batchwise import Batchwise
 from pruning.training.job import Job
+from pruning.training.seeds import Draw, multiplied_seed
 from pruning.training.state import TrainState
 
 Batch = tuple[Tensor, Tensor]
-SEEDS = 2**63  # that a generator takes
 SET_SHARE = 8  # a measurement uses one of so many training samples at most
 WIDTH_SHARE = 4  # and leaves one of so many of a group's channels
 
@@ -50,7 +50,8 @@ def samples_of(job: Job, most: int, number: int) -> list[Batch]:
     The same `number` gives the same samples.
     """
     train, size = job.data.train, job.task.batch_size
-    generator = torch.Generator().manual_seed((job.seed * 1009 + number) % SEEDS)
+    seed = multiplied_seed(job.seed, Draw.SAMPLES, number)
+    generator = torch.Generator().manual_seed(seed)
     count = max(1, most // size) * size  # a norm cannot train on one sample
     indices = torch.randperm(len(train), generator=generator)[:count]
     return [(train.inputs[part], train.targets[part]) for part in torch.split(indices, size)]

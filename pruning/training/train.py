@@ -6,7 +6,6 @@ random numbers is seeded anew from the job's seed and the epoch, so a state that
 any epoch continues bit for bit on one CPU thread.
 """
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +24,7 @@ from pruning.graph.graph import Graph
 from pruning.training.batchwise import Batchwise, finished
 from pruning.training.job import Job, Phase, PhaseKind, Precision, annealed, precision_of
 from pruning.training.prune_phase import finish_pruning, open_masks, prune
+from pruning.training.seeds import hashed_seed
 from pruning.training.state import Epoch, Masked, Pruned, TrainState, widths_of
 from pruning.training.step import set_lr, train_step
 
@@ -162,8 +162,7 @@ def placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
 
 def _seeded(job: Job, epoch: int) -> torch.Generator:
     """A generator for one epoch; the global one, which dropout uses, gets the same seed."""
-    digest = hashlib.sha256(f"{job.seed}/{epoch}".encode()).digest()
-    seed = int.from_bytes(digest[:8], "big") >> 1
+    seed = hashed_seed(job.seed, epoch)
     torch.manual_seed(seed)
     return torch.Generator().manual_seed(seed)
 

@@ -1,6 +1,5 @@
 """Who chooses hyperparameters: the configured sampler, held to a narrower space if need be."""
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -11,6 +10,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from pruning.training.seeds import hashed_seed
 from search.config.instantiate import instantiated
 from search.config.spec import Spec
 
@@ -23,9 +23,7 @@ def sampler_for(spec: Spec, number: int, space: Mapping[str, Any] | None = None)
     Raises:
         ConfigError: the sampler group makes no sampler.
     """
-    digest = hashlib.sha256(f"{spec['seed']}/{number}".encode()).digest()
-    seed = int.from_bytes(digest[:4], "big")
-    config = {**spec["sampler"], "seed": seed}
+    config = {**spec["sampler"], "seed": hashed_seed(spec["seed"], number, bits=32)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = instantiated(config, BaseSampler, "sampler")  # type: ignore[type-abstract]
