@@ -1,8 +1,8 @@
-"""All that is used of Optuna's private parts: its tables, its cache, the ids of its trials.
+"""All use of Optuna's private parts: its tables, its cache, the ids of its trials.
 
-Optuna reads all trials that are not finished, every time that somebody wants to see any: with a
-thousand waiting trials that takes half a second, and samplers, mirrors and workers do it often.
-Everything here relies on the one release that paring admits; `test_optuna_adapter.py` says so.
+Optuna reads all unfinished trials whenever any trial is asked for: with a thousand waiting trials
+that takes half a second, and samplers, mirrors and workers do it often. Everything here relies on
+the one release of Optuna that paring admits; `test_optuna_adapter.py` checks that.
 """
 
 import json
@@ -40,7 +40,7 @@ _LONG = 64  # characters of a value that may hold a digest
 
 @final
 class TrialStorage(_CachedStorage):
-    """Optuna's cached storage, which does not read trials again that nobody has claimed yet."""
+    """Optuna's cached storage, but trials that no worker has claimed yet are read only once."""
 
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)
@@ -48,16 +48,16 @@ class TrialStorage(_CachedStorage):
 
     @property
     def engine(self) -> Engine:
-        """The database's."""
+        """SQLAlchemy's engine of the database."""
         return self._backend.engine
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         with self._lock:
-            known = self._studies.setdefault(study_id, _StudyInfo())
+            study = self._studies.setdefault(study_id, _StudyInfo())
             up_to = self._read_up_to.get(study_id, -1)
             unfinished = {
                 trial._trial_id
-                for trial in known.trials.values()
+                for trial in study.trials.values()
                 if not trial.state.is_finished() and trial._trial_id <= up_to
             }
             due = unfinished - self._untouched(study_id) if unfinished else set()
@@ -66,6 +66,7 @@ class TrialStorage(_CachedStorage):
             self._read_up_to[study_id] = max([up_to, *(trial._trial_id for trial in trials)])
 
     def _untouched(self, study_id: int) -> set[int]:
+        """The ids of the trials that no worker has claimed yet."""
         attribute = TrialUserAttributeModel
         claimed = (attribute.trial_id == TrialModel.trial_id, attribute.key == ATTEMPT)
         query = select(TrialModel.trial_id).where(
@@ -78,9 +79,8 @@ class TrialStorage(_CachedStorage):
 
 
 def named_digests(engine: Engine) -> set[str]:
-    """The digests that any study of a database names, whatever for.
-
-    What a trial stored in order to resume is named until it is over.
+    """All digests in the attributes of a database's studies and trials, but for those that a
+    finished trial needed only to resume.
     """
     study, trial = StudyUserAttributeModel, TrialUserAttributeModel
     of_no_use = trial.key.in_(RESUME_KEYS) & TrialModel.state.in_(_OVER)
@@ -96,7 +96,7 @@ def named_digests(engine: Engine) -> set[str]:
 
 
 def storage_of(study: optuna.Study) -> TrialStorage:
-    """The storage of a study, which is one of ours: `open_storage` made it."""
+    """The storage of a study that was opened with `open_storage`."""
     return cast(TrialStorage, study._storage)
 
 
@@ -114,9 +114,9 @@ class TrialTable:
         return bool(self._rows(self._query(*states).limit(1)))
 
     def trials(self, *states: TrialState) -> Iterator[FrozenTrial]:
-        """The trials in some states, by number, each read when it is its turn."""
-        numbers = self._rows(self._query(*states).order_by(TrialModel.number))
-        return map(self._storage.get_trial, numbers)
+        """The trials in some states, by number; each is read when the iterator reaches it."""
+        ids = self._rows(self._query(*states).order_by(TrialModel.number))
+        return map(self._storage.get_trial, ids)
 
     def complete_run(self, run: str) -> FrozenTrial | None:
         """The first complete trial with this digest of its run, if there is one."""
@@ -174,7 +174,7 @@ class TrialTable:
         return trial._trial_id in self._storage._get_stale_trial_ids(self._study._study_id)
 
     def fix_params(self, trial: AnyTrial, params: Mapping[str, Any]) -> None:
-        """Let a trial draw these hyperparameters and no others."""
+        """Let a trial draw these values of its hyperparameters and no others."""
         self._storage.set_trial_system_attr(trial._trial_id, "fixed_params", dict(params))
 
     def open(self, trial: FrozenTrial) -> optuna.Trial:
@@ -182,12 +182,12 @@ class TrialTable:
         return optuna.Trial(self._study, trial._trial_id)
 
     def show(self, trials: list[FrozenTrial]) -> None:
-        """Let samplers see these trials, instead of reading all anew."""
+        """Let samplers use these trials instead of reading all of them again."""
         self._study._thread_local.cached_all_trials = trials
 
     def _query(self, *states: TrialState) -> Select[Any]:
-        ours = TrialModel.study_id == self._study._study_id
-        return select(TrialModel.trial_id).where(ours, TrialModel.state.in_(states))
+        of_study = TrialModel.study_id == self._study._study_id
+        return select(TrialModel.trial_id).where(of_study, TrialModel.state.in_(states))
 
     def _rows(self, query: Select[Any]) -> list[int]:
         with self._engine.connect() as connection:
