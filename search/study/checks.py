@@ -1,4 +1,4 @@
-"""What a study was created with and must still find: its data, its store, its starting point."""
+"""Checks that a study still has the data, the store and the starting point it was created with."""
 
 from search.errors import StoreError, StudyError
 from search.study.study import Study
@@ -19,10 +19,10 @@ def require_data(study: Study, digest: str) -> None:
 
 
 def require_store(study: Study) -> None:
-    """Refuse a store that is not the one in which the study began.
+    """Refuse a store other than the one the study was created with.
 
     Raises:
-        StoreError: it is another.
+        StoreError: the store lacks the study's mark.
     """
     mark = study.facts.store  # older studies have none
     if mark is not None and mark not in study.workspace.store:

@@ -1,4 +1,4 @@
-"""A sweep before its first trial: the study is created and checked, or continued."""
+"""A sweep before its first trial: its study is created and checked, or continued."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ from search.study.trials import add_trials
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
-MANY = 5  # settings that a message can name
+MAX_NAMED = 5  # settings in a message
 TARGETS = ("any", "c", "tflite")
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
 KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin")}
@@ -43,8 +43,8 @@ OBJECTIVES = ("score", *RESOURCES, "macs")
 def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | None) -> Study:
     """The study of a name with its trials: created from a spec, or continued.
 
-    Without a spec the study must exist. A larger total, or another budget, adds trials; a
-    narrower space is what new trials draw from. All else must be as it was.
+    Without a spec the study must exist. A larger total, or another budget, adds trials; new
+    trials draw from a narrower space if one is given. All other settings must be as they were.
 
     Raises:
         StudyError: there is no such study, or it was created with another spec.
@@ -64,11 +64,11 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
     repeats = study.spec.values.get("seeds") or 1
     least = study.spec["trials"] or len(study.facts.budgets) * repeats
     if spec is not None:
-        _require_same(study, spec)  # somebody may have created it just before us
+        _require_same(study, spec)  # another process may have created it a moment ago
         _narrow(study, study.spec.drawn_as(spec["space"]))
         if added := _add_budgets(study, spec, factory):
             least = max(least, len(study.trials()) + added * repeats, total or 0)
-            total = None  # it was for the budgets that were there
+            total = None  # it counts the trials of the earlier budgets
     add_trials(
         study, total or least, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
     )
@@ -196,10 +196,10 @@ def _facts(factory: SweepFactory, dense: Cost) -> StudyFacts:
 
 
 def _require_form(factory: SweepFactory, target: str) -> None:
-    """Refuse a network that does not have the form that is wanted, before any training.
+    """Refuse a network that cannot be deployed in the form that is asked for, before training.
 
     Raises:
-        ConfigError: there is no such form. DeployError: naming what stands in the way.
+        ConfigError: there is no such form. DeployError: naming the obstacle.
     """
     if target not in TARGETS:
         raise ConfigError(f"target={target}: write one of {', '.join(TARGETS)}")
@@ -219,7 +219,7 @@ def _require_form(factory: SweepFactory, target: str) -> None:
 
 
 def _try_out(factory: SweepFactory, budget: Budget) -> None:
-    """Make what workers will make, so that a setting nobody can use is refused at once."""
+    """Build what workers will build, so that a setting that cannot be used is refused at once."""
     sampler_for(factory.spec, 0)
     _try_job(factory, factory.dense_job(), "task.optimizer")
     for params in ({}, *corners(factory.spec["space"])):
@@ -237,7 +237,7 @@ def _try_job(factory: SweepFactory, job: Job, what: str) -> None:
 
 @contextlib.contextmanager
 def _tried(what: str) -> Iterator[None]:
-    """Say which setting names the code, perhaps the user's own, that fails in any way."""
+    """Name the setting whose code, perhaps the user's own, fails in any way."""
     try:
         yield
     except PruningError:
@@ -247,7 +247,7 @@ def _tried(what: str) -> Iterator[None]:
 
 
 def _judge(factory: SweepFactory) -> None:
-    """Compare two outputs with what they should be: the network must fit the task."""
+    """Compute the loss of two samples, to see that the network fits the task."""
     data, start = factory.data, factory.start
     task = factory.task().fitted(data.train.targets, len(data.classes))
     task.require_shape(start.graph.shape(start.graph.outputs[0]), len(data.classes))
@@ -275,8 +275,8 @@ def _require_same(study: Study, spec: Spec) -> None:
         for path in sorted({*before, *now})
         if before.get(path) != now.get(path)
     ]
-    if len(changed) > MANY:
-        changed[MANY - 1 :] = [f"and {len(changed) - MANY + 1} others"]
+    if len(changed) > MAX_NAMED:
+        changed[MAX_NAMED - 1 :] = [f"and {len(changed) - MAX_NAMED + 1} others"]
     if changed:
         raise StudyError(
             f"study={study.name}: it was created with other settings: {'; '.join(changed)}. "
@@ -285,8 +285,8 @@ def _require_same(study: Study, spec: Spec) -> None:
 
 
 def _deciding(spec: Spec) -> dict[str, Any]:
-    """The values that no trial may differ in: neither totals nor threads, budgets or spaces.
-    A study keeps its own margins, whatever those of the device are by now.
+    """The values that must not change while a study grows: all but totals, threads, budgets and
+    spaces. A study keeps its margins, even if those of the device have changed since.
     """
     typed = asdict(spec.typed())  # with the defaults of what older specs lack
     values = {key: value for key, value in typed.items() if key not in GROWING}
