@@ -24,12 +24,12 @@ log = logging.getLogger("paring.dense")
 
 
 def ensure_dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredNetwork:
-    """The study's dense network: stored, found in another study of the same key, or trained.
+    """The study's dense network: stored, taken from another study with the same key, or trained.
 
-    One worker trains while the others wait; if it dies, the next goes on from its checkpoint.
+    One worker trains while the others wait; if it dies, the next one resumes its checkpoint.
 
     Raises:
-        StudyError: what it starts from has changed since the study was created.
+        StudyError: the model's code or weights have changed since the study was created.
         Stopped: there was a reason to leave.
     """
     key = start_key(study, factory)

@@ -19,7 +19,7 @@ from search.study.study import Study
 from search.study.trials import holds_attempt
 from tracking.errors import BusyError
 
-log = logging.getLogger("paring.watch")
+log = logging.getLogger("paring.worker")
 T = TypeVar("T")
 RETRY_S = 1.0
 LOOK_S = 1.0

@@ -1,6 +1,6 @@
-"""A worker: claims trials of one study until all are over, or somebody says stop.
+"""A worker: claims trials of one study until all are over, or until it is asked to stop.
 
-It may be killed at any instruction: whoever comes next continues from its checkpoint. Asked to
+It may be killed at any instruction: the next worker resumes its checkpoint. When it is asked to
 stop, it leaves its trial at the next batch, with the last epoch stored.
 """
 
@@ -41,8 +41,10 @@ ALIKE = 3  # failures in a row, of one kind, that halt a study
 
 
 def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
-    """Work on the study `name` until every trial is over, or there is a reason to leave."""
-    sys.path.append(str(Path.cwd()))  # user code beside the config stays importable
+    """Work on the study `name` until every trial is over, or until there is a reason to leave,
+    which is returned.
+    """
+    sys.path.append(str(Path.cwd()))  # for user code that the config names
     torch.set_num_threads(max(1, threads))
     study = require_study(open_workspace(storage), name)
     monitor = StopMonitor(study)
@@ -82,14 +84,14 @@ def _dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredN
     except Exception as error:
         if not isinstance(error, SearchError) and not is_outage(error):
             why = f"the dense training failed: {type(error).__name__}: {error}"
-            send(study, Command.HALT, why)  # other workers would fail alike
+            send(study, Command.HALT, why)  # other workers would fail in the same way
         raise
 
 
 def _next_trial(study: Study, monitor: StopMonitor) -> optuna.Trial | None:
-    """The next trial to work on, or None when there is nothing left to do here.
+    """The next trial to work on, or None when there is nothing left to do.
 
-    Waits while others are at work, one of whom may yet be lost, and while the study is paused.
+    Waits while the study is paused, and while other workers train: their trials may come back.
     """
     while True:
         done, trial = monitor.outlast(lambda: _look(study))
@@ -99,7 +101,7 @@ def _next_trial(study: Study, monitor: StopMonitor) -> optuna.Trial | None:
 
 
 def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
-    """Whether the worker is done here, and a trial that it has claimed."""
+    """Whether there is nothing left to do, and a trial that was claimed."""
     current = current_command(study)
     reap_or_halt(study)
     if current.command is Command.CANCEL:
@@ -137,7 +139,7 @@ def _attempt(
 
 
 def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
-    """Give the trial up or back, whoever asked for it."""
+    """Cancel the trial or hand it back, according to the reason for leaving it."""
     if reason is Reason.CANCELLED:
         tell(study, trial, Cancelled())
     elif reason is Reason.LOST:
@@ -155,7 +157,7 @@ def _outcome(
 ) -> Outcome | None:
     """The trial's outcome, or None if an outage ended the attempt.
 
-    What goes wrong in one trial must not end the sweep.
+    An error in one trial must not end the sweep.
     """
     outcome: Outcome | None = None
     try:
@@ -170,7 +172,7 @@ def _outcome(
 
 
 def reap_or_halt(study: Study) -> None:
-    """Hand back the trials of workers that are gone; halt if these die again and again."""
+    """Hand back the trials of workers that are gone; halt if trials fail by that repeatedly."""
     if numbers := reap(study):
         log.info("trials handed back, their workers are gone: %s", numbers)
         halt_if_all_fail(study)
@@ -192,7 +194,7 @@ def halt_if_all_fail(study: Study) -> None:
 
 
 def _score_front_on_test(study: Study, factory: SweepFactory, monitor: StopMonitor) -> None:
-    """Read the test split once for every point of the finished front, and for nothing else."""
+    """Score every network of the finished front on the test split, once; it has no other use."""
     with monitor.lock(f"test-{study.key}"):
         for trial in front_trials(study):
             monitor.check()
