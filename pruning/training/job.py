@@ -268,12 +268,12 @@ class Job:
         return device.guarded(self.budget) if device else self.budget
 
 
-def _member(kind: type[Member], what: str, value: str) -> Member:
+def _member(kind: type[Member], name: str, value: str) -> Member:
     """The member of an enumeration that a word names."""
     try:
         return kind(value)
     except ValueError:
-        raise PruningError(f"{what} {value!r}: write one of {', '.join(kind)}") from None
+        raise PruningError(f"{name} {value!r}: write one of {', '.join(kind)}") from None
 
 
 def annealed(final: Budget, start: Cost, progress: float) -> Budget:

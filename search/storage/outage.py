@@ -45,14 +45,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextmanager
-def tolerated(what: str) -> Iterator[None]:
-    """Go on after the block if an outage ends it; the log says `what` was not done."""
+def tolerated(message: str) -> Iterator[None]:
+    """Go on after the block if an outage ends it, and log a message on what was not done."""
     try:
         yield
     except Exception as error:
         if not is_outage(error):
             raise
-        log.warning("%s: %s", what, told(error))
+        log.warning("%s: %s", message, told(error))
 
 
 def told(error: BaseException) -> str:

@@ -223,27 +223,27 @@ def _try_out(factory: SweepFactory, budget: Budget) -> None:
     sampler_for(factory.spec, 0)
     _try_job(factory, factory.dense_job(), "task.optimizer")
     for params in ({}, *corners(factory.spec["space"])):
-        what = ", ".join(f"{path}={value}" for path, value in params.items())
+        choice = ", ".join(f"{path}={value}" for path, value in params.items())
         job = factory.trial_job(params, budget, factory.spec["seed"])
-        _try_job(factory, job, f"space: {what}" if what else "task.optimizer")
+        _try_job(factory, job, f"space: {choice}" if choice else "task.optimizer")
     _judge(factory)
 
 
-def _try_job(factory: SweepFactory, job: Job, what: str) -> None:
+def _try_job(factory: SweepFactory, job: Job, setting: str) -> None:
     start = factory.start
-    with _tried(what):
+    with _tried(setting):
         TrainState.begin(start.graph, start.tensors, job)
 
 
 @contextlib.contextmanager
-def _tried(what: str) -> Iterator[None]:
+def _tried(setting: str) -> Iterator[None]:
     """Name the setting whose code, perhaps the user's own, fails in any way."""
     try:
         yield
     except PruningError:
         raise
     except Exception as error:
-        raise ConfigError(f"{what}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{setting}: {type(error).__name__}: {error}") from error
 
 
 def _judge(factory: SweepFactory) -> None:
