@@ -37,7 +37,7 @@ _KEYS = {"last_seen": "seen"}  # where the database has another word than the re
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The last epoch of a training run, of `of` epochs. Earlier versions stored no cost."""
+    """The last epoch of a training run; it has `of` epochs. Earlier versions stored no cost."""
 
     epoch: int
     of: int
@@ -68,12 +68,12 @@ class WarmStart:
 class TrialNotes:
     """Everything that is stored with a trial.
 
-    budget, seed, draw: what the trial was created with; trials of one draw share their
-        hyperparameters. attempt: how often it was claimed. owner: the process that claimed it
-    last. last_seen: its last sign of life, in seconds since the epoch.
-    checkpoint: the digest of the last stored training state. pending: digests that are named
-        before they are stored, so that a kill leaves no blob that nobody names.
-    warm_start: None until it is chosen. run: the digest of all that decides the result.
+    budget, seed, draw: as it was created; the trials of one draw share their hyperparameters.
+    attempt: how often it was claimed. owner: the process that claimed it last.
+    last_seen: when that process was last seen to work on it, in seconds since the epoch.
+    checkpoint: the digest of the last stored training state.
+    pending: digests that are named before they are stored, so that a kill leaves no unnamed blob.
+    warm_start: None until it is chosen. run: the digest of everything that decides the result.
     rungs: the normalized score at each rung that the trial has reached.
     """
 

@@ -31,14 +31,18 @@ _MEASURED = "measured/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyFacts:
-    """What was measured before the first trial, and never changes.
+    """What is found out before the first trial, and never changes.
 
-    rises: whether a larger score is better. chance, best: the scores of one and the same answer
-        to everything, and of perfect answers. device_limits: the memory that the device leaves.
+    rises: whether a larger score is better.
+    chance, best: the score of a constant answer, and the best possible score.
+    device_limits: the memory that the device leaves for a network.
     budgets: those that the study began with. out_of_reach: those that no widths meet.
-    dense_key: the digest of all that the dense network depends on; start_has_network: whether
-        its graph is a part of that. store: the digest of the blob that marks the study's store.
-    Earlier versions stored neither keys nor a mark, and scored in simulation only.
+    data_digest: of all samples. tags: versions and commits, for people.
+    dense_key: the digest of everything that the dense network depends on; with its graph, if
+    start_has_network.
+    store: the digest of the blob that marks the study's store.
+
+    Earlier versions stored neither dense_key nor store, and scored in simulation only.
     """
 
     metric: str
@@ -59,7 +63,7 @@ class StudyFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyDefinition:
-    """What a study is created with. `key` tells it from others of its name."""
+    """What a study is created with. `key` distinguishes it from other studies of its name."""
 
     spec: Spec
     objectives: tuple[str, ...]
@@ -100,9 +104,9 @@ class StudyDefinition:
 
 
 def is_half_made(study: optuna.Study) -> bool:
-    """Whether the process that creates a study is still at it, or was killed meanwhile.
+    """Whether the process that creates a study has not finished, or was killed.
 
-    Another program's study has no attributes of ours either; it must not be touched, and is
+    The study of another program may have no attributes, too. It must not be deleted, and is
     recognized by its trials.
     """
     stored = study.user_attrs
