@@ -108,7 +108,7 @@ class _DenseLog:
         """Remove what a resumed training would need: the network is stored and noted."""
         notes, store = self._study.notes(), self._study.workspace.store
         network = notes.dense.digest if notes.dense is not None else None
-        for digest in {*notes.dense_pending, self.checkpoint()} - {network, None}:
+        for digest in filter(None, {*notes.dense_pending, self.checkpoint()} - {network}):
             store.remove(digest)
         if notes.dense_pending:
             self._study.note(dense_pending=())
