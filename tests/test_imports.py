@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-HIDDEN = ".".join(("pruning", "race", "_heat"))
+HIDDEN = ".".join(("pruning", "training", "_run"))
 OURS = ("pruning", "search", "tracking", "tests")
 
 
@@ -53,10 +53,10 @@ def test_tests_import_nothing_private_and_nothing_of_other_tests():
 
 def test_what_is_not_allowed_is_found():
     tree = ast.parse(
-        "import tests.a.test_b\nfrom pruning.training.branch_selection import _heat as heat"
+        "import tests.a.test_b\nfrom pruning.training.branch_selection import _run as run"
     )
     assert list(imported(tree)) == [
         ("tests.a.test_b", ""),
-        ("pruning.training.branch_selection", "_heat"),
+        ("pruning.training.branch_selection", "_run"),
     ]
     assert list(patched(ast.parse(f"patch({HIDDEN!r})"))) == [HIDDEN]

@@ -1,4 +1,4 @@
-"""Long work, batch by batch: who runs it may stop after any of them by closing it."""
+"""Long work, batch by batch: the caller may stop it after any batch by closing the generator."""
 
 from collections.abc import Generator
 from typing import TypeVar
@@ -8,7 +8,7 @@ Batchwise = Generator[None, None, T]  # yields after every batch, and returns it
 
 
 def finished(work: Batchwise[T]) -> T:
-    """The result of work that is run to its end without a break."""
+    """Run some work to its end; returns its result."""
     while True:
         try:
             next(work)

@@ -1,7 +1,7 @@
 """Networks and training states as safetensors with a JSON header: no pickle, no code.
 
-A file holds tensors and one JSON text in its header. Reading one runs no code of its maker:
-the network is a list of known operators.
+A file holds tensors and one JSON text in its header. Reading a file runs no code from it: the
+network is a list of known operators.
 """
 
 import hashlib
@@ -25,7 +25,11 @@ from pruning.graph.graph import Graph
 from pruning.migration import MASKS, PHASES, graph_of_format_1
 from pruning.training.job import Job
 from pruning.training.state import (
+    Dense,
     Epoch,
+    Masked,
+    Pruned,
+    Stage,
     TrainState,
     load_optimizer,
     make_optimizer,
@@ -39,7 +43,7 @@ EARLIER = {NETWORK: "paring.network/1", STATE: "paring.state/1"}  # read, never 
 
 @dataclass(frozen=True, slots=True)
 class StoredNetwork:
-    """A network as read from a file: its graph, tensors and what was noted beside them."""
+    """A network as read from a file: its graph, its tensors, and the notes stored with them."""
 
     graph: Graph
     tensors: dict[str, Tensor]
@@ -60,7 +64,7 @@ def unpack_network(content: bytes) -> StoredNetwork:
     """The network in a file's bytes.
 
     Raises:
-        CheckpointError: damaged, of another kind, or a tensor does not fit the graph.
+        CheckpointError: the file is damaged, of another kind, or a tensor does not fit the graph.
     """
     tensors, header = _unpack(content, NETWORK)
     with _blaming(NETWORK):
@@ -89,13 +93,15 @@ def pack_state(state: TrainState) -> bytes:
     tensors = {f"weight/{name}": t.detach() for name, t in state.network.tensors().items()}
     for name, entries in optimizer_tensors(state.optimizer, state.network).items():
         tensors.update({f"optimizer/{name}/{key}": value for key, value in entries.items()})
-    if state.masks is not None:
-        tensors.update({f"gates/{key}": getattr(state.masks, key) for key in GATES})
+    stage = state.stage
+    if isinstance(stage, Masked):
+        tensors.update({f"gates/{key}": getattr(stage.masks, key) for key in GATES})
+    explanation = stage.explanation if isinstance(stage, Pruned) else None
     header = {
         "graph": state.graph.to_json(),
         "epoch": state.epoch,
-        "start": asdict(state.start) if state.start else None,
-        "explanation": asdict(state.explanation) if state.explanation else None,
+        "start": None if isinstance(stage, Dense) else asdict(stage.start),
+        "explanation": asdict(explanation) if explanation else None,
         "history": [asdict(epoch) for epoch in state.history],
     }
     return _pack(tensors, STATE, header)
@@ -109,7 +115,7 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
     """The training state in a file's bytes, on the job's accelerator.
 
     Raises:
-        CheckpointError: damaged, or of another kind.
+        CheckpointError: the file is damaged, of another kind, or its parts do not fit together.
     """
     tensors, header = _unpack(content, STATE)
     with _blaming(STATE):
@@ -118,20 +124,34 @@ def unpack_state(content: bytes, job: Job) -> TrainState:
             part, _, rest = name.partition("/")
             parts[part][MASKS.get(rest, rest) if part == "gates" else rest] = tensor
         network = Network(Graph.from_json(header["graph"]), parts["weight"])
-        masks = ChannelMasks(**parts["gates"]) if parts["gates"] else None
-        start = start_from_json(header["start"]) if header["start"] else None
-        found = header["explanation"]
-        explanation = explanation_from_json(found) if found else None
+        stage = _stage(parts["gates"], header)
         history = [epoch_from_json(entry) for entry in header["history"]]
-        epoch = int(header["epoch"])
+        if int(header["epoch"]) != len(history):
+            raise CheckpointError(
+                f"a state after epoch {header['epoch']} with {len(history)} records; take another "
+                "copy"
+            )
     network = network.to(job.accelerator.device)
     optimizer = make_optimizer(network, job)
     load_optimizer(optimizer, network, _by_parameter(parts["optimizer"], job))
-    return TrainState(network, optimizer, masks, start, explanation, epoch, history)
+    with _blaming(STATE):
+        return TrainState(network, optimizer, stage, history)
+
+
+def _stage(masks: Mapping[str, Tensor], header: Mapping[str, Any]) -> Stage:
+    start = start_from_json(header["start"]) if header["start"] else None
+    if start is None:
+        if masks or header["explanation"]:
+            raise CheckpointError("a state in pruning that tells no start of it; take another copy")
+        return Dense()
+    if masks:
+        return Masked(ChannelMasks(**masks), start)
+    entry = header["explanation"]
+    return Pruned(start, explanation_from_json(entry) if entry else None)
 
 
 def _by_parameter(stored: Mapping[str, Tensor], job: Job) -> dict[str, dict[str, Tensor]]:
-    """What the optimizer remembered of each parameter; counters stay on the CPU."""
+    """The stored optimizer's state of each parameter; counters stay on the CPU."""
     entries: dict[str, dict[str, Tensor]] = {}
     for name, tensor in stored.items():
         parameter, _, key = name.rpartition("/")
@@ -148,12 +168,12 @@ def epoch_from_json(entry: Mapping[str, Any]) -> Epoch:
 
 
 def _pack(tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]) -> bytes:
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    whole_header = {**header, "sha256": _digest(whole)}
-    entry = {"format": kind, "sha256": _checksum(whole_header), "header": whole_header}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checked = {**header, "sha256": _digest(on_cpu)}
+    entry = {"format": kind, "sha256": _checksum(checked), "header": checked}
     # One entry only: safetensors writes several in random order, and equal networks would
     # have unequal bytes.
-    return save(whole, metadata={"paring": json.dumps(entry)})
+    return save(on_cpu, metadata={"paring": json.dumps(entry)})
 
 
 def _checksum(header: Mapping[str, Any]) -> str:
@@ -174,7 +194,7 @@ READING = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, 
 
 @contextmanager
 def _blaming(kind: str) -> Iterator[None]:
-    """Whatever goes wrong while a file is read, the file is to blame."""
+    """Turn whatever goes wrong while a file is read into a CheckpointError."""
     try:
         yield
     except CheckpointError:
@@ -214,10 +234,10 @@ def _unpack(content: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, Any
 
 
 def read_history(content: bytes) -> list[Epoch]:
-    """The epochs behind a stored training state, without building its network.
+    """The epochs of a stored training state, without building its network.
 
     Raises:
-        CheckpointError: damaged, or of another kind.
+        CheckpointError: the file is damaged, or of another kind.
     """
     header = _header(content, STATE)
     with _blaming(STATE):

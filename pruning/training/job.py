@@ -1,4 +1,4 @@
-"""What a training run is told: data, task, recipe, budget. All of it frozen."""
+"""The settings of a training run: data, task, recipe, budget. All of them frozen."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -23,8 +23,8 @@ SHARE = 1 / 16  # of a GPU's memory that a data set may take
 
 
 class PhaseKind(StrEnum):
-    """What one step of a phase does besides learning. In "quantize" weights and values are
-    rounded to int8 codes on the way forward.
+    """What a phase does besides training. In "quantize" weights and activations are rounded to
+    int8 in the forward pass.
     """
 
     DENSE = "dense"
@@ -35,11 +35,11 @@ class PhaseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """So many epochs of one kind; the learning rate moves from `lr_factor[0]` to `lr_factor[1]`
-    times the optimizer's along a straight line, so that phases can be pieces of one schedule.
+    """A number of epochs of one kind. The learning rate changes linearly from `lr_factor[0]` to
+    `lr_factor[1]` times that of the optimizer, so that phases can be pieces of one schedule.
 
     Raises:
-        PruningError: there is no such phase, or it has fewer than no epochs.
+        PruningError: there is no such kind of phase, or `epochs` is negative.
     """
 
     kind: PhaseKind
@@ -66,15 +66,15 @@ class Pruning:
     update_interval: steps between two updates of the widths. saliency_decay: of the running mean
     of saliency.
     sensitivity_runs: how often the groups' importance is measured, evenly over the phase. Each
-    costs a forward pass a group (two for one inside a residual branch) over `sensitivity_samples`
-    samples, or an eighth of the training set where that is less.
-    selection_share: how long networks without one branch or another run against each other, as a
-    share of all steps of pruning; no race, and no branch that vanishes, where that is too short
-    to tell anything. selection_candidates: how many branches are tried, one at a time, to find
-    the first that goes.
+    time costs one forward pass per group (two for a group inside a residual branch) over
+    `sensitivity_samples` samples, or an eighth of the training set where that is less.
+    selection_share: for how many steps candidates without one residual branch or another are
+    trained, as a share of all steps of pruning; where these are too few to tell candidates
+    apart, no branch is removed. selection_candidates: how many branches are tried, one at a
+    time, to find the first one to remove.
     anneal_end: share of the phase at which the annealed budget reaches its target.
     removal_interval: steps between two physical removals of channels far below the threshold.
-    reserve: channels kept in reserve then, as a share of a group's original size.
+    reserve: channels that a removal spares, as a share of a group's original size.
 
     Raises:
         PruningError: a setting that makes no sense.
@@ -109,10 +109,10 @@ class Pruning:
 def fast_precision(device: str) -> str:
     """The quicker precision: bf16 on a GPU and on CPUs that have instructions for it.
 
-    Others compute it in software, about ten times slower than fp32.
+    Other CPUs compute bf16 in software, about ten times slower than fp32.
     """
-    able = torch.cpu.get_capabilities()
-    native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    native = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
     return "bf16" if native or torch.device(device).type == "cuda" else "fp32"
 
 
@@ -144,28 +144,29 @@ class Accelerator:
 
     @property
     def worthwhile(self) -> float:
-        """The share of a network's MACs that must go for a removal of channels to pay while it
-        trains. A GPU takes seconds to find kernels for new shapes, and gains little by them.
+        """The share of a network's MACs that a removal of channels must save to be worth its
+        time during training. A GPU takes seconds to choose kernels for new shapes, and gains
+        little by them.
         """
         return 0.5 if torch.device(self.device).type == "cuda" else 0.0
 
     def hold(self, data: Dataset) -> Dataset:
-        """A data set in the memory of a GPU, where batches are cut and changed many times
-        faster; unless it is so large that other trials would find no room beside it.
+        """A data set in the memory of a GPU, where batches are cut and augmented many times
+        faster; unless it is so large that other trials would have no room beside it.
         """
         device = torch.device(self.device)
-        used = (data.train, data.validation)
-        needed = sum(split.inputs.nbytes + split.targets.nbytes for split in used)
-        if device.type != "cuda" or needed > SHARE * torch.cuda.mem_get_info(device)[1]:
+        splits = (data.train, data.validation)
+        size = sum(split.inputs.nbytes + split.targets.nbytes for split in splits)
+        if device.type != "cuda" or size > SHARE * torch.cuda.mem_get_info(device)[1]:
             return data
-        train, validation = (split.to(device) for split in used)
+        train, validation = (split.to(device) for split in splits)
         return replace(data, train=train, validation=validation)
 
 
 class Precision(StrEnum):
-    """How the int8 network is scored: by the very integers that a microcontroller computes, or
-    simulated in floating point. What is scored is what is counted: the costs of generated C, or
-    those of a network that an interpreter runs.
+    """How the int8 network is scored: with exactly the integers that a microcontroller computes,
+    or simulated in floating point. Costs are counted accordingly: those of generated C, or those
+    of a network that an interpreter runs.
     """
 
     EXACT = "int8-exact"
@@ -183,7 +184,7 @@ class Precision(StrEnum):
 
 
 def precision_of(graph: Graph) -> Precision:
-    """How a network is scored where nobody says: exactly, if it can be deployed."""
+    """How a network is scored by default: exactly, if it can be deployed."""
     return Precision.SIMULATED if obstacles(graph) else Precision.EXACT
 
 
@@ -192,8 +193,8 @@ class Job:
     """Everything that decides the result of a training run, besides the starting weights.
 
     `scoring` None: exact for networks that can be deployed, simulated for others. `encoding`
-    and `conventions` None: those of what is scored. The deployed network holds the `budget`;
-    `limits` are what estimates must hold for that.
+    and `conventions` None: those that belong to the scoring. The deployed network is within the
+    `budget`; for that, estimates must be within `limits`.
 
     Raises:
         PruningError: there is no such scoring.
@@ -239,8 +240,10 @@ class Job:
         return self.scoring or precision_of(graph)
 
     def settled(self, graph: Graph) -> "Job":
-        """The same job with nothing left to depend on the graph: pruning may take away what
-        keeps it from being deployed, and the costs must not change with it.
+        """The same job with scoring, encoding and conventions fixed as they are for this graph.
+
+        Pruning may remove the operators that keep the graph from being deployed; the way in
+        which costs are counted must not change with that.
         """
         model, scoring = self.cost_model(graph), self.precision(graph)
         return replace(
@@ -254,23 +257,23 @@ class Job:
         return CostModel(graph, self.device, encoding, self.conventions or scoring.conventions)
 
     def margins(self, model: CostModel) -> Device | None:
-        """Whose margins a cost model's estimates must leave; they are those of generated C."""
+        """The device whose margins estimates must leave; None for what is not generated C."""
         return self.device if model.encoding is Encoding.C else None
 
     def limits(self, model: CostModel) -> Budget:
-        """What a cost model's estimates must hold so that the deployed network holds the
+        """The limits that estimates must be within so that the deployed network is within the
         budget.
         """
         device = self.margins(model)
         return device.guarded(self.budget) if device else self.budget
 
 
-def _member(kind: type[Member], what: str, value: str) -> Member:
-    """Words are taken for the members they name."""
+def _member(kind: type[Member], name: str, value: str) -> Member:
+    """The member of an enumeration that a word names."""
     try:
         return kind(value)
     except ValueError:
-        raise PruningError(f"{what} {value!r}: write one of {', '.join(kind)}") from None
+        raise PruningError(f"{name} {value!r}: write one of {', '.join(kind)}") from None
 
 
 def annealed(final: Budget, start: Cost, progress: float) -> Budget:

@@ -14,44 +14,56 @@ from pruning.training.batchwise import Batchwise
 from pruning.training.branch_selection import select_branches
 from pruning.training.job import Job
 from pruning.training.sensitivity import measure_sensitivity
-from pruning.training.state import TrainState
+from pruning.training.state import Masked, TrainState
 
 
 def open_masks(state: TrainState, job: Job) -> None:
-    """Begin to prune where it has not begun: all channels are kept, and the cost is noted."""
-    if state.masks is None:
-        state.masks = ChannelMasks.open(state.graph.channels)
-        state.start = Start.of(job.cost_model(state.graph))
+    """Begin to prune, unless that has begun: all channels are kept, and the cost is noted."""
+    if not isinstance(state.stage, Masked):
+        start = Start.of(job.cost_model(state.graph))
+        state.enter(Masked(ChannelMasks.open(state.graph.channels), start))
 
 
 def prune(state: TrainState, job: Job, progress: float, step: int) -> Batchwise[None]:
-    """Between two steps: move the widths, and now and then remove what will not come back."""
+    """Between two steps: move the widths, and now and then remove what will not come back.
+
+    Args:
+        state: with open masks.
+        job: of the run.
+        progress: the share of the phase that is over, from 0 to 1.
+        step: how many steps of the phase are over.
+
+    Raises:
+        PruningError: the masks are not open.
+    """
     settings = job.pruning
     moving, removing = step % settings.update_interval == 0, step % settings.removal_interval == 0
     if moving or removing:
         _rank(state, job)
     if moving:
-        yield from _probe(state, job, progress)
+        yield from _measure(state, job, progress)
         step_widths(state, job, progress / settings.anneal_end)
     if removing:
         discard(state, job)
 
 
-def _probe(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
-    """Some methods go by measurements, evenly over the phase."""
-    masks = state.masks
-    if masks is None or not job.pruning.allocation.method.traits.measured:
+def _measure(state: TrainState, job: Job, progress: float) -> Batchwise[None]:
+    """Measure sensitivity if that is due, evenly over the phase; after the first time, select
+    branches. Some methods do not depend on it.
+    """
+    if not job.pruning.allocation.method.traits.measured:
         return
-    if progress * job.pruning.sensitivity_runs >= (done := int(masks.sensitivity_runs)):
+    runs = int(state.masked().masks.sensitivity_runs)
+    if progress * job.pruning.sensitivity_runs >= runs:
         yield from measure_sensitivity(state, job)
-        if not done:
+        if runs == 0:
             yield from select_branches(state, job)
 
 
 def _rank(state: TrainState, job: Job) -> None:
-    """Some methods judge channels by their weights instead of by the loss."""
-    if job.pruning.allocation.method.traits.by_weights and state.masks is not None:
-        state.masks.saliency = magnitudes(state.graph, state.network.tensors())
+    """Some methods rank channels by their weights instead of by the loss."""
+    if job.pruning.allocation.method.traits.by_weights:
+        state.masked().masks.saliency = magnitudes(state.graph, state.network.tensors())
 
 
 def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
@@ -69,25 +81,28 @@ def magnitudes(graph: Graph, tensors: Tensors) -> Tensor:
             continue
         weight = filters(operator, tensors[operator.parameters["weight"]].detach())
         weight = weight.float().cpu()
-        own = weight.flatten(1).norm(dim=1) if weight.dim() > 1 else weight.abs()
+        norms = weight.flatten(1).norm(dim=1) if weight.dim() > 1 else weight.abs()
         units = torch.from_numpy(channels.layout[operator.name])
         if operator.kind != "batch_norm":
             bare = torch.tensor([unit not in with_norm for unit in units.tolist()])
-            units, own = units[bare], own[bare]
-        sums.index_add_(0, units, own)
+            units, norms = units[bare], norms[bare]
+        sums.index_add_(0, units, norms)
         counts.index_add_(0, units, torch.ones(len(units)))
     return sums / counts.clamp_min(1)
 
 
 def finish_pruning(state: TrainState, job: Job) -> None:
-    """Integer widths within the budget; everything else is removed and the masks close."""
-    masks, how = state.masks, job.pruning.allocation
-    if masks is None or state.start is None:
-        return
+    """Round to integer widths within the budget, remove all other channels, close the masks.
+
+    Raises:
+        PruningError: the masks are not open. BudgetError: no widths meet the budget.
+    """
     _rank(state, job)
+    stage, allocation = state.masked(), job.pruning.allocation
     model = job.cost_model(state.graph)
     limits = job.limits(model)
-    widths = project(masks, model, limits, how)
-    if how.method.traits.measured:  # the others have no model to explain by
-        state.explanation = explain(state.start, masks, model, limits, how, widths)
-    close_masks(state, job, widths)
+    widths = project(stage.masks, model, limits, allocation)
+    explanation = None
+    if allocation.method.traits.measured:  # the others have no model to explain by
+        explanation = explain(stage.start, stage.masks, model, limits, allocation, widths)
+    close_masks(state, job, widths, explanation)

@@ -1,4 +1,4 @@
-"""What the loss is now without some of the channels: the facts that an allocation goes by."""
+"""How the loss rises without some of the channels: what an allocation is computed from."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -11,78 +11,89 @@ from pruning.errors import DivergedError
 from pruning.execution.network import first_output
 from pruning.training.batchwise import Batchwise
 from pruning.training.job import Job
+from pruning.training.seeds import Draw, multiplied_seed
 from pruning.training.state import TrainState
 
 Batch = tuple[Tensor, Tensor]
-EIGHTH = 8  # of the training set is the most that a measurement may look at
-SEEDS = 2**63  # that a generator takes
-MOST = 4  # importance is measured with a quarter of a group's channels
+SET_SHARE = 8  # a measurement uses one of so many training samples at most
+WIDTH_SHARE = 4  # and leaves one of so many of a group's channels
 
 
 def measure_sensitivity(state: TrainState, job: Job) -> Batchwise[None]:
-    """By how much the loss rises now when a group loses most of its channels.
+    """Update the importance of every group by how much the loss rises now when the group loses
+    most of its channels.
 
-    A rise gives s in loss = s (n / size)^-p / p. Running means forget by half, as the network
-    changes quickly.
+    A rise gives s in loss = s (n / size)^-p / p. Each measurement counts as much as all before
+    it together, as the network changes quickly.
+
+    Raises:
+        PruningError: the masks are not open. DivergedError: a loss is no number.
     """
-    masks, power = state.masks, job.pruning.allocation.loss_exponent
-    if masks is None:
-        return
-    samples = _few(state, job)
-    whole = yield from loss_under(state, job, samples, masks.kept)
+    masks, power = state.masked().masks, job.pruning.allocation.loss_exponent
+    samples = _samples(state, job)
+    loss = yield from loss_under(state, job, samples, masks.kept)
     for index, group in enumerate(state.graph.channels.groups):
         size, before = int(masks.sizes[index]), int(masks.kept[group.units].sum())
-        after = -(-before // MOST)
+        after = -(-before // WIDTH_SHARE)
         if not group.prunable or after == before:
             continue
-        narrower = yield from loss_under(state, job, samples, masks.narrowed(group, after))
-        lengthening = ((after / size) ** -power - (before / size) ** -power) / power
-        masks.importance[index] = _mean(masks.importance[index], (narrower - whole) / lengthening)
+        narrow_loss = yield from loss_under(state, job, samples, masks.narrowed(group, after))
+        modelled_rise = ((after / size) ** -power - (before / size) ** -power) / power
+        measured = (narrow_loss - loss) / modelled_rise
+        masks.importance[index] = _mean(masks.importance[index], measured)
     masks.sensitivity_runs = masks.sensitivity_runs + 1
 
 
 def samples_of(job: Job, most: int, number: int) -> list[Batch]:
-    """About so many raw training samples, in whole batches: the same for the same number."""
+    """Raw training samples in whole batches, about `most` of them, but one batch at least.
+
+    The same `number` gives the same samples.
+    """
     train, size = job.data.train, job.task.batch_size
-    generator = torch.Generator().manual_seed((job.seed * 1009 + number) % SEEDS)
+    seed = multiplied_seed(job.seed, Draw.SAMPLES, number)
+    generator = torch.Generator().manual_seed(seed)
     count = max(1, most // size) * size  # a norm cannot train on one sample
-    chosen = torch.randperm(len(train), generator=generator)[:count]
-    return [(train.inputs[part], train.targets[part]) for part in torch.split(chosen, size)]
+    indices = torch.randperm(len(train), generator=generator)[:count]
+    return [(train.inputs[part], train.targets[part]) for part in torch.split(indices, size)]
 
 
-def _few(state: TrainState, job: Job) -> list[Batch]:
-    number = 0 if state.masks is None else int(state.masks.sensitivity_runs)
-    return samples_of(
-        job, min(len(job.data.train) // EIGHTH, job.pruning.sensitivity_samples), number
-    )
+def _samples(state: TrainState, job: Job) -> list[Batch]:
+    """The samples of the next measurement."""
+    most = min(len(job.data.train) // SET_SHARE, job.pruning.sensitivity_samples)
+    return samples_of(job, most, int(state.masked().masks.sensitivity_runs))
 
 
 def branch_rises(state: TrainState, job: Job) -> Batchwise[dict[int, float]]:
-    """By how much the loss rises now when a branch goes, for every group inside one."""
-    if (masks := state.masks) is None:
-        return {}
-    samples = _few(state, job)
-    whole = yield from loss_under(state, job, samples, masks.kept)
+    """By how much the loss rises now without a branch: for every group inside one, by index.
+
+    Raises:
+        PruningError: the masks are not open. DivergedError: a loss is no number.
+    """
+    masks = state.masked().masks
+    samples = _samples(state, job)
+    loss = yield from loss_under(state, job, samples, masks.kept)
     rises = {}
     for index, inner in enumerate(inner_groups(state.graph)):
         if inner:
-            without = masks.narrowed(state.graph.channels.groups[index], 0)
-            rises[index] = (yield from loss_under(state, job, samples, without)) - whole
+            mask = masks.narrowed(state.graph.channels.groups[index], 0)
+            rises[index] = (yield from loss_under(state, job, samples, mask)) - loss
     return rises
 
 
-def _mean(known: Tensor, fresh: float) -> Tensor:
-    fresh = max(fresh, 0.0)
-    return (known + fresh) / 2 if known > 0 else torch.tensor(fresh, dtype=known.dtype)
+def _mean(before: Tensor, measured: float) -> Tensor:
+    """The mean of a value and a measurement, which is 0 at least; the first one counts alone."""
+    measured = max(measured, 0.0)
+    return (before + measured) / 2 if before > 0 else torch.tensor(measured, dtype=before.dtype)
 
 
 def loss_under(
     state: TrainState, job: Job, samples: Sequence[Batch], kept: Tensor
 ) -> Batchwise[float]:
-    """The mean loss under a mask, by batch statistics, which leave no trace in the norms.
+    """The mean loss under a mask of (units,), with the statistics of each batch; the running
+    statistics of the norms stay as they are.
 
     Raises:
-        DivergedError: it is no number.
+        DivergedError: the loss is no number.
     """
     mask, total = kept.float().to(job.accelerator.device), 0.0
     for batch in samples:
@@ -98,7 +109,7 @@ def loss_under(
 
 @torch.no_grad()
 def loss_of_one(state: TrainState, job: Job, batch: Batch, mask: Tensor) -> float:
-    """The loss of one batch under a mask; what the network remembers of it is put back."""
+    """The loss of one batch under a mask of (units,); the network's buffers are restored."""
     network, (inputs, targets) = state.network, batch
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     with torch.random.fork_rng(devices=[]), job.accelerator.autocast():

@@ -7,7 +7,7 @@ from pruning.errors import DivergedError
 from pruning.execution.fake_quant import FakeQuant
 from pruning.execution.network import first_output
 from pruning.training.job import Job
-from pruning.training.state import TrainState
+from pruning.training.state import Masked, TrainState
 
 
 def set_lr(state: TrainState, factor: float) -> None:
@@ -23,14 +23,15 @@ def train_step(
     targets: Tensor,
     rounding: FakeQuant | None = None,
 ) -> float:
-    """Train on one batch; returns its loss. Open masks see the gradient of the mask.
+    """Train on one batch; returns its loss. While the network is being pruned, the gradient of
+    its mask updates the saliency.
 
     Raises:
         DivergedError: the loss is no longer a number.
     """
-    mask = None
-    if state.masks is not None:
-        mask = state.masks.kept.float().to(job.accelerator.device).requires_grad_()
+    stage, mask = state.stage, None
+    if isinstance(stage, Masked):
+        mask = stage.masks.kept.float().to(job.accelerator.device).requires_grad_()
     with job.accelerator.autocast():
         outputs = first_output(state.network(job.accelerator.place(inputs), mask, rounding))
         loss = job.task.loss(outputs, targets.to(outputs.device))
@@ -42,6 +43,6 @@ def train_step(
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
-    if state.masks is not None and mask is not None and mask.grad is not None:
-        state.masks.update_saliency(mask.grad.cpu(), job.pruning.saliency_decay)
+    if isinstance(stage, Masked) and mask is not None and mask.grad is not None:
+        stage.masks.update_saliency(mask.grad.cpu(), job.pruning.saliency_decay)
     return value

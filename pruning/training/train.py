@@ -1,12 +1,11 @@
-"""The trial loop: `for epoch in train(state, job)`, or `steps` to look up after every batch.
+"""The training loop: `for epoch in train(state, job)`, or `steps` to act after every batch.
 
-The caller owns the loop: it may record, store the state, or stop; closing the generator ends
-the run, and a state that was closed within an epoch is of no more use. Nothing random outlives
-an epoch (every generator is seeded from the job's seed and the epoch), so a state stored after
+The caller owns the loop: it may record, store the state, or stop. Closing the generator ends
+the run; if that happens within an epoch, the state must not be used any more. Every generator of
+random numbers is seeded anew from the job's seed and the epoch, so a state that is stored after
 any epoch continues bit for bit on one CPU thread.
 """
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +24,8 @@ from pruning.graph.graph import Graph
 from pruning.training.batchwise import Batchwise, finished
 from pruning.training.job import Job, Phase, PhaseKind, Precision, annealed, precision_of
 from pruning.training.prune_phase import finish_pruning, open_masks, prune
-from pruning.training.state import Epoch, TrainState, widths_of
+from pruning.training.seeds import hashed_seed
+from pruning.training.state import Epoch, Masked, Pruned, TrainState, widths_of
 from pruning.training.step import set_lr, train_step
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 CALIBRATION = 256  # training samples that set the ranges of int8 activations
+SCORE_BATCH = 500  # samples scored at a time; a score does not depend on it
 
 
 def train(state: TrainState, job: Job) -> Iterator[Epoch]:
@@ -49,16 +50,17 @@ def train(state: TrainState, job: Job) -> Iterator[Epoch]:
     Raises:
         DivergedError: the loss is no longer a number.
         BudgetError: the budget cannot be met.
-        PruningError: the network has several outputs, or others than the task needs; or it
-            exceeds its budget and there is no phase to prune it in.
+        PruningError: the network has several outputs, or others than the task needs; it exceeds
+            its budget and there is no phase to prune it in; or the state was stored within a
+            prune phase, and the recipe has another phase there.
     """
     yield from (epoch for epoch in steps(state, job) if epoch is not None)
 
 
 def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
-    """As `train`, with a None after every batch, whether it trains, races, measures or scores.
+    """As `train`, with a None after every batch of training, measuring or scoring.
 
-    The global random state belongs to the run until its next record.
+    The caller must not use torch's global generator between two records.
     """
     require_one_output(state.graph)
     job = job.settled(state.graph)
@@ -69,19 +71,28 @@ def steps(state: TrainState, job: Job) -> Iterator[Epoch | None]:
     while state.epoch < job.epochs:
         began = time.monotonic()
         phase, position = job.phase_at(state.epoch)
+        _require_stage(state, phase)
         loss = yield from _run_epoch(state, job, phase, position)
         if phase.kind is PhaseKind.PRUNE and position + 1 == phase.epochs:
             finish_pruning(state, job)
-        state.epoch += 1
         record = _record(state, job, phase, position, loss, time.monotonic() - began)
         epoch = yield from record
-        state.history.append(epoch)
+        state.append(epoch)
         yield epoch
 
 
+def _require_stage(state: TrainState, phase: Phase) -> None:
+    """Refuse a state from within a prune phase anywhere else: its channels are masked."""
+    if isinstance(state.stage, Masked) and phase.kind is not PhaseKind.PRUNE:
+        raise PruningError(
+            f"epoch {state.epoch + 1} is of a {phase.kind} phase, but the state is from within a "
+            "prune phase; continue it with the recipe that it began with"
+        )
+
+
 def require_one_output(graph: Graph) -> None:
-    """Refuse to train a network of several outputs: a task knows the first, and whatever serves
-    only the others would not learn, and be pruned as worth nothing.
+    """Refuse to train a network of several outputs: a task uses the first, and whatever serves
+    only the others would not be trained, and be pruned as useless.
 
     Raises:
         PruningError: naming them.
@@ -94,8 +105,8 @@ def require_one_output(graph: Graph) -> None:
 
 
 def _require_possible(state: TrainState, job: Job) -> None:
-    """A budget is a promise: what exceeds it must have epochs in which to be pruned, and widths
-    that meet it.
+    """Refuse a network that exceeds its budget without an epoch of pruning, or without widths
+    that meet the budget: a budget is a promise.
     """
     model = job.cost_model(state.graph)
     limits = job.limits(model)
@@ -119,7 +130,7 @@ def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise
     place, normalise = job.accelerator.place, job.data.normalise
     network = _int8(graph, tensors, job)
     answers = []
-    for inputs, _ in batches(split, 500):
+    for inputs, _ in batches(split, SCORE_BATCH):
         clean = place(normalise(inputs))
         answers.append(job.task.answers(first_output(network(clean)).float(), clean).cpu())
         yield
@@ -134,25 +145,24 @@ def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetw
 
 
 def int8_codes(graph: Graph, tensors: Tensors, job: Job) -> dict[str, QuantParams]:
-    """The codes of a network's buffers, from some samples of the training set."""
+    """The quantization of a network's buffers, by their ranges on samples of the training set."""
     return calibrate(graph, *placed(tensors, job))
 
 
 def placed(tensors: Tensors, job: Job) -> tuple[dict[str, Tensor], Tensor]:
-    """Tensors, and samples to calibrate with, on the job's device. The samples come from all
+    """Tensors, and samples for calibration, on the job's accelerator. The samples are spread
     over the training set, as its first ones may be of one class.
     """
     on_device = {name: tensor.to(job.accelerator.device) for name, tensor in tensors.items()}
     inputs = job.data.train.inputs
-    chosen = permutation(len(inputs))[:CALIBRATION].to(inputs.device)
-    samples = job.data.normalise(inputs[chosen])
+    indices = permutation(len(inputs))[:CALIBRATION].to(inputs.device)
+    samples = job.data.normalise(inputs[indices])
     return on_device, job.accelerator.place(samples)
 
 
 def _seeded(job: Job, epoch: int) -> torch.Generator:
-    """A generator for one epoch; the global one (dropout) is seeded alike."""
-    digest = hashlib.sha256(f"{job.seed}/{epoch}".encode()).digest()
-    seed = int.from_bytes(digest[:8], "big") >> 1
+    """A generator for one epoch; the global one, which dropout uses, gets the same seed."""
+    seed = hashed_seed(job.seed, epoch)
     torch.manual_seed(seed)
     return torch.Generator().manual_seed(seed)
 
@@ -161,7 +171,7 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
     generator = _seeded(job, state.epoch)
     size = job.task.batch_size
     count = batch_count(len(job.data.train), size)
-    total, seen = 0.0, 0
+    total, samples = 0.0, 0
     state.network.train()
     rounding = rounding_of(state, job) if phase.kind is PhaseKind.QUANTIZE else None
     if phase.kind is PhaseKind.PRUNE:
@@ -175,13 +185,13 @@ def _run_epoch(state: TrainState, job: Job, phase: Phase, position: int) -> Batc
         if phase.kind is PhaseKind.PRUNE:
             yield from prune(state, job, progress, position * count + step + 1)
         total += loss * len(targets)
-        seen += len(targets)
+        samples += len(targets)
         yield
-    return total / seen
+    return total / samples
 
 
 def rounding_of(state: TrainState, job: Job) -> FakeQuant:
-    """The codes that the network would be scored with now."""
+    """Rounding to int8 as the network would be scored with now."""
     graph, tensors = state.result()
     if job.precision(graph) is Precision.EXACT:
         return FakeQuant.of(graph, int8_codes(graph, tensors, job))
@@ -195,15 +205,17 @@ def _record(
     model: CostModel = job.cost_model(graph)
     limits = job.limits(model)
     score = yield from _scored(graph, tensors, job, job.data.validation)
-    done = (position + 1) / phase.epochs / job.pruning.anneal_end
-    moving = phase.kind is PhaseKind.PRUNE and state.start is not None
+    budget = limits
+    if phase.kind is PhaseKind.PRUNE and isinstance(state.stage, Masked | Pruned):
+        progress = (position + 1) / phase.epochs / job.pruning.anneal_end
+        budget = annealed(limits, state.stage.start.cost, progress)
     return Epoch(
-        epoch=state.epoch,
+        epoch=state.epoch + 1,
         phase=phase.kind.value,
         loss=loss,
         score=score,
         cost=model.dense,
-        budget=annealed(limits, state.start.cost, done) if moving and state.start else limits,
+        budget=budget,
         bottleneck=bottlenecks(model, graph.channels.widths)["sram_bytes"],
         widths=widths_of(graph),
         seconds=seconds,

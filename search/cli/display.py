@@ -14,7 +14,8 @@ from rich.text import Text
 from pruning.budget import Budget
 from search.results.status import StudyStatus, study_status
 from search.storage.outage import tolerated
-from search.study.control import Command
+from search.storage.trial_record import TrialNotes, result_of
+from search.study.command import Command
 from search.study.study import Study
 from tracking.tables import duration, size
 
@@ -63,13 +64,13 @@ def _print_news(study: Study, seen: set[int]) -> None:
 
 
 def _result(trial: FrozenTrial) -> str:
-    result = trial.user_attrs.get("result")
+    result = result_of(trial)
     if result is None:
-        return f": {trial.user_attrs.get('reason', '')}"
-    cost = result["cost"]
+        return f": {TrialNotes.of(trial).reason}"
+    cost = result.cost
     return (
-        f": score {result['score']:.4f}, flash {size(cost['flash_bytes'])}, "
-        f"SRAM {size(cost['sram_bytes'])}, {duration(cost['latency_ms'])}"
+        f": score {result.score:.4f}, flash {size(cost.flash_bytes)}, "
+        f"SRAM {size(cost.sram_bytes)}, {duration(cost.latency_ms)}"
     )
 
 
@@ -80,7 +81,7 @@ def picture(study: Study) -> RenderableType:
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, len(trials)), completed=len(done), width=40)
     head.add_row(f"study {study.name}", bar, f"{len(done)} of {len(trials)} trials", _pace(now))
-    parts: list[RenderableType] = [head, *_order_line(now), *_dense_line(study)]
+    parts: list[RenderableType] = [head, *_command_line(now), *_dense_line(study)]
     parts += [_workers_table(now), _last_table(done), *_failure_lines(now)]
     return Group(*parts)
 
@@ -96,25 +97,23 @@ def _pace(now: StudyStatus) -> str:
     return ", ".join(parts)
 
 
-def _order_line(now: StudyStatus) -> list[Text]:
-    if now.order is Command.GO:
+def _command_line(now: StudyStatus) -> list[Text]:
+    if now.command is Command.GO:
         return []
     cure = {
         Command.PAUSE: f"paring resume study={now.study}",
         Command.HALT: f"fix the cause, then paring sweep study={now.study}",
         Command.CANCEL: f"add trials with paring sweep study={now.study} trials=...",
     }
-    return [Text(f"{now.order}: {now.why}; {cure[now.order]}", style="yellow")]
+    return [Text(f"{now.command}: {now.why}; {cure[now.command]}", style="yellow")]
 
 
 def _dense_line(study: Study) -> list[Text]:
-    note, now = study.note("dense"), study.note("dense_progress")
-    if note is not None:
-        return [Text(f"dense network: score {note['score']:.4f}", style="dim")]
-    if now is not None:
-        return [
-            Text(f"dense network: epoch {now['epoch']} of {now['of']}, score {now['score']:.4f}")
-        ]
+    notes = study.notes()
+    if notes.dense is not None:
+        return [Text(f"dense network: score {notes.dense.score:.4f}", style="dim")]
+    if (last := notes.dense_progress) is not None:
+        return [Text(f"dense network: epoch {last.epoch} of {last.of}, score {last.score:.4f}")]
     return [Text("dense network: not trained yet")]
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pruning.budget import RESOURCES, Cost
-from pruning.training.job import Precision
+from pruning.budget import RESOURCES
 from search.errors import StudyError
 from search.results.front import OVERALL, Point, hypervolume, losses, planes, points_of
 from search.study.study import Study
+from search.study.study_record import StudyFacts
 
 # What must be equal for scores and costs to mean the same.
 _ALIKE = ("metric", "data_digest", "device_limits", "precision")
@@ -28,11 +27,6 @@ class Side:
     beaten: int
 
 
-def _fact(study: Study, name: str) -> Any:
-    """A study's fact; older ones were all scored in simulation."""
-    return study.facts.get(name, Precision.SIMULATED if name == "precision" else None)
-
-
 def compare(studies: Sequence[Study]) -> list[Side]:
     """The studies side by side, in the order given.
 
@@ -43,13 +37,13 @@ def compare(studies: Sequence[Study]) -> list[Side]:
         raise StudyError("compare: name two studies or more, such as study=[A,B]")
     first = studies[0].facts
     for study in studies[1:]:
-        if other := [name for name in _ALIKE if _fact(study, name) != _fact(studies[0], name)]:
+        if other := [name for name in _ALIKE if getattr(study.facts, name) != getattr(first, name)]:
             raise StudyError(
                 f"study={study.name}: its {', '.join(other)} is not that of "
                 f"{studies[0].name}, so their fronts cannot be compared"
             )
     points = {study.key: points_of(study) for study in studies}
-    fronts = {study.key: _front(points[study.key], first["rises"]) for study in studies}
+    fronts = {study.key: _front(points[study.key], first.rises) for study in studies}
     return [_side(study, first, points[study.key], fronts) for study in studies]
 
 
@@ -60,23 +54,21 @@ def _front(points: list[Point], rises: bool) -> list[Point]:
 
 def _side(
     study: Study,
-    scale: Mapping[str, Any],
+    scale: StudyFacts,
     points: list[Point],
     fronts: Mapping[str, list[Point]],
 ) -> Side:
-    rises = scale["rises"]
-    dense = Cost(**scale["dense_cost"])
     others = [p for key, front in fronts.items() if key != study.key for p in front]
     own = fronts[study.key]
     scores = [point.score for point in points if point.fits]
-    best = (max if rises else min)(scores) if scores else None
+    best = (max if scale.rises else min)(scores) if scores else None
     return Side(
         study=study.name,
         finished=len(points),
         front=len(own),
         best_score=best,
-        hypervolume=hypervolume(points, dense, scale["chance"], scale["best"]),
-        beaten=sum(any(_beats(other, point, rises) for other in others) for point in own),
+        hypervolume=hypervolume(points, scale.dense_cost, scale.chance, scale.best),
+        beaten=sum(any(_beats(other, point, scale.rises) for other in others) for point in own),
     )
 
 

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import RESOURCES, Budget, Cost
 from search.errors import NothingFitsError
+from search.storage.trial_record import result_of
 from search.study.scale import normalized_score
 from search.study.study import Study
 
@@ -35,18 +36,15 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
 
 def points_of(study: Study) -> list[Point]:
     """The finished trials in objective space, in the order in which they finished."""
-    device = Budget(**study.facts["device_limits"])
-    return [_point(trial, device) for trial in finished_trials(study)]
-
-
-def _point(trial: FrozenTrial, device: Budget) -> Point:
-    """A finished trial's place, judged by its stored result alone.
-
-    (A constraint in Optuna may come from an attempt that was killed before it could tell.)
-    """
-    result = trial.user_attrs["result"]
-    cost = Cost(**result["cost"])
-    return Point(trial.number, result["score"], cost, device.holds(cost))
+    device = study.facts.device_limits
+    results = [(trial.number, result_of(trial)) for trial in finished_trials(study)]
+    # By the stored result alone: a constraint in Optuna may be that of an attempt that was
+    # killed before it could tell the trial.
+    return [
+        Point(number, result.score, result.cost, device.holds(result.cost))
+        for number, result in results
+        if result is not None
+    ]
 
 
 def planes(points: Sequence[Point], rises: bool) -> dict[int, tuple[str, ...]]:
@@ -76,7 +74,7 @@ def non_dominated(table: Matrix) -> list[bool]:
 
 def front_trials(study: Study) -> list[FrozenTrial]:
     """The trials on any front, by number."""
-    on = planes(points_of(study), study.facts["rises"])
+    on = planes(points_of(study), study.facts.rises)
     return [trial for trial in study.trials() if on.get(trial.number)]
 
 

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from sys import intern
 from typing import final
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from pruning.errors import CheckpointError
 from pruning.training.checkpoint import epoch_from_json, read_history
 from pruning.training.state import Epoch
 from search.errors import StoreError
 from search.storage.blobs import Store
+from search.storage.trial_record import TrialNotes, result_of
 from tracking.records import Costs, EpochRow
 
 log = logging.getLogger("paring.record")
@@ -30,32 +31,32 @@ class Histories:
 
     def __init__(self, store: Store, most: int = MOST) -> None:
         self._store, self._most = store, most
-        self._kept: Mapping[str, Rows] = {}
-        self._lost: set[str] = set()  # digests that were told of
+        self._cache: Mapping[str, Rows] = {}
+        self._lost: set[str] = set()  # digests that were logged
 
     def of(self, trials: Sequence[FrozenTrial]) -> dict[int, Rows]:
         """The epochs of trials by number: of their results, or of their last checkpoints.
 
         Those that are missing or damaged are logged once and left out.
         """
-        digests = {trial.number: found for trial in trials if (found := _digest(trial))}
+        digests = {trial.number: digest for trial in trials if (digest := _digest(trial))}
         read: dict[str, Rows] = {}
         for trial in trials:
             digest = digests.get(trial.number)
             if digest is not None and digest not in read:
-                kept = self._kept.get(digest)
-                read[digest] = self._read(trial, digest) if kept is None else kept
-        self._kept = _bounded(read, self._most)
+                cached = self._cache.get(digest)
+                read[digest] = self._read(trial, digest) if cached is None else cached
+        self._cache = _bounded(read, self._most)
         return {number: read[digest] for number, digest in digests.items()}
 
     def _read(self, trial: FrozenTrial, digest: str) -> Rows:
         try:
             content = self._store[digest]
-            whole = _finished(trial)
-            entries = map(epoch_from_json, json.loads(content)) if whole else read_history(content)
-            return tuple(map(_row, entries))
+            if result_of(trial) is None:
+                return tuple(map(_row, read_history(content)))
+            return tuple(_row(epoch_from_json(entry)) for entry in json.loads(content))
         except KeyError:
-            if _finished(trial):  # a checkpoint goes when a later one comes, or the trial is over
+            if result_of(trial):  # a checkpoint goes when a later one comes, or the trial is over
                 self._tell(trial, digest, "they are not in the store")
         except (StoreError, CheckpointError) as error:
             self._tell(trial, digest, str(error))
@@ -68,28 +69,20 @@ class Histories:
                         trial.number, why)  # fmt: skip
 
 
-def _finished(trial: FrozenTrial) -> bool:
-    """Whether a trial has a result: not one that was given up between that and its end."""
-    return trial.state is TrialState.COMPLETE and "result" in trial.user_attrs
-
-
 def _digest(trial: FrozenTrial) -> str | None:
-    """The blob that holds a trial's epochs."""
-    known = trial.user_attrs
-    found: str | None = (
-        known["result"]["files"].get(EPOCHS) if _finished(trial) else known.get("checkpoint")
-    )
-    return found
+    """The digest of the blob that holds a trial's epochs."""
+    result = result_of(trial)
+    return TrialNotes.of(trial).checkpoint if result is None else result.files.get(EPOCHS)
 
 
 def _bounded(read: Mapping[str, Rows], room: int) -> dict[str, Rows]:
-    """The first of the histories, as far as there is room; none of those that were lost."""
-    kept: dict[str, Rows] = {}
+    """The first histories, `room` epochs at most; without those that could not be read."""
+    bounded: dict[str, Rows] = {}
     for digest, rows in read.items():
         if rows and len(rows) <= room:
-            kept[digest] = rows
+            bounded[digest] = rows
             room -= len(rows)
-    return kept
+    return bounded
 
 
 def _row(epoch: Epoch) -> EpochRow:

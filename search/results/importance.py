@@ -7,6 +7,9 @@ from statistics import fmean, pstdev
 import optuna
 from optuna.trial import FrozenTrial
 
+from pruning.budget import Budget
+from search.storage.trial_record import TrialNotes
+
 FEWEST = 20  # trials, below which the best tenth says nothing
 ALIKE = 3  # trials of one budget, from which they can be compared with one another
 
@@ -30,9 +33,9 @@ def importances(
 
 
 def _by_budget(trials: Sequence[FrozenTrial]) -> list[list[FrozenTrial]]:
-    groups: dict[str, list[FrozenTrial]] = {}
+    groups: dict[Budget, list[FrozenTrial]] = {}
     for trial in trials:
-        groups.setdefault(repr(trial.user_attrs["slot"]["budget"]), []).append(trial)
+        groups.setdefault(TrialNotes.of(trial).budget, []).append(trial)
     return [group for group in groups.values() if len(group) >= ALIKE]
 
 

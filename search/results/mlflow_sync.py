@@ -51,12 +51,12 @@ def mirror_once(study: Study, mirror: Mirror, histories: Histories | None = None
     Mirrors take turns, and what one remembers of MLflow is true until another has had one; what
     `histories` remember of the store is true for ever.
     """
-    if study.note("mirror") != mirror.name:
+    if study.notes().mirror != mirror.name:
         mirror.forget(study.key)
-        study.set_note("mirror", mirror.name)
+        study.note(mirror=mirror.name)
     runs = mirror.sync(study_record(study, histories), _Readable(study.workspace.store))
     if run_ids(study) != runs:
-        study.set_note("runs", runs)
+        study.note(runs=runs)
 
 
 def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:

@@ -1,23 +1,22 @@
 """A study as plain records: what Optuna and the store know, put together for people."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost, Device
 from pruning.cost.model import Encoding
-from pruning.training.job import Precision
 from search.errors import StudyError
 from search.results.front import Point, hypervolumes, planes, points_of
 from search.results.histories import Histories
 from search.results.importance import importances
 from search.results.picks import picks
+from search.storage.outcome import Cancelled, Dominated, Failed, Finished, Infeasible
+from search.storage.trial_record import TrialNotes, outcome_of, result_of
 from search.study.factory import SweepFactory
 from search.study.limits import limits_of
 from search.study.study import Study
-from search.study.trials import CANCELLED, trial_budget
+from search.study.study_record import Measurement, StudyNotes
 from tracking.records import (
     Costs,
     DenseRecord,
@@ -29,27 +28,26 @@ from tracking.records import (
     TrialRecord,
 )
 
-MEASURED = "measured"  # a source of costs; notes of it are by number
-
-
-def measured_note(number: int) -> str:
-    """The name of the note with what a trial takes on an emulated core."""
-    return f"{MEASURED}/{number}"
+MEASURED = "measured"  # a source of costs
 
 
 def state_of(trial: FrozenTrial) -> State:
     """Where a trial is in its life."""
-    match trial.state:
-        case TrialState.WAITING:
-            return State.WAITING
-        case TrialState.RUNNING:
-            return State.RUNNING
-        case TrialState.COMPLETE:
+    if trial.state is TrialState.WAITING:
+        return State.WAITING
+    if trial.state is TrialState.RUNNING:
+        return State.RUNNING
+    match outcome_of(trial):
+        case Finished() | None:
             return State.COMPLETE
-        case TrialState.PRUNED:
-            return State.INFEASIBLE if trial.user_attrs.get("infeasible") else State.STOPPED
-        case TrialState.FAIL:
-            return State.CANCELLED if trial.user_attrs.get(CANCELLED) else State.FAILED
+        case Infeasible():
+            return State.INFEASIBLE
+        case Dominated():
+            return State.STOPPED
+        case Failed():
+            return State.FAILED
+        case Cancelled():
+            return State.CANCELLED
 
 
 def counts(study: Study) -> dict[str, int]:
@@ -59,48 +57,45 @@ def counts(study: Study) -> dict[str, int]:
 
 
 def study_record(study: Study, histories: Histories | None = None) -> StudyRecord:
-    """Everything there is to tell of a study; `histories` remembers what it has read."""
+    """A study as tracking is told of it; `histories` remembers the epochs that it has read."""
     histories = histories or Histories(study.workspace.store)
     facts, trials, device = study.facts, study.trials(), SweepFactory(study.spec).device
     finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
-    on = planes(finished, facts["rises"])
-    precision = Precision(facts.get("precision", Precision.SIMULATED))  # else older
-    guard = device if precision.encoding is Encoding.C else None
+    on = planes(finished, facts.rises)
+    guard = device if facts.precision.encoding is Encoding.C else None
     return StudyRecord(
         name=study.name,
         key=study.key,
-        metric=facts["metric"],
-        scores_rise=facts["rises"],
-        precision=precision,
+        metric=facts.metric,
+        scores_rise=facts.rises,
+        precision=facts.precision,
         config=study.spec.yaml(),
-        tags=facts["tags"],
+        tags=facts.tags,
         trials=tuple(
             replace(
                 _trial(trial, on.get(trial.number, ()), notes, device),
                 epochs=epochs.get(trial.number, ()),
-                held=_held(trial_budget(trial), guard),
+                held=_held(TrialNotes.of(trial).budget, guard),
             )
             for trial in trials
         ),
         dense=_dense(study),
         device=DeviceRecord(
-            name=study.spec["device"]["name"], limits=Limits(**facts["device_limits"])
+            name=study.spec["device"]["name"], limits=Limits(**limits_of(facts.device_limits))
         ),
-        importances=importances(trials, study.objectives, facts["rises"]),
-        picks=picks(finished, device, precision.encoding, facts["rises"]),
-        hypervolumes=tuple(
-            hypervolumes(finished, Cost(**facts["dense_cost"]), facts["chance"], facts["best"])
-        ),
+        importances=importances(trials, study.objectives, facts.rises),
+        picks=picks(finished, device, facts.precision.encoding, facts.rises),
+        hypervolumes=tuple(hypervolumes(finished, facts.dense_cost, facts.chance, facts.best)),
     )
 
 
 def measured_record(study: Study) -> StudyRecord:
-    """The same with only the trials that were measured, in measured numbers.
+    """The same in measured numbers, on whose fronts are only the trials that were measured.
 
     Raises:
         StudyError: none was.
     """
-    record, limits = study_record(study), Budget(**study.facts["device_limits"])
+    record, limits = study_record(study), study.facts.device_limits
     costs = {trial.number: trial.measured.costs for trial in record.trials if trial.measured}
     if not costs:
         raise StudyError(
@@ -123,47 +118,44 @@ def measured_record(study: Study) -> StudyRecord:
 
 
 def _dense(study: Study) -> DenseRecord | None:
-    note = study.note("dense")
+    note = study.notes().dense
     if note is None:
         return None
     return DenseRecord(
-        score=note["score"],
-        # Not the note's: the network may be from a study that counts in another way.
-        costs=Costs(**study.facts["dense_cost"]),
-        train_seconds=note.get("seconds"),
+        score=note.score,
+        # Of this study: the network may be from a study that counts in another way.
+        costs=Costs(**asdict(study.facts.dense_cost)),
+        train_seconds=note.seconds,
     )
 
 
 def _trial(
     trial: FrozenTrial,
     on: tuple[str, ...],
-    notes: Mapping[str, Any],
+    study_notes: StudyNotes,
     device: Device,
 ) -> TrialRecord:
-    known = trial.user_attrs
-    # Not of a trial that was given up between what it found and the end of it.
-    over = trial.state is TrialState.COMPLETE
-    result: Mapping[str, Any] = known.get("result", {}) if over else {}
-    costs = Costs(**result["cost"]) if result else None
+    notes, result = TrialNotes.of(trial), result_of(trial)
+    costs = Costs(**asdict(result.cost)) if result else None
     return TrialRecord(
         number=trial.number,
         state=state_of(trial),
-        attempt=known.get("attempt", 0),
-        budget=Limits(**limits_of(trial_budget(trial))),
-        seed=known["slot"]["seed"],
+        attempt=notes.attempt,
+        budget=Limits(**limits_of(notes.budget)),
+        seed=notes.seed,
         params=trial.params,
-        score=result.get("score"),
-        test_score=notes.get(f"test/{trial.number}"),
+        score=result.score if result else None,
+        test_score=study_notes.test_scores.get(trial.number),
         costs=costs,
-        planned_sram_bytes=result.get("planned_sram_bytes"),
-        measured=_measured(device, costs, notes.get(measured_note(trial.number))),
-        widths=result.get("widths", {}),
+        planned_sram_bytes=result.planned_sram_bytes if result else None,
+        measured=_measured(device, costs, study_notes.measured.get(trial.number)),
+        widths=result.widths if result else {},
         planes=on,
-        parent=known.get("parent"),
-        copy_of=result.get("copy_of"),
-        draw=known["slot"].get("draw"),
-        reason=known.get("reason", ""),
-        files=result.get("files", {}),
+        parent=notes.warm_start.parent if notes.warm_start else None,
+        copy_of=result.copy_of if result else None,
+        draw=notes.draw,
+        reason=notes.reason,
+        files=result.files if result else {},
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
         finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
     )
@@ -176,28 +168,37 @@ def _held(budget: Budget, guard: Device | None) -> Limits | None:
 
 
 def _measured(
-    device: Device, estimated: Costs | None, note: Mapping[str, Any] | None
+    device: Device, estimated: Costs | None, measurement: Measurement | None
 ) -> MeasuredRecord | None:
     """What a trial took on an emulated core of the study's device."""
-    if estimated is None or note is None:
+    if estimated is None or measurement is None:
         return None
     costs = replace(
         estimated,
-        flash_bytes=note["flash_bytes"],
-        sram_bytes=note["sram_bytes"],
-        latency_ms=device.milliseconds(note["instructions"]),
+        flash_bytes=measurement.flash_bytes,
+        sram_bytes=measurement.sram_bytes,
+        latency_ms=device.milliseconds(measurement.instructions),
     )
-    names = ("core", "stack_bytes", "instructions", "results", "mismatches")
-    return MeasuredRecord(costs=costs, **{name: note[name] for name in names})
+    return MeasuredRecord(
+        core=measurement.core,
+        costs=costs,
+        stack_bytes=measurement.stack_bytes,
+        instructions=measurement.instructions,
+        results=measurement.results,
+        mismatches=measurement.mismatches,
+    )
 
 
 def run_ids(study: Study) -> dict[int, str]:
     """The MLflow run of every trial that has one, by number."""
-    return {int(number): run for number, run in (study.note("runs") or {}).items()}
+    return dict(study.notes().runs)
 
 
 def failures(study: Study) -> dict[int, str]:
-    """Why trials failed or could not be met, by number."""
-    bad = (State.FAILED, State.INFEASIBLE)
-    trials = (trial for trial in study.trials() if "reason" in trial.user_attrs)
-    return {trial.number: trial.user_attrs["reason"] for trial in trials if state_of(trial) in bad}
+    """Why trials failed, or why their budgets cannot be met, by number."""
+    outcomes = {trial.number: outcome_of(trial) for trial in study.trials()}
+    return {
+        number: outcome.reason
+        for number, outcome in outcomes.items()
+        if isinstance(outcome, Failed | Infeasible) and outcome.reason
+    }

@@ -15,11 +15,12 @@ from pruning.training.state import Epoch, TrainState, widths_of
 from pruning.training.train import train
 from search.config.spec import flattened
 from search.errors import StudyError
+from search.storage.outcome import Finished
+from search.storage.trial_record import TrialNotes, result_of
 from search.study.checks import require_data
 from search.study.factory import SweepFactory
-from search.study.stored_model import MODEL, packed, stored_cost
+from search.study.stored_model import MODEL, packed, start_digest, stored_cost
 from search.study.study import Study
-from search.study.trials import trial_budget
 
 _TIMES = frozenset({"seconds"})  # no two runs take equally long
 
@@ -54,14 +55,16 @@ def rerun(study: Study, number: int) -> Iterator[Epoch | Again]:
         StudyError: the trial has not finished, or its data have changed. StoreError: what it
             started from is no longer in the store.
     """
-    trial = _finished(study, number)
-    factory = SweepFactory(study.spec)
+    trial, result = _finished(study, number)
+    notes, factory = TrialNotes.of(trial), SweepFactory(study.spec)
     require_data(study, factory.data.digest)
-    start = unpack_network(study.workspace.store.read(_start_digest(study, trial)))
-    job = factory.trial_job(trial.params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
+    parent = notes.warm_start.parent if notes.warm_start else None
+    start = unpack_network(study.workspace.store.read(start_digest(study, parent)))
+    job = factory.trial_job(trial.params, notes.budget, notes.seed)
     state = TrainState.begin(start.graph, start.tensors, job)
     yield from train(state, job)
-    yield _compared(study, trial, state, job)
+    stored = _stored_numbers(study, result)
+    yield _compared(number, result.threads, stored, _numbers_of(state, job))
 
 
 def threads_of(study: Study, number: int) -> int:
@@ -70,57 +73,63 @@ def threads_of(study: Study, number: int) -> int:
     Raises:
         StudyError: the trial has not finished.
     """
-    threads: int = _finished(study, number).user_attrs["result"].get("threads", 0)
-    return max(1, threads)
+    _, result = _finished(study, number)
+    return max(1, result.threads)
 
 
-def _finished(study: Study, number: int) -> FrozenTrial:
-    known = {trial.number: trial for trial in study.trials() if "result" in trial.user_attrs}
-    if number in known:
-        return known[number]
+def _finished(study: Study, number: int) -> tuple[FrozenTrial, Finished]:
+    finished = {
+        trial.number: (trial, result)
+        for trial in study.trials()
+        if (result := result_of(trial)) is not None
+    }
+    if number in finished:
+        return finished[number]
     raise StudyError(
         f"trial={number}: this trial has no result; those that have: "
-        f"{', '.join(map(str, known)) or 'none yet'}"
+        f"{', '.join(map(str, finished)) or 'none yet'}"
     )
 
 
-def _start_digest(study: Study, trial: FrozenTrial) -> str:
-    parent = trial.user_attrs.get("parent")
-    if parent is None:
-        digest: str = study.note("dense")["digest"]
-        return digest
-    files = study.trials()[parent].user_attrs["result"]["files"]
-    return str(files[MODEL])
+def _stored_numbers(study: Study, result: Finished) -> dict[str, Any]:
+    """Every number that is stored of a trial, by its path."""
+    epochs = json.loads(study.workspace.store.read(result.files["epochs.json"]))
+    return _numbers(
+        {
+            "score": result.score,
+            "cost": _plain(result.cost),
+            "widths": result.widths,
+            "model": result.files[MODEL],
+            "epochs": dict(enumerate(epochs, 1)),
+        }
+    )
 
 
-def _compared(study: Study, trial: FrozenTrial, state: TrainState, job: Job) -> Again:
-    result = trial.user_attrs["result"]
+def _numbers_of(state: TrainState, job: Job) -> dict[str, Any]:
+    """The same numbers of a network that has just been trained."""
     graph, _ = state.result()
     model = packed(state, job)
-    epochs = json.loads(study.workspace.store.read(result["files"]["epochs.json"]))
-    stored = {
-        "score": result["score"],
-        "cost": result["cost"],
-        "widths": result["widths"],
-        "model": result["files"][MODEL],
-        "epochs": dict(enumerate(epochs, 1)),
-    }
-    now = {
-        "score": state.history[-1].score,
-        "cost": _plain(stored_cost(unpack_network(model), job.cost_model(graph))[0]),
-        "widths": widths_of(graph),
-        "model": hashlib.sha256(model).hexdigest(),
-        "epochs": {epoch.epoch: _plain(epoch) for epoch in state.history},
-    }
-    before, after = _numbers(stored), _numbers(now)
-    names = sorted({*before, *after})
-    differences = tuple(
-        Difference(name, before.get(name), after.get(name))
-        for name in names
-        if before.get(name) != after.get(name)
+    return _numbers(
+        {
+            "score": state.history[-1].score,
+            "cost": _plain(stored_cost(unpack_network(model), job.cost_model(graph))[0]),
+            "widths": widths_of(graph),
+            "model": hashlib.sha256(model).hexdigest(),
+            "epochs": {epoch.epoch: _plain(epoch) for epoch in state.history},
+        }
     )
-    then, threads = result.get("threads", 0), torch.get_num_threads()
-    return Again(trial.number, len(names), then, threads, differences)
+
+
+def _compared(
+    number: int, threads: int, stored: Mapping[str, Any], now: Mapping[str, Any]
+) -> Again:
+    names = sorted({*stored, *now})
+    differences = tuple(
+        Difference(name, stored.get(name), now.get(name))
+        for name in names
+        if stored.get(name) != now.get(name)
+    )
+    return Again(number, len(names), threads, torch.get_num_threads(), differences)
 
 
 def _plain(record: Any) -> Any:

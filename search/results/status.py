@@ -1,20 +1,20 @@
-"""How a sweep stands, as plain records: for the terminal, for JSON, for whoever asks."""
+"""The status of a sweep as plain records: for the terminal, JSON and web hooks."""
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pruning.budget import Budget, Cost
+from pruning.budget import Budget
 from search.results.front import hypervolume, points_of
 from search.results.report import counts, failures
-from search.study.control import Command, current_command
+from search.storage.trial_record import Progress, TrialNotes
+from search.study.command import Command
+from search.study.control import current_command
 from search.study.limits import limits_of
 from search.study.study import Study
-from search.study.trials import trial_budget
 from tracking.records import Costs, Limits
 from tracking.tables import shares_of
 
@@ -42,10 +42,10 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyStatus:
-    """A sweep at one moment. `trials_per_hour` and `left_s` are None while nobody can know."""
+    """A sweep at one moment. `trials_per_hour` and `left_s` are None while they are unknown."""
 
     study: str
-    order: Command
+    command: Command
     why: str
     trials: Mapping[str, int]
     failures: Mapping[int, str]
@@ -56,22 +56,21 @@ class StudyStatus:
 
 
 def study_status(study: Study) -> StudyStatus:
-    """How a study stands now."""
-    order, trials = current_command(study), study.trials()
+    """The status of a study now."""
+    current, trials = current_command(study), study.trials()
     per_hour = _rate(trials)
-    left = sum(not trial.state.is_finished() for trial in trials)
-    facts, finished = study.facts, points_of(study)
-    dense = Cost(**facts["dense_cost"])
+    unfinished = sum(not trial.state.is_finished() for trial in trials)
+    facts, points = study.facts, points_of(study)
     return StudyStatus(
         study=study.name,
-        order=order.order,
-        why=order.why,
+        command=current.command,
+        why=current.why,
         trials=counts(study),
         failures=failures(study),
         workers=[_worker(trial) for trial in trials if trial.state is TrialState.RUNNING],
-        hypervolume=hypervolume(finished, dense, facts["chance"], facts["best"]),
+        hypervolume=hypervolume(points, facts.dense_cost, facts.chance, facts.best),
         trials_per_hour=per_hour,
-        left_s=3600 * left / per_hour if per_hour and left else None,
+        left_s=3600 * unfinished / per_hour if per_hour and unfinished else None,
     )
 
 
@@ -86,24 +85,25 @@ def _rate(trials: Sequence[FrozenTrial]) -> float | None:
 
 
 def _worker(trial: FrozenTrial) -> WorkerView:
-    known = trial.user_attrs
-    owner: Mapping[str, Any] = known.get("owner", {"host": "?", "pid": 0})
-    now: Mapping[str, Any] = known.get("progress", {})
-    seen, budget = known.get("seen"), trial_budget(trial)
+    notes = TrialNotes.of(trial)
+    owner, progress, last_seen = notes.owner, notes.progress, notes.last_seen
     return WorkerView(
-        host=owner["host"],
-        pid=owner["pid"],
+        host=owner.host if owner else "?",
+        pid=owner.pid if owner else 0,
         trial=trial.number,
-        attempt=known.get("attempt", 1),
-        budget=budget,
-        shares=_shares(now, budget),
-        silent_s=None if seen is None else max(0.0, time.time() - seen),
-        **{key: now.get(key) for key in ("epoch", "of", "phase", "score")},
+        attempt=notes.attempt,
+        budget=notes.budget,
+        epoch=progress.epoch if progress else None,
+        of=progress.of if progress else None,
+        phase=progress.phase if progress else None,
+        score=progress.score if progress else None,
+        shares=_shares(progress, notes.budget),
+        silent_s=None if last_seen is None else max(0.0, time.time() - last_seen),
     )
 
 
-def _shares(now: Mapping[str, Any], budget: Budget) -> dict[str, float] | None:
-    """What a run that told its cost takes of a budget."""
-    if "cost" not in now:
+def _shares(progress: Progress | None, budget: Budget) -> dict[str, float] | None:
+    """What the network of a run takes of a budget; None while its cost is not known."""
+    if progress is None or progress.cost is None:
         return None
-    return shares_of(Costs(**now["cost"]), Limits(**limits_of(budget)))
+    return shares_of(Costs(**asdict(progress.cost)), Limits(**limits_of(budget)))

@@ -14,11 +14,11 @@ from pruning.deploy.toolchain.measure import Measured
 from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime, run_all
 from pruning.deploy.toolchain.tflm import Interpreted
 from pruning.training.checkpoint import unpack_network
-from search.results.report import measured_note
 from search.results.retarget import is_same_device
 from search.study.factory import SweepFactory
 from search.study.stored_model import MODEL, integer_network
 from search.study.study import Study
+from search.study.study_record import Measurement
 from tracking.records import TrialRecord
 
 SAMPLES = 4  # of the validation set; as many inputs are drawn from all codes
@@ -41,11 +41,11 @@ def verify(
     """
     networks, data = [_network(study, trial) for trial in trials], SweepFactory(study.spec).data
     inputs = [_inputs(data, network) for network in networks]
-    kept = runtime.kept and is_same_device(study, device)
+    stored = runtime.kept and is_same_device(study, device)
     results = run_all(runtime, Measured, networks, device.core, inputs, workers)
     for trial, measured in zip(trials, results, strict=True):
-        if kept:
-            study.set_note(measured_note(trial.number), asdict(measured))
+        if stored:
+            study.note(measured={trial.number: Measurement(**asdict(measured))})
         yield trial, measured
 
 

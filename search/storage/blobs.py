@@ -1,7 +1,7 @@
 """Content-addressed blobs: a blob's name is the SHA-256 of its bytes.
 
-What is read is checked against its name, so a truncated or altered file is noticed and never
-used.
+Each blob is checked against its name when it is read, so a truncated or altered file is noticed
+and never used.
 """
 
 import io
@@ -18,13 +18,13 @@ from search.errors import StoreError, UnwritableError
 from search.storage.files import digest_of
 
 _MARK = "the store of"
-_LONGEST_MARK = 2000  # bytes
+_MARK_BYTES = 2000  # at most
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of a store: a blob, or what a killed process left of one (then `name` is none of a
-    blob). `written` is in seconds since the epoch.
+    """A file of a store: a blob, or a half-written file that a killed process has left (whose
+    `name` is no digest). `written` is in seconds since the epoch.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Entry:
 
 
 class Backend(Protocol):
-    """Where blobs are kept: Optuna's artifact store protocol, and a list of what is there."""
+    """Where blobs are stored: Optuna's artifact store protocol, and a list of all entries."""
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """A readable binary stream; LookupError or OSError where there is none."""
+        """A readable binary stream; LookupError or OSError if there is no such artifact."""
         ...
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
@@ -44,17 +44,19 @@ class Backend(Protocol):
         ...
 
     def remove(self, artifact_id: str) -> None:
-        """Forget an artifact, if it is there."""
+        """Remove an artifact, if it is there."""
         ...
 
     def entries(self) -> Iterator[Entry]:
-        """All that is kept."""
+        """All files, among them half-written ones."""
         ...
 
 
 @final
 class Folder:
-    """A folder of files that are whole or absent: each is written aside, then renamed."""
+    """A folder whose files are complete or absent: each is written to a temporary file, which is
+    then renamed.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -79,18 +81,18 @@ class Folder:
         """Every file two levels down, half-written ones among them."""
         for path in self.root.glob("??/*"):
             with suppress(FileNotFoundError):  # removed meanwhile
-                found = path.stat()
-                yield Entry(path.parent.name + path.name, found.st_size, found.st_mtime)
+                stat = path.stat()
+                yield Entry(path.parent.name + path.name, stat.st_size, stat.st_mtime)
 
 
 def mark_of(study: str, database: str) -> bytes:
-    """A blob that tells whose store it lies in."""
+    """A blob that says to which study and database its store belongs."""
     return f"{_MARK} {study}, {uuid4().hex}, in {database}\n".encode()
 
 
 def marked(content: bytes) -> str | None:
-    """What a mark says of its study and database; None of any other blob."""
-    text = content[:_LONGEST_MARK].decode(errors="replace")
+    """The study and database that a mark names; None for any other blob."""
+    text = content[:_MARK_BYTES].decode(errors="replace")
     return text.removeprefix(_MARK).strip() if text.startswith(_MARK) else None
 
 
@@ -101,7 +103,7 @@ def lost(error: Exception) -> str:
 
 @final
 class Store(Mapping[str, bytes]):
-    """Blobs by digest. Reading as a mapping; `put` and `remove` to change it."""
+    """Blobs by digest: a mapping to read from, with `put` and `remove`."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -126,7 +128,7 @@ class Store(Mapping[str, bytes]):
         """The blob of a digest.
 
         Raises:
-            StoreError: it is damaged. KeyError: there is none.
+            StoreError: the blob is damaged. KeyError: there is none.
         """
         try:
             with self._backend.open_reader(digest) as stream:
@@ -144,7 +146,7 @@ class Store(Mapping[str, bytes]):
         """The blob of a digest that must be there.
 
         Raises:
-            StoreError: it is damaged or missing.
+            StoreError: the blob is damaged or missing.
         """
         try:
             return self[digest]
@@ -155,11 +157,11 @@ class Store(Mapping[str, bytes]):
             ) from error
 
     def remove(self, digest: str) -> None:
-        """Forget a blob that nothing refers to any more."""
+        """Remove a blob that nothing refers to any more."""
         self._backend.remove(digest)
 
     def entries(self) -> Iterator[Entry]:
-        """All that is kept, half-written blobs among them."""
+        """All files of the store, among them half-written blobs."""
         return self._backend.entries()
 
     def __iter__(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and replace nothing that somebody else wrote."""
+"""Files that are complete or absent, and never replace files of other programs."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -8,18 +8,18 @@ from pathlib import Path
 from pruning.atomic_write import atomic_write
 from search.errors import ConfigError
 
-NOTE = ".paring-files.json"  # what a folder holds of ours: digests by name
+NOTE = ".paring-files.json"  # the digests of the files in a folder that paring wrote, by name
 
 
 def write_own(path: Path, content: str, beginning: str) -> None:
-    """Write a file that begins in a way of its own, over nothing that begins otherwise.
+    """Write a file that begins with a known text, if no other kind of file is in its place.
 
     Raises:
         ConfigError: another program's file is there, or the folder cannot be written to.
-        ValueError: the content does not begin so.
+        ValueError: the content does not begin with that text.
     """
     if not content.startswith(beginning):
-        raise ValueError(f"what is written to {path} does not begin with {beginning!r}")
+        raise ValueError(f"the content for {path} does not begin with {beginning!r}")
     if path.exists() and not _begins(path, beginning.encode()):
         raise ConfigError(
             f"out: {path} exists and was not written by paring; move it away, or choose "
@@ -34,19 +34,19 @@ def write_all(
     stale: Collection[str] = (),
     known: Mapping[str, str] | None = None,
 ) -> None:
-    """Write files into a folder, each whole, over nothing but what an earlier call wrote.
+    """Write files into a folder, replacing only files that an earlier call wrote.
 
-    What is written is noted beside it, with digests, in a hidden file.
+    The digests of the written files are noted in a hidden file beside them.
 
     Args:
-        folder: where.
+        folder: to write into; it is created if need be.
         files: contents by name.
-        stale: names of files that are to go, if an earlier call wrote them.
-        known: digests of what may be replaced where no call has noted any.
+        stale: names of files to remove, if an earlier call wrote them.
+        known: digests of files that may be replaced in a folder without a note.
 
     Raises:
-        ConfigError: a file there was not written by an earlier call, or changed since; or the
-            folder cannot be written to. Nothing is written then.
+        ConfigError: a file in the way was not written by an earlier call, or has been changed
+            since, and nothing is written; or the folder cannot be written to.
     """
     written = _noted(folder) or dict(known or {})
     foreign = [
@@ -59,13 +59,13 @@ def write_all(
             f"out: {', '.join(foreign)} in {folder}: not written by paring, or changed since; "
             "move it away, or choose another folder"
         )
-    gone = {name for name in stale if digest_at(folder / name) == written.get(name, "")}
+    removable = {name for name in stale if digest_at(folder / name) == written.get(name, "")}
     for name, content in files.items():
         write_whole(folder / name, content)
-    for name in gone:
+    for name in removable:
         (folder / name).unlink()
-    now = written | {name: digest_of(content) for name, content in files.items()}
-    note = {name: digest for name, digest in now.items() if name not in gone}
+    digests = written | {name: digest_of(content) for name, content in files.items()}
+    note = {name: digest for name, digest in digests.items() if name not in removable}
     write_whole(folder / NOTE, json.dumps(note, indent=1).encode())
 
 
@@ -82,7 +82,7 @@ def digest_of(content: bytes) -> str:
 
 
 def digest_at(path: Path) -> str | None:
-    """The digest of a file; None of what cannot be read as one."""
+    """The digest of a file; None if there is no readable file."""
     try:
         return digest_of(path.read_bytes())
     except OSError:
@@ -98,7 +98,7 @@ def _begins(path: Path, beginning: bytes) -> bool:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it.
+    """Write to a temporary file and rename it, so that nobody ever reads half a file.
 
     Raises:
         ConfigError: the folder cannot be written to, the disk is full, or a folder has the name.

@@ -1,7 +1,8 @@
-"""Databases and disks that are out of reach for a while: nobody may lose work by it.
+"""Databases and disks that are out of reach for a while: no work may be lost by that.
 
-A restarted server, a cut connection or a full disk is no fault of a trial, and must not cost it.
-Workers wait for it (`search.worker.stop_signals`); whoever only looks goes on without a look.
+A restarted server, a broken connection or a full disk is no fault of a trial, which must not fail
+by it. Workers wait until the outage is over (`search.worker.stop_signals`); displays and mirrors
+go on without fresh numbers.
 """
 
 import logging
@@ -31,10 +32,10 @@ _KINDS = (
 def is_outage(error: BaseException) -> bool:
     """Whether an error says that a database or the store is out of reach.
 
-    Optuna's storage meets an outage in some places with an UnboundLocalError of its own, which
-    names the outage as its context.
+    In some places Optuna's storage raises an UnboundLocalError during an outage, with the outage
+    as its context.
     """
-    return any(isinstance(each, _KINDS) for each in _chain(error))
+    return any(isinstance(link, _KINDS) for link in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -44,20 +45,20 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextmanager
-def tolerated(what: str) -> Iterator[None]:
-    """Go on behind the block when an outage ends it; `what` was not done, the log says."""
+def tolerated(message: str) -> Iterator[None]:
+    """Go on after the block if an outage ends it, and log a message on what was not done."""
     try:
         yield
     except Exception as error:
         if not is_outage(error):
             raise
-        log.warning("%s: %s", what, told(error))
+        log.warning("%s: %s", message, told(error))
 
 
 def told(error: BaseException) -> str:
-    """The first line of what lies beneath an error, without passwords: Optuna tells of a lock
-    that is held as of invalid data.
+    """The first line of an error's root cause, without passwords: Optuna reports a lock that is
+    held as invalid data.
     """
-    root = [each for each in _chain(error) if isinstance(each, _KINDS) or each is error][-1]
+    root = [link for link in _chain(error) if isinstance(link, _KINDS) or link is error][-1]
     lines = mask(str(root)).strip().splitlines()
     return f"{type(root).__name__}: {lines[0] if lines else ''}"

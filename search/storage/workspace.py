@@ -49,15 +49,15 @@ class Workspace:
         return None if self.config.tracking_uri else self.folder / "artifacts"
 
     def lock(self, name: str, timeout: float | None = 60.0) -> Any:
-        """A mutex between all processes of this home."""
+        """A mutex between all processes that use this workspace."""
         return lock(self.databases, name, timeout)
 
 
 def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
-    """Locate the databases, and create what is missing.
+    """Locate the databases, and create those that are missing.
 
     Raises:
-        ConfigError: a setting makes no sense. StudyError: nothing is there, and `create` is
+        ConfigError: a setting makes no sense. StudyError: there are no studies, and `create` is
             false. DatabaseError: a database cannot be used.
     """
     if config.url is not None and "://" not in config.url:
@@ -85,7 +85,7 @@ def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
 
 
 def open_storage(workspace: Workspace) -> TrialStorage:
-    """Optuna's storage, with heartbeats, waiting for locks and surviving a restart."""
+    """Optuna's storage, with heartbeats; it waits for locks and survives a server's restart."""
     url = workspace.databases.optuna
     options: dict[str, Any] = (
         {"connect_args": {"timeout": SQLITE_WAIT_S}}
@@ -93,7 +93,8 @@ def open_storage(workspace: Workspace) -> TrialStorage:
         else {"pool_pre_ping": True}
     )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with workspace.lock("optuna-tables"), warnings.catch_warnings():  # one creates the tables
+    # Under a lock: one process alone may create the tables.
+    with workspace.lock("optuna-tables"), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
         storage = RDBStorage(
             url,

@@ -1,4 +1,4 @@
-"""What a study was created with and must still find: its data, its store, its starting point."""
+"""Checks that a study still has the data, the store and the starting point it was created with."""
 
 from search.errors import StoreError, StudyError
 from search.study.study import Study
@@ -10,21 +10,21 @@ def require_data(study: Study, digest: str) -> None:
     Raises:
         StudyError: the digests differ.
     """
-    if digest != study.facts["data_digest"]:
+    if digest != study.facts.data_digest:
         raise StudyError(
             f"study={study.name}: the data have changed (digest {digest[:12]}, when it was "
-            f"created {study.facts['data_digest'][:12]}); bring the old data back, or "
+            f"created {study.facts.data_digest[:12]}); bring the old data back, or "
             "choose another name"
         )
 
 
 def require_store(study: Study) -> None:
-    """Refuse a store that is not the one in which the study began.
+    """Refuse a store other than the one the study was created with.
 
     Raises:
-        StoreError: it is another.
+        StoreError: the store lacks the study's mark.
     """
-    mark = study.facts.get("store")  # older studies have none
+    mark = study.facts.store  # older studies have none
     if mark is not None and mark not in study.workspace.store:
         raise StoreError(
             f"study={study.name}: its store is not in {study.workspace.folder}; set "
@@ -38,7 +38,7 @@ def require_start(study: Study, key: str) -> None:
     Raises:
         StudyError: the keys differ.
     """
-    if key != study.facts.get("dense_key", key):  # older studies have none
+    if study.facts.dense_key not in (None, key):  # older studies have none
         raise StudyError(
             f"study={study.name}: the model's code or its weights file has changed since it "
             "was created; bring the old one back, or choose another name"

@@ -1,8 +1,8 @@
 """Files in the store that no study names: counted, and removed once they are old enough.
 
-A kill leaves none that nobody names (`search.worker.training_loop`), but a store may outlive
-its studies: a database restored from a backup, a study deleted in Optuna. Whatever is young
-may be about to be named.
+A killed worker leaves no unnamed files (`search.worker.training_loop`), but a store may outlive
+its studies: a database may be restored from a backup, a study deleted in Optuna. A young file may
+be about to be named.
 """
 
 import time
@@ -18,8 +18,8 @@ from search.study.trials import BLOBS
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """What no study names: `old` enough to be removed, and `young`. `others`: studies of other
-    databases to which files in the store belong.
+    """Files that no study names: those old enough to be removed, and younger ones. `others`:
+    the studies of other databases whose marks are in the store.
     """
 
     old: Sequence[Entry]
@@ -28,12 +28,13 @@ class Orphans:
 
 
 def orphans(workspace: Workspace, older_s: float) -> Orphans:
-    """Everything in the store that no study of this home's database names.
+    """All files in the store that no study of this workspace's database names.
 
     Args:
+        workspace: whose store and database are compared.
         older_s: the age in seconds from which on a file is old.
     """
-    entries = list(workspace.store.entries())  # before the names: what comes in between is young
+    entries = list(workspace.store.entries())  # read before the names, which may grow meanwhile
     named = named_digests(open_storage(workspace).engine)
     unnamed = [entry for entry in entries if entry.name not in named]
     before = time.time() - older_s
@@ -47,26 +48,27 @@ def orphans(workspace: Workspace, older_s: float) -> Orphans:
 
 
 def collect(workspace: Workspace, older_s: float, force: bool) -> Orphans:
-    """Remove the old files that no study names; returns what was found.
+    """Remove the old files that no study names; returns all unnamed files.
 
     Args:
+        workspace: whose store is cleaned up.
         older_s: the age in seconds from which on a file is old.
         force: remove the files of other databases' studies, too.
 
     Raises:
-        StoreError: the store is shared with another database, and `force` was not said.
+        StoreError: the store is shared with another database, and `force` is false.
     """
     with workspace.lock(BLOBS):
-        found = orphans(workspace, older_s)
-        if found.others and not force:
+        unnamed = orphans(workspace, older_s)
+        if unnamed.others and not force:
             raise StoreError(
                 f"{workspace.folder / 'store'}: it also holds the models of a study that this "
-                f"database does not know ({found.others[0]}); if that database is gone, remove "
+                f"database does not know ({unnamed.others[0]}); if that database is gone, remove "
                 "them with force=true"
             )
-        for entry in found.old:
+        for entry in unnamed.old:
             workspace.store.remove(entry.name)
-    return found
+    return unnamed
 
 
 def _mark(workspace: Workspace, entry: Entry) -> str | None:

@@ -1,12 +1,10 @@
-"""A sweep before its first trial: the study is created and checked, or continued."""
+"""A sweep before its first trial: its study is created and checked, or continued."""
 
 import contextlib
-import importlib.metadata
 import json
 import logging
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pruning.allocation.feasibility import require_reachable
@@ -22,17 +20,20 @@ from search.errors import ConfigError, StudyError
 from search.storage.blobs import mark_of
 from search.storage.workspace import Workspace
 from search.study.checks import require_data, require_store
-from search.study.control import Command, current_command, send
+from search.study.command import Command
+from search.study.control import current_command, send
 from search.study.factory import AUTO, SweepFactory, start_key
+from search.study.provenance import provenance
 from search.study.pruner import RungPruner
 from search.study.sampling import sampler_for
 from search.study.space import FIELDS, budgets, check_space, corners, require_narrower
 from search.study.study import Study, create_study, find_study
+from search.study.study_record import StudyFacts
 from search.study.trials import add_trials
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
-MANY = 5  # settings that a message can name
+MAX_NAMED = 5  # settings in a message
 TARGETS = ("any", "c", "tflite")
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
 KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin")}
@@ -42,8 +43,8 @@ OBJECTIVES = ("score", *RESOURCES, "macs")
 def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | None) -> Study:
     """The study of a name with its trials: created from a spec, or continued.
 
-    Without a spec the study must exist. A larger total, or another budget, adds trials; a
-    narrower space is what new trials draw from. All else must be as it was.
+    Without a spec the study must exist. A larger total, or another budget, adds trials; new
+    trials draw from a narrower space if one is given. All other settings must be as they were.
 
     Raises:
         StudyError: there is no such study, or it was created with another spec.
@@ -61,18 +62,18 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
         require_data(study, factory.data.digest)
         start_key(study, factory)
     repeats = study.spec.values.get("seeds") or 1
-    wanted = study.spec["trials"] or len(study.facts["budgets"]) * repeats
+    least = study.spec["trials"] or len(study.facts.budgets) * repeats
     if spec is not None:
-        _require_same(study, spec)  # somebody may have created it just before us
+        _require_same(study, spec)  # another process may have created it a moment ago
         _narrow(study, study.spec.drawn_as(spec["space"]))
         if added := _add_budgets(study, spec, factory):
-            wanted = max(wanted, len(study.trials()) + added * repeats, total or 0)
-            total = None  # it was for the budgets that were there
+            least = max(least, len(study.trials()) + added * repeats, total or 0)
+            total = None  # it counts the trials of the earlier budgets
     add_trials(
-        study, total or wanted, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
+        study, total or least, study.budgets, study.spec["seed"], study.spec.values.get("seeds")
     )
-    order = current_command(study)
-    if order.order is Command.HALT or (order.ends and not study.over()):
+    current = current_command(study)
+    if current.command is Command.HALT or (current.ends and not study.over()):
         send(study, Command.GO)
     return study
 
@@ -81,35 +82,35 @@ def _narrow(study: Study, space: Mapping[str, Any]) -> None:
     if space not in (study.spec["space"], study.space):
         check_space(space)
         require_narrower(space, study.space)
-        study.set_note("space", dict(space))
+        study.note(space=dict(space))
 
 
 def _add_budgets(study: Study, spec: Spec, factory: SweepFactory) -> int:
     """Add the budgets that the study lacks; returns how many."""
-    wanted = budgets(spec.typed().budget, Cost(**study.facts["dense_cost"]))
-    refused = [Budget(**limits) for limits in study.facts.get("out_of_reach", ())]
+    asked = budgets(spec.typed().budget, study.facts.dense_cost)
     with study.workspace.lock(f"budgets-{study.key}"):
-        new = [b for b in wanted if b not in (*study.budgets, *refused)]
+        present = (*study.budgets, *study.facts.out_of_reach)
+        new = [budget for budget in asked if budget not in present]
         if new:
             new = _reachable(factory, new, spec["budget"]["kind"])[0]
-            study.set_note("budgets", [asdict(budget) for budget in (*study.budgets, *new)])
+            study.note(budgets=(*study.budgets, *new))
     return len(new)
 
 
 def _reachable(
-    factory: SweepFactory, wanted: Sequence[Budget], kind: str
+    factory: SweepFactory, candidates: Sequence[Budget], kind: str
 ) -> tuple[list[Budget], list[Budget]]:
-    """The budgets that some widths meet, and the others, which are told of.
+    """The budgets that some widths meet, and the others, which are logged.
 
     Raises:
         BudgetError: no budget can be met.
     """
     model = factory.cost_model(factory.start.graph)
     remove_branches = factory.dense_job().pruning.allocation.vanishing
-    if not wanted:
+    if not candidates:
         raise ConfigError("budget: the list of limits is empty; write at least one")
     good, bad, reasons = [], [], []
-    for budget in wanted:
+    for budget in candidates:
         try:
             require_reachable(model, budget, factory.margins, remove_branches)
             good.append(budget)
@@ -124,7 +125,7 @@ def _reachable(
 
 
 def _cure(kind: str, reason: str) -> str:
-    """What else helps where a rung of a ladder is out of reach."""
+    """What else helps where a budget of a ladder is out of reach."""
     exponents = [
         f"budget.exponents.{short}" for name, short in FIELDS.items() if f"{name} " in reason
     ]
@@ -142,31 +143,7 @@ def _created(workspace: Workspace, name: str, factory: SweepFactory) -> Study:
         raise ConfigError(f"seed={typed.seed}: a whole number from 0 to {MOST_SEEDS - 1}")
     if typed.seeds is not None and typed.seeds < 1:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
-    made, beyond = _reachable(factory, budgets(typed.budget, model.dense), typed.budget.kind)
-    task, classes = factory.task(), len(factory.data.classes)
-    with _tried("task.metric"):
-        chance = task.metric.chance(factory.data.validation.targets, classes)
-    best = task.best
-    if not (chance < best if task.rises else chance > best):
-        raise ConfigError(
-            f"data: on the validation split one and the same answer has a {task.metric.name} "
-            f"of {chance:g}, and the best possible one is {best:g}; bring samples that differ"
-        )
-    facts = {
-        "metric": task.metric.name,
-        "rises": task.rises,
-        "chance": chance,
-        "best": best,
-        "dense_cost": asdict(model.dense),
-        "device_limits": factory.device.budget.limits,
-        "budgets": [asdict(budget) for budget in made],
-        "out_of_reach": [asdict(budget) for budget in beyond],
-        "data_digest": factory.data.digest,
-        "dense_key": factory.dense_key(),
-        "start_has_network": True,
-        "precision": factory.precision,
-        "tags": _tags(factory),
-    }
+    facts = _facts(factory, model.dense)
     accelerator = typed.accelerator
     if accelerator.precision == "bf16" and fast_precision(accelerator.device) != "bf16":
         log.warning(
@@ -174,20 +151,55 @@ def _created(workspace: Workspace, name: str, factory: SweepFactory) -> Study:
             "times slower than fp32; choose accelerator=cpu unless the workers run elsewhere"
         )
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
-    _try_out(factory, made[0])
-    directions = _directions(typed.objectives, task.rises)
+    _try_out(factory, facts.budgets[0])
+    directions = _directions(typed.objectives, facts.rises)
     mark = workspace.store.put(mark_of(name, workspace.databases.place))
-    study = create_study(workspace, name, spec, directions, facts | {"store": mark})
-    if study.facts["store"] != mark:  # somebody else was quicker
+    study = create_study(workspace, name, spec, directions, replace(facts, store=mark))
+    if study.facts.store != mark:  # another process has created the study meanwhile
         workspace.store.remove(mark)
     return study
 
 
-def _require_form(factory: SweepFactory, target: str) -> None:
-    """Refuse a network that does not have the form that is wanted, before any training.
+def _facts(factory: SweepFactory, dense: Cost) -> StudyFacts:
+    """What is known before the first trial; `dense` is the cost of the unpruned network.
 
     Raises:
-        ConfigError: there is no such form. DeployError: naming what stands in the way.
+        ConfigError: no answer is better than another on these data. BudgetError: no budget can
+            be met.
+    """
+    config, task = factory.spec.typed().budget, factory.task()
+    reachable, out_of_reach = _reachable(factory, budgets(config, dense), config.kind)
+    with _tried("task.metric"):
+        targets, classes = factory.data.validation.targets, len(factory.data.classes)
+        chance = task.metric.chance(targets, classes)
+    best = task.best
+    if not (chance < best if task.rises else chance > best):
+        raise ConfigError(
+            f"data: on the validation split one and the same answer has a {task.metric.name} "
+            f"of {chance:g}, and the best possible one is {best:g}; bring samples that differ"
+        )
+    return StudyFacts(
+        metric=task.metric.name,
+        rises=task.rises,
+        chance=chance,
+        best=best,
+        dense_cost=dense,
+        device_limits=factory.device.budget,
+        budgets=tuple(reachable),
+        out_of_reach=tuple(out_of_reach),
+        data_digest=factory.data.digest,
+        dense_key=factory.dense_key(),
+        start_has_network=True,
+        precision=factory.precision,
+        tags=provenance(factory.data),
+    )
+
+
+def _require_form(factory: SweepFactory, target: str) -> None:
+    """Refuse a network that cannot be deployed in the form that is asked for, before training.
+
+    Raises:
+        ConfigError: there is no such form. DeployError: naming the obstacle.
     """
     if target not in TARGETS:
         raise ConfigError(f"target={target}: write one of {', '.join(TARGETS)}")
@@ -207,35 +219,35 @@ def _require_form(factory: SweepFactory, target: str) -> None:
 
 
 def _try_out(factory: SweepFactory, budget: Budget) -> None:
-    """Make what workers will make, so that a setting nobody can use is refused at once."""
+    """Build what workers will build, so that a setting that cannot be used is refused at once."""
     sampler_for(factory.spec, 0)
     _try_job(factory, factory.dense_job(), "task.optimizer")
     for params in ({}, *corners(factory.spec["space"])):
-        what = ", ".join(f"{path}={value}" for path, value in params.items())
+        choice = ", ".join(f"{path}={value}" for path, value in params.items())
         job = factory.trial_job(params, budget, factory.spec["seed"])
-        _try_job(factory, job, f"space: {what}" if what else "task.optimizer")
+        _try_job(factory, job, f"space: {choice}" if choice else "task.optimizer")
     _judge(factory)
 
 
-def _try_job(factory: SweepFactory, job: Job, what: str) -> None:
+def _try_job(factory: SweepFactory, job: Job, setting: str) -> None:
     start = factory.start
-    with _tried(what):
+    with _tried(setting):
         TrainState.begin(start.graph, start.tensors, job)
 
 
 @contextlib.contextmanager
-def _tried(what: str) -> Iterator[None]:
-    """Say which setting names the code, perhaps the user's own, that fails in any way."""
+def _tried(setting: str) -> Iterator[None]:
+    """Name the setting whose code, perhaps the user's own, fails in any way."""
     try:
         yield
     except PruningError:
         raise
     except Exception as error:
-        raise ConfigError(f"{what}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{setting}: {type(error).__name__}: {error}") from error
 
 
 def _judge(factory: SweepFactory) -> None:
-    """Compare two outputs with what they should be: the network must fit the task."""
+    """Compute the loss of two samples, to see that the network fits the task."""
     data, start = factory.data, factory.start
     task = factory.task().fitted(data.train.targets, len(data.classes))
     task.require_shape(start.graph.shape(start.graph.outputs[0]), len(data.classes))
@@ -255,7 +267,7 @@ def _directions(objectives: list[str], rises: bool) -> dict[str, str]:
 
 def _require_same(study: Study, spec: Spec) -> None:
     """Refuse to continue a study with another recipe."""
-    before, now = (dict(flattened(_deciding(each))) for each in (study.spec, spec))
+    before, now = (dict(flattened(_deciding(one))) for one in (study.spec, spec))
     if now["precision"] == AUTO:
         now["precision"] = before["precision"]
     changed = [
@@ -263,8 +275,8 @@ def _require_same(study: Study, spec: Spec) -> None:
         for path in sorted({*before, *now})
         if before.get(path) != now.get(path)
     ]
-    if len(changed) > MANY:
-        changed[MANY - 1 :] = [f"and {len(changed) - MANY + 1} others"]
+    if len(changed) > MAX_NAMED:
+        changed[MAX_NAMED - 1 :] = [f"and {len(changed) - MAX_NAMED + 1} others"]
     if changed:
         raise StudyError(
             f"study={study.name}: it was created with other settings: {'; '.join(changed)}. "
@@ -273,11 +285,11 @@ def _require_same(study: Study, spec: Spec) -> None:
 
 
 def _deciding(spec: Spec) -> dict[str, Any]:
-    """The values that no trial may differ in: neither totals nor threads, budgets or spaces.
-    A study keeps its own margins, whatever those of the device are by now.
+    """The values that must not change while a study grows: all but totals, threads, budgets and
+    spaces. A study keeps its margins, even if those of the device have changed since.
     """
-    whole = asdict(spec.typed())  # older specs lack what has been added with a default since
-    values = {key: value for key, value in whole.items() if key not in GROWING}
+    typed = asdict(spec.typed())  # with the defaults of what older specs lack
+    values = {key: value for key, value in typed.items() if key not in GROWING}
     for key, names in KEPT.items():
         values[key] = {k: v for k, v in values[key].items() if k not in names}
     return values
@@ -286,34 +298,3 @@ def _deciding(spec: Spec) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _tags(factory: SweepFactory) -> dict[str, str]:
-    """Where the numbers come from: code, data and libraries."""
-    versions = {
-        f"version.{name}": importlib.metadata.version(name)
-        for name in ("paring", "torch", "optuna", "mlflow", "numpy")
-    }
-    return {
-        **versions,
-        **_git(),
-        "data": factory.data.name,
-        "data.digest": factory.data.digest,
-    }
-
-
-def _git() -> dict[str, str]:
-    """The commit and whether there are changes on top, where this is a git checkout."""
-
-    def ask(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return {
-            "git.commit": ask("rev-parse", "HEAD"),
-            "git.dirty": str(bool(ask("status", "--porcelain"))).lower(),
-        }
-    except (OSError, subprocess.SubprocessError):
-        return {"git.commit": "none", "git.dirty": "false"}

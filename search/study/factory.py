@@ -76,13 +76,13 @@ class SweepFactory:
     def start(self) -> Start:
         """The network with its initial or pretrained weights."""
         torch.manual_seed(self._typed.seed)
-        wanted = {
+        auto = {
             "classes": len(self.data.classes),
             "in_channels": self.data.input_shape[0],
             "shape": list(self.data.input_shape),
             "side": self.data.input_shape[-1],
         }
-        config = {k: wanted.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()}
+        config = {k: auto.get(k, v) if v == AUTO else v for k, v in self.spec["model"].items()}
         model = instantiated(config, nn.Module, "model")
         if self._typed.weights is not None:
             load_weights(model, self._typed.weights, self._typed.reinit)
@@ -106,19 +106,19 @@ class SweepFactory:
 
     @property
     def margins(self) -> Device | None:
-        """Whose margins estimates must leave so that the deployed network holds a budget; they
-        are those of generated C.
+        """The device whose margins estimates must leave so that the deployed network is within
+        its budget; None for networks that are not generated C.
         """
         return self.device if self.encoding is Encoding.C else None
 
     @property
     def encoding(self) -> Encoding:
-        """How weights are stored on the device: as generated C, for networks that have it."""
+        """How weights are stored on the device: as in generated C, if that can be made."""
         return self.precision.encoding
 
     @property
     def conventions(self) -> MemoryConventions:
-        """What counts as memory there, where an interpreter may run what has C."""
+        """What counts as memory on the device: that of generated C or of an interpreter."""
         interpreted = self._typed.target == "tflite"
         return MemoryConventions() if interpreted else self.precision.conventions
 
@@ -129,25 +129,27 @@ class SweepFactory:
         Raises:
             ConfigError: there is no such precision. DeployError: it cannot be exact.
         """
-        graph, wanted = self.start.graph, self._typed.precision
-        if wanted == AUTO:
+        graph, name = self.start.graph, self._typed.precision
+        if name == AUTO:
             return precision_of(graph)
-        if wanted not in [*Precision]:
-            raise ConfigError(f"precision={wanted}: write auto, {' or '.join(Precision)}")
-        if wanted == Precision.EXACT:
+        if name not in [*Precision]:
+            raise ConfigError(f"precision={name}: write auto, {' or '.join(Precision)}")
+        if name == Precision.EXACT:
             require_deployable(graph)
-        return Precision(wanted)
+        return Precision(name)
 
     def task(self) -> Task:
-        """The task, built anew (it may hold state of its own)."""
+        """A new instance of the task, which may have state."""
         return instantiated(self.spec["task"], Task, "task")
 
     def dense_key(self, network: bool = True) -> str:
-        """What the dense network depends on, as one digest.
+        """The digest of everything that the dense network depends on.
 
-        The config may name code of the user's, so the `network` that it makes is a part; not
-        its first weights, whose last bits are another processor's own. Studies of earlier
-        versions have keys without it.
+        The config may name the user's own code, so the graph that this code makes is included.
+        The initial weights are not: their last bits differ from processor to processor.
+
+        Args:
+            network: include the graph; the keys of earlier versions are without it.
         """
         parts = {
             "model": self.spec["model"],
@@ -183,10 +185,10 @@ class SweepFactory:
 
     def trial_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
         """Pruning and fine-tuning of one trial, with its hyperparameters put in place."""
-        own = SweepFactory(self.spec.replaced(params)) if params else self
-        # Neither the data set nor how scores are found is ever a hyperparameter.
-        own.__dict__.update(data=self.data, precision=self.precision)
-        return own._job(trial_recipe(own._typed.method.phases), budget, seed)
+        factory = SweepFactory(self.spec.replaced(params)) if params else self
+        # Neither the data set nor the precision of scores is ever a hyperparameter.
+        factory.__dict__.update(data=self.data, precision=self.precision)
+        return factory._job(trial_recipe(factory._typed.method.phases), budget, seed)
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
         accelerator = self._typed.accelerator
@@ -208,18 +210,18 @@ class SweepFactory:
 
 def _require_device(name: str) -> None:
     try:
-        known = torch.device(name).type in ("cpu", "cuda")
+        supported = torch.device(name).type in ("cpu", "cuda")
     except RuntimeError:
-        known = False
-    if not known:
+        supported = False
+    if not supported:
         raise ConfigError(f"accelerator.device={name}: write cpu or cuda")
 
 
 def dense_recipe(phases: PhasesConfig) -> Recipe:
-    """Warm up, then fall to zero in a straight line.
+    """A warm-up, after which the learning rate falls linearly to zero.
 
     Raises:
-        ConfigError: no epochs.
+        ConfigError: there are no epochs.
     """
     _require_least(phases, dense_epochs=1, warmup_epochs=0)
     warmup = min(phases.warmup_epochs, phases.dense_epochs - 1)
@@ -229,28 +231,29 @@ def dense_recipe(phases: PhasesConfig) -> Recipe:
 
 
 def trial_recipe(phases: PhasesConfig) -> Recipe:
-    """Prune at a constant learning rate, then fine-tune along a straight line to zero; the last
-    epochs of it, if wanted, with all that is computed rounded to int8.
+    """Pruning at a constant learning rate, then fine-tuning while it falls linearly to zero; in
+    the last epochs, if asked for, with everything rounded to int8.
 
     Raises:
-        ConfigError: no epoch to prune in, so that the budget could not be met, or no rate.
+        ConfigError: there is no epoch of pruning, so that no budget could be met; or a setting
+            is out of its range.
     """
     _require_least(phases, prune_epochs=1, finetune_epochs=0)
     if phases.lr_factor <= 0:
         raise ConfigError(f"method.phases.lr_factor={phases.lr_factor}: write a number above 0")
     if not 0 <= phases.qat_share <= 1:
         raise ConfigError(f"method.phases.qat_share={phases.qat_share}: a share from 0 to 1")
-    rate, whole = phases.lr_factor, phases.finetune_epochs
-    if phases.qat_share and not whole:
+    rate, epochs = phases.lr_factor, phases.finetune_epochs
+    if phases.qat_share and not epochs:
         raise ConfigError(
-            "method.phases.finetune_epochs=0: no epoch is left to be aware of int8 in; give "
-            "some, or choose quantize=ptq"
+            "method.phases.finetune_epochs=0: no epoch is left for quantization-aware training; "
+            "give some, or choose quantize=ptq"
         )
-    rounded = ceil(phases.qat_share * whole)
-    between = rate * rounded / max(whole, 1)
+    rounded = ceil(phases.qat_share * epochs)
+    between = rate * rounded / max(epochs, 1)
     parts = (
         Phase(kind=PhaseKind.PRUNE, epochs=phases.prune_epochs, lr_factor=(rate, rate)),
-        Phase(kind=PhaseKind.FINETUNE, epochs=whole - rounded, lr_factor=(rate, between)),
+        Phase(kind=PhaseKind.FINETUNE, epochs=epochs - rounded, lr_factor=(rate, between)),
         Phase(kind=PhaseKind.QUANTIZE, epochs=rounded, lr_factor=(between, 0.0)),
     )
     return tuple(part for part in parts if part.epochs > 0)
@@ -312,8 +315,8 @@ def start_key(study: Study, factory: SweepFactory) -> str:
     """The key of the dense network that a study's trials start from.
 
     Raises:
-        StudyError: what it starts from has changed since the study was created.
+        StudyError: the model's code or weights have changed since the study was created.
     """
-    key = factory.dense_key(network=study.facts.get("start_has_network", False))
+    key = factory.dense_key(network=study.facts.start_has_network)
     require_start(study, key)
     return key

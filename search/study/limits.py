@@ -1,4 +1,4 @@
-"""Budgets beside each other."""
+"""Comparing budgets, limit by limit."""
 
 from math import inf
 from typing import Any
@@ -13,16 +13,16 @@ def limits_of(budget: Budget) -> dict[str, Any]:
 
 def fits_within(budget: Budget, than: Budget) -> bool:
     """Whether no limit of a budget is larger than another's."""
-    own, their = limits_of(budget), limits_of(than)
-    return all(_height(own[name]) <= _height(their[name]) for name in own)
+    limits, others = limits_of(budget), limits_of(than)
+    return all(_number(limits[name]) <= _number(others[name]) for name in limits)
 
 
 def intersect(first: Budget, second: Budget) -> Budget:
-    """The budget of all that is within two others."""
-    one, other = limits_of(first), limits_of(second)
-    heights = {name: min(_height(one[name]), _height(other[name])) for name in one}
-    return Budget(**{name: height for name, height in heights.items() if height < inf})  # type: ignore[arg-type]
+    """The budget that holds exactly what both of two budgets hold."""
+    limits, others = limits_of(first), limits_of(second)
+    smaller = {name: min(_number(limits[name]), _number(others[name])) for name in limits}
+    return Budget(**{name: limit for name, limit in smaller.items() if limit < inf})  # type: ignore[arg-type]
 
 
-def _height(limit: float | None) -> float:
+def _number(limit: float | None) -> float:
     return inf if limit is None else limit

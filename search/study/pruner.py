@@ -1,10 +1,10 @@
-"""Early stopping with several objectives: a trial that another dominates is not trained on.
+"""Early stopping with several objectives: training ends for a trial that another dominates.
 
-At rungs, shares of their epochs, trials are compared with all that came so far, each by its
-score and its budget: one ends if another with no larger limit is better beyond a margin. In the
-manner of MO-ASHA (Schmucker et al., "Multi-objective Asynchronous Successive Halving", as in
-Syne Tune), which ranks by dominance too; there a share of each rung goes on, here all that the
-margin spares.
+Rungs are shares of a trial's epochs. At each rung a trial is compared, by its score and its
+budget, with all trials that have reached the rung before: it is stopped if another one, none of
+whose limits is larger, is better by more than a margin. MO-ASHA (Schmucker et al.,
+"Multi-objective Asynchronous Successive Halving", as in Syne Tune) ranks by dominance, too, but
+there a fixed share of each rung goes on; here all trials within the margin do.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class RungPruner:
         """The rungs of a config.
 
         Raises:
-            ConfigError: a value that makes no sense.
+            ConfigError: a value makes no sense.
         """
         shares = tuple(config.rungs)
         if any(not 0 < share < 1 for share in shares) or list(shares) != sorted({*shares}):
@@ -54,15 +54,24 @@ class RungPruner:
         return RungPruner(shares, config.margin, config.min_trials)
 
     def at(self, epoch: int, of: int) -> int | None:
-        """The rung that an epoch ends at, if it does; several at one epoch are the last."""
+        """The rung at the end of an epoch, if there is one; of several, the last.
+
+        Args:
+            epoch: counted from 1.
+            of: how many epochs the trial has.
+        """
         ends = {max(1, round(share * of)): rung for rung, share in enumerate(self.shares)}
         return ends.get(epoch) if epoch < of else None
 
-    def better(self, own: RungReport, others: Iterable[RungReport]) -> RungReport | None:
-        """The trial that ends another's training at a rung, or None while it may go on."""
-        rivals = [other for other in others if other.number != own.number]
+    def better(self, report: RungReport, others: Iterable[RungReport]) -> RungReport | None:
+        """The best trial among `others` that stops the reported one; None if that may go on."""
+        rivals = [other for other in others if other.number != report.number]
         if len(rivals) + 1 < self.min_trials:
             return None
-        beyond = own.gain + self.margin
-        winners = [o for o in rivals if o.gain > beyond and fits_within(o.budget, own.budget)]
-        return max(winners, key=lambda other: (other.gain, -other.number), default=None)
+        threshold = report.gain + self.margin
+        winners = [
+            rival
+            for rival in rivals
+            if rival.gain > threshold and fits_within(rival.budget, report.budget)
+        ]
+        return max(winners, key=lambda winner: (winner.gain, -winner.number), default=None)

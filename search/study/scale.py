@@ -1,9 +1,10 @@
-"""The one scale on which scores of any metric are compared."""
+"""The common scale of scores of all metrics."""
 
 
 def normalized_score(score: float, chance: float, best: float) -> float:
-    """A score between that of chance (0) and the best possible (1), whichever way it counts.
+    """A score on a scale from chance (0) to the best possible score (1), whether larger or
+    smaller scores are better.
 
-    Both are those that the metric states; `Task.score` sees to it that no score is beyond.
+    The metric states both; `Task.score` makes sure that no score is better than the best one.
     """
     return (score - chance) / (best - chance)

@@ -1,4 +1,4 @@
-"""Which hyperparameters the sampler chooses, and which budgets the trials get."""
+"""The hyperparameters that the sampler chooses, and the budgets of the trials."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -18,63 +18,63 @@ Scalar = str | int | float | bool
 def suggest(
     trial: optuna.Trial, space: Mapping[str, Any], first: Mapping[str, Any] | None = None
 ) -> dict[str, Scalar]:
-    """One value for every path of the space; a trial handed back keeps those it has.
+    """One value for every path of the space; a trial that was handed back keeps its values.
 
-    `first` is the space that the study began with: its choices, which Optuna keeps for ever,
-    while the sampler takes only those that are left (see `search.study.sampling`).
+    `first` is the space that the study began with. Its lists of choices cannot change in Optuna;
+    the sampler takes only those that are left (see `search.study.sampling`).
     """
-    lists = {path: how for path, how in (first or {}).items() if isinstance(how, list)}
-    return {path: _suggest(trial, path, lists.get(path, how)) for path, how in space.items()}
+    lists = {path: values for path, values in (first or {}).items() if isinstance(values, list)}
+    return {path: _suggest(trial, path, lists.get(path, part)) for path, part in space.items()}
 
 
 def require_narrower(space: Mapping[str, Any], than: Mapping[str, Any]) -> None:
-    """Refuse a space with values that the other lacks, or for other paths.
+    """Refuse a space that has other paths than an earlier one, or values that it lacks.
 
     Raises:
-        ConfigError: naming the path, and what it may be.
+        ConfigError: naming the path and its allowed values.
     """
     if space.keys() != than.keys():
         raise ConfigError(
             f"space: a study's paths cannot change; it has {', '.join(than) or 'none'}, now "
             f"{', '.join(space) or 'none'}"
         )
-    for path, how in space.items():
+    for path, domain in space.items():
         old = than[path]
-        lists = isinstance(how, list) and isinstance(old, list) and set(how) <= set(old)
-        same = isinstance(how, Mapping) and isinstance(old, Mapping)
-        if not lists and not (same and _inside(how, old)):
+        lists = isinstance(domain, list) and isinstance(old, list) and set(domain) <= set(old)
+        same = isinstance(domain, Mapping) and isinstance(old, Mapping)
+        if not lists and not (same and _inside(domain, old)):
             raise ConfigError(
-                f"space: {path}: {how!r} is not part of {old!r}; a study's space can only "
+                f"space: {path}: {domain!r} is not part of {old!r}; a study's space can only "
                 "become narrower, so that its trials stay comparable"
             )
 
 
-def _inside(how: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    alike = all(how.get(key) == old.get(key) for key in ("log", "step"))
-    return alike and old["low"] <= how["low"] and how["high"] <= old["high"]
+def _inside(domain: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    same_scale = all(domain.get(key) == old.get(key) for key in ("log", "step"))
+    return same_scale and old["low"] <= domain["low"] and domain["high"] <= old["high"]
 
 
 def check_space(space: Mapping[str, Any]) -> None:
-    """Refuse a space that no sampler could draw from, or that trials could not follow.
+    """Refuse a space that no sampler could draw from, or with settings that all trials share.
 
-    All trials share one network, its data and its dense training, so only what happens in a
-    trial may be searched.
+    All trials share one network, its data and its dense training; only settings of the pruning
+    and of the task may be searched.
 
     Raises:
         ConfigError: naming the path and the form it should have.
     """
-    for path, how in space.items():
+    for path, domain in space.items():
         if not path.startswith(SEARCHED) or path in SHARED:
             raise ConfigError(
                 f"space: {path!r} is not a setting that trials may differ in; search paths below "
                 f"{' and '.join(SEARCHED)}, as one key each: '+space={{task.optimizer.lr: "
                 "[0.05, 0.1]}'"
             )
-        choices = isinstance(how, list) and len(how) > 0
-        bounds = isinstance(how, Mapping) and {"low", "high"} <= set(how) <= ALLOWED
-        if not choices and not (bounds and _ordered(how)):
+        choices = isinstance(domain, list) and len(domain) > 0
+        bounds = isinstance(domain, Mapping) and {"low", "high"} <= set(domain) <= ALLOWED
+        if not choices and not (bounds and _ordered(domain)):
             raise ConfigError(
-                f"space: {path}: {how!r} is neither a list of choices nor "
+                f"space: {path}: {domain!r} is neither a list of choices nor "
                 "{low: .., high: .., log: true|false, step: ..} with numbers low <= high, and "
                 "a step above 0 (whole between whole numbers, and not with log)"
             )
@@ -85,33 +85,33 @@ SEARCHED = ("task.", "method.")
 SHARED = ("method.phases.dense_epochs", "method.phases.warmup_epochs", "task.metric._target_")
 
 
-def _ordered(how: Mapping[str, Any]) -> bool:
-    low, high, step = how["low"], how["high"], how.get("step", 1)
+def _ordered(domain: Mapping[str, Any]) -> bool:
+    low, high, step = domain["low"], domain["high"], domain.get("step", 1)
     if not all(type(number) in (int, float) for number in (low, high, step)):
         return False  # true is an int, too
     if low > high or step <= 0:
         return False
-    whole = isinstance(low, int) and isinstance(high, int)
-    if how.get("log"):
-        return low > 0 and "step" not in how
-    return not whole or step == int(step)
+    integers = isinstance(low, int) and isinstance(high, int)
+    if domain.get("log"):
+        return low > 0 and "step" not in domain
+    return not integers or step == int(step)
 
 
 def corners(space: Mapping[str, Any]) -> Iterator[dict[str, Scalar]]:
     """Each choice and each end of a range by itself, with nothing else of the space."""
-    for path, how in space.items():
-        for value in how if isinstance(how, list) else (how["low"], how["high"]):
+    for path, domain in space.items():
+        for value in domain if isinstance(domain, list) else (domain["low"], domain["high"]):
             yield {path: value}
 
 
-def _suggest(trial: optuna.Trial, path: str, how: Any) -> Scalar:
-    if isinstance(how, list):
-        choice: Any = trial.suggest_categorical(path, how)
+def _suggest(trial: optuna.Trial, path: str, domain: Any) -> Scalar:
+    if isinstance(domain, list):
+        choice: Any = trial.suggest_categorical(path, domain)
         return choice  # type: ignore[no-any-return]
-    low, high, log_scale = how["low"], how["high"], bool(how.get("log", False))
+    low, high, log_scale = domain["low"], domain["high"], bool(domain.get("log", False))
     if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(path, low, high, step=int(how.get("step", 1)), log=log_scale)
-    return trial.suggest_float(path, low, high, step=how.get("step"), log=log_scale)
+        return trial.suggest_int(path, low, high, step=int(domain.get("step", 1)), log=log_scale)
+    return trial.suggest_float(path, low, high, step=domain.get("step"), log=log_scale)
 
 
 def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
@@ -133,8 +133,8 @@ def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
                 f"budget.{name} is not used by budget={config.kind}; leave it out, or choose "
                 f"{' or '.join(others)}"
             )
-    made = tuple(dict.fromkeys(makers[config.kind](config, dense)))
-    return tuple(sorted(made, key=lambda budget: _looseness(budget, dense), reverse=True))
+    distinct = dict.fromkeys(makers[config.kind](config, dense))
+    return tuple(sorted(distinct, key=lambda budget: _looseness(budget, dense), reverse=True))
 
 
 def _looseness(budget: Budget, dense: Cost) -> float:
@@ -147,8 +147,8 @@ def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
             f"budget.shares={config.shares}: a ladder needs factors above 0 and at most 1, "
             "such as shares=[0.5,0.25,0.12]"
         )
-    known = config.exponents.keys() <= set(FIELDS.values())
-    if not known or any(exponent < 0 for exponent in config.exponents.values()):
+    valid_names = config.exponents.keys() <= set(FIELDS.values())
+    if not valid_names or any(exponent < 0 for exponent in config.exponents.values()):
         raise ConfigError(
             f"budget.exponents={config.exponents}: give an exponent of at least 0 for "
             f"{', '.join(FIELDS.values())}"
@@ -172,12 +172,12 @@ def _grid(config: BudgetConfig, dense: Cost) -> list[Budget]:
 
 
 def _values(config: BudgetConfig, name: str, dense: Cost) -> list[float | None]:
-    given = getattr(config, FIELDS[name])
-    if given is None:
+    setting = getattr(config, FIELDS[name])
+    if setting is None:
         return [None]
     return [
         parse_limit(name, value, getattr(dense, name))
-        for value in (given if isinstance(given, list) else [given])
+        for value in (setting if isinstance(setting, list) else [setting])
     ]
 
 
@@ -201,22 +201,22 @@ def _between(ends: list[float | None], share: float) -> float:
 
 
 def _budget(limits: Mapping[str, float | None]) -> Budget:
-    """Bytes and nanoseconds rounded down, so that a limit never grows by rounding.
+    """Limits in whole bytes and nanoseconds, rounded down, so that no limit grows by rounding.
 
-    Shares that differ by a rounding error thus give one budget, or two in a clear order.
+    Shares that differ only by a rounding error thus give one budget, or two in a clear order.
     """
     grains = {"latency_ms": 1e6}
-    whole = {
+    rounded = {
         name: int(limit * grains[name] + 1e-3) / grains[name]
         if name in grains
         else int(limit + 1e-6)
         for name, limit in limits.items()
         if limit is not None
     }
-    if not whole:
+    if not rounded:
         raise ConfigError(
             "budget: nothing is limited; give flash, sram or latency, or an exponent above 0"
         )
-    if below := [name for name, limit in whole.items() if limit <= 0]:
+    if below := [name for name, limit in rounded.items() if limit <= 0]:
         raise ConfigError(f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit")
-    return Budget(**whole)  # type: ignore[arg-type]
+    return Budget(**rounded)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A trained network as it is stored: what its file says, what it costs, its integers."""
+"""A trained network as it is stored: its file, its cost, its integers."""
 
 from dataclasses import astuple, replace
 
@@ -11,14 +11,16 @@ from pruning.training.checkpoint import StoredNetwork, pack_network
 from pruning.training.job import Job, Precision
 from pruning.training.state import TrainState
 from pruning.training.train import int8_codes
-from search.errors import ConfigError
+from search.errors import ConfigError, StudyError
+from search.storage.trial_record import result_of
+from search.study.study import Study
 
 MODEL = "model.safetensors"
 
 
 def packed(state: TrainState, job: Job) -> bytes:
-    """A trained network as it is stored, with what it says of itself: how to feed it, what it
-    scored, and the codes of its buffers (scale and zero point) where it was scored with these.
+    """The file of a trained network. Its notes give the normalisation of the input, the score,
+    and the scale and zero point of each buffer if it was scored with these.
     """
     graph, tensors = state.result()
     exact = job.scoring is Precision.EXACT
@@ -37,11 +39,28 @@ def packed(state: TrainState, job: Job) -> bytes:
     return pack_network(graph, tensors, notes)
 
 
+def start_digest(study: Study, parent: int | None) -> str:
+    """The digest of the network that the trials with this parent start from; None: the dense one.
+
+    Raises:
+        StudyError: the parent has no model, or the dense network is not trained yet.
+    """
+    if parent is None:
+        if (dense := study.notes().dense) is not None:
+            return dense.digest
+        raise StudyError(f"study={study.name}: its dense network is not trained yet; start workers")
+    if (result := result_of(study.trials()[parent])) is not None:
+        return result.files[MODEL]
+    raise StudyError(
+        f"study={study.name}: trial {parent} has no model that others could start from"
+    )
+
+
 def integer_network(network: StoredNetwork) -> IntegerNetwork:
     """The integers that a stored network was scored with.
 
     Raises:
-        DeployError: it has no integer form. ConfigError: it was scored without.
+        DeployError: it has no integer form. ConfigError: it was scored in simulation.
     """
     require_deployable(network.graph)
     if not network.notes.get("codes"):
@@ -54,8 +73,9 @@ def integer_network(network: StoredNetwork) -> IntegerNetwork:
 
 
 def stored_cost(stored: StoredNetwork, model: CostModel) -> tuple[Cost, int | None]:
-    """What a stored network costs, and the arena of its C where that is its memory: no less
-    counts, but more where buffers leave gaps.
+    """The cost of a stored network, and the bytes of its C arena if there is one.
+
+    The arena counts as its memory if it is larger than the peak: buffers may leave gaps in it.
     """
     if model.conventions != DEPLOYED or not stored.notes["codes"]:
         return model.dense, None

@@ -1,51 +1,48 @@
-"""A study in Optuna, whose database is the truth: what is known of it, and how it is created."""
+"""A study in Optuna, whose database is the truth: created, found, read and written."""
 
-import json
-import time
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, final
+from typing import Any, Unpack, final
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget
-from search.config.migration import SETTINGS, spec_of_format_1
 from search.config.schema import StoppingConfig
 from search.config.spec import Spec
 from search.errors import StudyError
 from search.storage.optuna_adapter import TrialStorage, TrialTable, storage_of
 from search.storage.workspace import Workspace, open_storage
 from search.study.pruner import RungPruner
+from search.study.study_record import (
+    StudyChanges,
+    StudyDefinition,
+    StudyFacts,
+    StudyNotes,
+    is_half_made,
+    write_notes,
+)
 
-FORMAT = "paring.study/2"
-FORMAT_1 = "paring.study/1"  # of paring 0.1.0: read in today's words
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 
 
 @final
 class Study:
-    """One sweep: its spec, its trials and what is known of them."""
+    """One sweep: its spec, its trials, and what is stored with it.
+
+    Raises:
+        StudyError: it was not created by paring.
+    """
 
     def __init__(self, workspace: Workspace, study: optuna.Study) -> None:
         self.workspace = workspace
         self.optuna = study
         self.table = TrialTable(study)
-        attributes = study.user_attrs
-        if attributes.get("format") not in (FORMAT, FORMAT_1):
-            raise StudyError(
-                f"study={study.study_name}: it was not made by paring {FORMAT} "
-                f"(found {attributes.get('format')!r}); choose another name"
-            )
-        self.spec = Spec(attributes["spec"])
-        if attributes["format"] == FORMAT_1:
-            self.spec = Spec(spec_of_format_1(self.spec.values), SETTINGS)
-        self.key: str = attributes["key"]
-        self.facts: Mapping[str, Any] = attributes["facts"]
-        self.objectives: tuple[str, ...] = tuple(attributes["objectives"])
+        definition = StudyDefinition.of(study)
+        self.spec, self.key = definition.spec, definition.key
+        self.facts: StudyFacts = definition.facts
+        self.objectives = definition.objectives
 
     @property
     def name(self) -> str:
@@ -53,43 +50,37 @@ class Study:
         return self.optuna.study_name
 
     @property
-    def storage(self) -> BaseStorage:
+    def storage(self) -> TrialStorage:
         """Optuna's storage, which holds the connections of this process."""
         return storage_of(self.optuna)
-
-    # --- what is known
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial, by number."""
         return self.optuna.get_trials(deepcopy=False)
 
-    def notes(self) -> Mapping[str, Any]:
-        """All values kept with the study, asked for once."""
-        return self.optuna.user_attrs
+    def notes(self) -> StudyNotes:
+        """What is stored with the study now, read at once."""
+        return StudyNotes.of(self.optuna)
 
-    def note(self, key: str) -> Any:
-        """A value kept with the study, or None."""
-        return self.notes().get(key)
+    def note(self, **changes: Unpack[StudyChanges]) -> None:
+        """Store fields of `StudyNotes` with the study."""
+        write_notes(self.optuna, **changes)
 
     @property
     def space(self) -> Mapping[str, Any]:
         """The hyperparameters that trials may still draw: the spec's space, or a part of it."""
-        found: Mapping[str, Any] = self.note("space") or self.spec["space"]
-        return found
+        space: Mapping[str, Any] = self.notes().space or self.spec["space"]
+        return space
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets of the trials, those added later at the end."""
-        return tuple(Budget(**limits) for limits in self.note("budgets") or self.facts["budgets"])
+        return self.notes().budgets or self.facts.budgets
 
     @property
     def rungs(self) -> RungPruner:
         """When trials are judged, and how strictly."""
         return RungPruner.of(StoppingConfig(**self.spec.values.get("stopping", {})))
-
-    def set_note(self, key: str, value: Any) -> None:
-        """Keep a value with the study."""
-        self.optuna.set_user_attr(key, value)
 
     def over(self) -> bool:
         """Whether every trial is over."""
@@ -101,11 +92,16 @@ def create_study(
     name: str,
     spec: Spec,
     objectives: Mapping[str, str],
-    facts: Mapping[str, Any],
+    facts: StudyFacts,
 ) -> Study:
-    """A new study without trials. `objectives` maps names to "maximize" or "minimize".
+    """A new study without trials; one of this name that is there already is returned as it is.
 
-    `facts` are what was measured before the first trial: dense cost, chance score, digests.
+    Args:
+        workspace: where the study is to live.
+        name: the study's name.
+        spec: all settings of the sweep.
+        objectives: "maximize" or "minimize" for each objective, by name.
+        facts: what was measured before the first trial.
     """
     storage = open_storage(workspace)
     with workspace.lock(f"create-{name}"):
@@ -118,12 +114,7 @@ def create_study(
             storage=storage,
             directions=[StudyDirection[way.upper()] for way in objectives.values()],
         )
-        study.set_user_attr("key", uuid.uuid4().hex)
-        study.set_user_attr("created", time.time())
-        study.set_user_attr("objectives", list(objectives))
-        study.set_user_attr("facts", json.loads(json.dumps(facts)))
-        study.set_user_attr("spec", dict(spec.values))
-        study.set_user_attr("format", FORMAT)  # last: a study without it is half-made
+        StudyDefinition(spec=spec, objectives=tuple(objectives), facts=facts).write(study)
         return Study(workspace, study)
 
 
@@ -136,17 +127,7 @@ def find_study(
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
-    return None if _half_made(study) else Study(workspace, study)
-
-
-def _half_made(study: optuna.Study) -> bool:
-    """Whether a study's creator is still at it, or was killed meanwhile.
-
-    Somebody else's study without attributes is told by its trials: it must not be touched.
-    """
-    known = study.user_attrs
-    ours = not known or "key" in known
-    return ours and "format" not in known and not study.get_trials(deepcopy=False)
+    return None if is_half_made(study) else Study(workspace, study)
 
 
 def require_study(workspace: Workspace, name: str) -> Study:
@@ -158,9 +139,8 @@ def require_study(workspace: Workspace, name: str) -> Study:
     storage = open_storage(workspace)
     if (study := find_study(workspace, name, storage)) is not None:
         return study
-    names = sorted(optuna.get_all_study_names(storage))
-    known = ", ".join(names[:20]) or "none yet"
+    names = ", ".join(sorted(optuna.get_all_study_names(storage))[:20]) or "none yet"
     raise StudyError(
         f"study={name}: no study of this name in {workspace.databases.place}; "
-        f"studies: {known}. Create it with: paring sweep study={name} ..."
+        f"studies: {names}. Create it with: paring sweep study={name} ..."
     )

@@ -1,62 +1,63 @@
-"""Trials of a study as work: added, claimed, handed back, given up, and told once.
+"""The trials of a study as work: added, claimed, handed back, given up.
 
-A trial keeps its number for ever: it is created WAITING with its budget,
-claimed by a compare-and-set to RUNNING, handed back to WAITING when its worker is gone, and
-told once. Claims and returns take turns under a lock, and a claimant signs before it claims, so
-that a running trial always names who runs it.
+A trial keeps its number for ever: it is created WAITING with its budget, claimed by a
+compare-and-set to RUNNING, handed back to WAITING when its worker is gone, and told once.
+Claims and returns take turns under a lock, and a worker signs a trial before it claims it, so
+that a running trial always names the process that runs it.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget
-from search.storage.optuna_adapter import ATTEMPT, CHECKPOINT, PENDING
-from search.study.owner import Owner
+from search.storage.optuna_adapter import named_digests
+from search.storage.owner import Owner
+from search.storage.trial_record import AnyTrial, Deaths, TrialChanges, TrialNotes
 from search.study.sampling import sampler_for
 from search.study.space import suggest
 from search.study.study import Study
 
-CANCELLED = "cancelled"  # an attribute of trials that were given up
 BLOBS = "blobs"  # the lock under which blobs are named, and removed when nobody names them
-DEATHS = 3  # of workers, one after another and without progress, before a trial has failed
+DEATHS = 3  # of workers, one after another and without progress, after which a trial fails
 
 
 def add_trials(
     study: Study, total: int, budgets: Sequence[Budget], seed: int, seeds: int | None = None
 ) -> None:
     """Create trials until there are `total`, always for the budget with the fewest trials so
-    far; among equals for the one that comes first.
+    far; of several such budgets, for the first.
 
-    The trials of a budget have seeds one after another. With a number of `seeds`, so many
-    of them repeat one draw of the hyperparameters with that many seeds, then the next.
+    Args:
+        study: to which they are added.
+        total: trials of the study afterwards; where it has more, nothing happens.
+        budgets: those of the study.
+        seed: of the first trial of each budget; the seeds of the next ones count up from it.
+        seeds: so many trials of a budget share one draw of the hyperparameters, and differ in
+            their seeds, which begin again at `seed` for the next draw. None: each trial draws.
     """
     with study.workspace.lock(f"trials-{study.key}"):
         trials = study.trials()
-        had = Counter(trial_budget(trial) for trial in trials)
+        counts = Counter(trial_budget(trial) for trial in trials)
         for number in range(len(trials), total):
-            budget = min(budgets, key=had.__getitem__)
-            draw, repeat = divmod(had[budget], seeds) if seeds else (None, had[budget])
-            had[budget] += 1
-            entry = {"number": number, "budget": asdict(budget), "seed": seed + repeat}
-            if draw is not None:
-                entry["draw"] = draw
-            study.optuna.enqueue_trial({}, user_attrs={"slot": entry})
+            budget = min(budgets, key=counts.__getitem__)
+            draw, repeat = divmod(counts[budget], seeds) if seeds else (None, counts[budget])
+            counts[budget] += 1
+            study.table.add(number, budget, seed + repeat, draw)
 
 
 def cancel_waiting(study: Study) -> list[int]:
-    """Give up the trials that nobody works on; returns their numbers."""
+    """Cancel the trials that wait for a worker; returns their numbers."""
     numbers = []
     with turn(study):
         for trial in study.table.trials(TrialState.WAITING):
-            study.table.note(trial, CANCELLED, True)
+            study.table.note(trial, cancelled=True)
             study.table.set_state(trial, TrialState.FAIL)
             numbers.append(trial.number)
     tidy(study)
@@ -69,50 +70,42 @@ def claim(study: Study) -> optuna.Trial | None:
         return None
     with turn(study):
         trials = study.table.trials(TrialState.WAITING)
-        waiting = next((trial for trial in trials if _took(study, trial)), None)
-    if waiting is None:
+        claimed = next((trial for trial in trials if _take(study, trial)), None)
+    if claimed is None:
         return None
-    # Read once: Optuna's cache must have seen the trial, and the sampler wants the others.
+    # Read once: Optuna's cache must have seen the trial, and the sampler needs the others.
     study.table.show(study.trials())
-    study.optuna.sampler = sampler_for(study.spec, waiting.number, study.space)
-    if "draw" not in waiting.user_attrs["slot"]:
-        return study.table.open(waiting)
-    with study.workspace.lock(f"draw-{study.key}"):  # its like may be claimed at this moment
-        _repeat_draw(study, waiting)
-        trial = study.table.open(waiting)
+    study.optuna.sampler = sampler_for(study.spec, claimed.number, study.space)
+    if TrialNotes.of(claimed).draw is None:
+        return study.table.open(claimed)
+    with study.workspace.lock(f"draw-{study.key}"):  # others of this draw may be claimed now
+        _repeat_draw(study, claimed)
+        trial = study.table.open(claimed)
         sampled_params(study, trial)
     return trial
 
 
 def sampled_params(study: Study, trial: optuna.Trial) -> dict[str, Any]:
-    """A trial's hyperparameters; it keeps those that it has."""
+    """A trial's hyperparameters; those that an earlier attempt has drawn stay."""
     return dict(suggest(trial, study.space, study.spec["space"]))
 
 
 def _repeat_draw(study: Study, trial: FrozenTrial) -> None:
     """Fix the hyperparameters to those that a trial of the same draw has."""
-    entry, same = trial.user_attrs["slot"], ("budget", "draw")
+    notes = TrialNotes.of(trial)
     for other in study.trials():
-        theirs = other.user_attrs["slot"]
-        if other.params and all(theirs.get(key) == entry[key] for key in same):
+        others = TrialNotes.of(other)
+        if other.params and (others.budget, others.draw) == (notes.budget, notes.draw):
             study.table.fix_params(trial, other.params)
             return
 
 
-def _took(study: Study, waiting: FrozenTrial) -> bool:
-    """Sign a waiting trial and set it running."""
-    attempt = waiting.user_attrs.get(ATTEMPT, 0) + 1
-    study.table.note(waiting, "owner", Owner.me().note())
-    study.table.note(waiting, ATTEMPT, attempt)
-    study.table.note(waiting, "seen", time.time())
+def _take(study: Study, waiting: FrozenTrial) -> bool:
+    """Sign a waiting trial and set it running; False where another process was quicker."""
+    attempt = TrialNotes.of(waiting).attempt + 1
+    study.table.note(waiting, owner=Owner.me(), attempt=attempt)
     study.table.heartbeat(waiting)
     return study.table.set_state(waiting, TrialState.RUNNING)
-
-
-def beat(study: Study, trial: optuna.Trial) -> None:
-    """Say that a trial is worked on: to Optuna, and to whoever asks how the sweep stands."""
-    study.table.heartbeat(trial)
-    study.table.note(trial, "seen", time.time())
 
 
 def turn(study: Study) -> Any:
@@ -121,13 +114,13 @@ def turn(study: Study) -> Any:
 
 
 def hand_back(study: Study, owner: Owner | None = None) -> list[int]:
-    """Make the trials of a process, by default this one, wait again; returns which."""
-    note = (owner or Owner.me()).note()
-    return _handed_back(study, lambda trial: trial.user_attrs.get("owner") == note)
+    """Make the trials of a process, by default this one, wait again; returns their numbers."""
+    process = owner or Owner.me()
+    return _handed_back(study, lambda trial: TrialNotes.of(trial).owner == process)
 
 
 def reap(study: Study) -> list[int]:
-    """Hand back the trials of workers that are gone, or let them fail; returns which."""
+    """Hand back the trials of workers that are gone, or let them fail; returns their numbers."""
     if not any(_abandoned(study, trial) for trial in study.table.trials(TrialState.RUNNING)):
         return []
     numbers = _handed_back(study, partial(_abandoned, study), partial(_after_death, study))
@@ -140,7 +133,10 @@ def _handed_back(
     due: Callable[[FrozenTrial], bool],
     state: Callable[[FrozenTrial], TrialState] = lambda _: TrialState.WAITING,
 ) -> list[int]:
-    """Make running trials wait again, under their numbers and with all they know."""
+    """Set those running trials that are due to another state; returns their numbers.
+
+    They keep their numbers and notes.
+    """
     numbers = []
     with turn(study):
         for trial in filter(due, study.table.trials(TrialState.RUNNING)):
@@ -151,37 +147,35 @@ def _handed_back(
 
 
 def _after_death(study: Study, trial: FrozenTrial) -> TrialState:
-    """A trial whose worker dies at one point again and again has failed.
+    """FAIL for a trial whose workers died DEATHS times at one point, else WAITING.
 
-    A worker that is seen to live has not died, however long it was silent; one that nobody
-    sees is taken for dead, until it comes back.
+    A worker that is seen to live has not died, however long it was silent; one that cannot be
+    seen counts as dead until it comes back.
     """
-    known = trial.user_attrs
     if _owner_lives(trial):
         return TrialState.WAITING
-    point = (known.get(CHECKPOINT) or "")[:16]  # a whole digest would name the blob
-    before = known.get("deaths", {})
-    same = "at" in before and before["at"] == point
-    attempts = [*(before.get("attempts", []) if same else []), known.get(ATTEMPT)]
-    study.table.note(trial, "deaths", {"at": point, "attempts": attempts})
-    if len(attempts) < DEATHS:
+    notes = TrialNotes.of(trial)
+    point = (notes.checkpoint or "")[:16]  # a whole digest would name the blob
+    same = notes.deaths is not None and notes.deaths.at == point
+    earlier = notes.deaths.attempts if notes.deaths is not None and same else ()
+    deaths = Deaths(point, (*earlier, notes.attempt))
+    study.table.note(trial, deaths=deaths)
+    count = len(deaths.attempts)
+    if count < DEATHS:
         return TrialState.WAITING
-    reason = (
-        f"its worker was killed {len(attempts)} times at the same point, perhaps for want of memory"
-    )
-    study.table.note(trial, "reason", reason)
+    reason = f"its worker was killed {count} times at the same point, perhaps for want of memory"
+    study.table.note(trial, reason=reason)
     return TrialState.FAIL
 
 
 def came_back(study: Study, trial: optuna.Trial) -> None:
     """Take back the death of this process, which was silent and has lost its trial."""
     with turn(study), suppress(optuna.exceptions.UpdateFinishedTrialError):
-        own = trial.user_attrs[ATTEMPT]
-        deaths = study.table.current(trial).user_attrs.get("deaths", {})
-        attempts = deaths.get("attempts", ())  # earlier versions noted a number
-        if own in attempts:
-            note = {**deaths, "attempts": [each for each in attempts if each != own]}
-            study.table.note(trial, "deaths", note)
+        mine = TrialNotes.of(trial).attempt
+        deaths = TrialNotes.of(study.table.current(trial)).deaths
+        if deaths is not None and mine in deaths.attempts:
+            others = tuple(attempt for attempt in deaths.attempts if attempt != mine)
+            study.table.note(trial, deaths=replace(deaths, attempts=others))
 
 
 def _abandoned(study: Study, trial: FrozenTrial) -> bool:
@@ -193,50 +187,52 @@ def _abandoned(study: Study, trial: FrozenTrial) -> bool:
 
 def still_mine(study: Study, trial: optuna.Trial) -> bool:
     """Whether this process still owns the trial, by the attempt that it began."""
+    return holds_attempt(study, trial, TrialNotes.of(trial).attempt)
+
+
+def holds_attempt(study: Study, trial: AnyTrial, attempt: int) -> bool:
+    """Whether a trial runs in this process, in an attempt of this number."""
     current = study.table.current(trial)
-    signed = (current.user_attrs.get("owner"), current.user_attrs.get(ATTEMPT))
-    mine = signed == (Owner.me().note(), trial.user_attrs[ATTEMPT])
+    notes = TrialNotes.of(current)
+    mine = (notes.owner, notes.attempt) == (Owner.me(), attempt)
     return mine and current.state is TrialState.RUNNING
 
 
-def note_trial(study: Study, trial: optuna.Trial, key: str, value: Any) -> bool:
-    """Keep a value with a trial if it is still this process's; returns whether it is.
+def note_trial(study: Study, trial: optuna.Trial, **changes: Unpack[TrialChanges]) -> bool:
+    """Store fields of `TrialNotes` with a trial if it is still this process's; returns whether
+    it is.
 
-    Only within `turn` nobody takes the trial between the question and the note.
+    Only within `turn` is it certain that nobody takes the trial in between.
     """
-    with suppress(optuna.exceptions.UpdateFinishedTrialError):  # by another, just now
+    with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was quicker
         if still_mine(study, trial):
-            trial.set_user_attr(key, value)
+            study.table.note(trial, **changes)
             return True
     return False
 
 
 def discard(study: Study, digests: Iterable[str]) -> None:
-    """Remove those of some blobs that no study names (any more)."""
-    if not (unnamed := set(digests)):
+    """Remove those of some blobs that no study names, or none any longer."""
+    if not (candidates := set(digests)):
         return
     with study.workspace.lock(BLOBS):
-        for digest in unnamed - study.table.named():
+        for digest in candidates - named_digests(study.storage.engine):
             study.workspace.store.remove(digest)
 
 
 def tidy(study: Study) -> None:
-    """Remove what trials that are over have left in the store, by a kill at their end."""
-    over = (trial for trial in study.trials() if trial.state.is_finished())
-    discard(study, (digest for trial in over for digest in unfinished_blobs(trial)))
+    """Remove the blobs that finished trials needed to resume: a worker that was killed at the
+    end of a trial has left them.
+    """
+    finished = (trial for trial in study.trials() if trial.state.is_finished())
+    discard(study, (digest for trial in finished for digest in TrialNotes.of(trial).resume_blobs))
 
 
 def _owner_lives(trial: FrozenTrial) -> bool | None:
-    owner = trial.user_attrs.get("owner")
-    return None if owner is None else Owner.noted(owner).lives()
+    owner = TrialNotes.of(trial).owner
+    return None if owner is None else owner.lives()
 
 
-def unfinished_blobs(trial: FrozenTrial | optuna.Trial) -> set[str]:
-    """What a trial keeps, or is about to keep, in the store until it is over."""
-    known = trial.user_attrs
-    return {*known.get(PENDING, ()), *filter(None, [known.get(CHECKPOINT)])}
-
-
-def trial_budget(trial: FrozenTrial | optuna.Trial) -> Budget:
+def trial_budget(trial: AnyTrial) -> Budget:
     """The budget of a trial."""
-    return Budget(**trial.user_attrs["slot"]["budget"])
+    return TrialNotes.of(trial).budget

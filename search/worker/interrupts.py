@@ -1,4 +1,4 @@
-"""Signals that ask a command to stop, and the promise that it does."""
+"""Signals that ask a command to stop, which it does within a fixed time."""
 
 import os
 import signal
@@ -10,16 +10,16 @@ from types import FrameType
 
 INTERRUPTED = 130  # the exit code, as a shell gives it after Ctrl-C
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_APART_S = 1.0  # nearer ones are one request: `timeout` signals a process, then its group
-_TOLD = b"paring: stopping, trials are handed back; Ctrl-C again ends it at once\n"
+_APART_S = 1.0  # closer signals are one request: `timeout` signals a process, then its group
+_MESSAGE = b"paring: stopping, trials are handed back; Ctrl-C again ends it at once\n"
 
 
 @contextmanager
 def interruptible(within_s: float) -> Iterator[None]:
-    """SIGTERM and SIGINT raise KeyboardInterrupt, once, so that the block can tidy up.
+    """SIGTERM and SIGINT raise KeyboardInterrupt, once, so that the block can clean up.
 
-    Whatever it does then, say wait for a database that does not answer, the process is over
-    `within_s` seconds later. A second Ctrl-C ends it at once.
+    The process ends `within_s` seconds later at the latest, even if the block hangs, for example
+    because a database does not answer. A second Ctrl-C ends it at once.
     """
     asked: list[float] = []
 
@@ -27,7 +27,7 @@ def interruptible(within_s: float) -> Iterator[None]:
         now = time.monotonic()
         if not asked:
             asked.append(now)
-            os.write(2, _TOLD)  # print could be in the midst of a line
+            os.write(2, _MESSAGE)  # not print, which may be interrupted in the middle of a line
             timer = threading.Timer(within_s, os._exit, (INTERRUPTED,))
             timer.daemon = True
             timer.start()
@@ -36,7 +36,7 @@ def interruptible(within_s: float) -> Iterator[None]:
             os._exit(INTERRUPTED)
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only a main thread hears signals
+        yield  # only a main thread receives signals
         return
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:

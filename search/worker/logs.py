@@ -1,4 +1,4 @@
-"""The logs of a sweep's local processes: where they are, and what in them concerns a person."""
+"""The logs of a sweep's local processes: where they are, and the warnings in them."""
 
 import logging
 import os
@@ -36,21 +36,23 @@ class Troubles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read = {path: path.stat().st_size for path in self._files()}
-        self._told: set[str] = set()
+        self._kinds: set[str] = set()  # of lines that were given, with numbers left out
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.log"))
 
     def news(self) -> Iterator[str]:
-        """What has come since the last call, each line with its file's name; nothing twice."""
+        """The lines since the last call, each with its file's name; of lines that differ in
+        numbers only, the first.
+        """
         for path in self._files():
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))
                 lines = file.read().split(b"\n")
-            self._read[path] = self._read.get(path, 0) + sum(len(x) + 1 for x in lines[:-1])
-            for line in lines[:-1]:  # what follows the last line break is yet to be written
-                said = _TROUBLE.match(line.decode(errors="replace"))
-                if said is None or (kind := re.sub(r"\d+", "#", said[1])) in self._told:
+            self._read[path] = self._read.get(path, 0) + sum(len(line) + 1 for line in lines[:-1])
+            for line in lines[:-1]:  # the last one is not yet complete
+                match = _TROUBLE.match(line.decode(errors="replace"))
+                if match is None or (kind := re.sub(r"\d+", "#", match[1])) in self._kinds:
                     continue
-                self._told.add(kind)
-                yield f"{path.stem}: {said[1]}"
+                self._kinds.add(kind)
+                yield f"{path.stem}: {match[1]}"

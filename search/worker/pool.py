@@ -22,23 +22,23 @@ from search.config.schema import StorageConfig
 from search.errors import StudyError
 from search.results.mlflow_sync import catch_up, mirror_until
 from search.storage.outage import tolerated
+from search.storage.owner import Owner
 from search.study.control import current_command
-from search.study.owner import Owner
 from search.study.study import Study
 from search.study.trials import hand_back
 from search.worker.logs import Troubles, log_folder, log_to
 from search.worker.worker import reap_or_halt, work
 
-log = logging.getLogger("paring.crew")
+log = logging.getLogger("paring.pool")
 POLL_S = 0.5
-PATIENCE_S = 5.0  # with processes that were asked to end
+PATIENCE_S = 5.0  # for processes that were asked to end
 MIRROR_S = 60.0  # for the last pass of a mirror
-RESTARTS = 3  # of workers that died without being asked to, while no trial got finished
+RESTARTS = 3  # of workers that died by themselves while no trial was finished
 
 
 def threads_for(workers: int, asked: int) -> int:
-    """Torch threads per worker: cores / workers, but no more than OMP_NUM_THREADS allows,
-    unless a number was asked for.
+    """Torch threads per worker: the number asked for, if any, or cores / workers, but at most
+    OMP_NUM_THREADS.
     """
     if asked:
         return asked
@@ -57,27 +57,27 @@ def cores() -> int:
 def run(study: Study, workers: int, threads: int) -> Generator[None]:
     """Run local workers until every trial is over, yielding now and then for a display.
 
-    Closing the iterator stops the workers; their trials go back.
+    Closing the iterator stops the workers, and their trials are handed back.
 
     Raises:
-        StudyError: workers die again and again and no trial gets finished.
+        StudyError: workers die again and again while no trial is finished.
     """
     workspace = study.workspace
     with mirroring(workspace.config, study.name) as mirror:
-        crew, troubles = (
+        pool, troubles = (
             _WorkerPool(study, threads),
             Troubles(log_folder(workspace.config, study.name)),
         )
         try:
-            crew.start(workers)
-            while crew.is_needed():
+            pool.start(workers)
+            while pool.is_needed():
                 yield
                 time.sleep(POLL_S)
-                crew.look_after()
+                pool.look_after()
                 for trouble in troubles.news():
                     log.warning("%s", trouble)
         finally:
-            crew.stop()
+            pool.stop()
     if mirror.exitcode != 0 and (obstacle := catch_up(study)) is not None:
         log.warning("MLflow is not up to date, but nothing is lost: %s", obstacle)
 
@@ -106,19 +106,19 @@ class _WorkerPool:
         return process
 
     def is_needed(self) -> bool:
-        """Whether any worker lives, or should."""
+        """Whether a worker is alive, or should be."""
         return any(worker.is_alive() for worker in self._workers) or not self._ended()
 
     def _ended(self) -> bool:
-        """Whether the study is over or was ended; during an outage it goes on."""
+        """Whether the study is over or was ended; False during an outage."""
         ended = False
-        with tolerated("the sweep was not looked at"):
+        with tolerated("the state of the sweep was not read"):
             ended = self._study.over() or current_command(self._study).ends
         return ended  # noqa: RET504 - False after an outage
 
     def look_after(self) -> None:
-        """Start a new worker for each that died before the study was over."""
-        dead = [index for index, each in enumerate(self._workers) if not each.is_alive()]
+        """Start a new worker for each one that died before the study was over."""
+        dead = [index for index, worker in enumerate(self._workers) if not worker.is_alive()]
         if not dead or self._ended():
             return
         with tolerated("the dead workers were not replaced"):
@@ -143,11 +143,12 @@ class _WorkerPool:
             )
 
     def stop(self) -> None:
-        """Ask all workers to hand back their trials; those that do not in time are killed, and
-        their trials handed back for them, which is no death.
+        """Ask all workers to hand back their trials and end. Those that are too slow are killed;
+        their trials are handed back, too, and no death is noted.
         """
         end = time.monotonic() + PATIENCE_S
-        for worker in (alive := [each for each in self._workers if each.is_alive()]):
+        alive = [worker for worker in self._workers if worker.is_alive()]
+        for worker in alive:
             worker.terminate()
         for worker in alive:
             worker.join(timeout=max(0.0, end - time.monotonic()))
@@ -164,7 +165,7 @@ class _WorkerPool:
 
 
 def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path) -> None:
-    """A worker beside others on this machine: logs to a file, ends with its parent."""
+    """The main function of a local worker process: it logs to a file and ends with its parent."""
     follow_parent(log_file)
     work(storage, name, threads)
 
@@ -177,7 +178,7 @@ def follow_parent(log_file: Path) -> None:
     def monitor() -> None:
         if parent is not None:
             parent.join()
-            os._exit(1)  # killed at any instruction is what workers are made for
+            os._exit(1)  # workers may be killed at any instruction
 
     threading.Thread(target=monitor, daemon=True).start()
 
@@ -186,20 +187,20 @@ def follow_parent(log_file: Path) -> None:
 def mirroring(storage: StorageConfig, name: str) -> Iterator[BaseProcess]:
     """A process that keeps MLflow in step while the block runs.
 
-    When the block has ended its exit code is 0 if MLflow has everything.
+    After the block its exit code is 0 if MLflow is up to date.
     """
     logs = log_folder(storage, name)
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have their own
     context = multiprocessing.get_context("spawn")
-    # A pipe: unlike an event it has no lock that a killed process could keep.
+    # A pipe: unlike an event it has no lock that a killed process could hold for ever.
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(
         target=local_mirror, args=(storage, name, reader, logs / "mirror.log")
     )
     process.start()
     reader.close()
-    patience = PATIENCE_S / 2  # after an interruption; what it misses the next one writes
+    patience = PATIENCE_S / 2  # after an interruption; the next mirror writes what is missing
     try:
         yield process
         patience = MIRROR_S
@@ -212,8 +213,10 @@ def mirroring(storage: StorageConfig, name: str) -> Iterator[BaseProcess]:
 
 
 def local_mirror(storage: StorageConfig, name: str, stop: Connection, log_file: Path) -> None:
-    """A mirror beside the workers; it outlives nobody and disturbs training little."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, say
+    """The main function of the mirror's process, which ends with its parent and has a low
+    priority, so that it hardly slows training down.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # they may be sent to the whole group
         signal.signal(number, signal.SIG_IGN)  # the parent decides when to stop
     follow_parent(log_file)
     if hasattr(os, "nice"):

@@ -1,18 +1,17 @@
-"""What a worker does with one trial: train it from its start, store it, judge it."""
+"""What a worker does with one trial: train it from its start, store it, tell its outcome."""
 
 import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from math import isfinite
-from typing import Any, final
+from typing import Any, Unpack, final
 
 import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from pruning.budget import Cost
 from pruning.cost.model import CostModel, bottlenecks
 from pruning.errors import BudgetError, CheckpointError
 from pruning.training.checkpoint import (
@@ -21,12 +20,13 @@ from pruning.training.checkpoint import (
     unpack_state,
 )
 from pruning.training.job import Job
-from pruning.training.state import Epoch, TrainState, widths_of
+from pruning.training.state import Epoch, Pruned, TrainState, widths_of
 from search.errors import StoreError
 from search.storage.blobs import Store
 from search.storage.files import digest_of
-from search.storage.optuna_adapter import CHECKPOINT, PENDING
 from search.storage.outage import tolerated
+from search.storage.outcome import Cancelled, Dominated, Failed, Finished, Infeasible, Outcome
+from search.storage.trial_record import Progress, TrialChanges, TrialNotes, result_of
 from search.study.factory import SweepFactory
 from search.study.pruner import RungReport
 from search.study.scale import normalized_score
@@ -34,14 +34,12 @@ from search.study.stored_model import packed, stored_cost
 from search.study.study import Study
 from search.study.trials import (
     BLOBS,
-    CANCELLED,
     discard,
     note_trial,
     sampled_params,
     still_mine,
     trial_budget,
     turn,
-    unfinished_blobs,
 )
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 from search.worker.training_loop import train_on
@@ -50,96 +48,52 @@ from search.worker.warm_start import Start, start_of
 log = logging.getLogger("paring.trial")
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The trial trained to the end within its budget, or its twin did."""
-
-    score: float
-    cost: Cost
-    widths: Mapping[str, int]
-    bottleneck: str
-    files: Mapping[str, str]
-    seconds: float
-    threads: int = 0  # of torch; 0 where an earlier version trained it
-    planned_sram_bytes: int | None = None  # the arena of its C, if it has one
-    copy_of: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Infeasible:
-    """No width meets the trial's budget."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The trial cannot be trained."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dominated:
-    """The trial was not worth training on."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The trial was given up while it trained."""
-
-
-Outcome = Finished | Infeasible | Failed | Dominated | Cancelled
-
-
 @final
 class _TrialLog:
-    """A training run's notes in its trial's trial."""
+    """The notes of a training run, stored with its trial."""
 
     def __init__(self, study: Study, trial: optuna.Trial) -> None:
         self._study, self._trial = study, trial
         self._rungs = study.rungs
 
     def checkpoint(self) -> str | None:
-        found: str | None = self._trial.user_attrs.get(CHECKPOINT)
-        return found
+        return TrialNotes.of(self._trial).checkpoint
 
     def announce(self, digests: Sequence[str]) -> None:
-        killed = unfinished_blobs(self._trial) - {self.checkpoint()}  # an attempt in between
+        notes = TrialNotes.of(self._trial)
+        abandoned = notes.resume_blobs - {notes.checkpoint}  # by an attempt that was killed
         with self._study.workspace.lock(BLOBS):
-            self._note(PENDING, sorted(killed.union(digests)))
+            self._note(pending=sorted(abandoned.union(digests)))
 
     def note_checkpoint(self, digest: str) -> None:
         with turn(self._study):
-            self._note(CHECKPOINT, digest)
+            self._note(checkpoint=digest)
 
-    def note_progress(self, progress: dict[str, Any]) -> None:
-        self._note("progress", progress)
+    def note_progress(self, progress: Progress) -> None:
+        self._note(progress=progress)
 
-    def _note(self, key: str, value: Any) -> None:
-        if not note_trial(self._study, self._trial, key, value):
+    def _note(self, **changes: Unpack[TrialChanges]) -> None:
+        if not note_trial(self._study, self._trial, **changes):
             raise Stopped(Reason.LOST)
 
     def verdict(self, epoch: Epoch, of: int, /) -> str | None:
         rung = self._rungs.at(epoch.epoch, of)
         if rung is None:
             return None
-        facts, key = self._study.facts, f"rung/{rung}"
-        own = normalized_score(epoch.score, facts["chance"], facts["best"])
-        self._note(key, own)
-        arrived = [
-            RungReport(trial.number, trial_budget(trial), trial.user_attrs[key])
+        facts = self._study.facts
+        gain = normalized_score(epoch.score, facts.chance, facts.best)
+        self._note(rungs={rung: gain})
+        reports = [
+            RungReport(trial.number, notes.budget, notes.rungs[rung])
             for trial in self._study.trials()
-            if key in trial.user_attrs
+            if rung in (notes := TrialNotes.of(trial)).rungs
         ]
-        mine = RungReport(self._trial.number, trial_budget(self._trial), own)
-        if (other := self._rungs.better(mine, arrived)) is None:
+        mine = RungReport(self._trial.number, trial_budget(self._trial), gain)
+        if (other := self._rungs.better(mine, reports)) is None:
             return None
         return (
             f"stopped at epoch {epoch.epoch} of {of}: trial {other.number}, whose budget is no "
-            f"larger, was better by {other.gain - own:.3f} of the scale"
+            f"larger, was better by {other.gain - gain:.3f} of the scale"
         )
 
 
@@ -153,13 +107,15 @@ def run_trial(
     """Train a claimed trial: from its checkpoint, its parent or the dense network.
 
     Raises:
-        Stopped: there was a reason to leave it; its last epoch is stored if it is still ours.
+        Stopped: there was a reason to leave it; its last epoch is stored if the trial is still
+            this process's.
     """
     params = sampled_params(study, trial)
     start = start_of(study, trial, dense)
-    if (twin := _twin(study, trial, start, params)) is not None:
-        return _copied(twin)
-    job = factory.trial_job(params, trial_budget(trial), trial.user_attrs["slot"]["seed"])
+    twin = _twin(study, trial, start, params)
+    if twin is not None and (copy := _copied(twin)) is not None:
+        return copy
+    job = factory.trial_job(params, trial_budget(trial), TrialNotes.of(trial).seed)
     book = _TrialLog(study, trial)
     try:
         state = _resumed(study, trial, job)
@@ -178,29 +134,34 @@ def run_trial(
 def _twin(
     study: Study, trial: optuna.Trial, start: Start, params: Mapping[str, Any]
 ) -> FrozenTrial | None:
-    """A finished trial that was the same run, if there is one; noted so that others can tell."""
-    entry = trial.user_attrs["slot"]
-    what = [start.digest, params, entry["budget"], entry["seed"]]
-    run = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-    if trial.user_attrs.get("run") != run:
-        trial.set_user_attr("run", run)
-    return study.table.complete_with("run", run)
+    """A complete trial that was the same run, if there is one.
+
+    The digest of the run is stored with the trial, so that later ones find it.
+    """
+    notes = TrialNotes.of(trial)
+    inputs = [start.digest, params, asdict(notes.budget), notes.seed]
+    run = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    if notes.run != run:
+        study.table.note(trial, run=run)
+    return study.table.complete_run(run)
 
 
-def _copied(twin: FrozenTrial) -> Finished:
-    known = twin.user_attrs["result"]
-    first = twin.number if known.get("copy_of") is None else known["copy_of"]
-    return Finished(**{**known, "cost": Cost(**known["cost"]), "seconds": 0, "copy_of": first})
+def _copied(twin: FrozenTrial) -> Finished | None:
+    result = result_of(twin)
+    if result is None:
+        return None
+    first = twin.number if result.copy_of is None else result.copy_of
+    return replace(result, seconds=0.0, copy_of=first)
 
 
 def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
-    noted = trial.user_attrs.get(CHECKPOINT)
-    if noted is None:
+    checkpoint = TrialNotes.of(trial).checkpoint
+    if checkpoint is None:
         return None
     try:
-        return unpack_state(study.workspace.store[noted], job)
+        return unpack_state(study.workspace.store[checkpoint], job)
     except (KeyError, StoreError, CheckpointError) as error:
-        # The trial starts again, which gives the same result.
+        # The trial begins again, with the same result.
         log.warning("trial %d: its checkpoint is lost: %s", trial.number, error)
         return None
 
@@ -222,8 +183,8 @@ def _finished(
             for name, graph in (("before", dense.graph), ("after", stored.graph))
         },
     }
-    if state.explanation is not None:
-        notes["explanation.json"] = asdict(state.explanation)
+    if isinstance(state.stage, Pruned) and state.stage.explanation is not None:
+        notes["explanation.json"] = asdict(state.stage.explanation)
     contents = {name: json.dumps(note).encode() for name, note in notes.items()}
     contents["model.safetensors"] = model
     files = {name: digest_of(content) for name, content in contents.items()}
@@ -248,35 +209,39 @@ def _profile(model: CostModel) -> list[dict[str, Any]]:
 
 
 def tell(study: Study, trial: optuna.Trial, outcome: Outcome) -> bool:
-    """Write a trial's outcome into Optuna, once; False when the trial is no longer ours."""
+    """Write a trial's outcome into Optuna, once; False if it is no longer this process's."""
     with turn(study):
         if not still_mine(study, trial):
             return False
         _write(study, trial, outcome)
-    with tolerated(f"what trial {trial.number} kept for going on is not removed yet"):
-        discard(study, unfinished_blobs(trial))  # else by whoever tidies the study up
+    with tolerated(f"the checkpoints of trial {trial.number} are not removed yet"):
+        discard(study, TrialNotes.of(trial).resume_blobs)  # else `tidy` does, later
     return True
 
 
 def _write(study: Study, trial: optuna.Trial, outcome: Outcome) -> None:
     match outcome:
         case Finished():
-            trial.set_user_attr("result", json.loads(json.dumps(asdict(outcome))))
-            costs = {"score": outcome.score, **asdict(outcome.cost)}
-            for name, limit in study.facts["device_limits"].items():
-                # Set only now: a value set before a kill would survive and shadow this one.
-                trial.set_constraint(f"device.{name}", costs[name] - limit)
-            study.optuna.tell(trial, [costs[name] for name in study.objectives])
+            study.table.note(trial, result=outcome)
+            _tell_values(study, trial, outcome)
         case Infeasible(reason):
-            trial.set_user_attr("reason", reason)
-            trial.set_user_attr("infeasible", True)
+            study.table.note(trial, reason=reason, infeasible=True)
             study.optuna.tell(trial, state=TrialState.PRUNED)
         case Failed(reason):
-            trial.set_user_attr("reason", reason)
+            study.table.note(trial, reason=reason)
             study.optuna.tell(trial, state=TrialState.FAIL)
         case Dominated(reason):
-            trial.set_user_attr("reason", reason)
+            study.table.note(trial, reason=reason)
             study.optuna.tell(trial, state=TrialState.PRUNED)
         case Cancelled():
-            trial.set_user_attr(CANCELLED, True)
+            study.table.note(trial, cancelled=True)
             study.optuna.tell(trial, state=TrialState.FAIL)
+
+
+def _tell_values(study: Study, trial: optuna.Trial, result: Finished) -> None:
+    """Tell Optuna a trial's objectives, and by how much it exceeds each limit of the device."""
+    values = {"score": result.score, **asdict(result.cost)}
+    for name, limit in study.facts.device_limits.limits.items():
+        # Set only now: a value set before a kill would survive and shadow this one.
+        trial.set_constraint(f"device.{name}", values[name] - limit)
+    study.optuna.tell(trial, [values[name] for name in study.objectives])

@@ -1,4 +1,4 @@
-"""A worker's look-out: what should make it leave its trial at the next batch."""
+"""What should make a worker leave its trial at the next batch."""
 
 import logging
 import signal
@@ -12,12 +12,14 @@ from typing import TypeVar, final
 import optuna
 
 from search.storage.outage import is_outage, told, tolerated
-from search.study.control import Command, current_command
+from search.storage.trial_record import TrialNotes
+from search.study.command import Command
+from search.study.control import current_command
 from search.study.study import Study
-from search.study.trials import beat, still_mine
+from search.study.trials import holds_attempt
 from tracking.errors import BusyError
 
-log = logging.getLogger("paring.watch")
+log = logging.getLogger("paring.worker")
 T = TypeVar("T")
 RETRY_S = 1.0
 LOOK_S = 1.0
@@ -35,7 +37,7 @@ class Reason(StrEnum):
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_ORDERED = {
+_COMMANDED = {
     Command.PAUSE: Reason.PAUSED,
     Command.HALT: Reason.HALTED,
     Command.CANCEL: Reason.CANCELLED,
@@ -52,12 +54,12 @@ class Stopped(BaseException):
 
 @final
 class StopMonitor:
-    """What a worker must heed: a signal, orders from anywhere, and whose its trial is."""
+    """What a worker must heed: signals, commands, and whether its trial is still its own."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._asked = False  # no Event: a signal handler must not wait for its lock
-        self._found: Reason | None = None
+        self._reason: Reason | None = None
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
@@ -78,23 +80,23 @@ class StopMonitor:
         """Raise Stopped if there is a reason to."""
         if self._asked:
             raise Stopped(Reason.ASKED)
-        if self._found is not None:
-            raise Stopped(self._found)
+        if self._reason is not None:
+            raise Stopped(self._reason)
 
     def wait(self, seconds: float) -> None:
         """Sleep, and raise Stopped as soon as there is a reason to."""
         end = time.monotonic() + seconds
         self.check()
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, NAP_S))
+        while (remaining_s := end - time.monotonic()) > 0:
+            time.sleep(min(remaining_s, NAP_S))
             self.check()
 
     def outlast(self, call: Callable[[], T]) -> T:
-        """What a call gives, tried again while an outage lasts, but not for ever.
+        """The result of a call, which is repeated while an outage lasts, but not for ever.
 
         Raises:
-            Stopped: there is a reason to. Any error that is no outage, and the outage's own
-            when it lasts longer than `storage.outage_s`.
+            Stopped: there is a reason to stop. Any error that is no outage, and the outage's
+            own if it lasts longer than `storage.outage_s`.
         """
         began: float | None = None
         while True:
@@ -112,7 +114,7 @@ class StopMonitor:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """A mutex of the study's home, waited for while there is no reason to stop."""
+        """A mutex of the study's workspace, waited for until there is a reason to stop."""
         with ExitStack() as stack:
             while True:
                 self.check()
@@ -125,28 +127,31 @@ class StopMonitor:
 
     @contextmanager
     def over(self, trial: optuna.Trial | None) -> Iterator[None]:
-        """Look out from a thread while the block runs, and say that the trial is worked on."""
-        self._found, done = None, threading.Event()
-        thread = threading.Thread(target=self._look, args=(trial, done), daemon=True)
+        """Look out from a thread while the block runs, and keep the trial's heart beating."""
+        self._reason, done = None, threading.Event()
+        # Read here: the thread must not copy notes to which the block is adding some.
+        attempt = 0 if trial is None else TrialNotes.of(trial).attempt
+        thread = threading.Thread(target=self._watch, args=(trial, attempt, done), daemon=True)
         thread.start()
         try:
             yield
         finally:
             done.set()
             thread.join()
-            self._found = None
+            self._reason = None
 
-    def _look(self, trial: optuna.Trial | None, done: threading.Event) -> None:
-        beaten = time.monotonic()
-        while not done.wait(min(LOOK_S, self._study.workspace.config.heartbeat_s)):
+    def _watch(self, trial: optuna.Trial | None, attempt: int, done: threading.Event) -> None:
+        last_beat, interval_s = time.monotonic(), self._study.workspace.config.heartbeat_s
+        while not done.wait(min(LOOK_S, interval_s)):
             with tolerated("did not look"):
-                self._found = self._found or self._reason(trial)
-                late = time.monotonic() - beaten >= self._study.workspace.config.heartbeat_s
-                if trial is not None and late and self._found is None:
-                    beat(self._study, trial)
-                    beaten = time.monotonic()
+                self._reason = self._reason or self._look(trial, attempt)
+                late = time.monotonic() - last_beat >= interval_s
+                if trial is not None and late and self._reason is None:
+                    self._study.table.heartbeat(trial)
+                    last_beat = time.monotonic()
 
-    def _reason(self, trial: optuna.Trial | None) -> Reason | None:
-        if trial is not None and not still_mine(self._study, trial):
+    def _look(self, trial: optuna.Trial | None, attempt: int) -> Reason | None:
+        """A reason to leave the trial, if there is one now."""
+        if trial is not None and not holds_attempt(self._study, trial, attempt):
             return Reason.LOST
-        return _ORDERED.get(current_command(self._study).order)
+        return _COMMANDED.get(current_command(self._study).command)

@@ -1,4 +1,4 @@
-"""A training run that may be left at any batch, and goes on at its last epoch.
+"""A training run that may be left at any batch, and is resumed at its last stored epoch.
 
 After every epoch its state is packed; the latest one goes into the store now and then, and when
 the run is left. A run that is killed loses the epochs since then, and no more.
@@ -6,8 +6,7 @@ the run is left. A run that is killed loses the epochs since then, and no more.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Protocol
 
 from pruning.training.checkpoint import pack_state
 from pruning.training.job import Job
@@ -15,6 +14,7 @@ from pruning.training.state import Epoch, TrainState
 from pruning.training.train import steps
 from search.storage.files import digest_of
 from search.storage.outage import tolerated
+from search.storage.trial_record import Progress
 from search.storage.workspace import Workspace
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 
@@ -22,26 +22,26 @@ PROGRESS_EVERY_S = 1.0
 
 
 class Logbook(Protocol):
-    """Where a run notes how far it is: its trial, or the study for its dense network."""
+    """Where a run stores its notes: with its trial, or with the study for the dense network."""
 
     def checkpoint(self) -> str | None:
         """The digest of the last stored state."""
         ...
 
     def announce(self, digests: Sequence[str]) -> None:
-        """Name what is about to be stored, so that a kill leaves no blob that nobody knows."""
+        """Name blobs that are about to be stored, so that a kill leaves none unnamed."""
         ...
 
     def note_checkpoint(self, digest: str) -> None:
         """Note the digest of a stored state."""
         ...
 
-    def note_progress(self, progress: dict[str, Any]) -> None:
-        """Note where the run is, for whoever looks."""
+    def note_progress(self, progress: Progress) -> None:
+        """Note the last epoch, for whoever looks."""
         ...
 
     def verdict(self, epoch: Epoch, of: int, /) -> str | None:
-        """Why the run should end at this epoch, if it should."""
+        """Why the run should end at this epoch, one of `of`; None if it should go on."""
         ...
 
 
@@ -51,8 +51,8 @@ def train_on(
     """Train to the end of the recipe, or to a verdict, which is returned.
 
     Raises:
-        Stopped: there was a reason to leave; the last epoch's state is stored, unless the run
-        is somebody else's by now. What `pruning.training.train.train` raises.
+        Stopped: there was a reason to leave; the last epoch's state is stored, unless another
+            worker has taken the run over. And what `pruning.training.train.train` raises.
     """
     latest: bytes | None = None  # the last epoch's state, while it is not in the store
     stored = shown = time.monotonic()
@@ -65,7 +65,7 @@ def train_on(
             if now - shown >= PROGRESS_EVERY_S or last or epoch.epoch == 1:
                 shown = now
                 with tolerated("progress is not shown"):
-                    book.note_progress(progress(epoch, job))
+                    book.note_progress(_progress(epoch, job))
             if last:
                 return None
             with tolerated("not judged"):
@@ -84,19 +84,12 @@ def train_on(
     return None
 
 
-def progress(epoch: Epoch, job: Job) -> dict[str, Any]:
-    """Where a run is: its epoch, phase, score and cost."""
-    return {
-        "epoch": epoch.epoch,
-        "of": job.epochs,
-        "phase": epoch.phase,
-        "score": epoch.score,
-        "cost": asdict(epoch.cost),
-    }
+def _progress(epoch: Epoch, job: Job) -> Progress:
+    return Progress(epoch.epoch, job.epochs, epoch.phase, epoch.score, epoch.cost)
 
 
 def _store(workspace: Workspace, book: Logbook, content: bytes) -> None:
-    """Store a state, and forget the one before it."""
+    """Store a state, and remove the one before it."""
     before, digest = book.checkpoint(), digest_of(content)
     book.announce([digest])
     workspace.store.put(content)

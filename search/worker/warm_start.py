@@ -1,7 +1,7 @@
 """Continuation: a trial starts from the finished trial with the nearest looser budget.
 
-A network that was pruned a little less is a better start than the dense one, and a cheaper one:
-it needs few epochs more. Without such a trial the dense network is the start.
+A network that was pruned a little less is a better start than the dense one, and needs only a
+few more epochs. Without such a trial the dense network is the start.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,9 @@ from optuna.trial import TrialState
 
 from pruning.budget import Budget
 from pruning.training.checkpoint import StoredNetwork, unpack_network
+from search.storage.trial_record import TrialNotes, WarmStart
 from search.study.limits import limits_of
+from search.study.stored_model import start_digest
 from search.study.study import Study
 from search.study.trials import trial_budget
 
@@ -32,26 +34,29 @@ def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> Start:
     Raises:
         StoreError: the parent's network is lost or damaged.
     """
-    from_dense = Start(study.note("dense")["digest"], dense)
-    if not study.spec["continuation"]:
-        return from_dense
-    if "parent" not in trial.user_attrs:
-        done = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        finished = {other.number: trial_budget(other) for other in done}
-        trial.set_user_attr("parent", nearest_looser(trial_budget(trial), finished))
-    parent = trial.user_attrs["parent"]
-    if parent is None:
-        return from_dense
-    known = study.optuna.get_trials(deepcopy=False)[parent].user_attrs
-    digest = known["result"]["files"]["model.safetensors"]
-    return Start(digest, unpack_network(study.workspace.store.read(digest)))
+    if study.spec["continuation"] and (parent := _parent(study, trial)) is not None:
+        digest = start_digest(study, parent)
+        return Start(digest, unpack_network(study.workspace.store.read(digest)))
+    return Start(start_digest(study, None), dense)
+
+
+def _parent(study: Study, trial: optuna.Trial) -> int | None:
+    """The trial from which another one starts; None: it starts from the dense network."""
+    notes = TrialNotes.of(trial)
+    choice = notes.warm_start
+    if choice is None:
+        complete = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        finished = {other.number: trial_budget(other) for other in complete}
+        choice = WarmStart(nearest_looser(notes.budget, finished))
+        study.table.note(trial, warm_start=choice)
+    return choice.parent
 
 
 def nearest_looser(budget: Budget, finished: Mapping[int, Budget]) -> int | None:
-    """The trial whose limits are nowhere smaller and somewhere larger, by the least step.
+    """The trial whose limits are nowhere smaller and somewhere larger, by the smallest step.
 
-    The step to another budget is its largest log-ratio of limits; no limit is an infinite one.
-    Among equals the earliest trial wins.
+    The step to another budget is the largest log-ratio of their limits, where no limit counts
+    as an infinite one. Of several trials at the same step, the first is taken.
     """
     steps = {number: _step(budget, other) for number, other in finished.items()}
     looser = {number: step for number, step in steps.items() if step is not None}
@@ -60,8 +65,8 @@ def nearest_looser(budget: Budget, finished: Mapping[int, Budget]) -> int | None
 
 def _step(budget: Budget, other: Budget) -> float | None:
     """From `budget` up to `other`; None if `other` is not looser."""
-    own, their = limits_of(budget), limits_of(other)
-    ratios = [_log_ratio(their[name], own[name]) for name in own]
+    limits, others = limits_of(budget), limits_of(other)
+    ratios = [_log_ratio(others[name], limits[name]) for name in limits]
     return max(ratios) if min(ratios) >= 0 < max(ratios) else None
 
 

@@ -1,6 +1,6 @@
-"""A worker: claims trials of one study until all are over, or somebody says stop.
+"""A worker: claims trials of one study until all are over, or until it is asked to stop.
 
-It may be killed at any instruction: whoever comes next continues from its checkpoint. Asked to
+It may be killed at any instruction: the next worker resumes its checkpoint. When it is asked to
 stop, it leaves its trial at the next batch, with the last epoch stored.
 """
 
@@ -21,14 +21,18 @@ from search.config.schema import StorageConfig
 from search.errors import SearchError, StoreError
 from search.results.front import front_trials
 from search.storage.outage import is_outage, tolerated
+from search.storage.outcome import Cancelled, Failed, Outcome
+from search.storage.trial_record import TrialNotes, result_of
 from search.storage.workspace import open_workspace
 from search.study.checks import require_data, require_store
-from search.study.control import Command, current_command, send
+from search.study.command import Command
+from search.study.control import current_command, send
 from search.study.factory import SweepFactory
+from search.study.stored_model import MODEL
 from search.study.study import Study, require_study
 from search.study.trials import came_back, cancel_waiting, claim, hand_back, reap, tidy
 from search.worker.dense import ensure_dense
-from search.worker.run_trial import Cancelled, Failed, Outcome, run_trial, tell
+from search.worker.run_trial import run_trial, tell
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 
 log = logging.getLogger("paring.worker")
@@ -37,8 +41,10 @@ ALIKE = 3  # failures in a row, of one kind, that halt a study
 
 
 def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
-    """Work on the study `name` until every trial is over, or there is a reason to leave."""
-    sys.path.append(str(Path.cwd()))  # user code beside the config stays importable
+    """Work on the study `name` until every trial is over, or until there is a reason to leave,
+    which is returned.
+    """
+    sys.path.append(str(Path.cwd()))  # for user code that the config names
     torch.set_num_threads(max(1, threads))
     study = require_study(open_workspace(storage), name)
     monitor = StopMonitor(study)
@@ -66,7 +72,7 @@ def _work_off(study: Study, monitor: StopMonitor) -> None:
 
 def _dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredNetwork | None:
     """The dense network, or None while the study is paused."""
-    if monitor.outlast(lambda: current_command(study)).order is Command.PAUSE:
+    if monitor.outlast(lambda: current_command(study)).command is Command.PAUSE:
         return None
     try:
         with monitor.over(None):
@@ -78,14 +84,14 @@ def _dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredN
     except Exception as error:
         if not isinstance(error, SearchError) and not is_outage(error):
             why = f"the dense training failed: {type(error).__name__}: {error}"
-            send(study, Command.HALT, why)  # other workers would fail alike
+            send(study, Command.HALT, why)  # other workers would fail in the same way
         raise
 
 
 def _next_trial(study: Study, monitor: StopMonitor) -> optuna.Trial | None:
-    """The next trial to work on, or None when there is nothing left to do here.
+    """The next trial to work on, or None when there is nothing left to do.
 
-    Waits while others are at work, one of whom may yet be lost, and while the study is paused.
+    Waits while the study is paused, and while other workers train: their trials may come back.
     """
     while True:
         done, trial = monitor.outlast(lambda: _look(study))
@@ -95,14 +101,14 @@ def _next_trial(study: Study, monitor: StopMonitor) -> optuna.Trial | None:
 
 
 def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
-    """Whether the worker is done here, and a trial that it has claimed."""
-    order = current_command(study)
+    """Whether there is nothing left to do, and a trial that was claimed."""
+    current = current_command(study)
     reap_or_halt(study)
-    if order.order is Command.CANCEL:
+    if current.command is Command.CANCEL:
         cancel_waiting(study)
-    if order.ends or study.over():
+    if current.ends or study.over():
         return True, None
-    return False, None if order.order is Command.PAUSE else claim(study)
+    return False, None if current.command is Command.PAUSE else claim(study)
 
 
 def _attempt(
@@ -112,7 +118,7 @@ def _attempt(
     dense: StoredNetwork,
     monitor: StopMonitor,
 ) -> None:
-    log.info("trial %d: attempt %d", trial.number, trial.user_attrs["attempt"])
+    log.info("trial %d: attempt %d", trial.number, TrialNotes.of(trial).attempt)
     try:
         with monitor.over(trial):
             outcome = _outcome(study, trial, factory, dense, monitor)
@@ -126,14 +132,14 @@ def _attempt(
     if outcome is None:
         monitor.outlast(lambda: hand_back(study))
         return
-    kept = monitor.outlast(lambda: tell(study, trial, outcome))
-    log.info("trial %d: %s%s", trial.number, outcome, "" if kept else " (taken by another)")
+    told = monitor.outlast(lambda: tell(study, trial, outcome))
+    log.info("trial %d: %s%s", trial.number, outcome, "" if told else " (taken by another)")
     if isinstance(outcome, Failed):
         monitor.outlast(lambda: halt_if_all_fail(study))
 
 
 def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
-    """Give the trial up or back, whoever asked for it."""
+    """Cancel the trial or hand it back, according to the reason for leaving it."""
     if reason is Reason.CANCELLED:
         tell(study, trial, Cancelled())
     elif reason is Reason.LOST:
@@ -151,7 +157,7 @@ def _outcome(
 ) -> Outcome | None:
     """The trial's outcome, or None if an outage ended the attempt.
 
-    What goes wrong in one trial must not end the sweep.
+    An error in one trial must not end the sweep.
     """
     outcome: Outcome | None = None
     try:
@@ -166,39 +172,40 @@ def _outcome(
 
 
 def reap_or_halt(study: Study) -> None:
-    """Hand back the trials of workers that are gone; halt if these die again and again."""
+    """Hand back the trials of workers that are gone; halt if trials fail by that repeatedly."""
     if numbers := reap(study):
         log.info("trials handed back, their workers are gone: %s", numbers)
         halt_if_all_fail(study)
 
 
 def halt_if_all_fail(study: Study) -> None:
-    """Stop the sweep when the last trials, since the last order, all failed in the same way."""
+    """Stop the sweep if the last trials, since the last command, all failed in the same way."""
     since = current_command(study).at
     ends = [(t.datetime_complete.timestamp(), t) for t in study.trials() if t.datetime_complete]
     recent = sorted((end, t.number, t) for end, t in ends if end > since)
     last = [trial for *_, trial in recent[-ALIKE:]]
-    kinds = {re.sub(r"\d+", "#", trial.user_attrs.get("reason", "")) for trial in last}
+    reasons = [TrialNotes.of(trial).reason for trial in last]
+    kinds = {re.sub(r"\d+", "#", reason) for reason in reasons}
     failed = all(trial.state is TrialState.FAIL for trial in last)
     if len(last) == ALIKE and failed and len(kinds) == 1 and kinds != {""}:
-        why = f"{ALIKE} trials in a row failed alike: {last[-1].user_attrs['reason']}"
+        why = f"{ALIKE} trials in a row failed alike: {reasons[-1]}"
         log.error("halted: %s", why)
         send(study, Command.HALT, why)
 
 
 def _score_front_on_test(study: Study, factory: SweepFactory, monitor: StopMonitor) -> None:
-    """Read the test split once for every point of the finished front, and for nothing else."""
+    """Score every network of the finished front on the test split, once; it has no other use."""
     with monitor.lock(f"test-{study.key}"):
         for trial in front_trials(study):
             monitor.check()
-            key = f"test/{trial.number}"
-            if study.note(key) is None:
-                digest = trial.user_attrs["result"]["files"]["model.safetensors"]
-                try:
-                    network = unpack_network(study.workspace.store.read(digest))
-                except (StoreError, CheckpointError) as error:
-                    log.warning("trial %d: no test score: %s", trial.number, error)
-                    continue
-                job = factory.dense_job()
-                score = evaluate(network.graph, network.tensors, job, factory.data.test)
-                study.set_note(key, score)
+            result = result_of(trial)
+            if result is None or trial.number in study.notes().test_scores:
+                continue
+            try:
+                network = unpack_network(study.workspace.store.read(result.files[MODEL]))
+            except (StoreError, CheckpointError) as error:
+                log.warning("trial %d: no test score: %s", trial.number, error)
+                continue
+            job = factory.dense_job()
+            score = evaluate(network.graph, network.tensors, job, factory.data.test)
+            study.note(test_scores={trial.number: score})

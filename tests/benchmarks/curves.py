@@ -56,7 +56,8 @@ def _table(study: Study) -> str:
         for trial in study_record(study).trials
         if trial.costs is not None
     ]
-    facts = {name: study.facts[name] for name in ("chance", "best", "dense_cost")}
+    dense = asdict(study.facts.dense_cost)
+    facts = {"chance": study.facts.chance, "best": study.facts.best, "dense_cost": dense}
     lines = ",\n".join(json.dumps(curve) for curve in curves)
     return f'{{"facts": {json.dumps(facts)}, "curves": [\n{lines}\n]}}'
 

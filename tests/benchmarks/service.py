@@ -133,7 +133,7 @@ def _rest(seconds: float) -> Any:
             widths=widths_of(graph),
             seconds=seconds,
         )
-        state.history.append(row)
+        state.append(row)
 
     return rest
 

@@ -89,7 +89,7 @@ def test_seconds_beside_plain_training(budget, capsys):
 def test_memory_beside_plain_training(budget, capsys):
     longer = replace(
         Pruning(), selection_share=0.7, sensitivity_samples=128
-    )  # enough steps for a race
+    )  # enough steps to select branches
     dense, ours = (peak_bytes(*begun(which, FEW, longer)) for which in (None, budget))
     with capsys.disabled():
         print(f"\n{budget}: {ours / dense:.3f} of what dense training holds, {dense} bytes")

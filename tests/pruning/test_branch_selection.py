@@ -9,7 +9,6 @@ from torch.nn.functional import relu
 
 from pruning.allocation.allocate import Allocation
 from pruning.allocation.explain import Reason, Start
-from pruning.allocation.masks import ChannelMasks
 from pruning.allocation.registry import METHODS
 from pruning.budget import Budget
 from pruning.cost.memory.peak import MemoryConventions
@@ -29,7 +28,7 @@ from pruning.training.sensitivity import (
     measure_sensitivity,
     samples_of,
 )
-from pruning.training.state import TrainState, optimizer_tensors
+from pruning.training.state import Pruned, TrainState, optimizer_tensors
 from pruning.training.train import train
 from tests.pruning.networks import Net, block
 
@@ -57,7 +56,7 @@ class Two(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
-def job_of(device, race=1.25, **settings) -> Job:
+def job_of(device, share=1.25, **settings) -> Job:
     return Job(
         data=synthetic(train=256, validation=32, test=32, noise=0.7),
         task=Task(optimizer=sgd(lr=0.05), batch_size=32),
@@ -74,7 +73,7 @@ def job_of(device, race=1.25, **settings) -> Job:
             update_interval=2,
             removal_interval=4,
             sensitivity_samples=256,
-            selection_share=race,
+            selection_share=share,
             **settings,
         ),
     )
@@ -93,7 +92,7 @@ def ready(job: Job) -> TrainState:
     mask = torch.ones(state.graph.channels.units, requires_grad=True)
     inputs = job.data.normalise(job.data.train.inputs[:64])
     job.task.loss(state.network(inputs, mask), job.data.train.targets[:64]).backward()
-    state.masks.update_saliency(mask.grad, 0.0)
+    state.masked().masks.update_saliency(mask.grad, 0.0)
     finished(measure_sensitivity(state, job))
     return state
 
@@ -122,12 +121,11 @@ def test_under_a_tight_budget_the_idle_branch_goes(device):
     state = ready(job)
     finished(select_branches(state, tight(job, state, 0.1)))
     assert "idle.0" not in names(state)
-    assert isinstance(state.masks, ChannelMasks)
-    assert len(state.masks.sizes) == len(state.graph.channels.groups)
+    assert len(state.masked().masks.sizes) == len(state.graph.channels.groups)
 
 
-def test_without_a_race_no_branch_goes(device):
-    for settings in ({"race": 0.0}, {"allocation": Allocation(remove_branches=False)}):
+def test_without_a_selection_no_branch_goes(device):
+    for settings in ({"share": 0.0}, {"allocation": Allocation(remove_branches=False)}):
         job = job_of(device, **settings)
         state = ready(job)
         before = names(state)
@@ -135,10 +133,10 @@ def test_without_a_race_no_branch_goes(device):
         assert names(state) == before
 
 
-def test_a_race_that_changes_nothing_leaves_no_trace(device):
+def test_a_selection_that_changes_nothing_leaves_no_trace(device):
     job = job_of(device)
     state = ready(job)
-    job = tight(job, state, 0.35)  # the idle branch learns in a race, and is of use in the end
+    job = tight(job, state, 0.35)  # the idle branch learns in a candidate, and is of use in the end
     samples = samples_of(job, 256, 0)
     tensors = {name: t.clone() for name, t in state.network.tensors().items()}
     memory = {
@@ -146,14 +144,14 @@ def test_a_race_that_changes_nothing_leaves_no_trace(device):
         for n, e in optimizer_tensors(state.optimizer, state.network).items()
     }
     random = torch.random.get_rng_state()
-    whole = finished(loss_under(state, job, samples, state.masks.kept))
+    whole = finished(loss_under(state, job, samples, state.masked().masks.kept))
     finished(select_branches(state, job))
     assert "idle.0" in names(state)
     for name, tensor in state.network.tensors().items():
         assert torch.equal(tensor, tensors[name]), name
     for name, entries in optimizer_tensors(state.optimizer, state.network).items():
         assert all(torch.equal(entries[key], memory[name][key]) for key in memory[name]), name
-    assert finished(loss_under(state, job, samples, state.masks.kept)) == whole
+    assert finished(loss_under(state, job, samples, state.masked().masks.kept)) == whole
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
@@ -164,7 +162,8 @@ def test_the_explanation_names_what_went(device):
     job = tight(job, state, 0.1)
     state = TrainState.begin(state.graph, state.network.tensors(), job)
     list(train(state, replace(job, recipe=job.recipe[1:])))
-    found = state.explanation
+    assert isinstance(state.stage, Pruned)
+    found = state.stage.explanation
     assert found is not None
     assert {report.name for report in found.groups} == set(start.widths)
     gone = [report.name for report in found.groups if report.reason is Reason.VANISHED]
@@ -176,34 +175,34 @@ def test_the_explanation_names_what_went(device):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_the_differentiable_allocation_holds_a_race(device, method):
+def test_only_the_differentiable_allocation_selects_branches(device, method):
     job = job_of(device, allocation=Allocation(method=method))
     state = ready(job)
-    before, state.masks.sensitivity_runs = names(state), torch.tensor(0)
+    before, state.masked().masks.sensitivity_runs = names(state), torch.tensor(0)
     job = tight(job, state, 0.1)
     finished(
         prune(state, job, 0.0, job.pruning.update_interval)
     )  # where the annealed budget asks for nothing yet
     assert (names(state) == before) == (method != "differentiable")
-    assert bool(state.masks.sensitivity_runs) == (method == "differentiable")
+    assert bool(state.masked().masks.sensitivity_runs) == (method == "differentiable")
 
 
-def test_where_the_budget_holds_nothing_runs(device):
+def test_where_the_budget_holds_no_candidate_is_trained(device):
     def never(*_):
-        raise AssertionError("a race was held")
+        raise AssertionError("a candidate was trained")
 
     job = job_of(device)
     state = ready(job)
     job = replace(job, task=replace(job.task, loss=never))
-    with pytest.raises(AssertionError, match="a race was held"):
+    with pytest.raises(AssertionError, match="a candidate was trained"):
         finished(select_branches(state, tight(job, state, 0.9)))
     before = names(state)
     finished(select_branches(state, tight(job, state, 1.0)))
     assert names(state) == before
 
 
-def held(device, monkeypatch, losses: dict[tuple[str, ...], float], **settings):
-    """A race whose runners end with these losses, by the groups that are gone."""
+def selected(device, monkeypatch, losses: dict[tuple[str, ...], float], **settings):
+    """A selection whose candidates end with these losses, by the groups that are gone."""
     job = job_of(device, **settings)
     state = ready(job)
     ran = []
@@ -224,36 +223,36 @@ WHOLE, IDLE, BUSY, BOTH = (), ("idle.0",), ("busy.0",), ("idle.0", "busy.0")
 
 
 @pytest.mark.parametrize(("loss", "gone"), [(0.9, {"idle.0"}), (1.04, {"idle.0"}), (1.06, set())])
-def test_a_close_race_goes_to_the_network_with_fewer_branches(device, monkeypatch, loss, gone):
-    _, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: loss, BUSY: 2.0, BOTH: 2.0})
+def test_a_close_result_goes_to_the_network_with_fewer_branches(device, monkeypatch, loss, gone):
+    _, went = selected(device, monkeypatch, {WHOLE: 1.0, IDLE: loss, BUSY: 2.0, BOTH: 2.0})
     assert went == gone
 
 
-def test_close_races_do_not_add_up(device, monkeypatch):
-    """Only the first branch may go though its race was a little worse."""
-    _, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: 0.9, BUSY: 2.0, BOTH: 0.92})
+def test_close_results_do_not_add_up(device, monkeypatch):
+    """Only the first branch may go though its candidate was a little worse."""
+    _, went = selected(device, monkeypatch, {WHOLE: 1.0, IDLE: 0.9, BUSY: 2.0, BOTH: 0.92})
     assert went == {"idle.0"}
-    _, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: 1.03, BUSY: 2.0, BOTH: 1.04})
+    _, went = selected(device, monkeypatch, {WHOLE: 1.0, IDLE: 1.03, BUSY: 2.0, BOTH: 1.04})
     assert went == {"idle.0"}
 
 
 def test_the_best_of_those_that_win_goes_first(device, monkeypatch):
     losses = {WHOLE: 1.0, IDLE: 0.9, BUSY: 0.8, BOTH[::-1]: 2.0}
-    ran, went = held(device, monkeypatch, losses)
+    ran, went = selected(device, monkeypatch, losses)
     assert (ran[:3], went) == ([WHOLE, IDLE, BUSY], {"busy.0"})
 
 
 def test_branches_go_on_going_while_they_win(device, monkeypatch):
-    ran, went = held(device, monkeypatch, {WHOLE: 1.0, IDLE: 0.9, BUSY: 2.0, BOTH: 0.8})
+    ran, went = selected(device, monkeypatch, {WHOLE: 1.0, IDLE: 0.9, BUSY: 2.0, BOTH: 0.8})
     assert (ran, went) == ([WHOLE, IDLE, BUSY, BOTH], {"idle.0", "busy.0"})
 
 
 @pytest.mark.parametrize(
     ("selection_candidates", "ran"), [(1, [WHOLE, IDLE]), (2, [WHOLE, IDLE, BUSY])]
 )
-def test_so_many_races_may_be_lost(device, monkeypatch, selection_candidates, ran):
+def test_so_many_candidates_may_be_worse(device, monkeypatch, selection_candidates, ran):
     losses = {WHOLE: 1.0, IDLE: 1.5, BUSY: 1.5, BOTH: 0.1}
-    assert held(device, monkeypatch, losses, selection_candidates=selection_candidates) == (
+    assert selected(device, monkeypatch, losses, selection_candidates=selection_candidates) == (
         ran,
         set(),
     )
@@ -266,8 +265,8 @@ def bottlenecks(n, x):
     return n.head(s.mean((2, 3)))
 
 
-def test_a_branch_of_two_groups_runs_once(device, monkeypatch):
-    """Either of them takes it along; who has lost it does not run against itself."""
+def test_a_branch_of_two_groups_is_tried_once(device, monkeypatch):
+    """Either group takes it along; a candidate is not compared with itself."""
     three = {
         name: nn.Sequential(block(12, 6, 1), block(6, 6), block(6, 12, 1, nn.Identity))
         for name in ("one", "two", "three")
@@ -293,7 +292,7 @@ def test_a_branch_of_two_groups_runs_once(device, monkeypatch):
     assert not {o.name.split(".")[0] for o in state.graph.operators} & set(three)
 
 
-def test_who_ends_without_a_number_loses(device, monkeypatch):
+def test_a_candidate_that_ends_without_a_number_is_the_worst(device, monkeypatch):
     job = job_of(device)
     state = ready(job)
     before = names(state)

@@ -214,8 +214,8 @@ def test_a_state_is_read_as_it_was_written(state, job):
     back = unpack_state(packed, job)
     assert pack_state(back) == packed
     assert back.graph == state.graph
-    assert (back.epoch, back.history, back.start) == (state.epoch, state.history, state.start)
-    assert read_history(packed) == state.history
+    assert (back.epoch, back.history, back.stage) == (state.epoch, state.history, state.stage)
+    assert tuple(read_history(packed)) == state.history
     for name, tensor in state.network.tensors().items():
         assert torch.equal(back.network.tensors()[name], tensor)
 

@@ -24,7 +24,7 @@ from pruning.frontend.trace import tensors_of, trace
 from pruning.tasks import Task, sgd
 from pruning.training.checkpoint import pack_network, pack_state, unpack_network, unpack_state
 from pruning.training.job import Job, Phase, PhaseKind, Pruning
-from pruning.training.state import TrainState
+from pruning.training.state import Pruned, TrainState
 from pruning.training.train import train
 from tests.pruning.agreement import agree, masks, shrunk_as_masked
 from tests.pruning.deploy.host import answers, compiled, needs_cc, written
@@ -157,10 +157,12 @@ def test_training_keeps_every_tensor_under_its_name(names, device):
             ours, theirs = state.optimizer.state[left], again.optimizer.state[right]
             assert torch.equal(ours["momentum_buffer"], theirs["momentum_buffer"]), name
     assert job.budget.holds(state.history[-1].cost)
-    groups = [report.name for report in state.explanation.groups]
+    assert isinstance(state.stage, Pruned)
+    explanation = state.stage.explanation
+    groups = [report.name for report in explanation.groups]
     assert groups == [group.name for group in graph.channels.groups]
-    told = json.loads(json.dumps(asdict(state.explanation)))
-    assert explanation_from_json(told) == state.explanation
+    told = json.loads(json.dumps(asdict(explanation)))
+    assert explanation_from_json(told) == explanation
 
 
 @needs_cc

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 
@@ -25,7 +26,8 @@ from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors, withou
 from pruning.tasks import Task, adamw, sgd
 from pruning.training.checkpoint import pack_network, pack_state, unpack_state
 from pruning.training.job import Accelerator, Job, Phase, PhaseKind, Pruning
-from pruning.training.prune_phase import magnitudes
+from pruning.training.prune_phase import magnitudes, open_masks
+from pruning.training.state import Pruned
 from pruning.training.surgery import remove
 from pruning.training.train import (
     CALIBRATION,
@@ -41,17 +43,14 @@ from pruning.training.train import (
 from tests.pruning.jobs import Tiny, make_job, starting, tiny
 
 
-def timeless(epochs: list[Epoch]) -> list[Epoch]:
+def timeless(epochs: Sequence[Epoch]) -> list[Epoch]:
     return [replace(epoch, seconds=0.0) for epoch in epochs]
 
 
 def snapshot(state: TrainState) -> bytes:
     """Everything that is stored, but for the seconds."""
-    copy = TrainState(
-        state.network, state.optimizer, state.masks, state.start, state.explanation,
-        state.epoch, timeless(state.history),
-    )  # fmt: skip
-    return pack_state(copy)
+    history = timeless(state.history)
+    return pack_state(TrainState(state.network, state.optimizer, state.stage, history))
 
 
 def pruning_by(method: str, remove_branches: bool = True) -> Pruning:
@@ -88,7 +87,8 @@ def test_resumed_from_any_epoch_is_uninterrupted(device, variant):
         sizes.append(whole.graph.channels.units)
     assert [e.phase for e in whole.history] == ["dense", "prune", "prune", "prune", "finetune"]
     assert sizes[4] <= sizes[3] <= sizes[2] <= sizes[1] == sizes[0]
-    found = whole.explanation  # where a branch went, there may be room for all the others
+    assert isinstance(whole.stage, Pruned)
+    found = whole.stage.explanation  # where a branch went, there may be room for all the others
     assert sizes[4] < sizes[3] or (found and all(g.after in (0, g.before) for g in found.groups))
     assert sizes[3] < sizes[0]  # channels were removed before the phase ended
     wanted = snapshot(whole)
@@ -140,7 +140,7 @@ def test_records(device):
     state = starting(job)
     dense = job.cost_model(state.graph).dense
     epochs = list(train(state, job))
-    assert state.history == epochs
+    assert list(state.history) == epochs
     assert [e.epoch for e in epochs] == [1, 2, 3, 4, 5]
     assert epochs[0].cost == dense
     limits = job.limits(job.cost_model(state.graph))
@@ -169,15 +169,15 @@ def test_result_in_mid_phase_is_the_masked_network(device):
     run = train(state, job)
     for _ in range(3):
         epoch = next(run)
-    assert state.masks is not None
-    assert not state.masks.kept.all()
+    kept = state.masked().masks.kept
+    assert not kept.all()
     graph, tensors = state.result()
     assert epoch.cost == job.cost_model(graph).dense
     assert epoch.widths == widths_of(graph)
     inputs = torch.randn(4, 1, 8, 8)
     state.network.eval()
     with torch.no_grad():
-        masked = state.network(inputs, state.masks.kept.float())
+        masked = state.network(inputs, kept.float())
         torch.testing.assert_close(
             Network(graph, tensors).eval()(inputs), masked, rtol=1e-5, atol=1e-5
         )
@@ -192,10 +192,7 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
         n: state.optimizer.state[p]["momentum_buffer"].clone()
         for n, p in state.network.trained().items()
     }
-    from pruning.allocation.masks import ChannelMasks
-    from pruning.training.surgery import remove
-
-    state.masks = ChannelMasks.open(state.graph.channels)
+    open_masks(state, job)
     kept = torch.ones(state.graph.channels.units, dtype=torch.bool).numpy()
     group = next(g for g in state.graph.channels.groups if g.name == "inner.0")
     kept[group.start + 2] = False
@@ -209,7 +206,7 @@ def test_removal_keeps_what_the_optimizer_remembers(device):
     assert torch.equal(after["inner.6.weight"], before["inner.6.weight"][:, rows])
     assert torch.equal(after["inner.1.bias"], before["inner.1.bias"][rows])
     assert torch.equal(after["last.weight"], before["last.weight"])
-    assert len(state.masks.kept) == state.graph.channels.units == len(kept) - 1
+    assert len(state.masked().masks.kept) == state.graph.channels.units == len(kept) - 1
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -219,7 +216,7 @@ def test_finished_networks_are_within_their_budget(device, method):
     state = starting(job)
     last = list(train(state, job))[-1]
     assert job.budget.holds(last.cost)
-    assert state.masks is None
+    assert isinstance(state.stage, Pruned)
     assert state.graph.channels.widths == tuple(
         last.widths.get(g.name, g.size) for g in state.graph.channels.groups
     )

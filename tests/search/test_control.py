@@ -22,14 +22,16 @@ from search.config.spec import Spec
 from search.errors import ConfigError, StoreError, StudyError
 from search.results.report import counts, study_record
 from search.results.status import study_status
+from search.storage.outcome import Failed
+from search.storage.owner import Owner
 from search.storage.workspace import Workspace, open_workspace
 from search.study import create
-from search.study.control import Command, current_command, send
-from search.study.owner import Owner
+from search.study.command import Command
+from search.study.control import current_command, send
 from search.study.sampling import sampler_for
 from search.study.study import Study, require_study
 from search.study.trials import came_back, cancel_waiting, claim, hand_back, reap, trial_budget
-from search.worker.run_trial import Failed, tell
+from search.worker.run_trial import tell
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 from search.worker.worker import halt_if_all_fail, reap_or_halt, work
 from tracking.records import State
@@ -91,15 +93,15 @@ def trained(study: Study, number: int = 0) -> bool:
     return trial.state is TrialState.RUNNING and progress.get("epoch", 0) >= 1
 
 
-# --- orders
+# --- commands
 
 
-def test_orders_are_kept_with_the_study(workspace: Workspace, tiny_spec: Spec) -> None:
+def test_commands_are_kept_with_the_study(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, None)
-    assert current_command(study).order is Command.GO
+    assert current_command(study).command is Command.GO
     send(study, Command.PAUSE, "lunch")
     now = current_command(study)
-    assert (now.order, now.why, now.ends) == (
+    assert (now.command, now.why, now.ends) == (
         Command.PAUSE, "lunch", False
     )  # fmt: skip
     send(study, Command.HALT)
@@ -146,7 +148,7 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     assert study.over()
     assert all(trial.state is State.CANCELLED for trial in study_record(study).trials)
     grown = create.prepare(workspace, "a", None, 4)  # new trials may follow
-    assert current_command(grown).order is Command.GO
+    assert current_command(grown).command is Command.GO
     assert [state(grown, n) for n in range(4)] == [TrialState.FAIL] * 3 + [TrialState.WAITING]
 
 
@@ -166,21 +168,21 @@ def test_the_verbs_say_what_they_did(workspace: Workspace, tiny_spec: Spec, pari
     study = create.prepare(workspace, "a", tiny_spec, None)
     where = f"storage.folder={workspace.config.folder}"
     assert "paring resume study=a" in paring("pause", "study=a", where)[1]
-    assert current_command(study).order is Command.PAUSE
+    assert current_command(study).command is Command.PAUSE
     code, out, _ = paring("status", "study=a", where)
     assert code == 0
     assert "paring resume study=a" in out
     assert "is resumed" in paring("resume", "study=a", where)[1]
-    assert current_command(study).order is Command.GO
+    assert current_command(study).command is Command.GO
     send(study, Command.HALT, "three of a kind")
     assert "three of a kind" in paring("resume", "study=a", where)[1]
     assert "waiting trials cancelled" in paring("cancel", "study=a", where)[1]
     assert "was cancelled" in paring("resume", "study=a", where)[1]
-    assert current_command(study).order is Command.CANCEL
+    assert current_command(study).command is Command.CANCEL
     assert "nothing to pause" in paring("pause", "study=a", where)[1]
     send(study, Command.GO)
     assert "nothing to cancel" in paring("cancel", "study=a", where)[1]
-    assert current_command(study).order is Command.GO
+    assert current_command(study).command is Command.GO
 
 
 def test_a_dense_training_that_fails_halts_the_study_with_its_cause(
@@ -189,7 +191,7 @@ def test_a_dense_training_that_fails_halts_the_study_with_its_cause(
     study = create.prepare(workspace, "a", compose_spec(*tiny, "task.optimizer.lr=1.0e+30"), None)
     with pytest.raises(DivergedError):
         work(workspace.config, "a", threads=1)
-    assert current_command(study).order is Command.HALT
+    assert current_command(study).command is Command.HALT
     assert "the dense training failed: DivergedError" in current_command(study).why
 
 
@@ -200,9 +202,9 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
     study = create.prepare(workspace, "a", spec, None)
     work(workspace.config, "a", threads=1)
     assert study.over()
-    assert current_command(study).order is Command.HALT
+    assert current_command(study).command is Command.HALT
     create.prepare(workspace, "a", None, None)
-    assert current_command(study).order is Command.GO
+    assert current_command(study).command is Command.GO
 
 
 @pytest.mark.parametrize(
@@ -282,7 +284,7 @@ def test_trials_that_fail_alike_halt_the_study(
     work(workspace.config, "a", threads=1)
     assert counts(study)[State.FAILED] == 3
     assert counts(study)[State.WAITING] == 3
-    assert current_command(study).order is Command.HALT
+    assert current_command(study).command is Command.HALT
     assert "3 trials in a row failed alike: DivergedError" in current_command(study).why
 
 
@@ -295,10 +297,10 @@ def test_other_failures_do_not(
         assert trial is not None
         assert tell(study, trial, Failed(reason))
     halt_if_all_fail(study)
-    assert current_command(study).order is Command.GO
+    assert current_command(study).command is Command.GO
 
 
-def test_failures_before_the_last_order_do_not_count(
+def test_failures_before_the_last_command_do_not_count(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
     study = create.prepare(workspace, "a", compose_spec(*tiny, "trials=9"), None)
@@ -309,7 +311,7 @@ def test_failures_before_the_last_order_do_not_count(
             assert trial is not None
             assert tell(study, trial, Failed("no such file"))
         halt_if_all_fail(study)
-        return current_command(study).order
+        return current_command(study).command
 
     assert fail(3) is Command.HALT
     send(study, Command.GO)  # somebody has mended it, or thinks so
@@ -381,7 +383,7 @@ def test_trials_that_fail_by_deaths_halt_the_sweep(workspace: Workspace, tiny_sp
         assert trial is not None
         trial.set_user_attr("owner", nobody().note())
         reap_or_halt(study)
-    assert current_command(study).order is Command.HALT
+    assert current_command(study).command is Command.HALT
     assert "killed 3 times" in current_command(study).why
     assert [state(study, n) for n in range(5)] == [TrialState.FAIL] * 3 + [TrialState.WAITING] * 2
 
@@ -407,7 +409,7 @@ def test_another_budget_adds_its_trials(
     more = compose_spec(*tiny, "shares=[0.5,0.4]")
     grown = create.prepare(workspace, "a", more, None)
     shares = [trial_budget(trial).flash_bytes for trial in grown.trials()]
-    dense = study.facts["dense_cost"]["flash_bytes"]
+    dense = study.facts.dense_cost.flash_bytes
     assert shares == [int(dense * share) for share in (0.5, 0.25, 0.4)]
     assert len(create.prepare(workspace, "a", more, None).trials()) == 3  # once
     assert len(create.prepare(workspace, "a", None, 6).trials()) == 6
@@ -442,7 +444,7 @@ def test_another_budget_has_trials_beyond_the_total(
     grown = create.prepare(workspace, "a", compose_spec(*tiny, "trials=4", "shares=[0.5,0.4]"), 4)
     shares = [trial_budget(trial).flash_bytes for trial in grown.trials()]
     assert len(shares) == 5
-    assert shares[-1] == int(0.4 * grown.facts["dense_cost"]["flash_bytes"])
+    assert shares[-1] == int(0.4 * grown.facts.dense_cost.flash_bytes)
 
 
 def test_a_space_can_only_become_narrower(

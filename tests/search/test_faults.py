@@ -28,7 +28,8 @@ from search.results.mlflow_sync import reconcile
 from search.results.report import state_of, study_record
 from search.storage.workspace import open_workspace
 from search.study.collect import orphans
-from search.study.control import Command, current_command
+from search.study.command import Command
+from search.study.control import current_command
 from search.study.factory import SweepFactory
 from search.study.study import Study, find_study, require_study
 from search.study.trials import trial_budget
@@ -362,7 +363,7 @@ def test_a_trial_with_a_trouble_of_its_own_fails_with_its_reason(lab: Lab) -> No
 def test_three_failures_alike_stop_the_sweep_and_it_says_so(lab: Lab) -> None:
     study = lab.finish(lab.sweep(*_troubled(lab.folder, "reading"), "trials=9"), code=2)
     assert "3 trials in a row failed alike: OSError: the camera has gone" in lab.said()
-    assert current_command(study).order is Command.HALT
+    assert current_command(study).command is Command.HALT
     states = Counter(trial.state for trial in study.trials())
     assert states == {TrialState.FAIL: 3, TrialState.WAITING: 6}
 

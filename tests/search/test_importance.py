@@ -9,8 +9,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from pruning.budget import RESOURCES
+from pruning.budget import RESOURCES, Budget
 from search.results.importance import importances
+from search.storage.trial_record import creation_attributes
+from search.study.trials import trial_budget
 
 RATE = FloatDistribution(1e-3, 1.0, log=True)
 KIND = CategoricalDistribution(["a", "b"])
@@ -29,7 +31,9 @@ def trials(count: int, budgets: int = 1, seed: int = 0) -> list[FrozenTrial]:
                 params={"rate": rate, "kind": kind},
                 distributions={"rate": RATE, "kind": KIND},
                 values=[score, 1000 * budget + (kind == "a") + 0.1 * drawn.random()],
-                user_attrs={"slot": {"budget": dict.fromkeys(RESOURCES, budget)}},
+                user_attrs=creation_attributes(
+                    number, Budget(**dict.fromkeys(RESOURCES, budget)), seed=0
+                ),
             )
         )
     return made
@@ -49,7 +53,7 @@ def test_a_budget_whose_trials_differ_most_does_not_decide_alone() -> None:
     """Where the kind decides, by much, in one budget, and the rate in the seven others."""
     mixed = trials(160, budgets=8)
     for trial in mixed:
-        if trial.user_attrs["slot"]["budget"]["flash_bytes"] == 0:
+        if trial_budget(trial).flash_bytes == 0:
             trial.values = [1000.0 * (trial.params["kind"] == "a"), trial.values[1]]
     found = importances(mixed, OBJECTIVES, rises=True)
     assert found["score"]["rate"] > found["score"]["kind"]

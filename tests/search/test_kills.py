@@ -105,10 +105,10 @@ def _check_numbers(study: Study) -> None:
     """No trial is lost or doubled, and each has the budget it was created with."""
     trials = study.trials()
     assert [trial.number for trial in trials] == list(range(TOTAL))
-    budgets = study.facts["budgets"]
+    budgets = study.facts.budgets
     for trial in trials:
         assert trial.user_attrs["slot"]["number"] == trial.number
-        assert trial.user_attrs["slot"]["budget"] == budgets[trial.number % len(budgets)]
+        assert trial_budget(trial) == budgets[trial.number % len(budgets)]
 
 
 def _check_results(study: Study) -> None:
@@ -127,7 +127,7 @@ def _check_results(study: Study) -> None:
 
 def _uninterrupted(study: Study, factory: SweepFactory, trial: FrozenTrial) -> str:
     """The digest of the model that a trial gives when nobody disturbs it."""
-    dense = unpack_network(study.workspace.store[study.note("dense")["digest"]])
+    dense = unpack_network(study.workspace.store[study.notes().dense.digest])
     seed = trial.user_attrs["slot"]["seed"]
     job = factory.trial_job(trial.params, trial_budget(trial), seed)
     state = TrainState.begin(dense.graph, dense.tensors, job)

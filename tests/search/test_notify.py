@@ -14,10 +14,10 @@ from search.config.parse import http_address
 from search.errors import ConfigError
 from search.results.notify import notify
 from search.results.status import StudyStatus
-from search.study.control import Command
+from search.study.command import Command
 
 NOW = StudyStatus(
-    study="a", order=Command.GO, why="", trials={"complete": 2}, failures={}, workers=[],
+    study="a", command=Command.GO, why="", trials={"complete": 2}, failures={}, workers=[],
     hypervolume=0.5, trials_per_hour=None, left_s=None,
 )  # fmt: skip
 

@@ -18,15 +18,17 @@ from search.config.spec import Spec
 from search.results.front import best_within, points_of
 from search.results.histories import Histories
 from search.results.mlflow_sync import mirror_once
-from search.results.report import measured_note, study_record
+from search.results.report import study_record
 from search.results.retarget import record_for
 from search.results.status import study_status
 from search.storage.blobs import Folder, Store
+from search.storage.outcome import Dominated
 from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.study import Study, require_study
+from search.study.study_record import Measurement
 from search.study.trials import claim
-from search.worker.run_trial import Dominated, tell
+from search.worker.run_trial import tell
 from search.worker.worker import work
 from tests.search.commands import Commands, running, until
 from tests.tracking.outline import EVIL, Outline
@@ -227,16 +229,17 @@ def test_the_spec_is_validated_once_for_all_trials_that_were_measured(
     workspace: Workspace, odd: Study
 ) -> None:
     study = require_study(workspace, "odd")
-    taken = {"flash_bytes": 9, "sram_bytes": 9, "instructions": 9, "core": "cortex-m4",
-             "stack_bytes": 9, "results": 9, "mismatches": 0}  # fmt: skip
-    for number in (0, 1):
-        study.set_note(measured_note(number), taken)
+    measured = Measurement(
+        flash_bytes=9, sram_bytes=9, instructions=9, core="cortex-m4", stack_bytes=9, results=9,
+        mismatches=0,
+    )  # fmt: skip
+    study.note(measured=dict.fromkeys((0, 1), measured))
     study.spec, Typed.times = Typed(study.spec.values), 0
     record = study_record(study)
     assert all(trial.measured for trial in record.trials)
     assert Typed.times == 1
     for number in (0, 1):
-        study.set_note(measured_note(number), None)
+        study.optuna.set_user_attr(f"measured/{number}", None)
 
 
 # --- texts from outside
@@ -338,7 +341,7 @@ def test_status_and_mlflow_tell_the_same_shares_of_the_budget_that_was_asked_for
         commands.stop()
     mirror_once(study, Mirror(workspace.tracking_uri, workspace.artifacts))
     client = Client(workspace.tracking_uri)
-    (run,) = study.note("runs").values()
+    (run,) = study.notes().runs.values()
     assert worker.shares
     for name, share in worker.shares.items():
         metric = f"{name.partition('_')[0]}_budget_share"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning.budget import RESOURCES, Cost
+from pruning.budget import RESOURCES
 from pruning.errors import PruningError
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
@@ -30,8 +30,8 @@ def test_the_hypervolume_of_a_users_metric_is_between_0_and_1(
     study = require_study(workspace, "own")
     facts, points = study.facts, points_of(study)
     assert len(points) == 2
-    assert facts["best"] == best
-    chance, dense = facts["chance"], Cost(**facts["dense_cost"])
+    assert facts.best == best
+    chance, dense = facts.chance, facts.dense_cost
     volume = hypervolume(points, dense, chance, best)
     gains = [normalized_score(point.score, chance, best) for point in points]
     boxes = [

@@ -19,11 +19,13 @@ from sqlalchemy import text
 from pruning.budget import Budget, Cost
 from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
+from search.storage.outcome import Failed, Finished, Infeasible
+from search.storage.owner import Owner
 from search.storage.workspace import Workspace, open_storage, open_workspace
 from search.study import trials as module
 from search.study.checks import require_data
-from search.study.owner import Owner
 from search.study.study import Study, create_study, find_study, require_study
+from search.study.study_record import StudyFacts
 from search.study.trials import (
     add_trials,
     claim,
@@ -35,21 +37,20 @@ from search.study.trials import (
     tidy,
     trial_budget,
 )
-from search.worker.run_trial import Failed, Finished, Infeasible, tell
+from search.worker.run_trial import tell
 from search.worker.stop_signals import StopMonitor
 
-DENSE = {"flash_bytes": 5000, "sram_bytes": 700, "latency_ms": 2.0, "macs": 50000}
-FACTS = {
-    "metric": "accuracy",
-    "rises": True,
-    "chance": 0.25,
-    "best": 1.0,
-    "dense_cost": DENSE,
-    "device_limits": {"flash_bytes": 1000, "sram_bytes": 500},
-    "budgets": [],
-    "data_digest": "d" * 64,
-    "tags": {},
-}
+FACTS = StudyFacts(
+    metric="accuracy",
+    rises=True,
+    chance=0.25,
+    best=1.0,
+    dense_cost=Cost(flash_bytes=5000, sram_bytes=700, latency_ms=2.0, macs=50000),
+    device_limits=Budget(flash_bytes=1000, sram_bytes=500),
+    budgets=(),
+    data_digest="d" * 64,
+    tags={},
+)
 OBJECTIVES = {"score": "maximize", "flash_bytes": "minimize", "sram_bytes": "minimize"}
 
 
@@ -92,7 +93,7 @@ def test_a_study_is_found_as_it_was_created(
     study: Study, workspace: Workspace, tiny_spec: Spec
 ) -> None:
     found = reopened(workspace)
-    assert (found.key, found.spec, dict(found.facts)) == (study.key, tiny_spec, FACTS)
+    assert (found.key, found.spec, found.facts) == (study.key, tiny_spec, FACTS)
     assert found.objectives == tuple(OBJECTIVES)
     assert [way.name for way in found.optuna.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
 
@@ -134,7 +135,7 @@ def test_a_foreign_study_is_refused_and_left_alone(
 
 
 def test_changed_data_are_refused(study: Study) -> None:
-    require_data(study, FACTS["data_digest"])
+    require_data(study, FACTS.data_digest)
     with pytest.raises(StudyError, match="data have changed"):
         require_data(study, "e" * 64)
 
@@ -441,17 +442,17 @@ def test_who_has_lost_a_trial_changes_nothing_of_it(study: Study, workspace: Wor
     add_trials(study, 1, BUDGETS, 0)
     lost = claim(study)
     assert lost is not None
-    assert note_trial(study, lost, "checkpoint", "first")
+    assert note_trial(study, lost, checkpoint="first")
     hand_back(study)
-    assert not note_trial(study, lost, "checkpoint", "while it waits")
+    assert not note_trial(study, lost, checkpoint="while it waits")
     trial = claim(study)
     assert trial is not None
     assert not still_mine(study, lost)
-    assert not note_trial(study, lost, "checkpoint", "of the one that lost it")
+    assert not note_trial(study, lost, checkpoint="of the one that lost it")
     assert not tell(study, lost, finished())
     assert study.trials()[0].user_attrs["checkpoint"] == "first"
     assert tell(study, trial, finished())
-    assert not note_trial(study, lost, "checkpoint", "after the end")
+    assert not note_trial(study, lost, checkpoint="after the end")
     assert study.trials()[0].user_attrs["checkpoint"] == "first"
 
 

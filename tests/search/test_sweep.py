@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,8 @@ def test_inspect_counts_as_the_sweep_does(study: Study, folder: Path, tiny: list
     done = ran(folder, "inspect", "output=json", *network)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert {name: facts[name] for name in study.facts["dense_cost"]} == study.facts["dense_cost"]
+    dense = asdict(study.facts.dense_cost)
+    assert {name: facts[name] for name in dense} == dense
 
 
 def _graph(study: Study, trial: TrialRecord) -> Graph:

@@ -83,9 +83,9 @@ def test_a_complete_trial_is_found_by_what_it_ran(both: tuple[Study, Study]) -> 
         trial = claim(theirs)
         assert trial is not None
         trial.set_user_attr("run", run)
-        assert ours.table.complete_with("run", run) is None  # it still runs
+        assert ours.table.complete_run(run) is None  # it still runs
         theirs.optuna.tell(trial, [0.5] + [1.0] * (len(theirs.objectives) - 1))
-    found = [ours.table.complete_with("run", run) for run in ("one", "two", "three")]
+    found = [ours.table.complete_run(run) for run in ("one", "two", "three")]
     assert [trial and trial.number for trial in found] == [0, 1, None]
     assert [trial.number for trial in ours.table.trials(WAITING)] == [2, 3, 4, 5]
     assert not ours.table.any(RUNNING, FAIL)

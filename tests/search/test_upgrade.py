@@ -117,11 +117,11 @@ def test_a_killed_sweep_goes_on_from_its_checkpoint(paring: Paring, here: Path) 
 
 @pytest.mark.slow
 def test_a_grown_study_grows_again(paring: Paring, here: Path) -> None:
-    before = opened(here, "grown").note("dense")
+    before = opened(here, "grown").notes().dense
     succeed(paring, "sweep", "study=grown", "workers=1", "trials=3")
     study = opened(here, "grown")
     assert counts(study)["complete"] == 3
-    assert study.note("dense") == before  # not trained again
+    assert study.notes().dense == before  # not trained again
 
 
 def test_the_command_that_began_a_study_continues_it_in_todays_words(

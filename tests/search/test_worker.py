@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,14 +34,16 @@ from search.results.front import points_of
 from search.results.mlflow_sync import mirror_once
 from search.results.report import counts, run_ids, study_record
 from search.results.rerun import Again, rerun
+from search.storage.outcome import Failed
 from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
 from search.study.stored_model import integer_network
 from search.study.study import Study, require_study
+from search.study.study_record import DenseCheckpoint
 from search.study.trials import claim, hand_back, trial_budget
 from search.worker import pool
-from search.worker.run_trial import Failed, tell
+from search.worker.run_trial import tell
 from search.worker.worker import work
 from tests.pruning.deploy.host import answers, compiled, needs_cc
 from tracking.mlflow.mirror import Mirror
@@ -111,14 +113,14 @@ def test_every_trial_is_complete_within_its_budget(done: Study) -> None:
 
 
 def test_budgets_take_turns_loosest_first(done: Study) -> None:
-    dense = done.facts["dense_cost"]
+    dense = asdict(done.facts.dense_cost)
     flash = [trial_budget(trial).flash_bytes for trial in done.trials()]
     assert flash == [int(dense["flash_bytes"] * share) for share in (0.5, 0.25, 0.5, 0.25)]
 
 
 def test_no_checkpoint_is_left(done: Study) -> None:
     """A finished study's store holds its mark, the dense network, and each trial's files."""
-    kept = {done.note("dense")["digest"], done.facts["store"]}
+    kept = {done.notes().dense.digest, done.facts.store}
     for trial in done.trials():
         kept |= set(trial.user_attrs["result"]["files"].values())
     root = done.workspace.folder / "store"
@@ -258,7 +260,7 @@ def test_a_resumed_trial_equals_an_uninterrupted_one(
     assert [told(trial) for trial in trials] == [told(trial) for trial in done.trials()]
     attempts = [trial.user_attrs["attempt"] for trial in trials]
     assert attempts == [2 if i == trial.number else 1 for i in range(4)]
-    assert study.note("dense") == done.note("dense")  # trained once for both studies
+    assert study.notes().dense == done.notes().dense  # trained once for both studies
 
 
 def test_a_dense_network_of_another_study_costs_what_this_one_counts(
@@ -268,11 +270,11 @@ def test_a_dense_network_of_another_study_costs_what_this_one_counts(
     pytest.importorskip("flatbuffers")
     study = create.prepare(workspace, "interpreted", compose_spec(*tiny, "target=tflite"), 1)
     work(workspace.config, "interpreted", threads=1)
-    assert study.note("dense") == done.note("dense")
+    assert study.notes().dense == done.notes().dense
     own, other = study_record(study).dense, study_record(done).dense
     assert own is not None
     assert other is not None
-    assert own.costs.sram_bytes == study.facts["dense_cost"]["sram_bytes"]
+    assert own.costs.sram_bytes == study.facts.dense_cost.sram_bytes
     assert own.costs.sram_bytes > other.costs.sram_bytes
     assert study_record(study).trials[0].planned_sram_bytes is None  # that would be C's
 
@@ -295,20 +297,20 @@ def test_a_lost_checkpoint_means_another_start_and_the_same_result(
 def test_a_lost_dense_network_is_trained_again_and_said(
     workspace: Workspace, done: Study, spec: Spec, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    digest = done.note("dense")["digest"]
+    digest = done.notes().dense.digest
     file = workspace.folder / "store" / digest[:2] / digest[2:]
     if damage == "missing":
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-1])
     study = create.prepare(workspace, f"dense-{damage}", spec, 1)
-    study.set_note("dense_checkpoint", {"key": done.note("dense")["key"], "digest": "0" * 64})
+    study.note(dense_checkpoint=DenseCheckpoint(done.notes().dense.key, "0" * 64))
     work(workspace.config, study.name, threads=1)
     assert f"will be trained again: {'blob' if damage == 'missing' else 'store'}" in caplog.text
     assert "the dense training begins anew: blob 000000000000 is missing" in caplog.text
-    assert study.note("dense")["digest"] == digest
+    assert study.notes().dense.digest == digest
     assert told(study.trials()[0]) == told(done.trials()[0])
-    assert study.note("dense_checkpoint") is None
+    assert study.notes().dense_checkpoint is None
 
 
 # --- continuing
@@ -446,13 +448,13 @@ def test_front_as_json(paring: Paring, here: Path, done: Study) -> None:
         "schema", "study", "metric", "precision", "dense", "trials", "hypervolume", "front"
     }  # fmt: skip
     assert front["trials"]["complete"] == len(done.trials())
-    assert front["dense"]["costs"] == done.facts["dense_cost"]
+    assert front["dense"]["costs"] == asdict(done.facts.dense_cost)
     on = {trial.number: trial for trial in study_record(done).trials if trial.planes}
     assert {entry["trial"] for entry in front["front"]} == set(on)
     for entry in front["front"]:
         trial = done.trials()[entry["trial"]]
         assert entry["score"] == told(trial)["score"]
-        assert entry["test_score"] == done.note(f"test/{trial.number}")
+        assert entry["test_score"] == done.notes().test_scores.get(trial.number)
         assert entry["costs"] == {
             "estimated": told(trial)["cost"],
             "planned": {"sram_bytes": told(trial)["cost"]["sram_bytes"]},
@@ -524,7 +526,7 @@ def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study
     assert (model["study"], model["trial"]) == ("done", 1)
     assert model["score"] == told(done.trials()[1])["score"]
     assert set(model["input"]) == {"shape", "mean", "std"}
-    assert model["data"] == {"name": "synthetic", "digest": done.facts["data_digest"]}
+    assert model["data"] == {"name": "synthetic", "digest": done.facts.data_digest}
     assert model["graph"]
     card = (folder / "README.md").read_text()
     assert f"{model['score']:.4f}" in card

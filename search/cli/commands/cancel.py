@@ -8,7 +8,8 @@ from optuna.trial import TrialState
 from search.cli.app import verb
 from search.cli.options import study_of
 from search.results.mlflow_sync import catch_up
-from search.study.control import Command, send
+from search.study.command import Command
+from search.study.control import send
 from search.study.study import Study
 from search.study.trials import cancel_waiting, reap
 from search.worker.pool import POLL_S

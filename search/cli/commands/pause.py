@@ -4,7 +4,8 @@ from omegaconf import DictConfig
 
 from search.cli.app import verb
 from search.cli.options import study_of
-from search.study.control import Command, send
+from search.study.command import Command
+from search.study.control import send
 
 
 @verb("pause")

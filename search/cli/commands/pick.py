@@ -69,7 +69,7 @@ def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | No
     guard = factory.encoding is Encoding.C
     guarded = (device or factory.device).guarded(limits) if guard else limits
     try:
-        return best_within(_points(study, record), guarded, study.facts["rises"])
+        return best_within(_points(study, record), guarded, study.facts.rises)
     except NothingFitsError as error:
         why = " These limits are reduced by the margin of the estimates."
         raise NothingFitsError(f"{error}{why if guarded != limits else ''}") from error

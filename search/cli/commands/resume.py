@@ -4,7 +4,8 @@ from omegaconf import DictConfig
 
 from search.cli.app import verb
 from search.cli.options import study_of
-from search.study.control import Command, current_command, send
+from search.study.command import Command
+from search.study.control import current_command, send
 
 
 @verb("resume")
@@ -12,14 +13,14 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     study = study_of(config)
     before = current_command(study)
-    if before.order is Command.CANCEL:
+    if before.command is Command.CANCEL:
         print(
             f"study {study.name} was cancelled, and its cancelled trials stay so; add trials with  "
             f"paring sweep study={study.name} trials={len(study.trials()) + 1}"
         )
         return
     send(study, Command.GO)
-    if before.order is Command.HALT:
+    if before.command is Command.HALT:
         print(f"study {study.name} was halted ({before.why}); its workers have ended:")
     print(
         f"study {study.name} is resumed; waiting workers continue. Start others with  "

@@ -18,7 +18,8 @@ from search.results.report import counts, failures
 from search.results.status import study_status
 from search.storage.workspace import open_workspace
 from search.study import create
-from search.study.control import Command, current_command
+from search.study.command import Command
+from search.study.control import current_command
 from search.study.study import Study
 from search.worker import pool
 from search.worker.interrupts import INTERRUPTED, interruptible
@@ -53,7 +54,7 @@ def _sweep(config: DictConfig) -> None:
     asked = spec if _asks_for_something() else None
     study = create.prepare(workspace, call.study, asked, call.trials)
     threads = pool.threads_for(call.workers, accelerator.threads)
-    if current_command(study).order is Command.PAUSE:
+    if current_command(study).command is Command.PAUSE:
         print(f"study {study.name} is paused: {RESUME.format(study.name)}", file=sys.stderr)
     try:
         with progress(study) as display, closing(pool.run(study, call.workers, threads)) as run:
@@ -71,17 +72,17 @@ def _say_how_it_ended(study: Study, hook: str | None) -> None:
     Raises:
         StudyError: it was halted, or no trial has a model. SystemExit: it was cancelled.
     """
-    order, done = current_command(study), counts(study)
+    current, done = current_command(study), counts(study)
     models, trials = done["complete"], sum(done.values())
     others = ", ".join(f"{n} {state}" for state, n in done.items() if n and state != "complete")
-    if order.order is Command.HALT:
+    if current.command is Command.HALT:
         _tell(hook, "was halted", study)
         raise StudyError(
-            f"study={study.name}: halted, {order.why}. If the cause is outside the "
+            f"study={study.name}: halted, {current.why}. If the cause is outside the "
             "settings (data, code, memory), fix it and give the same command again; other "
             "settings need another name. Failed trials stay as they are"
         )
-    if order.order is Command.CANCEL:
+    if current.command is Command.CANCEL:
         _tell(hook, "was cancelled", study)
         print(f"study {study.name} was cancelled; its finished trials stay", file=sys.stderr)
         raise SystemExit(INTERRUPTED)

@@ -1,8 +1,8 @@
-"""Who works on a trial, and whether it is seen to live.
+"""The process that works on a trial, and whether it is alive.
 
-A process is judged only by one that would see it: on the same boot of the same machine, in the
-same PID and time namespace. Containers and cluster nodes often share a host name, and there a
-PID means another process or none; for all of these the heartbeat decides.
+Only a process that could see another one may say whether it lives: on the same boot of the same
+machine, in the same PID and time namespace. Containers and cluster nodes often share a host name,
+and the same PID is another process there; for all of these the heartbeat decides.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any, final
 import psutil
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_OWN = Path("/proc/self/ns")
+_SELF = Path("/proc/self/ns")
 _NAMESPACES = ("pid", "time")  # the second is younger than some kernels
 _JITTER_S = 1.0  # of the moment at which a process began
 
@@ -23,8 +23,9 @@ _JITTER_S = 1.0  # of the moment at which a process began
 @final
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that works on trials. `started` is in seconds since the boot, which no change of
-    the clock moves. `place` is where its PID means something; empty where nobody can tell.
+    """A process that works on trials. `started` is in seconds since the boot, which does not
+    change with the clock. `place` names the boot and the namespaces in which the PID is valid;
+    empty where these are unknown.
     """
 
     host: str
@@ -34,10 +35,10 @@ class Owner:
 
     @staticmethod
     def of(pid: int) -> "Owner":
-        """A process of this place.
+        """A process that this one can see.
 
         Raises:
-            psutil.NoSuchProcess: there is none.
+            psutil.NoSuchProcess: there is none of this PID.
         """
         return Owner(socket.gethostname(), pid, _started(pid), _place())
 
@@ -48,7 +49,7 @@ class Owner:
 
     @staticmethod
     def noted(note: Mapping[str, Any]) -> "Owner":
-        """The owner in a trial's attributes. Earlier versions noted no place."""
+        """The owner that `note` encoded. Earlier versions stored no place."""
         return Owner(note["host"], note["pid"], note["started"], note.get("place", ""))
 
     def note(self) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class Owner:
         return asdict(self)
 
     def lives(self) -> bool | None:
-        """Whether the process lives; None where this process could not see it if it did."""
+        """Whether the process lives; None if this process could not see it."""
         if not self.place or self.place != _place():
             return None
         try:
@@ -64,7 +65,7 @@ class Owner:
         except ProcessLookupError:
             return False
         except PermissionError:
-            pass  # somebody else's, perhaps hidden in /proc
+            pass  # another user's process, perhaps hidden in /proc
         try:
             return abs(_started(self.pid) - self.started) <= _JITTER_S and not _ended(self.pid)
         except psutil.Error:
@@ -72,23 +73,23 @@ class Owner:
 
 
 def _place() -> str:
-    """The boot and the namespaces of this process; empty where the system does not tell them,
-    or where /proc shows the processes of another namespace.
+    """The boot and the namespaces of this process; empty where the system does not show them, or
+    where /proc shows the processes of another namespace.
     """
     try:
         if Path("/proc/self").readlink().name != str(os.getpid()):
             return ""
-        spaces = [path for name in _NAMESPACES if (path := _OWN / name).exists()]
+        spaces = [path for name in _NAMESPACES if (path := _SELF / name).exists()]
         return "/".join([_BOOT.read_text().strip(), *(str(p.stat().st_ino) for p in spaces)])
     except OSError:
         return ""
 
 
 def _started(pid: int) -> float:
-    """When a process began. psutil adds the time of the boot, which follows the clock."""
+    """When a process began, in seconds since the boot. psutil gives it by the clock."""
     return float(round(psutil.Process(pid).create_time() - psutil.boot_time(), 2))
 
 
 def _ended(pid: int) -> bool:
-    """Whether a process is over, and its parent has not heard of it yet."""
+    """Whether a process is a zombie: over, and not yet reaped by its parent."""
     return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
