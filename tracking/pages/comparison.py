@@ -67,13 +67,14 @@ def _traces(
     study: StudyRecord, front: Sequence[TrialRecord], look: Look, panel: Panel, axis: Axis
 ) -> tuple[Trace, Trace]:
     """Return the front of one study: its staircase, and its points with the study's name."""
-    steps, marks = staircase(front, panel, axis), points(study.name, study, front, panel)
-    heading = f"<b>{literal(study.name)}</b><br>"
+    name = literal(study.name)
+    steps, marks = staircase(front, panel, axis), points(name, study, front, panel)
+    heading = f"<b>{name}</b><br>"
     line = {**steps["line"], "color": look.color, "dash": look.dash}
     marker = {"size": 8, "color": look.color, "symbol": look.symbol,
               "line": {"color": "white", "width": 1}}  # fmt: skip
     return (
-        steps | {"line": line, "name": study.name},
+        steps | {"line": line, "name": name},
         marks
         | {"mode": "markers", "marker": marker}
         | {"hovertext": [heading + text for text in marks["hovertext"]]},

@@ -117,7 +117,7 @@ def importance_figure(study: StudyRecord) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": NAMES.get(objective, objective),
+            "name": literal(NAMES.get(objective, objective)),
             "x": [shares.get(name, 0.0) for name in names],
             "y": [literal(name) for name in names],
             "marker": {"color": color},
