@@ -294,7 +294,11 @@ def method_from(config: MethodConfig) -> Method:
         ConfigError: there is none of that name, both are given, or it cannot be made.
     """
     if config.allocation and config.name not in METHODS:
-        return instantiated(config.allocation, Method, "method.allocation")
+        return instantiated(
+            config.allocation,
+            Method,  # type: ignore[type-abstract]  # nothing calls it
+            "method.allocation",
+        )
     if config.allocation:
         raise ConfigError(
             f"method.allocation: method.name={config.name} is one of paring's, which takes none; "

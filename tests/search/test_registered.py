@@ -70,7 +70,7 @@ def run(network, core, codes):
 def bench() -> Runtime:
     return Runtime(run=run, where="the bench in the cellar")
 """
-OWN = ("method=custom", "method.allocation._target_=own_method.Share")
+OWN = ("method=custom", "method.allocation._target_=own_method.Share", "shares=[0.75,0.5]")
 
 
 @pytest.fixture(scope="module")
