@@ -105,7 +105,7 @@ def test_a_method_of_the_users_is_asked_and_holds_every_budget(done: Study) -> N
 
     assert set(own_method.ASKED) == {0.75}
     record = study_record(done)
-    assert [trial.state.value for trial in record.trials] == ["finished"] * 2
+    assert [trial.state.value for trial in record.trials] == ["complete"] * 2
     for trial, stored in zip(record.trials, done.trials(), strict=True):
         costs = trial.known_costs
         for name, limit in trial_budget(stored).limits.items():
