@@ -65,7 +65,8 @@ def allocate(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocat
 
 
 def widths_by(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Tensor:
-    """What a method gives, (groups,) float64, within what each group may have.
+    """What a method gives, (groups,) float64, at most the groups' sizes, and those where nothing
+    is prunable.
 
     Raises:
         PruningError: another number of widths, one that is no number or below zero, or one of
@@ -79,6 +80,9 @@ def widths_by(masks: ChannelMasks, model: CostModel, budget: Budget, how: Alloca
             f"method {name_of(how.method)} gives the widths {widths.tolist()}; this network has "
             f"{len(groups)} groups: give one finite number of at least 0 for each"
         )
+    sizes = torch.tensor([float(group.size) for group in groups], dtype=torch.float64)
+    prunable = torch.tensor([group.prunable for group in groups])
+    widths = torch.where(prunable, widths.minimum(sizes), sizes)
     empty = (widths == 0).tolist()
     if any(empty) and not (how.vanishing and is_connected(model, widths.tolist())):
         gone = ", ".join(group.name for group, none in zip(groups, empty, strict=True) if none)
@@ -87,9 +91,7 @@ def widths_by(masks: ChannelMasks, model: CostModel, budget: Budget, how: Alloca
             "residual branches alone, with the trait `vanishing` and remove_branches=True. Give "
             "at least 1"
         )
-    sizes = torch.tensor([float(group.size) for group in groups], dtype=torch.float64)
-    floors = torch.tensor([float(group.floor) for group in groups], dtype=torch.float64)
-    return torch.where(widths == 0, widths, widths.clamp(floors, sizes))
+    return widths
 
 
 def _problem(masks: ChannelMasks, model: CostModel, budget: Budget, how: Allocation) -> Problem:

@@ -59,8 +59,8 @@ class Traits:
     measured: the sensitivity of every group is measured, which gives a model of the loss: by it
     branches are selected, the last channels are chosen, and the result is explained.
     by_weights: saliency is the norm of a channel's weights, instead of a running mean of |dL/dm|.
-    recomputed: the final widths are computed for the final budget, instead of those of the last
-    update of the phase.
+    recomputed: the final widths are computed for the final budget and rounded to what each group
+    allows. Without, they are those of the last update of the phase, as whole numbers.
     adjusted: at the end channels are removed and added one by one to meet the budget and to fill
     it. Without, `widths` has to meet every budget by whole numbers that the groups allow.
     """
@@ -81,6 +81,6 @@ class Method(ABC):
     def widths(self, problem: Problem) -> Widths:
         """The width of every group, (groups,), for the budget of the moment.
 
-        What is above a group's size, or below the fewest channels that it may have, counts as
-        that. Zero removes the branch around the group, if `problem.remove_branches`.
+        What is above a group's size counts as that, whatever is given for one that is not
+        prunable, too. Zero removes the branch around the group, if `problem.remove_branches`.
         """

@@ -70,7 +70,7 @@ def run(network, core, codes):
 def bench() -> Runtime:
     return Runtime(run=run, where="the bench in the cellar")
 """
-OWN = ("method=custom", "method.allocation._target_=own_method.Share")
+OWN = ("method=custom", "method.allocation._target_=own_method.Share", "shares=[0.75,0.5]")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_method_of_the_users_is_asked_and_holds_every_budget(done: Study) -> N
 
     assert set(own_method.ASKED) == {0.75}
     record = study_record(done)
-    assert [trial.state.value for trial in record.trials] == ["finished"] * 2
+    assert [trial.state.value for trial in record.trials] == ["complete"] * 2
     for trial, stored in zip(record.trials, done.trials(), strict=True):
         costs = trial.known_costs
         for name, limit in trial_budget(stored).limits.items():
