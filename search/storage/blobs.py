@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, final
 from uuid import uuid4
 
-from pruning.atomic_write import atomic_write
+from pruning.atomic_write import atomic_write, unfinished
 from search.errors import StoreError, UnwritableError
 from search.storage.files import digest_of
 
@@ -69,13 +69,29 @@ class Folder:
         return self._path(artifact_id).open("rb")
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Write a blob; on a full disk nothing is left behind."""
-        with atomic_write(self._path(artifact_id)) as file:
-            shutil.copyfileobj(content_body, file)
+        """Write a blob; on a full disk nothing is left behind.
+
+        What killed processes have left of the same blob goes.
+        """
+        path = self._path(artifact_id)
+        try:
+            with atomic_write(path) as file:
+                shutil.copyfileobj(content_body, file)
+        except FileNotFoundError:
+            if not path.exists():  # else another process has just written the same content
+                raise
+        self._remove_unfinished(path)
 
     def remove(self, artifact_id: str) -> None:
-        """Delete a blob's file, if it is there."""
-        self._path(artifact_id).unlink(missing_ok=True)
+        """Delete a blob's file, if it is there, and what killed processes have left of it."""
+        path = self._path(artifact_id)
+        path.unlink(missing_ok=True)
+        self._remove_unfinished(path)
+
+    @staticmethod
+    def _remove_unfinished(path: Path) -> None:
+        for part in unfinished(path):
+            part.unlink(missing_ok=True)
 
     def entries(self) -> Iterator[Entry]:
         """Every file two levels down, half-written ones among them."""

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from pruning.allocation.feasibility import require_reachable
@@ -17,7 +17,6 @@ from pruning.training.state import TrainState
 from pruning.training.train import require_one_output
 from search.config.spec import Spec, flattened
 from search.errors import ConfigError, StudyError
-from search.storage.blobs import mark_of
 from search.storage.workspace import Workspace
 from search.study.checks import require_data, require_store
 from search.study.command import Command
@@ -153,11 +152,7 @@ def _created(workspace: Workspace, name: str, factory: SweepFactory) -> Study:
     spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
     _try_out(factory, facts.budgets[0])
     directions = _directions(typed.objectives, facts.rises)
-    mark = workspace.store.put(mark_of(name, workspace.databases.place))
-    study = create_study(workspace, name, spec, directions, replace(facts, store=mark))
-    if study.facts.store != mark:  # another process has created the study meanwhile
-        workspace.store.remove(mark)
-    return study
+    return create_study(workspace, name, spec, directions, facts)
 
 
 def _facts(factory: SweepFactory, dense: Cost) -> StudyFacts:

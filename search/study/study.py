@@ -1,7 +1,7 @@
 """A study in Optuna, whose database is the truth: created, found, read and written."""
 
 from collections.abc import Mapping
-from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Unpack, final
 
 import optuna
@@ -11,7 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.budget import Budget
 from search.config.schema import StoppingConfig
 from search.config.spec import Spec
-from search.errors import StudyError
+from search.errors import StudyError, UnwritableError
+from search.storage.blobs import mark_of
+from search.storage.files import digest_of
 from search.storage.optuna_adapter import TrialStorage, TrialTable, storage_of
 from search.storage.workspace import Workspace, open_storage
 from search.study.pruner import RungPruner
@@ -20,7 +22,9 @@ from search.study.study_record import (
     StudyDefinition,
     StudyFacts,
     StudyNotes,
+    complete,
     is_half_made,
+    store_mark_of,
     write_notes,
 )
 
@@ -102,20 +106,42 @@ def create_study(
         spec: all settings of the sweep.
         objectives: "maximize" or "minimize" for each objective, by name.
         facts: what was measured before the first trial.
+
+    Raises:
+        UnwritableError: the store cannot be written to. No study is left then.
     """
     storage = open_storage(workspace)
     with workspace.lock(f"create-{name}"):
         if (existing := find_study(workspace, name, storage)) is not None:
             return existing
-        with suppress(KeyError):  # half-made: its creator was killed
-            optuna.delete_study(study_name=name, storage=storage)
+        _delete_half_made(workspace, name, storage)
         study = optuna.create_study(
             study_name=name,
             storage=storage,
             directions=[StudyDirection[way.upper()] for way in objectives.values()],
         )
-        StudyDefinition(spec=spec, objectives=tuple(objectives), facts=facts).write(study)
+        mark = mark_of(name, workspace.databases.place)
+        marked = replace(facts, store=digest_of(mark))
+        # Named before it is stored: so a kill leaves no blob that nobody names.
+        StudyDefinition(spec=spec, objectives=tuple(objectives), facts=marked).write(study)
+        try:
+            workspace.store.put(mark)
+        except UnwritableError:
+            _delete_half_made(workspace, name, storage)
+            raise
+        complete(study)
         return Study(workspace, study)
+
+
+def _delete_half_made(workspace: Workspace, name: str, storage: TrialStorage) -> None:
+    """Delete what a creator that was killed has left: its study, and the mark of its store."""
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return
+    if (mark := store_mark_of(study)) is not None:
+        workspace.store.remove(mark)
+    optuna.delete_study(study_name=name, storage=storage)
 
 
 def find_study(

@@ -94,13 +94,24 @@ class StudyDefinition:
         )
 
     def write(self, study: optuna.Study) -> None:
-        """Store the definition with a new study."""
+        """Store the definition with a new study, which stays half-made until `complete`."""
         study.set_user_attr("key", self.key)
         study.set_user_attr("created", time.time())
         study.set_user_attr("objectives", list(self.objectives))
         study.set_user_attr("facts", _facts_to_json(self.facts))
         study.set_user_attr("spec", dict(self.spec.values))
-        study.set_user_attr("format", FORMAT)  # last: a study without it is half-made
+
+
+def complete(study: optuna.Study) -> None:
+    """Mark a study as created: all that belongs to it is stored."""
+    study.set_user_attr("format", FORMAT)
+
+
+def store_mark_of(study: optuna.Study) -> str | None:
+    """The digest of the blob that marks the store of a study, which may be half-made."""
+    facts = study.user_attrs.get("facts") or {}
+    mark: str | None = facts.get("store")
+    return mark
 
 
 def is_half_made(study: optuna.Study) -> bool:

@@ -4,6 +4,9 @@ import hashlib
 import io
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
 from search.errors import ConfigError, StoreError
 from search.storage.blobs import Folder, Store, mark_of
-from search.storage.files import write_whole
+from search.storage.files import digest_of, write_whole
 from search.storage.workspace import Workspace, open_storage, open_workspace
 from search.study.collect import collect, orphans
 
@@ -203,6 +206,57 @@ def test_a_store_of_two_databases_is_not_collected_for_one(kept: Workspace) -> N
     assert mark in kept.store
     assert len(collect(kept, 86400, force=True).old) == 2
     assert mark not in kept.store
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from search.storage.blobs import Folder
+
+
+class Half:
+    def read(self, size):
+        if self.left:
+            self.left = False
+            return b"half of it"
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    left = True
+
+
+Folder(Path(sys.argv[1])).write(sys.argv[2], Half())
+"""
+
+
+@pytest.mark.parametrize("then", ["written again", "removed"])
+def test_what_a_kill_leaves_of_a_blob_goes_with_it(tmp_path: Path, then: str) -> None:
+    content = b"all of it"
+    digest = digest_of(content)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path), digest], check=False
+    )
+    store = Store(Folder(tmp_path))
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(store.entries())) == 1
+    if then == "removed":
+        store.remove(digest)
+    else:
+        assert store.put(content) == digest
+    assert [entry.name for entry in store.entries()] == [digest] * (then != "removed")
+
+
+def test_a_blob_that_two_write_at_once_is_stored_by_both(tmp_path: Path) -> None:
+    """One that is done takes what the other has written for what a kill has left."""
+    content, store = b"the same", Store(Folder(tmp_path))
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            store.put(content)
+            return super().read(size)
+
+    Folder(tmp_path).write(digest_of(content), Slow(content))
+    assert store[digest_of(content)] == content
+    assert len(list(store.entries())) == 1
 
 
 def test_the_verbs_count_and_collect(kept: Workspace, paring: Any) -> None:

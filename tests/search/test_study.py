@@ -17,13 +17,16 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from pruning.budget import Budget, Cost
+from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.errors import ConfigError, StudyError
+from search.storage.blobs import Store
 from search.storage.outcome import Failed, Finished, Infeasible
 from search.storage.owner import Owner
 from search.storage.workspace import Workspace, open_storage, open_workspace
 from search.study import trials as module
-from search.study.checks import require_data
+from search.study.checks import require_data, require_store
+from search.study.collect import orphans
 from search.study.study import Study, create_study, find_study, require_study
 from search.study.study_record import StudyFacts
 from search.study.trials import (
@@ -93,7 +96,9 @@ def test_a_study_is_found_as_it_was_created(
     study: Study, workspace: Workspace, tiny_spec: Spec
 ) -> None:
     found = reopened(workspace)
-    assert (found.key, found.spec, found.facts) == (study.key, tiny_spec, FACTS)
+    assert (found.key, found.spec) == (study.key, tiny_spec)
+    assert found.facts == replace(FACTS, store=study.facts.store)
+    require_store(found)
     assert found.objectives == tuple(OBJECTIVES)
     assert [way.name for way in found.optuna.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
 
@@ -117,6 +122,35 @@ def test_a_half_made_study_is_none_and_is_made_anew(workspace: Workspace, tiny_s
     assert half.user_attrs == {"key": "k"}  # looking deletes nothing: its creator may live
     create_study(workspace, "s", tiny_spec, OBJECTIVES, FACTS)
     assert reopened(workspace).spec == tiny_spec
+
+
+def _create_and_die(gate: Any, config: StorageConfig, spec: Spec, before: bool) -> None:
+    """Create a study in a process that is killed before or after it stores the mark."""
+    original = Store.put
+
+    def put(store: Store, content: bytes) -> str:
+        if not before:
+            original(store, content)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    Store.put = put  # type: ignore[method-assign]
+    gate.wait()
+    create_study(open_workspace(config), "s", spec, OBJECTIVES, FACTS)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_creator_that_is_killed_leaves_no_blob_that_nobody_names(
+    workspace: Workspace, tiny_spec: Spec, before: bool
+) -> None:
+    killed = processes(_create_and_die, 1, workspace.config, tiny_spec, before)
+    assert killed == [-signal.SIGKILL]
+    assert len(list(workspace.store.entries())) == (not before)
+    assert find_study(workspace, "s") is None
+    require_store(create_study(workspace, "s", tiny_spec, OBJECTIVES, FACTS))
+    assert len(list(workspace.store.entries())) == 1
+    left = orphans(workspace, 0.0)
+    assert not [*left.old, *left.young]
 
 
 @pytest.mark.parametrize("noted", [{}, {"mine": 1}])
@@ -478,7 +512,8 @@ def test_what_a_kill_leaves_is_removed_when_the_trial_is_over(
     killed.set_user_attr("pending", [workspace.store.put(b"before the end")])
     study.optuna.tell(killed, state=TrialState.FAIL)  # and killed before it could clear up
     tidy(study)
-    assert sum(1 for _ in workspace.store.entries()) == 1
+    names = {entry.name for entry in workspace.store.entries()}
+    assert names == {shared, study.facts.store}
 
 
 def test_a_trial_handed_back_cannot_be_told(study: Study) -> None:
