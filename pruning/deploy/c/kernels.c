@@ -26,11 +26,11 @@ void *memset(void *to, int byte, size_t count);
 #define INLINE static inline __attribute__((always_inline))
 #define LIKELY(what) __builtin_expect(what, 1)
 #define UNUSED __attribute__((unused))
-#define APART static __attribute__((noinline)) /* its stack is its own */
+#define NOINLINE static __attribute__((noinline)) /* its stack is its own */
 #else
 #define INLINE static inline
 #define LIKELY(what) (what)
-#define APART static
+#define NOINLINE static
 #endif
 
 /* Nothing may come before the first instruction of assembly: no hook of a tracer, no counter. */
@@ -112,14 +112,14 @@ INLINE int8_t clamped(int32_t value, int8_t low, int8_t high)
 typedef struct {
     int32_t zero;
     int8_t low, high;
-} ending;
+} output_params;
 
-INLINE ending ending_of(const paring_layer *layer)
+INLINE output_params output_params_of(const paring_conv_params *layer)
 {
-    return (ending){layer->zero_out, layer->low, layer->high};
+    return (output_params){layer->zero_out, layer->low, layer->high};
 }
 
-INLINE int8_t result(int32_t total, int32_t mantissa, int32_t shift, ending with)
+INLINE int8_t result(int32_t total, int32_t mantissa, int32_t shift, output_params with)
 {
     /* Factors of layers are hardly ever above a half. */
     const int32_t code =
@@ -127,14 +127,14 @@ INLINE int8_t result(int32_t total, int32_t mantissa, int32_t shift, ending with
     return clamped(code + with.zero, with.low, with.high);
 }
 
-static int8_t layer_result(const paring_layer *layer, int32_t channel, int32_t total)
+static int8_t layer_result(const paring_conv_params *layer, int32_t channel, int32_t total)
 {
-    const ending with = ending_of(layer);
+    const output_params with = output_params_of(layer);
     return result(total, layer->mantissas[channel], layer->shifts[channel], with);
 }
 
 #if DSP
-INLINE uint32_t four(const int8_t *from)
+INLINE uint32_t load_s8x4(const int8_t *from)
 {
     uint32_t codes;
     memcpy(&codes, from, 4);
@@ -162,11 +162,11 @@ typedef struct {
     int32_t sums[4]; /* both channels of the first pixel, then those of the second */
     const int8_t *first, *second, *weights, *others;
     const int8_t *words_end, *end; /* of `first`: that of whole words, and of all */
-} runs;
+} mac_state;
 
 #if DSP
 #define LIES(member, at) \
-    typedef char member##_lies_where_assembly_reads_it[offsetof(runs, member) == (at) ? 1 : -1]
+    typedef char member##_lies_where_assembly_reads_it[offsetof(mac_state, member) == (at) ? 1 : -1]
 LIES(sums, 0);
 LIES(first, 16);
 LIES(second, 20);
@@ -232,12 +232,12 @@ LIES(end, 36);
     "stm r12, {r0-r7} \n"                                                                        \
     "pop {r4-r11, pc} \n"
 
-ASSEMBLY void add_two_pixels(UNUSED runs *of)
+ASSEMBLY void add_two_pixels(UNUSED mac_state *of)
 {
     __asm__(RUN(STEP_OF_TWO, BYTES_OF_TWO));
 }
 
-ASSEMBLY void add_one_pixel(UNUSED runs *of)
+ASSEMBLY void add_one_pixel(UNUSED mac_state *of)
 {
     __asm__(RUN(STEP_OF_ONE, BYTES_OF_ONE));
 }
@@ -251,7 +251,7 @@ ASSEMBLY void add_one_pixel(UNUSED runs *of)
         d += y * v;                                                                              \
     } while (0)
 
-static void add_two_pixels(runs *of)
+static void add_two_pixels(mac_state *of)
 {
     const int8_t *first = of->first, *second = of->second;
     const int8_t *weights = of->weights, *others = of->others;
@@ -265,10 +265,10 @@ static void add_two_pixels(runs *of)
     }
     while (first < of->end)
         ADD();
-    *of = (runs){{a, b, c, d}, first, second, weights, others, of->words_end, of->end};
+    *of = (mac_state){{a, b, c, d}, first, second, weights, others, of->words_end, of->end};
 }
 
-static void add_one_pixel(runs *of)
+static void add_one_pixel(mac_state *of)
 {
     const int8_t *first = of->first, *weights = of->weights, *others = of->others;
     int32_t a = of->sums[0], b = of->sums[1];
@@ -286,7 +286,7 @@ static void add_one_pixel(runs *of)
 }
 #endif
 
-INLINE void add_run(runs *of, const int8_t *first, const int8_t *second, int32_t count,
+INLINE void add_run(mac_state *of, const int8_t *first, const int8_t *second, int32_t count,
                     const int32_t pixels)
 {
     of->first = first;
@@ -304,12 +304,12 @@ typedef struct {
     int32_t row, column;
 } corner;
 
-INLINE int inside(const paring_layer *layer, int32_t row, int32_t column)
+INLINE int inside(const paring_conv_params *layer, int32_t row, int32_t column)
 {
     return row >= 0 && row < layer->in.height && column >= 0 && column < layer->in.width;
 }
 
-INLINE const int8_t *tap_of(const paring_layer *layer, const int8_t *in, corner at,
+INLINE const int8_t *tap_of(const paring_conv_params *layer, const int8_t *in, corner at,
                                    int32_t i, int32_t j, const int8_t *outside)
 {
     const int32_t row = at.row + i * layer->dilation_y, column = at.column + j * layer->dilation_x;
@@ -330,7 +330,7 @@ INLINE int8_t *copied(int8_t *to, const int8_t *from, int32_t count)
 /* All inputs under a window, behind each other; zero points where it hangs over. `run` bytes of
  * every row follow each other where all its columns exist; it is 0 where they do not.
  */
-static void gather(const paring_layer *layer, const int8_t *in, corner at, int32_t inputs,
+static void gather(const paring_conv_params *layer, const int8_t *in, corner at, int32_t inputs,
                    int32_t run, int8_t *patch)
 {
     const int8_t zero = layer->zero_in;
@@ -349,8 +349,8 @@ static void gather(const paring_layer *layer, const int8_t *in, corner at, int32
 }
 
 /* Windows that hang over, tap by tap. */
-static void tap_by_tap(const paring_layer *layer, const int8_t *in, corner at, int32_t inputs,
-                       const int8_t *outside, runs *of)
+static void tap_by_tap(const paring_conv_params *layer, const int8_t *in, corner at, int32_t inputs,
+                       const int8_t *outside, mac_state *of)
 {
     const corner next = {at.row, at.column + layer->stride_x};
     for (int32_t i = 0; i < layer->rows; i++) {
@@ -375,7 +375,7 @@ typedef struct {
     int32_t line, next, run, before, rows, behind;
 } view;
 
-static view view_of(const paring_layer *layer, const int8_t *in, corner at, int32_t run)
+static view view_of(const paring_conv_params *layer, const int8_t *in, corner at, int32_t run)
 {
     const int32_t pixel = layer->in.channels, line = layer->in.width * pixel;
     const int32_t step = layer->dilation_y;
@@ -389,13 +389,13 @@ static view view_of(const paring_layer *layer, const int8_t *in, corner at, int3
                   layer->rows - before - rows};
 }
 
-static void add_outside(runs *of, const int8_t *outside, int32_t count)
+static void add_outside(mac_state *of, const int8_t *outside, int32_t count)
 {
     for (; count > 0; count -= CHUNK)
         add_run(of, outside, outside, count < CHUNK ? count : CHUNK, 2);
 }
 
-INLINE void row_by_row(const view *seen, const int8_t *outside, runs *of, const int32_t pixels)
+INLINE void row_by_row(const view *seen, const int8_t *outside, mac_state *of, const int32_t pixels)
 {
     const int8_t *first = seen->first;
     const int32_t run = seen->run, line = seen->line, next = seen->next;
@@ -411,7 +411,7 @@ INLINE void row_by_row(const view *seen, const int8_t *outside, runs *of, const 
 }
 
 /* All channels of one or two pixels of a row. */
-INLINE void convolved(const paring_layer *layer, const int8_t *in, int8_t *out, corner at,
+INLINE void convolved(const paring_conv_params *layer, const int8_t *in, int8_t *out, corner at,
                       const int32_t pixels)
 {
     const int32_t channels = layer->out.channels;
@@ -422,11 +422,11 @@ INLINE void convolved(const paring_layer *layer, const int8_t *in, int8_t *out, 
     const int gathered = taps > 1 && window <= PATCH;
     const int in_line = layer->columns == 1 || (layer->groups == 1 && layer->dilation_x == 1);
     const int whole = in_line && at.column >= 0 && last < layer->in.width;
-    const ending with = ending_of(layer);
+    const output_params with = output_params_of(layer);
     const int32_t *bias = layer->bias, *mantissas = layer->mantissas;
     const int8_t *shifts = layer->shifts;
     int8_t patches[2 * PATCH], outside[CHUNK];
-    runs of;
+    mac_state of;
 
     memset(outside, layer->zero_in, sizeof outside);
     of.weights = layer->weights;
@@ -467,12 +467,12 @@ INLINE void convolved(const paring_layer *layer, const int8_t *in, int8_t *out, 
     }
 }
 
-APART void two_pixels(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+NOINLINE void two_pixels(const paring_conv_params *layer, const int8_t *in, int8_t *out, corner at)
 {
     convolved(layer, in, out, at, 2);
 }
 
-APART void one_pixel(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+NOINLINE void one_pixel(const paring_conv_params *layer, const int8_t *in, int8_t *out, corner at)
 {
     convolved(layer, in, out, at, 1);
 }
@@ -484,14 +484,14 @@ INLINE int32_t nth(int32_t n, int32_t count, int32_t backward)
 }
 
 /* The window of a pixel. */
-INLINE corner corner_of(const paring_layer *layer, int32_t y, int32_t x)
+INLINE corner corner_of(const paring_conv_params *layer, int32_t y, int32_t x)
 {
     return (corner){y * layer->stride_y - layer->pad_y, x * layer->stride_x - layer->pad_x};
 }
 
-void paring_convolution(const void *settings, const int8_t *in, int8_t *out)
+void paring_conv(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_layer *layer = settings;
+    const paring_conv_params *layer = settings;
     const paring_shape made = layer->out;
 
     for (int32_t n = 0; n < made.height; n++) {
@@ -516,7 +516,7 @@ typedef struct {
 INLINE four_sums add_tap(four_sums sums, const int8_t *x, const int8_t *weights)
 {
 #if DSP
-    const uint32_t codes = four(x), filters = four(weights);
+    const uint32_t codes = load_s8x4(x), filters = load_s8x4(weights);
     const int16x2_t x_even = even(codes), x_odd = odd(codes);
     const int16x2_t w_even = even(filters), w_odd = odd(filters);
     sums.a = __smlabb(x_even, w_even, sums.a);
@@ -533,7 +533,7 @@ INLINE four_sums add_tap(four_sums sums, const int8_t *x, const int8_t *weights)
 }
 
 /* Four channels of a window that lies inside: the pixel and the weights of its first tap. */
-INLINE four_sums add_window(const paring_layer *layer, four_sums sums, const int8_t *pixel,
+INLINE four_sums add_window(const paring_conv_params *layer, four_sums sums, const int8_t *pixel,
                             const int8_t *weights)
 {
     const int32_t channels = layer->in.channels, step = layer->dilation_x * channels;
@@ -549,7 +549,7 @@ INLINE four_sums add_window(const paring_layer *layer, four_sums sums, const int
 }
 
 /* Four channels, from `channel` on, of a window that hangs over. */
-INLINE four_sums add_cut(const paring_layer *layer, four_sums sums, const int8_t *in, corner at,
+INLINE four_sums add_cut(const paring_conv_params *layer, four_sums sums, const int8_t *in, corner at,
                          int32_t channel, const int8_t *outside)
 {
     const int32_t channels = layer->in.channels, width = layer->in.width;
@@ -571,7 +571,7 @@ INLINE four_sums add_cut(const paring_layer *layer, four_sums sums, const int8_t
     return sums;
 }
 
-static int8_t one_channel(const paring_layer *layer, const int8_t *in, corner at, int32_t channel,
+static int8_t one_channel(const paring_conv_params *layer, const int8_t *in, corner at, int32_t channel,
                           int32_t filters)
 {
     const int32_t channels = layer->in.channels, made = layer->out.channels;
@@ -597,8 +597,8 @@ static int8_t one_channel(const paring_layer *layer, const int8_t *in, corner at
 /* Four channels, from `c` on, of one pixel of a depthwise convolution; `whole` is the pixel of the
  * window's first tap, where all of the window lies inside.
  */
-INLINE void four_channels(const paring_layer *layer, const int8_t *in, int8_t *out, corner at,
-                          int32_t c, const int8_t *whole, ending with, const int8_t *outside)
+INLINE void four_channels(const paring_conv_params *layer, const int8_t *in, int8_t *out, corner at,
+                          int32_t c, const int8_t *whole, output_params with, const int8_t *outside)
 {
     const int32_t *bias = layer->bias + c, *mantissas = layer->mantissas + c;
     const int8_t *shifts = layer->shifts + c;
@@ -618,7 +618,7 @@ INLINE void four_channels(const paring_layer *layer, const int8_t *in, int8_t *o
 /* All channels of one pixel, four at a time; the last four overlap those before them where the
  * channels are no multiple of four.
  */
-static void depthwise_pixel(const paring_layer *layer, const int8_t *in, int8_t *out, corner at)
+static void depthwise_pixel(const paring_conv_params *layer, const int8_t *in, int8_t *out, corner at)
 {
     const int32_t channels = layer->out.channels, filters = channels / layer->in.channels;
     const int fits = at.row >= 0 && at.column >= 0 &&
@@ -626,7 +626,7 @@ static void depthwise_pixel(const paring_layer *layer, const int8_t *in, int8_t 
                      at.column + (layer->columns - 1) * layer->dilation_x < layer->in.width;
     const int32_t place = (at.row * layer->in.width + at.column) * layer->in.channels;
     const int8_t *whole = fits ? in + place : 0;
-    const ending with = ending_of(layer);
+    const output_params with = output_params_of(layer);
     int8_t outside[4];
     int32_t c = 0;
 
@@ -643,7 +643,7 @@ static void depthwise_pixel(const paring_layer *layer, const int8_t *in, int8_t 
 }
 
 /* The codes of a window of fewer than four channels, tap by tap in lanes of four. */
-static void spread(const paring_layer *layer, const int8_t *in, corner at, int8_t *lanes)
+static void widen_window(const paring_conv_params *layer, const int8_t *in, corner at, int8_t *lanes)
 {
     const int32_t channels = layer->in.channels, width = layer->in.width;
 
@@ -663,7 +663,7 @@ static void spread(const paring_layer *layer, const int8_t *in, corner at, int8_
 }
 
 /* A depthwise convolution of fewer than four channels, which are added up as if there were four. */
-static void depthwise_few(const paring_layer *layer, const int8_t *in, int8_t *out)
+static void depthwise_few(const paring_conv_params *layer, const int8_t *in, int8_t *out)
 {
     const int32_t channels = layer->in.channels, taps = layer->rows * layer->columns;
     const paring_shape made = layer->out;
@@ -677,7 +677,7 @@ static void depthwise_few(const paring_layer *layer, const int8_t *in, int8_t *o
             const int32_t x = nth(m, made.width, layer->backward);
             int8_t *pixel = out + (y * made.width + x) * channels;
             four_sums sums = {0, 0, 0, 0};
-            spread(layer, in, corner_of(layer, y, x), lanes);
+            widen_window(layer, in, corner_of(layer, y, x), lanes);
             for (int32_t t = 0; t < 4 * taps; t += 4)
                 sums = add_tap(sums, lanes + t, weights + t);
             const int32_t totals[4] = {sums.a, sums.b, sums.c, sums.d};
@@ -687,9 +687,9 @@ static void depthwise_few(const paring_layer *layer, const int8_t *in, int8_t *o
     }
 }
 
-void paring_depthwise(const void *settings, const int8_t *in, int8_t *out)
+void paring_depthwise_conv(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_layer *layer = settings;
+    const paring_conv_params *layer = settings;
     const paring_shape made = layer->out;
 
     if (layer->in.channels < 4 && layer->in.channels == layer->out.channels &&
@@ -716,9 +716,9 @@ static int32_t source(int32_t at, int32_t tap, int32_t dilation, int32_t pad, in
     return place < 0 || place % stride || place / stride >= extent ? -1 : place / stride;
 }
 
-void paring_transposed(const void *settings, const int8_t *in, int8_t *out)
+void paring_conv_transpose(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_layer *layer = settings;
+    const paring_conv_params *layer = settings;
     const paring_shape read = layer->in, made = layer->out;
     const int32_t inputs = read.channels / layer->groups;
     const int32_t outputs = made.channels / layer->groups;
@@ -760,7 +760,7 @@ static int32_t widened(const paring_operand *operand, const int8_t *in, int32_t 
     return scaled(steps, operand->factor.mantissa, operand->factor.shift);
 }
 
-static void sum(const paring_pair *pair, int32_t sign, const int8_t *first, int8_t *out)
+static void sum(const paring_binary_params *pair, int32_t sign, const int8_t *first, int8_t *out)
 {
     const int8_t *second = pair->other;
     const paring_operand *a = &pair->first, *b = &pair->second;
@@ -785,14 +785,14 @@ void paring_add(const void *settings, const int8_t *in, int8_t *out)
     sum(settings, 1, in, out);
 }
 
-void paring_subtract(const void *settings, const int8_t *in, int8_t *out)
+void paring_sub(const void *settings, const int8_t *in, int8_t *out)
 {
     sum(settings, -1, in, out);
 }
 
-void paring_multiply(const void *settings, const int8_t *first, int8_t *out)
+void paring_mul(const void *settings, const int8_t *first, int8_t *out)
 {
-    const paring_pair *pair = settings;
+    const paring_binary_params *pair = settings;
     const int8_t *second = pair->other;
     const paring_operand *a = &pair->first, *b = &pair->second;
 
@@ -811,7 +811,7 @@ void paring_multiply(const void *settings, const int8_t *first, int8_t *out)
 
 void paring_max_pool(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_pool *pool = settings;
+    const paring_pool_params *pool = settings;
     const paring_shape read = pool->in, made = pool->out;
 
     for (int32_t n = 0; n < made.height; n++) {
@@ -841,7 +841,7 @@ void paring_max_pool(const void *settings, const int8_t *in, int8_t *out)
 
 void paring_average_pool(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_pool *pool = settings;
+    const paring_pool_params *pool = settings;
     const paring_shape read = pool->in, made = pool->out;
 
     for (int32_t n = 0; n < made.height; n++) {
@@ -873,7 +873,7 @@ void paring_average_pool(const void *settings, const int8_t *in, int8_t *out)
 
 void paring_mean(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_planes *mean = settings;
+    const paring_mean_params *mean = settings;
     for (int32_t c = 0; c < mean->channels; c++) {
         int32_t total = 0;
         for (int32_t pixel = 0; pixel < mean->pixels; pixel++)
@@ -885,11 +885,11 @@ void paring_mean(const void *settings, const int8_t *in, int8_t *out)
 
 void paring_prelu(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_slopes *prelu = settings;
+    const paring_prelu_params *prelu = settings;
     for (int32_t pixel = 0; pixel < prelu->pixels; pixel++) {
         for (int32_t c = 0; c < prelu->channels; c++) {
             const int32_t steps = *in++ - prelu->zero_in;
-            const paring_factor *factor = steps < 0 ? &prelu->below : &prelu->above;
+            const paring_multiplier *factor = steps < 0 ? &prelu->below : &prelu->above;
             const int32_t value = steps < 0 ? steps * prelu->slopes[c] : steps;
             const int32_t code = scaled(value, factor->mantissa, factor->shift);
             *out++ = clamped(code + prelu->zero_out, prelu->low, prelu->high);
@@ -897,14 +897,14 @@ void paring_prelu(const void *settings, const int8_t *in, int8_t *out)
     }
 }
 
-void paring_table(const void *settings, const int8_t *in, int8_t *out)
+void paring_lut(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_entries table = *(const paring_entries *)settings;
+    const paring_lut_params table = *(const paring_lut_params *)settings;
     for (int32_t i = 0; i < table.count; i++)
         out[i] = table.entries[in[i] + 128];
 }
 
-static void gather_pixel(const paring_tables *gather, const int8_t *in, int8_t *out)
+static void gather_pixel(const paring_gather_params *gather, const int8_t *in, int8_t *out)
 {
     if (gather->which == 0) {
         memcpy(out, in + gather->first, (size_t)gather->channels);
@@ -912,19 +912,19 @@ static void gather_pixel(const paring_tables *gather, const int8_t *in, int8_t *
     }
     for (int32_t c = 0; c < gather->channels; c++) {
         const int32_t which = gather->which[c];
-        out[c] = which == paring_hole ? gather->fill : in[which];
+        out[c] = which == paring_pad ? gather->fill : in[which];
     }
 }
 
 void paring_gather(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_tables *gather = settings;
+    const paring_gather_params *gather = settings;
     const int32_t channels = gather->channels;
     for (int32_t y = 0; y < gather->height; y++) {
         const int32_t row = gather->rows[y];
         for (int32_t x = 0; x < gather->width; x++, out += channels) {
             const int32_t column = gather->columns[x];
-            if (row == paring_hole || column == paring_hole)
+            if (row == paring_pad || column == paring_pad)
                 memset(out, gather->fill, (size_t)channels);
             else
                 gather_pixel(gather, in + (row + column) * gather->channels_in, out);
@@ -932,25 +932,25 @@ void paring_gather(const void *settings, const int8_t *in, int8_t *out)
     }
 }
 
-void paring_move(const void *settings, const int8_t *in, int8_t *out)
+void paring_index(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_places move = *(const paring_places *)settings;
+    const paring_index_params move = *(const paring_index_params *)settings;
     const uint16_t *places = move.places;
     for (int32_t i = 0; i < move.count; i++)
         out[i] = places[i] == UINT16_MAX ? move.fill : in[places[i]];
 }
 
-void paring_move_large(const void *settings, const int8_t *in, int8_t *out)
+void paring_index_large(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_places move = *(const paring_places *)settings;
+    const paring_index_params move = *(const paring_index_params *)settings;
     const uint32_t *places = move.places;
     for (int32_t i = 0; i < move.count; i++)
         out[i] = places[i] == UINT32_MAX ? move.fill : in[places[i]];
 }
 
-void paring_place(const void *settings, const int8_t *in, int8_t *out)
+void paring_concat(const void *settings, const int8_t *in, int8_t *out)
 {
-    const paring_part part = *(const paring_part *)settings;
+    const paring_concat_params part = *(const paring_concat_params *)settings;
     for (int32_t i = 0; i < part.times; i++)
         memcpy(out + i * part.step, in + i * part.run, (size_t)part.run);
 }

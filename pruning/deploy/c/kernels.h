@@ -51,7 +51,7 @@ typedef struct {
 typedef struct {
     int32_t mantissa;
     int32_t shift;
-} paring_factor;
+} paring_multiplier;
 
 /* Convolutions, plain, grouped and transposed. Weights: (outputs, rows, columns, inputs of a
  * group); those of a depthwise one: (rows, columns, outputs). Of each output channel there are
@@ -68,16 +68,16 @@ typedef struct {
     uint16_t groups;
     uint8_t rows, columns, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, backward;
     int8_t zero_in, zero_out, low, high;
-} paring_layer;
+} paring_conv_params;
 
-paring_kernel paring_convolution, paring_depthwise, paring_transposed;
+paring_kernel paring_conv, paring_depthwise_conv, paring_conv_transpose;
 
 /* An operand of two: its steps from row to row, pixel to pixel and channel to channel, which
  * are 0 where it is spread. The first is what the step reads, the second lies at `other`.
  */
 typedef struct {
     int32_t step_y, step_x, step_c;
-    paring_factor factor;
+    paring_multiplier factor;
     int8_t zero;
 } paring_operand;
 
@@ -85,35 +85,35 @@ typedef struct {
     paring_shape out;
     paring_operand first, second;
     const int8_t *other;
-    paring_factor factor;
+    paring_multiplier factor;
     int8_t zero_out, low, high;
-} paring_pair;
+} paring_binary_params;
 
-paring_kernel paring_add, paring_subtract, paring_multiply;
+paring_kernel paring_add, paring_sub, paring_mul;
 
 typedef struct {
     paring_shape in, out;
     uint8_t rows, columns, stride_y, stride_x, pad_y, pad_x, backward;
     uint8_t padded; /* an average counts padding, too */
     int8_t zero, low, high;
-} paring_pool;
+} paring_pool_params;
 
 paring_kernel paring_max_pool, paring_average_pool;
 
 typedef struct {
     int32_t pixels, channels;
-    paring_factor factor;
+    paring_multiplier factor;
     int8_t zero_in, zero_out, low, high;
-} paring_planes;
+} paring_mean_params;
 
 paring_kernel paring_mean;
 
 typedef struct {
     int32_t pixels, channels;
     const int8_t *slopes;
-    paring_factor above, below;
+    paring_multiplier above, below;
     int8_t zero_in, zero_out, low, high;
-} paring_slopes;
+} paring_prelu_params;
 
 paring_kernel paring_prelu;
 
@@ -121,9 +121,9 @@ paring_kernel paring_prelu;
 typedef struct {
     const int8_t *entries;
     int32_t count;
-} paring_entries;
+} paring_lut_params;
 
-paring_kernel paring_table;
+paring_kernel paring_lut;
 
 /* Pixels and channels by tables of their places; `hole` is the place of those that are filled. */
 typedef struct {
@@ -132,9 +132,9 @@ typedef struct {
     const uint16_t *which;          /* the channels that are read; 0: those from `first` on */
     int32_t first;
     int8_t fill;
-} paring_tables;
+} paring_gather_params;
 
-enum { paring_hole = UINT16_MAX };
+enum { paring_pad = UINT16_MAX };
 
 paring_kernel paring_gather;
 
@@ -145,16 +145,16 @@ typedef struct {
     const void *places;
     int32_t count;
     int8_t fill;
-} paring_places;
+} paring_index_params;
 
-paring_kernel paring_move, paring_move_large;
+paring_kernel paring_index, paring_index_large;
 
 /* `times` runs of `run` bytes go to places that are `step` bytes apart. */
 typedef struct {
     int32_t times, run, step;
-} paring_part;
+} paring_concat_params;
 
-paring_kernel paring_place;
+paring_kernel paring_concat;
 
 #ifdef __cplusplus
 }

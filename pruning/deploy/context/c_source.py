@@ -97,7 +97,7 @@ def c_shape(shape: Shape3) -> str:
 
 
 def c_factor(multiplier: FixedPointMultiplier) -> str:
-    """The initializer of a `paring_factor`, from the first factor of a multiplier."""
+    """The initializer of a `paring_multiplier`, from the first factor of a multiplier."""
     mantissa, shift = (
         int(part.reshape(-1)[0]) for part in (multiplier.mantissa, shifts(multiplier))
     )

@@ -93,7 +93,7 @@ def _requantized(value: Tensor, multiplier: tuple[int, ...]) -> Tensor:
 def _write_c(kernel: Add, source: CSource, index: int) -> None:
     first, second, result = kernel.scalings
     settings = binary_record(kernel, source, index, (first, second), result)
-    source.step(kernel, "subtract" if kernel.difference else "add", settings)
+    source.step(kernel, "sub" if kernel.difference else "add", settings)
 
 
 def _write_tflite(kernel: Add, model: TfliteModel) -> None:

@@ -48,7 +48,7 @@ def binary_record(
         settings[name] = _operand(read, factor, source.zero_point(buffer))
     settings |= {"other": source.pointer(kernel.inputs[1]), "factor": c_factor(result)}
     settings |= source.output_params(kernel)
-    return source.record("paring_pair", f"pair{index}", settings)
+    return source.record("paring_binary_params", f"binary{index}", settings)
 
 
 def _operand(read: Shape3, factor: FixedPointMultiplier | None, zero: int) -> str:

@@ -49,9 +49,11 @@ def _write_c(kernel: Concat, source: CSource, index: int) -> None:
     settings, offset = {"times": prod(shape[:axis]), "step": prod(shape[axis:])}, 0
     for part, (name, read) in enumerate(zip(kernel.inputs, kernel.reads, strict=True)):
         run = prod(channels_last(read)[axis:])
-        record = source.record("paring_part", f"part{index}_{part}", settings | {"run": run})
+        record = source.record(
+            "paring_concat_params", f"concat{index}_{part}", settings | {"run": run}
+        )
         write = f"{source.pointer(kernel.output)} + {offset}"
-        source.step(kernel, "place", record, source.pointer(name), write)
+        source.step(kernel, "concat", record, source.pointer(name), write)
         offset += run
 
 

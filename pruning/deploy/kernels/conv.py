@@ -166,9 +166,9 @@ def _windows(kernel: Conv) -> ConvWindow:
 
 
 def _write_c(kernel: Conv, source: CSource, index: int) -> None:
-    function, order = "convolution", (0, 2, 3, 1)
+    function, order = "conv", (0, 2, 3, 1)
     if kernel.depthwise:  # (1, rows, columns, outputs)
-        function, order = "depthwise", (1, 2, 3, 0)
+        function, order = "depthwise_conv", (1, 2, 3, 0)
     bias = _bias_with_zero_point(kernel, source.zero_point(kernel.inputs[0]))
     settings = layer_record(_in_long_rows(kernel), source, index, order, bias)
     source.step(kernel, function, settings)
@@ -199,7 +199,7 @@ def layer_record(
         "zero_in": source.zero_point(kernel.inputs[0]),
         **source.output_params(kernel),
     }
-    return source.record("paring_layer", f"layer{index}", settings)
+    return source.record("paring_conv_params", f"conv{index}", settings)
 
 
 def _bias_with_zero_point(kernel: Conv, zero: int) -> NDArray[np.int64]:

@@ -103,7 +103,7 @@ def _windows(kernel: ConvTranspose) -> ConvWindow:
 
 def _write_c(kernel: ConvTranspose, source: CSource, index: int) -> None:
     settings = layer_record(kernel, source, index, (0, 2, 3, 1), kernel.bias)
-    source.step(kernel, "transposed", settings)
+    source.step(kernel, "conv_transpose", settings)
 
 
 def _write_tflite(kernel: ConvTranspose, model: TfliteModel) -> None:

@@ -74,13 +74,13 @@ def _write_c(kernel: Gather, source: CSource, index: int) -> None:
         source.step(kernel, "gather", settings)
         return
     places = kernel.source % pixels * channels + kernel.source // pixels
-    kind, function, hole = "uint16_t", "move", HOLE_16
+    kind, function, hole = "uint16_t", "index", HOLE_16
     if channels * pixels > HOLE_16:
-        kind, function, hole = "uint32_t", "move_large", HOLE_32
+        kind, function, hole = "uint32_t", "index_large", HOLE_32
     places = np.where(kernel.source == PAD, hole, places)
     table = source.array(kind, f"table{index}", pixelwise(places))
     fields = {"places": table, "count": places.size, "fill": kernel.fill}
-    source.step(kernel, function, source.record("paring_places", f"places{index}", fields))
+    source.step(kernel, function, source.record("paring_index_params", f"index{index}", fields))
 
 
 def _record_of_tables(kernel: Gather, tables: IndexTables, source: CSource, index: int) -> str:
@@ -100,7 +100,7 @@ def _record_of_tables(kernel: Gather, tables: IndexTables, source: CSource, inde
         "first": tables.first,
         "fill": kernel.fill,
     }
-    return source.record("paring_tables", f"tables{index}", fields)
+    return source.record("paring_gather_params", f"gather{index}", fields)
 
 
 def _write_tflite(kernel: Gather, model: TfliteModel) -> None:

@@ -71,7 +71,7 @@ def _torch_function(kernel: Lut, exact: ExactTorch) -> TorchFunction:
 def _write_c(kernel: Lut, source: CSource, index: int) -> None:
     entries = source.array("int8_t", f"table{index}", kernel.entries)
     settings = {"entries": entries, "count": prod(kernel.shape)}
-    source.step(kernel, "table", source.record("paring_entries", f"entries{index}", settings))
+    source.step(kernel, "lut", source.record("paring_lut_params", f"lut{index}", settings))
 
 
 def _write_tflite(kernel: Lut, model: TfliteModel) -> None:

@@ -63,7 +63,7 @@ def _write_c(kernel: Mean, source: CSource, index: int) -> None:
         "zero_in": source.zero_point(kernel.inputs[0]),
         **source.output_params(kernel),
     }
-    source.step(kernel, "mean", source.record("paring_planes", f"planes{index}", settings))
+    source.step(kernel, "mean", source.record("paring_mean_params", f"mean{index}", settings))
 
 
 def _write_tflite(kernel: Mean, model: TfliteModel) -> None:

@@ -49,7 +49,7 @@ def _torch_function(kernel: Mul, exact: ExactTorch) -> TorchFunction:
 
 def _write_c(kernel: Mul, source: CSource, index: int) -> None:
     settings = binary_record(kernel, source, index, NO_FACTORS, kernel.scaling)
-    source.step(kernel, "multiply", settings)
+    source.step(kernel, "mul", settings)
 
 
 def _write_tflite(kernel: Mul, model: TfliteModel) -> None:

@@ -133,7 +133,7 @@ def _write_c(kernel: Pool, source: CSource, index: int) -> None:
         "low": kernel.low,
         "high": kernel.high,
     }
-    record = source.record("paring_pool", f"pool{index}", settings)
+    record = source.record("paring_pool_params", f"pool{index}", settings)
     source.step(kernel, "average_pool" if kernel.average else "max_pool", record)
 
 

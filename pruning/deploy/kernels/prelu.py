@@ -71,7 +71,7 @@ def _write_c(kernel: Prelu, source: CSource, index: int) -> None:
         "zero_in": source.zero_point(kernel.inputs[0]),
         **source.output_params(kernel),
     }
-    source.step(kernel, "prelu", source.record("paring_slopes", f"slopes{index}", settings))
+    source.step(kernel, "prelu", source.record("paring_prelu_params", f"prelu{index}", settings))
 
 
 def _write_tflite(kernel: Prelu, model: TfliteModel) -> None:

@@ -170,7 +170,7 @@ def test_simd_is_for_cores_on_which_it_is_right(core, assembly, tmp_path):
     write(tmp_path, kernel_files())
     compile_only(tmp_path, "kernels.c", *CORES[core].options, *OPTIONS)
     names = {symbol.name for symbol in symbols(tmp_path / "kernels.o")}
-    assert "paring_convolution" in names
+    assert "paring_conv" in names
     texts = [text for _, text in disassembled(tmp_path / "kernels.o", "add_two_pixels")]
     assert any(text.startswith("smlad") for text in texts) == assembly
 
