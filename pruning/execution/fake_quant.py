@@ -192,7 +192,7 @@ def _range(value: Tensor) -> QuantParams:
 
 def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:
     """A parameter as it is stored: weights by output channel, constant operands by tensor."""
-    if role in ("operand", "constant", "slope"):
+    if role in kind_of(operator).execution.coded_roles:
         values = tensor.float()
         if operator.kind == "div":  # a reciprocal is stored
             return 1 / _coded(1 / values, _range(1 / values))

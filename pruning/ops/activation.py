@@ -215,6 +215,7 @@ KINDS = (
             each_element_alone=True,
             copies=never,
             filters=same_weight,
+            coded_roles=(),
         ),
         folds_norm=False,
         clamps=False,

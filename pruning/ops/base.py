@@ -105,6 +105,8 @@ class ExecutionRule(Complete):
     each_element_alone: whether an element of the result depends on the same element alone.
     copies: whether all results are among the operands, or zero: they keep their codes.
     filters: a weight with its output channels first; applied twice it gives the weight back.
+    coded_roles: the roles of parameters, besides weights, that are stored as int8 codes of one
+        scale.
     """
 
     compute: Callable[[Operator, list[Tensor], Tensors, bool], Tensor]
@@ -113,6 +115,7 @@ class ExecutionRule(Complete):
     each_element_alone: bool
     copies: Callable[[Operator], bool]
     filters: Callable[[Operator, Tensor], Tensor]
+    coded_roles: tuple[str, ...]
 
 
 @final

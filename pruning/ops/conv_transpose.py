@@ -137,6 +137,7 @@ KINDS = (
             each_element_alone=False,
             copies=never,
             filters=_filters,
+            coded_roles=(),
         ),
         folds_norm=True,
         clamps=True,

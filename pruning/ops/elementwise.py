@@ -225,6 +225,7 @@ def _kind(name: str, record_bytes: int | None) -> OperatorKind:
             each_element_alone=True,
             copies=never,
             filters=same_weight,
+            coded_roles=("operand", "constant"),
         ),
         folds_norm=False,
         clamps=True,

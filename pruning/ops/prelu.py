@@ -48,6 +48,7 @@ KINDS = (
             each_element_alone=False,
             copies=never,
             filters=same_weight,
+            coded_roles=("slope",),
         ),
         folds_norm=False,
         clamps=False,

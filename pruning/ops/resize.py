@@ -59,6 +59,7 @@ KINDS = (
             each_element_alone=False,
             copies=never,
             filters=same_weight,
+            coded_roles=(),
         ),
         folds_norm=False,
         clamps=True,

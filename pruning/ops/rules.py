@@ -120,7 +120,7 @@ def window_per_element(kernel: Kernel) -> BilinearForm:
 
 
 def stored_constants(kernel: Kernel) -> BilinearForm:
-    """An operand or slopes, by channel or altogether."""
+    """A stored operand, by channel or altogether."""
     elements = kernel.main.attributes.get("elements", 0)  # none where both operands are values
     by_channel = kernel.main.attributes.get("axis") is not None
     return BilinearForm(output=elements) if by_channel else BilinearForm(constant=elements)
