@@ -6,6 +6,7 @@ python -m search.cli.reference > docs/settings.md
 import textwrap
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from omegaconf import OmegaConf
 
@@ -14,8 +15,8 @@ from search.cli.main import VERBS
 _INTRODUCTION = """\
 # All settings
 
-Made by `make docs` from the files in `conf/`; a test compares. Every setting is `KEY=VALUE`, every
-choice `GROUP=NAME`; keys of a group are written `GROUP.KEY=VALUE`."""
+Made by `make docs` from the files in `conf/` and `pruning/catalogue/`; a test compares. Every
+setting is `KEY=VALUE`, every choice `GROUP=NAME`; keys of a group are written `GROUP.KEY=VALUE`."""
 _SETTINGS_BELOW = "Settings, as they stand"
 _HIDDEN = ("hydra", "__pycache__")
 
@@ -37,9 +38,7 @@ def _verbs() -> Iterator[str]:
 
 
 def _groups() -> Iterator[str]:
-    for folder in sorted(files("search.conf").iterdir(), key=lambda entry: entry.name):
-        if not folder.is_dir() or folder.name in _HIDDEN:
-            continue
+    for folder in sorted(_folders(), key=lambda entry: entry.name):
         yield f"### {folder.name}"
         choices = sorted(folder.iterdir(), key=lambda entry: entry.name)
         for choice in choices:
@@ -47,6 +46,13 @@ def _groups() -> Iterator[str]:
                 text = textwrap.dedent(choice.read_text("utf-8")).strip()
                 yield f"`{folder.name}={choice.name.removesuffix('.yaml')}`"
                 yield f"```yaml\n{text}\n```"
+
+
+def _folders() -> Iterator[Traversable]:
+    """One for each group: those of the configs, and the engine's catalogue."""
+    for package in ("search.conf", "pruning.catalogue"):
+        entries = (entry for entry in files(package).iterdir() if entry.is_dir())
+        yield from (entry for entry in entries if entry.name not in _HIDDEN)
 
 
 def _without(text: str, *blocks: str) -> str:

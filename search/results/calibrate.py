@@ -25,11 +25,15 @@ from pruning.cost.trip_counts import LoopCosts, loop_costs
 from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.execution.calibration import calibrate
+from pruning.export.stored_model import MODEL
 from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
+from pruning.training.checkpoint import unpack_network
 from search.errors import ConfigError
 from search.results.calibration_net import FIRST, CalibrationNet
+from search.results.report import study_record
+from search.study.study import Study
 
 # What random prunings are drawn of: how it is made, and its input.
 FAMILIES: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -128,6 +132,30 @@ def counted(networks: Sequence[Subject], core: str, workers: int) -> Iterator[Me
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(networks)), mp_context=context) as pool:
         yield from pool.map(measure, [s.network for s in networks], [core] * len(networks), inputs)
+
+
+def observed(device: Device, count: int, seed: int, workers: int) -> Iterator[Observation]:
+    """What random prunings take on an emulated core of a device: its instructions, each as many
+    cycles as the device says.
+
+    Raises:
+        DeployError: one cannot be built or run.
+    """
+    drawn = list(subjects(count, seed))
+    for subject, taken in zip(drawn, counted(drawn, device.core, workers), strict=True):
+        cycles = {
+            name: number * device.cycles_per_instruction for name, number in taken.by_kernel.items()
+        }
+        yield Observation(name=subject.name, graph=subject.graph, cycles=cycles)
+
+
+def graphs_of(study: Study) -> Mapping[int, Graph]:
+    """The graphs of all finished trials, by number."""
+    return {
+        trial.number: unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
+        for trial in study_record(study).trials
+        if MODEL in trial.files
+    }
 
 
 def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[Observation]:

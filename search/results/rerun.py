@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial
 
+from pruning.export.stored_model import MODEL, packed, stored_cost
 from pruning.training.checkpoint import unpack_network
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState, widths_of
@@ -17,7 +18,6 @@ from search.config.spec import flattened
 from search.errors import StudyError
 from search.study.checks import require_data
 from search.study.factory import SweepFactory
-from search.study.stored_model import MODEL, packed, stored_cost
 from search.study.study import Study
 from search.study.trials import trial_budget
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, final
 from uuid import uuid4
 
+from pruning.export.files import digest_of
 from search.errors import StoreError, UnwritableError
-from search.storage.files import digest_of
 
 _MARK = "the store of"
 _LONGEST_MARK = 2000  # bytes

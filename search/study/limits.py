@@ -17,12 +17,5 @@ def fits_within(budget: Budget, than: Budget) -> bool:
     return all(_height(own[name]) <= _height(their[name]) for name in own)
 
 
-def intersect(first: Budget, second: Budget) -> Budget:
-    """The budget of all that is within two others."""
-    one, other = limits_of(first), limits_of(second)
-    heights = {name: min(_height(one[name]), _height(other[name])) for name in one}
-    return Budget(**{name: height for name, height in heights.items() if height < inf})  # type: ignore[arg-type]
-
-
 def _height(limit: float | None) -> float:
     return inf if limit is None else limit

@@ -7,14 +7,14 @@ from typing import Any, final
 import optuna
 
 from pruning.errors import CheckpointError
+from pruning.export.files import digest_of
+from pruning.export.stored_model import packed
 from pruning.training.checkpoint import StoredNetwork, unpack_network, unpack_state
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState
 from search.errors import StoreError
 from search.storage.blobs import lost
-from search.storage.files import digest_of
 from search.study.factory import SweepFactory, start_key
-from search.study.stored_model import packed
 from search.study.study import Study
 from search.study.trials import BLOBS
 from search.worker.stop_signals import StopMonitor

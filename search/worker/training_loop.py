@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from pruning.export.files import digest_of
 from pruning.training.checkpoint import pack_state
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState
 from pruning.training.train import steps
-from search.storage.files import digest_of
 from search.storage.outage import tolerated
 from search.storage.workspace import Workspace
 from search.worker.stop_signals import Reason, StopMonitor, Stopped

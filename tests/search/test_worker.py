@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost
 from pruning.errors import PruningError
+from pruning.export.stored_model import integer_network
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
@@ -37,7 +38,6 @@ from search.results.rerun import Again, rerun
 from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
-from search.study.stored_model import integer_network
 from search.study.study import Study, require_study
 from search.study.trials import claim, hand_back, trial_budget
 from search.worker import pool

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from search.errors import ConfigError
+from pruning.errors import OutputError
 
 NOTE = ".paring-files.json"  # what a folder holds of ours: digests by name
 
@@ -16,13 +16,13 @@ def write_own(path: Path, content: str, beginning: str) -> None:
     """Write a file that begins in a way of its own, over nothing that begins otherwise.
 
     Raises:
-        ConfigError: another program's file is there, or the folder cannot be written to.
+        OutputError: another program's file is there, or the folder cannot be written to.
         ValueError: the content does not begin so.
     """
     if not content.startswith(beginning):
         raise ValueError(f"what is written to {path} does not begin with {beginning!r}")
     if path.exists() and not _begins(path, beginning.encode()):
-        raise ConfigError(
+        raise OutputError(
             f"out: {path} is there, and is no such file of paring's; move it away, or choose "
             "another name"
         )
@@ -46,17 +46,17 @@ def write_all(
         known: digests of what may be replaced where no call has noted any.
 
     Raises:
-        ConfigError: a file there was not written by an earlier call, or changed since; or the
+        OutputError: a file there was not written by an earlier call, or changed since; or the
             folder cannot be written to. Nothing is written then.
     """
-    written = _noted(folder) or dict(known or {})
+    written = noted(folder) or dict(known or {})
     foreign = [
         name for name, content in files.items()
         if (folder / name).exists() and digest_at(folder / name) not in
         (digest_of(content), written.get(name))
     ]  # fmt: skip
     if foreign:
-        raise ConfigError(
+        raise OutputError(
             f"out: {', '.join(foreign)} in {folder}: not written by paring, or changed since; "
             "move it away, or choose another folder"
         )
@@ -70,7 +70,8 @@ def write_all(
     write_whole(folder / NOTE, json.dumps(note, indent=1).encode())
 
 
-def _noted(folder: Path) -> dict[str, str]:
+def noted(folder: Path) -> dict[str, str]:
+    """What earlier calls wrote into a folder: digests by name."""
     try:
         return dict(json.loads((folder / NOTE).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -102,13 +103,13 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file aside and rename it, so that nobody ever sees half of it.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        OutputError: the folder cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another place") from error
+        raise OutputError(f"cannot write {path}: {error}; choose another place") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -116,7 +117,7 @@ def write_whole(path: Path, content: bytes) -> None:
         Path(name).replace(path)
     except OSError as error:  # a full disk, or a folder of that name
         Path(name).unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {error}; choose another place") from error
+        raise OutputError(f"cannot write {path}: {error}; choose another place") from error
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

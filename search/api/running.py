@@ -1,0 +1,125 @@
+"""A sweep from a composed config: begun, worked off, and judged. The verb does the same."""
+
+import logging
+from collections.abc import Generator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+
+from omegaconf import DictConfig
+
+from search.api.opened import study_of
+from search.api.progress import progress
+from search.config.parse import call_from
+from search.config.schema import AcceleratorConfig, CallConfig, StorageConfig
+from search.config.spec import Spec
+from search.config.validate import validated
+from search.errors import StudyError
+from search.results.report import counts, failures
+from search.storage.workspace import open_workspace
+from search.study import create
+from search.study.control import Command, current_command
+from search.study.study import Study
+from search.worker import pool, worker
+from search.worker.stop_signals import Reason
+
+log = logging.getLogger("paring")
+NEUTRAL = (
+    "study",
+    "trials",
+    "workers",
+    "storage",
+    "debug",
+    "accelerator.threads",
+    "hydra",
+    "notify",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A study that has its trials, and the call that asks for them."""
+
+    study: Study
+    call: CallConfig
+    threads: int
+
+    def steps(self) -> Generator[None]:
+        """Work in processes of their own until every trial is over, with a step now and then for
+        a display. Closing the generator stops them; their trials go back.
+        """
+        yield from pool.run(self.study, self.call.workers, self.threads)
+
+
+def begin(config: DictConfig, overrides: list[str]) -> Sweep:
+    """Create the study that a config describes, or go on with it where no override asks for
+    anything else.
+
+    Raises:
+        ConfigError: a value makes no sense. StudyError: the study was made with other settings.
+        BudgetError: every budget is out of reach.
+    """
+    call, spec = call_from(config), Spec.from_config(config)
+    accelerator = validated(config.accelerator, AcceleratorConfig, "accelerator")
+    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"))
+    asked = spec if asks_for_something(overrides) else None
+    study = create.prepare(workspace, call.study, asked, call.trials)
+    return Sweep(study, call, pool.threads_for(call.workers, accelerator.threads))
+
+
+def work_off(sweep: Sweep, visible: bool = True) -> None:
+    """Work until every trial is over, and show how it goes, if that is to be visible."""
+    picture = progress(sweep.study) if visible else nullcontext(_nothing)
+    with picture as display, closing(sweep.steps()) as steps:
+        for _ in steps:
+            display()
+
+
+def _nothing() -> None:
+    """Show nothing."""
+
+
+def join(config: DictConfig) -> Reason | None:
+    """Work in this process on the study that a config names, until every trial is over; returns
+    why it was left before that.
+
+    Raises:
+        StudyError: there is no such study.
+    """
+    call, study = call_from(config), study_of(config)
+    threads = pool.threads_for(call.workers, call.threads)
+    storage = study.workspace.config
+    log.info("worker %s joins study %s", config.worker.index, study.name)
+    with pool.mirroring(storage, study.name):
+        return worker.work(storage, study.name, threads)
+
+
+def asks_for_something(overrides: list[str]) -> bool:
+    """Whether any override decides the result; without one, a stored study just continues."""
+    keys = [override.lstrip("+~").split("=")[0] for override in overrides]
+    return any(not key.startswith(NEUTRAL) for key in keys)
+
+
+def require_models(study: Study) -> None:
+    """Refuse a sweep that has ended without a model, or was halted.
+
+    Raises:
+        StudyError: saying why, and what to do.
+    """
+    order, done = current_command(study), counts(study)
+    if order.order is Command.HALT:
+        raise StudyError(
+            f"study={study.name}: halted, {order.why}. Where the cause lies outside the "
+            "settings (data, code, memory), mend it and continue with the same command; other "
+            "settings need another name. Trials that failed stay as they are"
+        )
+    if order.order is not Command.CANCEL and not done["complete"]:
+        why = next(iter(failures(study).values()), "")
+        raise StudyError(
+            f"study={study.name}: no trial has a model ({others(done)}){why and f', {why}'}; see  "
+            f"paring status study={study.name}, mend the cause, and take another name"
+        )
+
+
+def others(done: dict[str, int]) -> str:
+    """How many trials ended otherwise than with a model, in words."""
+    return ", ".join(f"{n} {state}" for state, n in done.items() if n and state != "complete")
