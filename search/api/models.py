@@ -76,12 +76,15 @@ class TrialModel:
         return unpack_network(self.study.workspace.store.read(self.trial.files[MODEL])).module()
 
     def why(self) -> str:
-        """What each limit cost, and why each channel group has its width, as a table."""
-        limits = Budget(**asdict(self.trial.budget))
+        """What each limit cost on the study's device, and why each channel group has its width, as
+        a table.
+        """
+        result = self.study.trials()[self.number].user_attrs["result"]
+        cost, limits = Cost(**result["cost"]), Budget(**asdict(self.trial.budget))
         if (digest := self.trial.files.get(EXPLANATION)) is None:
-            return why(None, self.cost, limits)
+            return why(None, cost, limits)
         stored = json.loads(self.study.workspace.store.read(digest))
-        return why(explanation_from_json(stored), self.cost, limits)
+        return why(explanation_from_json(stored), cost, limits)
 
     def export(
         self, folder: str | Path, format: str = "c", name: str = "model"

@@ -1,20 +1,22 @@
 """A sweep from a composed config: begun, worked off, and judged. The verb does the same."""
 
 import logging
-from collections.abc import Generator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
 from search.api.opened import study_of
 from search.api.progress import progress
-from search.config.parse import call_from
+from search.config.parse import call_from, http_address
 from search.config.schema import AcceleratorConfig, CallConfig, StorageConfig
 from search.config.spec import Spec
 from search.config.validate import validated
 from search.errors import StudyError
+from search.results.notify import notify
 from search.results.report import counts, failures
+from search.results.status import study_status
 from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.control import Command, current_command
@@ -37,11 +39,12 @@ NEUTRAL = (
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A study that has its trials, and the call that asks for them."""
+    """A study that has its trials, the call that asks for them, and who is told of its end."""
 
     study: Study
     call: CallConfig
     threads: int
+    hook: str | None
 
     def steps(self) -> Generator[None]:
         """Work in processes of their own until every trial is over, with a step now and then for
@@ -58,17 +61,41 @@ def begin(config: DictConfig, overrides: list[str]) -> Sweep:
         ConfigError: a value makes no sense. StudyError: the study was made with other settings.
         BudgetError: every budget is out of reach.
     """
-    call, spec = call_from(config), Spec.from_config(config)
+    call, hook = call_from(config), http_address(config.notify.url, "notify.url")
+    spec = Spec.from_config(config)
     accelerator = validated(config.accelerator, AcceleratorConfig, "accelerator")
     workspace = open_workspace(validated(config.storage, StorageConfig, "storage"))
     asked = spec if asks_for_something(overrides) else None
     study = create.prepare(workspace, call.study, asked, call.trials)
-    return Sweep(study, call, pool.threads_for(call.workers, accelerator.threads))
+    return Sweep(study, call, pool.threads_for(call.workers, accelerator.threads), hook)
 
 
-def work_off(sweep: Sweep, visible: bool = True) -> None:
-    """Work until every trial is over, and show how it goes, if that is to be visible."""
-    picture = progress(sweep.study) if visible else nullcontext(_nothing)
+def run(sweep: Sweep, visible: bool = True) -> None:
+    """Work until every trial is over, show how it goes if that is to be visible, and tell the
+    web hook how it ended.
+
+    Raises:
+        StudyError: it was halted, or no trial has a model.
+    """
+    study = sweep.study
+    try:
+        _work_off(sweep, visible)
+    except Exception as error:
+        _tell(sweep, f"failed: {error}")
+        raise
+    order = current_command(study).order
+    try:
+        require_models(study)
+    except StudyError:
+        _tell(sweep, "was halted" if order is Command.HALT else "ended without a model")
+        raise
+    _tell(sweep, "was cancelled" if order is Command.CANCEL else "is complete")
+
+
+def _work_off(sweep: Sweep, visible: bool) -> None:
+    picture: AbstractContextManager[Callable[[], None]] = nullcontext(_nothing)
+    if visible:
+        picture = progress(sweep.study)
     with picture as display, closing(sweep.steps()) as steps:
         for _ in steps:
             display()
@@ -76,6 +103,11 @@ def work_off(sweep: Sweep, visible: bool = True) -> None:
 
 def _nothing() -> None:
     """Show nothing."""
+
+
+def _tell(sweep: Sweep, outcome: str) -> None:
+    if sweep.hook is not None:
+        notify(sweep.hook, outcome, study_status(sweep.study))
 
 
 def join(config: DictConfig) -> Reason | None:

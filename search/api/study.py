@@ -1,5 +1,6 @@
 """A sweep as people look at it from Python: its front, its models, how it stands."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -26,9 +27,13 @@ from search.study.study import Study
 from tracking.mlflow.mirror import Written
 from tracking.pages.figures import front_figure
 from tracking.pages.plot_layout import PANELS
+from tracking.records import StudyRecord
 from tracking.tables import front_rows
 
-SOURCES = {"estimated": study_record, "measured": measured_record}
+SOURCES: Mapping[str, Callable[[Study], StudyRecord]] = {
+    "estimated": study_record,
+    "measured": measured_record,
+}
 
 
 @final

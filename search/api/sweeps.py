@@ -7,14 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from search.api.compose import composed
-from search.api.running import begin, require_models, work_off
+from search.api.opened import study_of
+from search.api.running import begin, run
 from search.api.study import SweepStudy
 from search.config.parse import checked_name
-from search.config.schema import StorageConfig
-from search.config.validate import validated
 from search.results import compare as comparison
-from search.storage.workspace import open_workspace
-from search.study.study import require_study
 
 
 def sweep(
@@ -61,8 +58,7 @@ def sweep(
     words = [f"study={checked_name(name)}", f"workers={workers}", *overrides]
     words += [] if trials is None else [f"trials={trials}"]
     begun = begin(composed("sweep", words, config_dir), words)
-    work_off(begun, progress)
-    require_models(begun.study)
+    run(begun, progress)
     return SweepStudy(begun.study)
 
 
@@ -84,9 +80,8 @@ def load_study(name: str, overrides: Sequence[str] = ()) -> SweepStudy:
             ...
         search.errors.StudyError: there are no studies in /nowhere; ...
     """
-    config = composed("status", [f"study={checked_name(name)}", *overrides])
-    storage = validated(config.storage, StorageConfig, "storage")
-    return SweepStudy(require_study(open_workspace(storage, create=False), checked_name(name)))
+    words = [f"study={checked_name(name)}", *overrides]
+    return SweepStudy(study_of(composed("status", words)))
 
 
 def compare(studies: Sequence[SweepStudy]) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The doors of the engine: inspect a network, prune it, take the result along."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pruning
 from pruning.budget import parse_margin
 from pruning.cost.model import deployed
 from pruning.deploy import lower
+from pruning.deploy.toolchain import build
 from pruning.execution.fake_quant import QuantParams
 from pruning.export.files import NOTE
 from pruning.frontend.trace import trace
@@ -212,6 +214,18 @@ def test_an_export_spares_what_others_wrote(model: pruning.PrunedModel, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
     with pytest.raises(pruning.PruningError, match="format=elf: write one of safetensors"):
         model.export(tmp_path, "elf")
+
+
+@pytest.mark.skipif(
+    shutil.which(build.COMPILER) is None,
+    reason=f"{build.COMPILER} is not installed (make system-deps)",
+)
+def test_the_linked_firmware_holds_the_budget(model: pruning.PrunedModel) -> None:
+    measured = model.verify()
+    assert (measured.core, measured.mismatches) == ("cortex-m4", 0)
+    assert measured.results == 8 * 4
+    firmware = replace(model.cost, flash_bytes=measured.flash_bytes, sram_bytes=measured.sram_bytes)
+    assert model.budget.holds(firmware)
 
 
 def test_the_module_of_a_model_computes(model: pruning.PrunedModel) -> None:

@@ -57,7 +57,7 @@ def test_each_example_runs(name: str, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (test,) = doctest.DocTestFinder(recurse=False).find(getattr(pruning, name), name, globs={})
     said: list[str] = []
-    doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=said.append)
+    doctest.DocTestRunner(verbose=False, optionflags=OPTIONS).run(test, out=said.append)
     assert test.examples
     assert said == []
 

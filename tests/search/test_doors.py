@@ -29,7 +29,8 @@ def where(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def study(where: list[str], tiny: list[str]) -> search.SweepStudy:
-    return search.sweep("doors", [*tiny, *where], workers=1, progress=False)
+    exact = "accelerator.threads=1"
+    return search.sweep("doors", [*tiny, *where, exact], workers=2, progress=False)
 
 
 @pytest.mark.slow
@@ -120,7 +121,7 @@ def test_limits_that_nothing_is_within_name_the_nearest(study: search.SweepStudy
 
 
 @pytest.mark.slow
-def test_a_finished_study_can_be_told_nothing_more(study: search.SweepStudy) -> None:
+def test_a_study_can_be_paused_and_resumed(study: search.SweepStudy) -> None:
     study.pause()
     assert study.status().order == "pause"
     study.resume()
