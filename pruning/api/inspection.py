@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from pruning.allocation.feasibility import min_cost
@@ -90,8 +91,8 @@ def inspect(
 
     Args:
         module: a network of the supported operators. It is not changed.
-        example: one input without a batch axis, shaped (channels, *spatial); its values do not
-            matter.
+        example: one input without a batch axis, shaped (channels, *spatial); its values and type
+            do not matter.
         device: a microcontroller, or the name of one (see `devices`).
         ignored_layers: modules whose output channels are not pruned, by their names in `module`.
         min_channels: the fewest channels of modules, by their names.
@@ -111,7 +112,8 @@ def inspect(
         >>> found.cost.macs, found.cost.sram_bytes
         (576, 100)
     """
-    graph = trace(module, example, ignored_layers, min_channels, round_to)
+    zeros = torch.zeros(example.shape)  # whatever its type: networks see normalised floats
+    graph = trace(module, zeros, ignored_layers, min_channels, round_to)
     precision = precision_of(graph)
     chip = devices.device(device) if isinstance(device, str) else device
     model = CostModel(graph, chip, precision.encoding, precision.conventions)

@@ -129,7 +129,7 @@ def _memory(name: str, settings: Mapping[str, Any]) -> int:
     if size <= _size(reserved, settings):
         raise DeviceError(
             f"device.{name}={settings[name]}: nothing is left for a network, device.{reserved} "
-            f"is {settings[reserved]}"
+            f"is {settings.get(reserved, 0)}"
         )
     return size
 
