@@ -20,7 +20,21 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one network costs. Estimated by the cost model unless said otherwise."""
+    """What one network costs. Estimated by the cost model unless said otherwise.
+
+    Args:
+        flash_bytes: weights, tables and code of its own; the kernels, which are the same for
+            every network, are not among them.
+        sram_bytes: the largest sum of buffers that are needed at once.
+        latency_ms: of one inference.
+        macs: multiply-accumulates of one inference.
+
+    Example:
+        >>> import pruning
+        >>> cost = pruning.Cost(flash_bytes=30_000, sram_bytes=6_000, latency_ms=4.2, macs=1_000)
+        >>> pruning.Budget.of(flash="32 KiB").holds(cost)
+        True
+    """
 
     flash_bytes: int
     sram_bytes: int
@@ -32,8 +46,19 @@ class Cost:
 class Budget:
     """Upper limits; None where a resource is not limited.
 
+    Args:
+        flash_bytes: of what `Cost.flash_bytes` counts, and so on.
+        sram_bytes: likewise.
+        latency_ms: in milliseconds.
+        macs: multiply-accumulates.
+
     Raises:
         BudgetError: a limit is NaN.
+
+    Example:
+        >>> import pruning
+        >>> pruning.Budget.of(flash="32 KiB", latency="20 ms").limits
+        {'flash_bytes': 32768, 'latency_ms': 20.0}
     """
 
     flash_bytes: int | None = None
@@ -44,6 +69,38 @@ class Budget:
     def __post_init__(self) -> None:
         if unread := [name for name, limit in self.limits.items() if isnan(limit)]:
             raise BudgetError(f"{' and '.join(unread)} is no number; write one, or None")
+
+    @staticmethod
+    def of(
+        flash: str | float | None = None,
+        sram: str | float | None = None,
+        latency: str | float | None = None,
+        dense: Cost | None = None,
+    ) -> "Budget":
+        """A budget as people write it (see `parse_limit`).
+
+        Args:
+            flash: "32 KiB", "32 kB", or a number of bytes; None for no limit.
+            sram: likewise.
+            latency: "20 ms", or a number of milliseconds; None for no limit.
+            dense: of which cost shares such as "25 %" are.
+
+        Raises:
+            BudgetError: a limit that cannot be read.
+        """
+        texts = {"flash_bytes": flash, "sram_bytes": sram, "latency_ms": latency}
+        limits = {
+            name: parse_limit(name, text, getattr(dense, name, None))
+            for name, text in texts.items()
+            if text is not None
+        }
+        return Budget(**{n: x if n == "latency_ms" else int(x) for n, x in limits.items()})  # type: ignore[arg-type]
+
+    def intersect(self, other: "Budget") -> "Budget":
+        """The budget of all that is within both."""
+        both = self.limits | other.limits
+        limits = {name: min(self.limits.get(name, limit), limit) for name, limit in both.items()}
+        return Budget(**limits)  # type: ignore[arg-type]
 
     @property
     def limits(self) -> dict[str, float]:
@@ -88,6 +145,30 @@ class Device:
     runtime. `loops` holds instructions by kind of kernel, in the order of
     `pruning.ir.loops.LoopCosts`, where they differ from those of the core. The margins are
     those of `Budget.with_margins`.
+
+    Args:
+        name: of the chip or board.
+        core: its processor core, such as "cortex-m4".
+        clock_hz: in Hz.
+        cycles_per_instruction: memory wait states and pipeline, on average.
+        flash_bytes: as the datasheet has them, and so on.
+        sram_bytes: likewise.
+        reserved_flash_bytes: of these not for a network.
+        reserved_sram_bytes: likewise.
+        source: of the cycles.
+        loops: instructions by kind of kernel.
+        flash_margin: the share of an estimate by which flash may be more as measured.
+        latency_margin: likewise.
+
+    Example:
+        >>> import pruning
+        >>> mine = pruning.Device(
+        ...     name="mine", core="cortex-m4", clock_hz=80e6, cycles_per_instruction=1.3,
+        ...     flash_bytes=2**18, sram_bytes=2**16,
+        ...     reserved_flash_bytes=2**14, reserved_sram_bytes=2**13,
+        ... )
+        >>> mine.budget.limits
+        {'flash_bytes': 245760, 'sram_bytes': 57344}
     """
 
     name: str
@@ -169,3 +250,19 @@ def parse_limit(resource: str, value: str | float, dense: float | None = None) -
     if not isfinite(limit) or (resource != "latency_ms" and limit < 1):
         raise BudgetError(f"{resource}: the limit {value!r} is not within 1 byte and infinity")
     return float(int(limit)) if resource != "latency_ms" else limit
+
+
+def parse_margin(value: object) -> float:
+    """The share of an estimate by which more may be measured: "10%" or 0.1.
+
+    Raises:
+        BudgetError: not from 0 up to, and without, 1.
+    """
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise BudgetError(f"margin={value}: a share of every estimate, such as 10% or 0.1")
+    return share

@@ -3,10 +3,12 @@
 PruningError                  anything below
 ├── UnsupportedOperatorError  the network holds something the engine cannot cost or prune
 ├── BudgetError               a budget that cannot be read or met
+├── DeviceError               a microcontroller that is not known or makes no sense
 ├── DeployError               a network that no microcontroller code can be made for
 │   ├── ToolchainError        a compiler that is missing or fails
 │   └── EmulatorError         an emulated core that faults or hangs
 ├── DataError                 a data set that is missing or malformed
+├── OutputError               a file that cannot be written, or is not paring's to replace
 ├── WeightsError              starting weights that do not fit the network
 ├── DivergedError             the loss is no longer a number
 └── CheckpointError           a stored network or state that cannot be trusted or read
@@ -20,7 +22,16 @@ from math import inf, isfinite
 
 
 class PruningError(Exception):
-    """The root of all errors of `pruning`."""
+    """The root of all errors of `pruning`.
+
+    Example:
+        >>> import pruning
+        >>> try:
+        ...     pruning.device("esp32")
+        ... except pruning.PruningError as error:
+        ...     print(type(error).__name__)
+        DeviceError
+    """
 
 
 def require(
@@ -45,15 +56,52 @@ def require(
 
 
 class UnsupportedOperatorError(PruningError):
-    """The network holds an operator that the engine cannot cost or prune."""
+    """The network holds an operator that the engine cannot cost or prune.
+
+    Example:
+        >>> import pruning, torch
+        >>> pruning.inspect(torch.nn.LSTM(4, 4), torch.zeros(1, 4), "stm32f446")
+        Traceback (most recent call last):
+            ...
+        pruning.errors.UnsupportedOperatorError: ...
+    """
 
 
 class BudgetError(PruningError):
-    """A budget cannot be read, or cannot be met by any width."""
+    """A budget cannot be read, or cannot be met by any width.
+
+    Example:
+        >>> import pruning
+        >>> pruning.Budget.of(flash="a lot")
+        Traceback (most recent call last):
+            ...
+        pruning.errors.BudgetError: flash_bytes: cannot read the limit 'a lot'; write a positive...
+    """
+
+
+class DeviceError(PruningError):
+    """A microcontroller is not known by its name, or its numbers make no sense.
+
+    Example:
+        >>> import pruning
+        >>> pruning.device("stm32")
+        Traceback (most recent call last):
+            ...
+        pruning.errors.DeviceError: device 'stm32': not in the catalogue; write stm32...
+    """
 
 
 class DeployError(PruningError):
-    """A network cannot be made to run on a microcontroller."""
+    """A network cannot be made to run on a microcontroller: it has no exact int8 form, or what
+    builds and runs it is missing or fails.
+
+    Example:
+        >>> import pruning, torch
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Softmax(1))
+        >>> for obstacle in pruning.inspect(net, torch.zeros(1, 6, 6), "stm32f446").obstacles:
+        ...     print(obstacle)
+        1 (softmax): has no integer kernel
+    """
 
 
 class ToolchainError(DeployError):
@@ -65,7 +113,25 @@ class EmulatorError(DeployError):
 
 
 class DataError(PruningError):
-    """A data set is missing or malformed."""
+    """A data set is missing or malformed.
+
+    Example:
+        >>> import pruning
+        >>> pruning.data.npz("nowhere.npz")
+        Traceback (most recent call last):
+            ...
+        pruning.errors.DataError: ...
+    """
+
+
+class OutputError(PruningError):
+    """A file cannot be written, or is somebody else's and would be replaced.
+
+    Example:
+        >>> import pruning
+        >>> issubclass(pruning.OutputError, pruning.PruningError)
+        True
+    """
 
 
 class WeightsError(PruningError):

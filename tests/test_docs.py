@@ -105,7 +105,8 @@ def test_the_makefile_has_every_target_that_is_named():
 
 
 def test_every_config_group_is_on_the_page_of_groups():
-    folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    places = (*(ROOT / "conf").iterdir(), *(ROOT / "pruning/catalogue").iterdir())
+    folders = {path.name for path in places if path.is_dir()}
     assert set(GROUPS) == folders - {"hydra", "__pycache__"}
 
 
@@ -264,18 +265,85 @@ def test_the_examples_of_the_page_of_commands_run(called):
             assert called(verb, *words) in ((0, 2) if verb == "doctor" else (0,)), command
 
 
-def test_the_engine_runs_without_the_service(tmp_path):
-    (code,) = [block for block in blocks("python") if "TrainState.begin" in block]
+def run_code(code: str, cwd: Path) -> str:
+    """What a script prints, run as a notebook does: its process has no file to import again."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 8
+    return done.stdout
+
+
+def test_the_engine_runs_without_the_service(tmp_path):
+    (code,) = [block for block in blocks("python") if "TrainState.begin" in block]
+    assert len(run_code(code, tmp_path).splitlines()) == 8
+
+
+@pytest.mark.slow
+def test_fifteen_lines_of_python(tmp_path):
+    """A network under one budget, then a sweep, as the README shows it."""
+    (code,) = blocks("python", PAGES["README.md"])
+    lines = [line for line in code.splitlines() if line]
+    assert len(lines) <= 15
+    *lines, verifying = lines
+    assert "study.verify(" in verifying
+    compiled = shutil.which(COMPILER) is not None
+    said = run_code("\n".join([*lines, verifying] if compiled else lines), tmp_path)
+    assert "It fits stm32f446 as it is, unpruned." in said
+    assert "epoch 8/8 finetune" in said
+    assert "price of the limit" in said
+    assert ("mismatches" in said) is compiled
+    assert (tmp_path / "firmware" / "model.c").exists()
+    assert (tmp_path / "picked" / "model.c").exists()
+
+
+@pytest.mark.slow
+def test_the_page_on_python(tmp_path):
+    """Its snippets, one after the other; the last one is a script of its own."""
+    *snippets, _ = blocks("python", PAGES["docs/python-api.md"])
+    assert len(snippets) == 3
+    said = run_code("\n".join(snippets), tmp_path)
+    assert "epoch 8/8 finetune" in said
+    assert (tmp_path / "firmware" / "model.c").exists()
+    assert (tmp_path / "picked" / "why.html").exists()
+
+
+def test_the_page_on_python_has_every_name_and_every_verb():
+    import pruning
+    import search
+    from search.cli.main import VERBS
+
+    page = PAGES["docs/python-api.md"]
+    table = "\n".join(line for line in page.splitlines() if line.startswith("| `paring "))
+    assert [verb for verb in VERBS if not re.search(rf"`(paring )?{verb}`", table)] == []
+    shown = set(re.findall(r"search\.(\w+)\(", page))
+    assert shown == {name for name in search.__all__ if name[0].islower()}
+    assert set(re.findall(r"pruning\.(\w+)\(", page)) <= set(pruning.__all__)
+    methods = set(re.findall(r"study\.(\w+)\(", page))
+    assert methods == {name for name in vars(search.SweepStudy) if name[0] != "_"} - FIELDS
+
+
+FIELDS = {"name", "study"}  # of a study, and no methods
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, tmp_path):
+    """Its cells, one after the other in one process that is no script, as in a kernel."""
+    notebook = json.loads(path.read_text())
+    assert notebook["nbformat"] == 4
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert len(cells) > 5
+    assert all(not c.get("outputs") for c in notebook["cells"])  # numbers would grow old
+    said = run_code("\n".join(cells), tmp_path)
+    assert "epoch 8/8 finetune" in said
+    assert (tmp_path / "picked" / "model.c").exists()
 
 
 @pytest.mark.slow

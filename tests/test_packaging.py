@@ -34,8 +34,12 @@ def test_the_wheel_holds_three_packages_and_every_config(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"pruning", "search", "tracking"}
-    configs = {str(p.relative_to(ROOT / "conf")) for p in (ROOT / "conf").rglob("*.yaml")}
-    assert {n.removeprefix("search/conf/") for n in names if n.endswith(".yaml")} == configs
+    paths = (path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
+    configs = {f"search/conf/{path}" for path in paths}
+    devices = {str(p.relative_to(ROOT)) for p in (ROOT / "pruning/catalogue/device").iterdir()}
+    assert len(devices) > 10
+    assert {name for name in names if name.endswith(".yaml")} == configs | devices
+    assert {f"{top}/py.typed" for top in tops} <= set(names)
     modules = {
         str(p.relative_to(ROOT))
         for package in ("pruning", "search", "tracking")

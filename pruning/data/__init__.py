@@ -1,6 +1,13 @@
 """Data sets as tensors in memory, always with train, validation and test splits.
 
-A data set of your own is any function that returns `assemble(...)` of three `Split`s.
+A data set of your own is any function that returns `assemble(...)` of three `Split`s. Inputs are
+shaped (samples, channels, *spatial), uint8 or float32; targets are class numbers, or floats.
+
+Example:
+    >>> import pruning
+    >>> digits = pruning.data.digits()
+    >>> digits.input_shape, len(digits.classes)
+    ((1, 8, 8), 10)
 """
 
 from pruning.data.arrays import npz

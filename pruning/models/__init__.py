@@ -1,6 +1,12 @@
 """The zoo: small networks as plain torch modules, and starting weights for them.
 
-A factory draws the weights from torch's global generator: seed it first.
+A factory draws the weights from torch's global generator: seed it first. Networks take
+normalised inputs, (samples, channels, *spatial).
+
+Example:
+    >>> import pruning, torch
+    >>> pruning.models.resnet8(classes=10, in_channels=1)(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
 """
 
 from pruning.models.autoencoder import conv_autoencoder, dense_autoencoder

@@ -1,4 +1,11 @@
-"""What a network is trained for: losses, metrics, optimizers, and the task that joins them."""
+"""What a network is trained for: losses, metrics, optimizers, and the task that joins them.
+
+Example:
+    >>> import pruning
+    >>> task = pruning.tasks.Task(optimizer=pruning.tasks.sgd(lr=0.05), batch_size=64)
+    >>> task.metric.name, task.best
+    ('accuracy', 1.0)
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,17 +1,13 @@
-"""What many verbs ask for: one of a few words, or a study that exists."""
+"""What many verbs ask for: one of a few words, a number, a place."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
-from search.config.parse import checked_name, resolve_below
-from search.config.schema import StorageConfig
-from search.config.validate import validated
+from pruning.export.formats import Format
+from search.config.parse import resolve_below
 from search.errors import ConfigError
-from search.results.formats import Format
-from search.storage.workspace import open_workspace
-from search.study.study import Study, require_study
 
 
 def choose(value: str, name: str, choices: tuple[str, ...]) -> str:
@@ -22,17 +18,6 @@ def choose(value: str, name: str, choices: tuple[str, ...]) -> str:
     """
     if value not in choices:
         raise ConfigError(f"{name}={value}: write one of {', '.join(choices)}")
-    return value
-
-
-def flag(value: object, name: str) -> bool:
-    """The value, if it is true or false: Hydra takes other words for text, which is true.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}={value}: write true or false")
     return value
 
 
@@ -70,14 +55,3 @@ def place(out: object, config: DictConfig) -> Path:
     if path.is_relative_to(kept):
         raise ConfigError(f"out={out}: studies are kept below {kept}; choose a folder outside it")
     return path
-
-
-def study_of(config: DictConfig) -> Study:
-    """The study that a config names.
-
-    Raises:
-        StudyError: there is none. ConfigError: its name is no name.
-    """
-    name = checked_name(config.study)
-    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
-    return require_study(workspace, name)

@@ -37,7 +37,7 @@ With `debug=true` an error is shown with its traceback."""
 _SETTINGS = """\
 # Config groups
 
-This page is generated from the files in `conf/` by `make docs`.
+This page is generated from the files in `conf/` and `pruning/catalogue/` by `make docs`.
 
 `GROUP=NAME` chooses one file of a group, `GROUP.KEY=VALUE` changes a setting in it. The settings
 that belong to no group are on the page of the [commands](cli.md). A choice of your own is a YAML
@@ -123,7 +123,9 @@ def _groups() -> Iterator[str]:
 
 def _choices(group: str) -> dict[str, str]:
     """The files of a group by the name of the choice."""
-    entries = sorted((files("search.conf") / group).iterdir(), key=lambda entry: entry.name)
+    folders = [files(package) / group for package in ("search.conf", "pruning.catalogue")]
+    (folder,) = [folder for folder in folders if folder.is_dir()]
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     return {
         entry.name.removesuffix(".yaml"): entry.read_text("utf-8").strip()
         for entry in entries

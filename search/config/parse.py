@@ -1,13 +1,12 @@
-"""Single values of a config: names, budgets, margins, addresses, paths."""
+"""Single values of a config: names, budgets, flags, addresses, paths."""
 
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig
 
-from pruning.budget import Budget, parse_limit
+from pruning.budget import Budget
 from search.config.schema import BudgetConfig, CallConfig
 from search.config.validate import selected
 from search.errors import ConfigError
@@ -32,29 +31,7 @@ def call_from(config: DictConfig) -> CallConfig:
 
 def one_budget(config: BudgetConfig) -> Budget:
     """The single budget of `flash`, `sram` and `latency`."""
-    given = {
-        "flash_bytes": config.flash,
-        "sram_bytes": config.sram,
-        "latency_ms": config.latency,
-    }
-    limits = {name: parse_limit(name, text) for name, text in given.items() if text is not None}
-    return Budget(**limits)  # type: ignore[arg-type]
-
-
-def margin_from(value: Any) -> float:
-    """The share of an estimate by which more may be measured: "10%" or 0.1.
-
-    Raises:
-        ConfigError: not from 0 up to, and without, 1.
-    """
-    text = str(value).strip()
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise ConfigError(f"margin={value}: write a share from 0 to below 1, such as 10% or 0.1")
-    return share
+    return Budget.of(config.flash, config.sram, config.latency)
 
 
 def checked_name(name: object, what: str = "study") -> str:
@@ -71,6 +48,17 @@ def checked_name(name: object, what: str = "study") -> str:
             "beginning with a letter or digit"
         )
     return name
+
+
+def flag(value: object, name: str) -> bool:
+    """The value, if it is true or false: Hydra takes other words for text, which is true.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value}: write true or false")
+    return value
 
 
 def http_address(url: str | None, setting: str) -> str | None:

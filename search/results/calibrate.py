@@ -24,12 +24,16 @@ from pruning.deploy import IntegerNetwork, lower
 from pruning.deploy.toolchain.measure import Measured
 from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime, run_all
 from pruning.execution.calibration import calibrate
+from pruning.export.stored_model import MODEL
 from pruning.frontend.trace import tensors_of, trace
 from pruning.graph.graph import Graph
 from pruning.graph.shrink import kept_axes, shrink_graph, shrink_tensors
 from pruning.ir.loops import LoopCosts, TripCounts
+from pruning.training.checkpoint import unpack_network
 from search.errors import ConfigError
 from search.results.calibration_net import FIRST, CalibrationNet
+from search.results.report import study_record
+from search.study.study import Study
 
 # What random prunings are drawn of: how it is made, and its input.
 FAMILIES: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -129,6 +133,32 @@ def counted(
     ]
     lowered = [subject.network for subject in networks]
     yield from run_all(runtime, Measured, lowered, core, inputs, workers)
+
+
+def observed(
+    device: Device, count: int, seed: int, workers: int, runtime: Runtime = RUNTIMES["c"]
+) -> Iterator[Observation]:
+    """What random prunings take on a device's core, by default an emulated one: its instructions,
+    each as many cycles as the device says.
+
+    Raises:
+        DeployError: one cannot be built or run.
+    """
+    drawn = list(subjects(count, seed))
+    for subject, taken in zip(drawn, counted(drawn, device.core, workers, runtime), strict=True):
+        cycles = {
+            name: number * device.cycles_per_instruction for name, number in taken.by_kernel.items()
+        }
+        yield Observation(name=subject.name, graph=subject.graph, cycles=cycles)
+
+
+def graphs_of(study: Study) -> Mapping[int, Graph]:
+    """The graphs of all finished trials, by number."""
+    return {
+        trial.number: unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
+        for trial in study_record(study).trials
+        if MODEL in trial.files
+    }
 
 
 def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[Observation]:

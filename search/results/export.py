@@ -8,12 +8,12 @@ from typing import Any
 
 from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
 from pruning.errors import DeployError
+from pruning.export.files import digest_at, write_all
+from pruning.export.formats import FORMATS, Format, Source
+from pruning.export.stored_model import MODEL
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.errors import StudyError
-from search.results.formats import FORMATS, Format, Source
 from search.results.report import run_ids
-from search.storage.files import digest_at, write_all
-from search.study.stored_model import MODEL
 from search.study.study import Study
 from tracking.mlflow.markdown import plain
 from tracking.pages.why import FILES, PAGE, why_page
@@ -55,7 +55,7 @@ def write_model(
     goes; other forms of the same one stay. Nothing else is touched.
 
     Raises:
-        ConfigError: a file of somebody else is in the way.
+        OutputError: a file of somebody else is in the way.
     """
     content = study.workspace.store.read(trial.files[MODEL])
     network = unpack_network(content)
@@ -116,7 +116,7 @@ def write_why(study: Study, record: StudyRecord, trial: TrialRecord, out: Path) 
 
     Raises:
         DamagedError: what is stored does not explain it. StoreError: it is damaged or missing.
-        ConfigError: another page of that name is there.
+        OutputError: another page of that name is there.
     """
     store = study.workspace.store
     contents = {name: store.read(trial.files[name]) for name in FILES if name in trial.files}

@@ -6,8 +6,9 @@ the next one, which continues from what MLflow holds.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import final
 
 from search.config.schema import StorageConfig
@@ -18,8 +19,10 @@ from search.storage.blobs import Store
 from search.storage.outage import is_outage, told
 from search.storage.workspace import open_workspace
 from search.study.study import Study, require_study
-from tracking.errors import BusyError, TrackingError
+from tracking.errors import BusyError, TrackingError, UnreachableError
 from tracking.mlflow.mirror import Mirror, Written
+from tracking.mlflow.registry import register
+from tracking.records import StudyRecord, TrialRecord
 
 log = logging.getLogger("paring.mirror")
 PAUSE_S = 3.0
@@ -108,3 +111,16 @@ def catch_up(study: Study) -> str | None:
     except (TrackingError, StoreError) as error:
         return str(error)
     return None
+
+
+def register_model(
+    study: Study, record: StudyRecord, trial: TrialRecord, files: Sequence[Path], alias: str
+) -> str:
+    """Put a trial's model into MLflow's registry under the study's name; returns the version.
+
+    Raises:
+        TrackingError: MLflow is out of reach, or takes no such name.
+    """
+    if (obstacle := catch_up(study)) is not None:
+        raise UnreachableError(obstacle)
+    return register(study.workspace.tracking_uri, record, trial, files, alias, record.name)

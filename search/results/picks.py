@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pruning.budget import Budget, Device
+from pruning.catalogue.devices import devices
 from pruning.cost.forms import overhead
 from pruning.cost.model import Encoding
-from search.config.devices import known_devices
 from search.errors import NothingFitsError
 from search.results.front import Point, best_within
 from search.study.limits import limits_of
@@ -17,7 +17,7 @@ def picks(
     points: Sequence[Point], own: Device, encoding: Encoding, rises: bool
 ) -> tuple[PickRecord, ...]:
     """The choice for each device, the smallest first; `own` is the one that points are for."""
-    known, form = known_devices(), " format=c" if encoding is Encoding.C else ""
+    known, form = devices(), " format=c" if encoding is Encoding.C else ""
     choices = [(device, f"device={device.name}") for device in known]
     if not any(_alike(own, device) for device in known):
         limits = own.budget

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial
 
+from pruning.export.stored_model import MODEL, packed, stored_cost
 from pruning.training.checkpoint import unpack_network
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState, widths_of
@@ -19,7 +20,7 @@ from search.storage.outcome import Finished
 from search.storage.trial_record import TrialNotes, result_of
 from search.study.checks import require_data
 from search.study.factory import SweepFactory
-from search.study.stored_model import MODEL, packed, start_digest, stored_cost
+from search.study.start import start_digest
 from search.study.study import Study
 
 _TIMES = frozenset({"seconds"})  # no two runs take equally long

@@ -4,12 +4,12 @@ from dataclasses import asdict, replace
 
 from pruning.budget import Device
 from pruning.cost.model import CostModel
+from pruning.export.stored_model import MODEL, stored_cost
 from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
 from search.results.report import study_record
 from search.study.factory import SweepFactory
 from search.study.limits import limits_of
-from search.study.stored_model import MODEL, stored_cost
 from search.study.study import Study
 from tracking.records import Costs, DeviceRecord, Limits, StudyRecord, TrialRecord
 

@@ -1,27 +1,77 @@
 """Finished trials on a device's core, emulated or not: measured, and kept with the study."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-import numpy as np
-
-from pruning.budget import Device
-from pruning.data import Dataset
+from pruning.budget import RESOURCES, Device
+from pruning.cost.model import deployed
 from pruning.deploy import IntegerNetwork
-from pruning.deploy.integer_ir import HIGH, LOW, Codes
 from pruning.deploy.toolchain.measure import Measured
 from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime, run_all
 from pruning.deploy.toolchain.tflm import Interpreted
+from pruning.export.stored_model import MODEL, integer_network, probes
 from pruning.training.checkpoint import unpack_network
+from search.errors import StudyError
+from search.results.export import finished_trial
 from search.results.retarget import is_same_device
 from search.study.factory import SweepFactory
-from search.study.stored_model import MODEL, integer_network
 from search.study.study import Study
 from search.study.study_record import Measurement
-from tracking.records import TrialRecord
+from tracking.records import StudyRecord, TrialRecord
+from tracking.tables import cost_of, front_trials, limit_of
 
-SAMPLES = 4  # of the validation set; as many inputs are drawn from all codes
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A model as it was estimated and as it was measured, by resource."""
+
+    trial: TrialRecord
+    device: Device
+    own_device: bool  # of the study
+    measured: Measured
+    estimated_costs: dict[str, float]
+    measured_costs: dict[str, float]
+
+    @property
+    def over(self) -> list[str]:
+        """The resources of which it takes more than its budget allows."""
+        limits = {name: limit_of(self.trial.budget, name) for name in RESOURCES}
+        if not self.own_device:
+            del limits["latency_ms"]  # that of another
+        return self._over(limits)
+
+    @property
+    def too_big(self) -> list[str]:
+        """The resources of which the device has not as much."""
+        return self._over(self.device.budget.limits)
+
+    def _over(self, limits: Mapping[str, float | None]) -> list[str]:
+        return [
+            name
+            for name, limit in limits.items()
+            if limit is not None and self.measured_costs[name] > limit
+        ]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Estimate / measurement - 1."""
+        return {
+            name: self.estimated_costs[name] / self.measured_costs[name] - 1 for name in RESOURCES
+        }
+
+
+def to_verify(record: StudyRecord, number: int | None) -> list[TrialRecord]:
+    """A finished trial by its number, or all that are on a front.
+
+    Raises:
+        StudyError: there is no such trial, or none has finished.
+    """
+    if number is not None:
+        return [finished_trial(record, number)]
+    if not (trials := front_trials(record)):
+        raise StudyError(f"study {record.name}: no trial has finished yet")
+    return trials
 
 
 def verify(
@@ -30,23 +80,22 @@ def verify(
     device: Device,
     workers: int,
     runtime: Runtime = RUNTIMES["c"],
-) -> Iterator[tuple[TrialRecord, Measured]]:
+) -> Iterator[Verified]:
     """Measure trials that have a model, several at a time, and give them one by one.
 
     What was measured on the study's own device is kept with the study, where the runtime is
     one whose numbers are.
 
     Raises:
-        DeployError: a model cannot be built or run. ConfigError: it has no integers.
+        DeployError: a model has no integers, or cannot be built or run.
     """
     networks, data = [_network(study, trial) for trial in trials], SweepFactory(study.spec).data
-    inputs = [_inputs(data, network) for network in networks]
-    stored = runtime.kept and is_same_device(study, device)
+    inputs, own = [probes(data, network) for network in networks], is_same_device(study, device)
     results = run_all(runtime, Measured, networks, device.core, inputs, workers)
     for trial, measured in zip(trials, results, strict=True):
-        if stored:
+        if runtime.kept and own:
             study.note(measured={trial.number: Measurement(**asdict(measured))})
-        yield trial, measured
+        yield _verified(study, trial, measured, device, own)
 
 
 def interpreted(
@@ -58,12 +107,12 @@ def interpreted(
     """Run trials that have a model in an interpreter, one by one.
 
     Raises:
-        DeployError: a model cannot be written or run. ConfigError: it has no integers.
+        DeployError: a model has no integers, or cannot be written or run.
     """
     data = SweepFactory(study.spec).data
     for trial in trials:
         network = _network(study, trial)
-        codes = _inputs(data, network)
+        codes = probes(data, network)
         (taken,) = run_all(runtime, Interpreted, [network], device.core, [codes])
         yield trial, taken
 
@@ -77,9 +126,16 @@ def _network(study: Study, trial: TrialRecord) -> IntegerNetwork:
     return integer_network(unpack_network(study.workspace.store.read(trial.files[MODEL])))
 
 
-def _inputs(data: Dataset, network: IntegerNetwork) -> Codes:
-    """Samples of the validation set, and codes from all over their range."""
-    shape = network.shapes["input"]
-    real = network.quantized(data.normalise(data.validation.inputs[:SAMPLES]).numpy())
-    drawn = np.random.default_rng(0).integers(LOW, HIGH + 1, (SAMPLES, *shape))
-    return np.concatenate([real.reshape(-1, *shape), drawn.astype(np.int8)])
+def _verified(
+    study: Study, trial: TrialRecord, measured: Measured, device: Device, own: bool
+) -> Verified:
+    estimated = {name: cost_of(trial.known_costs, name) for name in RESOURCES}
+    if not own:
+        graph = unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
+        estimated["latency_ms"] = deployed(graph, device).dense.latency_ms
+    taken = {
+        "flash_bytes": float(measured.flash_bytes),
+        "sram_bytes": float(measured.sram_bytes),
+        "latency_ms": device.milliseconds(measured.instructions),
+    }
+    return Verified(trial, device, own, measured, estimated, taken)

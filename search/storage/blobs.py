@@ -14,8 +14,8 @@ from typing import BinaryIO, Protocol, final
 from uuid import uuid4
 
 from pruning.atomic_write import atomic_write, unfinished
+from pruning.export.files import digest_of
 from search.errors import StoreError, UnwritableError
-from search.storage.files import digest_of
 
 _MARK = "the store of"
 _MARK_BYTES = 2000  # at most

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from typing import Any, final
 
 import torch
@@ -28,13 +27,12 @@ from pruning.tasks import Task
 from pruning.training.job import (
     Accelerator,
     Job,
-    Phase,
-    PhaseKind,
     Precision,
     Pruning,
     Recipe,
     precision_of,
 )
+from pruning.training.recipes import recipe
 from search.config.devices import device_from
 from search.config.instantiate import instantiated
 from search.config.schema import MethodConfig, PhasesConfig
@@ -224,10 +222,7 @@ def dense_recipe(phases: PhasesConfig) -> Recipe:
         ConfigError: there are no epochs.
     """
     _require_least(phases, dense_epochs=1, warmup_epochs=0)
-    warmup = min(phases.warmup_epochs, phases.dense_epochs - 1)
-    warm = Phase(kind=PhaseKind.DENSE, epochs=warmup, lr_factor=(0.1, 1.0))
-    rest = Phase(kind=PhaseKind.DENSE, epochs=phases.dense_epochs - warmup)
-    return (warm, rest) if warmup > 0 else (rest,)
+    return recipe(phases.dense_epochs, 0, 0, warmup=phases.warmup_epochs)
 
 
 def trial_recipe(phases: PhasesConfig) -> Recipe:
@@ -243,20 +238,18 @@ def trial_recipe(phases: PhasesConfig) -> Recipe:
         raise ConfigError(f"method.phases.lr_factor={phases.lr_factor}: write a number above 0")
     if not 0 <= phases.qat_share <= 1:
         raise ConfigError(f"method.phases.qat_share={phases.qat_share}: a share from 0 to 1")
-    rate, epochs = phases.lr_factor, phases.finetune_epochs
-    if phases.qat_share and not epochs:
+    if phases.qat_share and not phases.finetune_epochs:
         raise ConfigError(
             "method.phases.finetune_epochs=0: no epoch is left for quantization-aware training; "
             "give some, or choose quantize=ptq"
         )
-    rounded = ceil(phases.qat_share * epochs)
-    between = rate * rounded / max(epochs, 1)
-    parts = (
-        Phase(kind=PhaseKind.PRUNE, epochs=phases.prune_epochs, lr_factor=(rate, rate)),
-        Phase(kind=PhaseKind.FINETUNE, epochs=epochs - rounded, lr_factor=(rate, between)),
-        Phase(kind=PhaseKind.QUANTIZE, epochs=rounded, lr_factor=(between, 0.0)),
+    return recipe(
+        0,
+        phases.prune_epochs,
+        phases.finetune_epochs,
+        lr_factor=phases.lr_factor,
+        qat_share=phases.qat_share,
     )
-    return tuple(part for part in parts if part.epochs > 0)
 
 
 def _require_least(phases: PhasesConfig, **least: int) -> None:

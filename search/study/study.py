@@ -9,11 +9,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget
+from pruning.export.files import digest_of
 from search.config.schema import StoppingConfig
 from search.config.spec import Spec
 from search.errors import StudyError, UnwritableError
 from search.storage.blobs import mark_of
-from search.storage.files import digest_of
 from search.storage.optuna_adapter import TrialStorage, TrialTable, storage_of
 from search.storage.workspace import Workspace, open_storage
 from search.study.pruner import RungPruner

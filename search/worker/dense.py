@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from typing import final
 
 from pruning.errors import CheckpointError
+from pruning.export.files import digest_of
+from pruning.export.stored_model import packed
 from pruning.training.checkpoint import StoredNetwork, unpack_network, unpack_state
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState
 from search.errors import StoreError
 from search.storage.blobs import lost
-from search.storage.files import digest_of
 from search.storage.trial_record import Progress
 from search.study.factory import SweepFactory, start_key
-from search.study.stored_model import packed
 from search.study.study import Study
 from search.study.study_record import DenseCheckpoint, DenseNote, dense_notes
 from search.study.trials import BLOBS

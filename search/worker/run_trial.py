@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.cost.model import CostModel, bottlenecks
 from pruning.errors import BudgetError, CheckpointError
+from pruning.export.files import digest_of
+from pruning.export.stored_model import packed, stored_cost
 from pruning.training.checkpoint import (
     StoredNetwork,
     unpack_network,
@@ -23,14 +25,12 @@ from pruning.training.job import Job
 from pruning.training.state import Epoch, Pruned, TrainState, widths_of
 from search.errors import StoreError
 from search.storage.blobs import Store
-from search.storage.files import digest_of
 from search.storage.outage import tolerated
 from search.storage.outcome import Cancelled, Dominated, Failed, Finished, Infeasible, Outcome
 from search.storage.trial_record import Progress, TrialChanges, TrialNotes, result_of
 from search.study.factory import SweepFactory
 from search.study.pruner import RungReport
 from search.study.scale import normalized_score
-from search.study.stored_model import packed, stored_cost
 from search.study.study import Study
 from search.study.trials import (
     BLOBS,

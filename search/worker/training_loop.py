@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from pruning.export.files import digest_of
 from pruning.training.checkpoint import pack_state
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState
 from pruning.training.train import steps
-from search.storage.files import digest_of
 from search.storage.outage import tolerated
 from search.storage.trial_record import Progress
 from search.storage.workspace import Workspace

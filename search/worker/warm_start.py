@@ -15,7 +15,7 @@ from pruning.budget import Budget
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.storage.trial_record import TrialNotes, WarmStart
 from search.study.limits import limits_of
-from search.study.stored_model import start_digest
+from search.study.start import start_digest
 from search.study.study import Study
 from search.study.trials import trial_budget
 

@@ -15,6 +15,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from pruning.errors import CheckpointError
+from pruning.export.stored_model import MODEL
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from pruning.training.train import evaluate
 from search.config.schema import StorageConfig
@@ -28,7 +29,6 @@ from search.study.checks import require_data, require_store
 from search.study.command import Command
 from search.study.control import current_command, send
 from search.study.factory import SweepFactory
-from search.study.stored_model import MODEL
 from search.study.study import Study, require_study
 from search.study.trials import came_back, cancel_waiting, claim, hand_back, reap, tidy
 from search.worker.dense import ensure_dense

@@ -20,12 +20,12 @@ from torch import nn
 
 from pruning import models
 from pruning.budget import Device
+from pruning.catalogue.devices import devices
 from pruning.cost.model import deployed
 from pruning.deploy import IntegerNetwork, calibrate, lower, plan
 from pruning.deploy.toolchain.build import build_firmware
 from pruning.deploy.toolchain.measure import Measured, measure
 from pruning.frontend.trace import trace
-from search.config.devices import known_devices
 from search.results.calibrate import Subject, counted, quality, subjects
 from tracking.tables import size
 
@@ -51,8 +51,8 @@ def main() -> None:
     file = RESULTS / "estimates.json"
     if not options.no_run:
         chosen = list(subjects(options.networks, SEED))
-        devices = [device for device in known_devices() if device.name in DEVICES]
-        rows = [row for device in devices for row in _rows(chosen, device, options.workers)]
+        chips = [device for device in devices() if device.name in DEVICES]
+        rows = [row for device in chips for row in _rows(chosen, device, options.workers)]
         file.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     rows = json.loads(file.read_text())
     print(table(rows))
@@ -156,7 +156,7 @@ def _made(name: str, filters: int, core: str) -> Made:
     network = lower(graph, tensors, calibrate(graph, tensors, torch.randn(8, *shape)))
     taken = measure(network, core, network.quantized(torch.randn(2, *shape).numpy()))
     assert taken.mismatches == 0
-    (device,) = (d for d in known_devices() if d.name in DEVICES and d.core == core)
+    (device,) = (d for d in devices() if d.name in DEVICES and d.core == core)
     cost = deployed(graph, device).dense
     return Made(network, cost.macs, cost.latency_ms / device.milliseconds(1.0), taken)
 

@@ -12,11 +12,12 @@ import torch
 from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
+from pruning.catalogue.devices import device as named
 from pruning.cost.cores import core_named
 from pruning.cost.model import deployed, loop_passes
 from pruning.graph.graph import Graph
 from pruning.ir.loops import LoopCosts
-from search.config.devices import device_from, known_devices
+from search.config.devices import device_from
 from search.config.schema import DeviceConfig, StorageConfig
 from search.config.spec import Spec
 from search.config.validate import validated
@@ -44,8 +45,7 @@ OTHER = {
 
 @pytest.fixture(scope="module")
 def device() -> Device:
-    (found,) = (device for device in known_devices() if device.name == "stm32f446")
-    return replace(found, latency_margin=0.0)
+    return replace(named("stm32f446"), latency_margin=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -14,22 +14,26 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from pruning.budget import Budget, Device
+from pruning.catalogue.devices import device as named
+from pruning.catalogue.devices import devices
 from pruning.cost.cores import CORES
 from pruning.errors import BudgetError
 from pruning.training.job import Pruning
 from search.cli.main import VERBS
-from search.config.devices import device_from, known_devices
+from search.config.devices import device_from
 from search.config.parse import call_from, checked_name, one_budget, resolve_below
 from search.config.schema import BudgetConfig, DeviceConfig, MethodConfig
 from search.config.spec import Spec
 from search.config.validate import validated
 from search.errors import ConfigError
 from search.study.factory import pruning_from
-from search.study.limits import intersect
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+ROOT = Path(__file__).resolve().parents[2]
+CONF, DEVICES = ROOT / "conf", ROOT / "pruning" / "catalogue" / "device"
 GROUPS = sorted(
-    (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra"
+    (path.parent.name, path.stem)
+    for path in (*CONF.glob("*/*.yaml"), *DEVICES.glob("*.yaml"))
+    if path.parent.name != "hydra"
 )
 NEEDED = {
     "custom": ["_target_=x.Y"],
@@ -65,17 +69,19 @@ def test_experiments_begin_with_their_command() -> None:
         assert f"experiment={path.stem}" in command
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "device").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(DEVICES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_devices_are_named_after_their_file_and_name_a_source(path: Path) -> None:
     values = yaml.safe_load(path.read_text())
-    device = device_from(validated(OmegaConf.create(values), DeviceConfig, "device"))
-    assert device.name == path.stem
+    composed_device = OmegaConf.create(path.read_text())  # as Hydra reads it
+    device = device_from(validated(composed_device, DeviceConfig, "device"))
+    assert device == named(path.stem)  # as the engine does
+    assert device.name == values["name"] == path.stem
     assert device.source
     assert all(limit > 0 for limit in device.budget.limits.values())
     assert device.milliseconds(1e6) > 0
 
 
-@pytest.mark.parametrize("device", known_devices(), ids=lambda device: device.name)
+@pytest.mark.parametrize("device", devices(), ids=lambda device: device.name)
 def test_devices_are_of_this_world(device: Device) -> None:
     low, high = CORES[device.core].clocks_hz
     assert low <= device.clock_hz <= high
@@ -88,13 +94,13 @@ def test_devices_are_of_this_world(device: Device) -> None:
     assert 2**12 <= device.reserved_sram_bytes <= device.sram_bytes / 4
     assert 0 < device.latency_margin < 0.1
     assert device.flash_margin == 0  # flash is known to the byte
-    first = (CONF / "device" / f"{device.name}.yaml").read_text().splitlines()[0]
+    first = (DEVICES / f"{device.name}.yaml").read_text().splitlines()[0]
     assert re.match(r"# .*(datasheet|product specification)", first)
 
 
 def test_there_are_devices_to_choose_from() -> None:
-    assert len(known_devices()) >= 10
-    assert {device.core for device in known_devices()} == CORES.keys()
+    assert len(devices()) >= 10
+    assert {device.core for device in devices()} == CORES.keys()
 
 
 def test_a_method_without_settings_is_the_engine_as_it_is() -> None:
@@ -208,12 +214,10 @@ def test_impossible_devices_are_refused(changes: dict[str, Any]) -> None:
 def test_one_budget_beside_the_device() -> None:
     device = Budget(flash_bytes=1000, sram_bytes=500)
     given_ = BudgetConfig(flash="512 B", latency="20 ms")
-    assert intersect(one_budget(given_), device) == Budget(
+    assert one_budget(given_).intersect(device) == Budget(
         flash_bytes=512, sram_bytes=500, latency_ms=20.0
     )
-    assert (
-        intersect(one_budget(BudgetConfig(sram="9 KiB")), device) == device
-    )  # no more than it has
+    assert one_budget(BudgetConfig(sram="9 KiB")).intersect(device) == device  # what it has
     with pytest.raises(BudgetError, match=r"sram_bytes: the limit 0\.5"):
         one_budget(BudgetConfig(sram=0.5))
 

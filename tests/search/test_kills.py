@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from pruning.export.stored_model import packed
 from pruning.training.checkpoint import unpack_network
 from pruning.training.state import TrainState
 from pruning.training.train import train
@@ -18,7 +19,6 @@ from search.config.schema import StorageConfig
 from search.results.report import counts
 from search.storage.workspace import open_workspace
 from search.study.factory import SweepFactory
-from search.study.stored_model import packed
 from search.study.study import Study, find_study
 from search.study.trials import trial_budget
 from tests.search.commands import (

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pruning import models
+from pruning.export.formats import FORMATS, Source
 from pruning.frontend.trace import trace
 from pruning.training.checkpoint import pack_network, unpack_network
-from search.results.formats import FORMATS, Source
 
 
 class Quoted(torch.nn.Module):

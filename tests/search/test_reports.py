@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pruning.budget import Budget, Cost
-from search.config.devices import known_devices
+from pruning.catalogue.devices import devices
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.results.front import best_within, points_of
@@ -41,6 +41,7 @@ CLASSES = ("cat\n# heading", "[x](javascript:alert(1))", EVIL, "a|b", *"fghijk")
 DATA = f"""
 from pathlib import Path
 from dataclasses import replace
+from pruning.catalogue.devices import devices
 from pruning.data import synthetic
 
 def data(train):
@@ -281,7 +282,7 @@ def test_what_the_front_names_for_a_chip_is_what_pick_gives(
     paring: Paring, here: Path, odd: Study
 ) -> None:
     record = study_record(odd)
-    assert len(record.picks) == len(known_devices()) + 1
+    assert len(record.picks) == len(devices()) + 1
     for pick in (
         record.picks[0],
         record.picks[-1],
@@ -292,7 +293,7 @@ def test_what_the_front_names_for_a_chip_is_what_pick_gives(
         assert out.startswith(f"trial {pick.trial}: ")
 
 
-@pytest.mark.parametrize("device", known_devices(), ids=lambda device: device.name)
+@pytest.mark.parametrize("device", devices(), ids=lambda device: device.name)
 def test_a_chip_of_another_core_is_judged_by_its_own_costs(odd: Study, device: Any) -> None:
     ported = record_for(odd, device)
     points = [

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from pruning.errors import CheckpointError
+from pruning.errors import CheckpointError, OutputError
+from pruning.export.files import digest_of, write_whole
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
-from search.errors import ConfigError, StoreError
+from search.errors import StoreError
 from search.storage.blobs import Folder, Store, mark_of
-from search.storage.files import digest_of, write_whole
 from search.storage.workspace import Workspace, open_storage, open_workspace
 from search.study.collect import collect, orphans
 
@@ -137,7 +137,7 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("kept")
     for place in (tmp_path / "folder", tmp_path / "file" / "below"):
-        with pytest.raises(ConfigError, match=r"cannot write .*choose another place"):
+        with pytest.raises(OutputError, match=r"cannot write .*choose another place"):
             write_whole(place, b"x")
     assert files(tmp_path) == [tmp_path / "file"]
     assert (tmp_path / "file").read_text() == "kept"

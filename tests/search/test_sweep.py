@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
+from pruning.catalogue.devices import device
 from pruning.cost.model import deployed
+from pruning.export.stored_model import MODEL
 from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
-from search.config.devices import known_devices
 from search.config.schema import StorageConfig
 from search.results.report import counts, study_record
 from search.results.retarget import record_for
 from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
-from search.study.stored_model import MODEL
 from search.study.study import Study, require_study
 from search.study.trials import trial_budget
 from tracking.records import TrialRecord
@@ -175,7 +175,7 @@ def test_a_model_for_another_device_is_judged_by_that_devices_costs(
 ) -> None:
     """Another core at another clock: the study's own milliseconds say nothing there."""
     monkeypatch.syspath_prepend(str(folder))
-    other = next(device for device in known_devices() if device.name == "rp2040")
+    other = device("rp2040")
     own, ported = (
         {trial.number: trial.costs.latency_ms for trial in record.trials if trial.costs}
         for record in (study_record(study), record_for(study, other))

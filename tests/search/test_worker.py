@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost
 from pruning.errors import PruningError
+from pruning.export.stored_model import integer_network
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
@@ -38,7 +39,6 @@ from search.storage.outcome import Failed
 from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
-from search.study.stored_model import integer_network
 from search.study.study import Study, require_study
 from search.study.study_record import DenseCheckpoint
 from search.study.trials import claim, hand_back, trial_budget

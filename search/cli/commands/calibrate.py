@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
@@ -14,11 +14,11 @@ from rich.table import Table
 
 from pruning.budget import Device
 from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime
-from pruning.graph.graph import Graph
-from pruning.training.checkpoint import unpack_network
+from pruning.export.files import write_own
+from search.api.opened import study_of
 from search.cli.app import verb
 from search.cli.display import wide_console
-from search.cli.options import choose, place, study_of
+from search.cli.options import choose, place
 from search.config.devices import device_from
 from search.config.registered import registered
 from search.config.schema import DeviceConfig
@@ -28,16 +28,12 @@ from search.results.calibrate import (
     Observation,
     Quality,
     calibrated,
-    counted,
     cycles_of,
+    graphs_of,
+    observed,
     read_times,
-    subjects,
 )
-from search.results.report import study_record
 from search.results.verify import workers_for
-from search.storage.files import write_own
-from search.study.stored_model import MODEL
-from search.study.study import Study
 
 BEGINNING = "# Latency: "
 BOARD, EMULATED = "measured on a board", "instructions counted, cycles assumed"
@@ -61,7 +57,7 @@ def main(config: DictConfig) -> None:
         path = Path(str(config.csv))
         if config.study is None:
             raise ConfigError(f"csv={path}: name the study of its trials with study=NAME")
-        seen, source = read_times(path, _graphs(study_of(config)), device), BOARD
+        seen, source = read_times(path, graphs_of(study_of(config)), device), BOARD
     found, judged = calibrated(device, seen, board=source == BOARD)
     write_own(out, _text(settings, found, judged, source), BEGINNING)
     if output == "json":
@@ -76,26 +72,12 @@ def _counted(config: DictConfig, device: Device, runtime: Runtime) -> list[Obser
     for name, least in (("networks", 2), ("workers", 0), ("seed", 0)):
         if not isinstance(config[name], int) or config[name] < least:
             raise ConfigError(f"{name}={config[name]}: write a whole number of at least {least}")
-    drawn = list(subjects(config.networks, config.seed))
     seen = []
-    for subject, taken in zip(
-        drawn, counted(drawn, device.core, workers_for(config.workers), runtime), strict=True
-    ):
-        cycles = {
-            name: number * device.cycles_per_instruction for name, number in taken.by_kernel.items()
-        }
-        seen.append(Observation(name=subject.name, graph=subject.graph, cycles=cycles))
-        print(f"[{len(seen)}/{len(drawn)}] {subject.name} counted", file=sys.stderr)
+    workers = workers_for(config.workers)
+    for observation in observed(device, config.networks, config.seed, workers, runtime):
+        seen.append(observation)
+        print(f"[{len(seen)}/{config.networks}] {observation.name} counted", file=sys.stderr)
     return seen
-
-
-def _graphs(study: Study) -> Mapping[int, Graph]:
-    """The graphs of all finished trials, by number."""
-    return {
-        trial.number: unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
-        for trial in study_record(study).trials
-        if MODEL in trial.files
-    }
 
 
 def _text(settings: DeviceConfig, device: Device, judged: Quality, source: str) -> str:

@@ -2,17 +2,13 @@
 
 import json
 from dataclasses import asdict
-from math import inf
 
 from omegaconf import DictConfig
 
+from search.api.tidying import collected
 from search.cli.app import verb
-from search.cli.options import choose, flag
-from search.config.schema import StorageConfig
-from search.config.validate import validated
-from search.errors import ConfigError
-from search.storage.workspace import open_workspace
-from search.study.collect import Orphans, collect
+from search.cli.options import choose
+from search.study.collect import Orphans
 from tracking.tables import size
 
 
@@ -20,12 +16,8 @@ from tracking.tables import size
 def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
-    hours = config.older_h
-    if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 <= hours < inf:
-        raise ConfigError(f"older_h={hours}: a number of hours, at least 0")
-    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
-    found = collect(workspace, 3600.0 * hours, flag(config.force, "force"))
-    print(json.dumps(asdict(found), indent=1) if output == "json" else _said(found, hours))
+    found = collected(config)
+    print(json.dumps(asdict(found), indent=1) if output == "json" else _said(found, config.older_h))
 
 
 def _said(found: Orphans, hours: float) -> str:

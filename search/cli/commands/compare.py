@@ -6,17 +6,15 @@ from dataclasses import asdict
 from omegaconf import DictConfig, ListConfig
 from rich.table import Table
 
+from pruning.export.files import write_own
+from search.api.opened import workspace_of
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, place
 from search.config.parse import checked_name
-from search.config.schema import StorageConfig
-from search.config.validate import validated
 from search.errors import ConfigError, StudyError
 from search.results.compare import Side, compare
 from search.results.report import study_record
-from search.storage.files import write_own
-from search.storage.workspace import open_workspace
 from search.study.study import require_study
 from tracking.pages.comparison import comparison_page
 from tracking.pages.page import BEGINNING
@@ -32,7 +30,7 @@ def main(config: DictConfig) -> None:
     path = None if out is None else place(out, config)
     if not isinstance(config.study, ListConfig):
         raise StudyError(f"study={config.study}: name several, such as study=[A,B]")
-    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
+    workspace = workspace_of(config)
     studies = [require_study(workspace, checked_name(name)) for name in config.study]
     sides = compare(studies)
     if output == "table":

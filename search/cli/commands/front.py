@@ -6,17 +6,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.table import Table
 
+from pruning.export.files import write_own
+from search.api.opened import study_of
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, place
-from search.config.parse import checked_name
-from search.config.schema import StorageConfig
-from search.config.validate import validated
 from search.errors import ConfigError
 from search.results.report import MEASURED, measured_record, run_ids, study_record
-from search.storage.files import write_own
-from search.storage.workspace import open_workspace
-from search.study.study import require_study
 from tracking.pages.page import BEGINNING
 from tracking.pages.picked import page_folder
 from tracking.pages.plots import front_page
@@ -50,9 +46,7 @@ def main(config: DictConfig) -> None:
         raise ConfigError("source=measured: output=json always has all sources; leave source out")
     out = config.out or ("front.html" if output == "html" else None)
     path = None if out is None else place(out, config)
-    name = checked_name(config.study)
-    workspace = open_workspace(validated(config.storage, StorageConfig, "storage"), create=False)
-    study = require_study(workspace, name)
+    study = study_of(config)
     record = measured_record(study) if measured else study_record(study)
     if output == "table":
         print_table(record)

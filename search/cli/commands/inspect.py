@@ -7,10 +7,8 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.table import Table
 
-from pruning.allocation.feasibility import min_cost
+from pruning.api.inspection import Inspection, inspection
 from pruning.budget import RESOURCES
-from pruning.cost.model import bottlenecks
-from pruning.deploy import obstacles
 from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose
@@ -24,32 +22,30 @@ def main(config: DictConfig) -> None:
     """Run the verb."""
     output = choose(config.output, "output", ("table", "json"))
     factory = SweepFactory(Spec.from_config(config))
-    facts = explained(factory)
+    start = factory.start
+    facts = _object(factory, inspection(factory.cost_model(start.graph), start.tensors))
     if output == "json":
         print(json.dumps(facts, indent=1))
     else:
         _print(facts)
 
 
-def explained(factory: SweepFactory) -> dict[str, Any]:
-    """The costs of a network with their reasons, as JSON values (schema paring.inspect/2)."""
-    graph, device = factory.start.graph, factory.device
-    model = factory.cost_model(graph)
-    cost = model.dense
+def _object(factory: SweepFactory, found: Inspection) -> dict[str, Any]:
+    """What was found as JSON values (schema paring.inspect/2)."""
     return {
         "schema": "paring.inspect/2",
         "model": factory.spec["model"]["_target_"],
-        "device": device.name,
+        "device": found.device.name,
         "source": "estimated",
-        **asdict(cost),
-        "input_bytes": _input_bytes(factory),
-        "parameters": sum(t.numel() for t in factory.start.tensors.values() if t.dim()),
-        "limits": device.budget.limits,
-        "fits": device.budget.holds(cost),
-        "least": asdict(min_cost(model)),
-        "obstacles": obstacles(graph),
-        "bottleneck": bottlenecks(model, graph.channels.widths),
-        "operators": [asdict(line) for line in model.explain(graph.channels.widths)],
+        **asdict(found.cost),
+        "input_bytes": found.input_bytes,
+        "parameters": found.parameters,
+        "limits": found.device.budget.limits,
+        "fits": found.fits,
+        "least": asdict(found.least),
+        "obstacles": list(found.obstacles),
+        "bottleneck": found.bottlenecks,
+        "operators": [asdict(line) for line in found.operators],
         "groups": [
             {
                 "name": group.name,
@@ -57,16 +53,9 @@ def explained(factory: SweepFactory) -> dict[str, Any]:
                 "prunable": group.prunable,
                 "operators": list(group.operators),
             }
-            for group in graph.channels.groups
+            for group in found.groups
         ],
     }
-
-
-def _input_bytes(factory: SweepFactory) -> int:
-    total = 1
-    for extent in factory.data.input_shape:
-        total *= extent
-    return total
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 import torch
 from omegaconf import DictConfig
 
+from search.api.opened import study_of
 from search.cli.app import verb
-from search.cli.options import choose, study_of, trial_number
+from search.cli.options import choose, trial_number
 from search.errors import ConfigError
 from search.results.rerun import Again, rerun, threads_of
 

@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig
 
+from search.api.opened import study_of
 from search.cli.app import verb
-from search.cli.options import study_of
 from search.study.command import Command
 from search.study.control import current_command, send
 

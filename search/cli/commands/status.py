@@ -7,9 +7,12 @@ from dataclasses import asdict
 from omegaconf import DictConfig
 from rich.live import Live
 
+from search.api.opened import study_of
+from search.api.progress import picture
 from search.cli.app import verb
-from search.cli.display import picture, wide_console
-from search.cli.options import choose, flag, study_of
+from search.cli.display import wide_console
+from search.cli.options import choose
+from search.config.parse import flag
 from search.results.status import study_status
 from search.storage.outage import tolerated
 from search.study.study import Study

@@ -2,76 +2,31 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from omegaconf import DictConfig
 from rich.table import Table
 
-from pruning.budget import RESOURCES, Device
-from pruning.cost.model import deployed
-from pruning.deploy.toolchain.measure import Measured
+from pruning.budget import Device
 from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime
 from pruning.deploy.toolchain.tflm import RUNTIME_BYTES, Interpreted
-from pruning.training.checkpoint import unpack_network
+from search.api.opened import study_of
 from search.cli.app import verb
 from search.cli.display import wide_console
-from search.cli.options import choose, study_of, trial_number
+from search.cli.options import choose, trial_number
 from search.config.devices import device_from
 from search.config.registered import registered
 from search.config.schema import DeviceConfig
 from search.config.validate import validated
-from search.errors import ConfigError, StudyError
-from search.results.export import finished_trial
+from search.errors import ConfigError
 from search.results.mlflow_sync import catch_up
 from search.results.report import study_record
-from search.results.retarget import is_same_device
-from search.results.verify import interpreted, verify, workers_for
+from search.results.verify import Verified, interpreted, to_verify, verify, workers_for
 from search.study.factory import SweepFactory
-from search.study.stored_model import MODEL
 from search.study.study import Study
-from tracking.records import StudyRecord, TrialRecord
-from tracking.tables import NAMES, cost_of, duration, front_trials, limit_of, size
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A model as it was estimated and as it was measured, by resource."""
-
-    trial: TrialRecord
-    device: Device
-    own_device: bool  # of the study
-    measured: Measured
-    estimated_costs: dict[str, float]
-    measured_costs: dict[str, float]
-
-    @property
-    def over(self) -> list[str]:
-        """The resources of which it takes more than its budget allows."""
-        limits = {name: limit_of(self.trial.budget, name) for name in RESOURCES}
-        if not self.own_device:
-            del limits["latency_ms"]  # that of another
-        return self._over(limits)
-
-    @property
-    def too_big(self) -> list[str]:
-        """The resources of which the device has not as much."""
-        return self._over(self.device.budget.limits)
-
-    def _over(self, limits: Mapping[str, float | None]) -> list[str]:
-        return [
-            name
-            for name, limit in limits.items()
-            if limit is not None and self.measured_costs[name] > limit
-        ]
-
-    @property
-    def errors(self) -> dict[str, float]:
-        """Estimate / measurement - 1."""
-        return {
-            name: self.estimated_costs[name] / self.measured_costs[name] - 1 for name in RESOURCES
-        }
+from tracking.records import TrialRecord
+from tracking.tables import NAMES, duration, size
 
 
 @verb("verify")
@@ -87,14 +42,15 @@ def main(config: DictConfig) -> None:
     device = SweepFactory(study.spec).device
     if config.device is not None:
         device = device_from(validated(config.device, DeviceConfig, "device"))
-    trials = _trials(study_record(study), config.trial)
+    number = None if config.trial is None else trial_number(config.trial)
+    trials = to_verify(study_record(study), number)
     if runtime.gives is Interpreted:
         _interpreted(study, trials, device, runtime, output)
         return
-    lines, own = [], is_same_device(study, device)
-    for trial, measured in verify(study, trials, device, workers_for(config.workers), runtime):
-        lines.append(_line(trial, measured, device, own, study))
-        print(f"[{len(lines)}/{len(trials)}] trial {trial.number} measured", file=sys.stderr)
+    lines = []
+    for line in verify(study, trials, device, workers_for(config.workers), runtime):
+        lines.append(line)
+        print(f"[{len(lines)}/{len(trials)}] trial {line.trial.number} measured", file=sys.stderr)
     if output == "json":
         print(json.dumps(_object(study, device, lines), indent=1))
     else:
@@ -141,28 +97,7 @@ def _tflm_table(study: Study, found: list[tuple[TrialRecord, Interpreted]]) -> T
     return table
 
 
-def _trials(record: StudyRecord, trial: Any) -> list[TrialRecord]:
-    if trial is None:
-        if not (trials := front_trials(record)):
-            raise StudyError(f"study {record.name}: no trial has finished yet")
-        return trials
-    return [finished_trial(record, trial_number(trial))]
-
-
-def _line(trial: TrialRecord, measured: Measured, device: Device, own: bool, study: Study) -> Line:
-    estimated = {name: cost_of(trial.known_costs, name) for name in RESOURCES}
-    if not own:
-        graph = unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
-        estimated["latency_ms"] = deployed(graph, device).dense.latency_ms
-    taken = {
-        "flash_bytes": float(measured.flash_bytes),
-        "sram_bytes": float(measured.sram_bytes),
-        "latency_ms": device.milliseconds(measured.instructions),
-    }
-    return Line(trial, device, own, measured, estimated, taken)
-
-
-def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
+def _object(study: Study, device: Device, lines: list[Verified]) -> dict[str, Any]:
     """The result as JSON values (schema paring.verify/1)."""
     return {
         "schema": "paring.verify/1",
@@ -190,7 +125,7 @@ def _object(study: Study, device: Device, lines: list[Line]) -> dict[str, Any]:
     }
 
 
-def _table(study: Study, device: Device, lines: list[Line], where: str) -> Table:
+def _table(study: Study, device: Device, lines: list[Verified], where: str) -> Table:
     table = Table(
         title=f"{study.name} as firmware for {device.name} ({device.core})",
         caption=f"measured on {where}, and by how much the estimate differs; flash "
@@ -215,7 +150,7 @@ def _table(study: Study, device: Device, lines: list[Line], where: str) -> Table
     return table
 
 
-def _verdict(line: Line) -> str:
+def _verdict(line: Verified) -> str:
     parts = [
         f"{what}: {', '.join(NAMES[name] for name in names)}"
         for what, names in (("over", line.over), (f"no {line.device.name}", line.too_big))
@@ -224,7 +159,7 @@ def _verdict(line: Line) -> str:
     return "; ".join(parts) or "held"
 
 
-def _judge(lines: list[Line]) -> None:
+def _judge(lines: list[Verified]) -> None:
     """Say what is wrong; the exit code is 1 if a result is, or a budget is not held."""
     wrong = [str(line.trial.number) for line in lines if line.measured.mismatches]
     over = [str(line.trial.number) for line in lines if line.over]

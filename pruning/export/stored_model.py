@@ -2,20 +2,23 @@
 
 from dataclasses import astuple, replace
 
+import numpy as np
+
 from pruning.budget import Cost
 from pruning.cost.memory.peak import DEPLOYED
 from pruning.cost.model import CostModel
+from pruning.data import Dataset
 from pruning.deploy import IntegerNetwork, lower, plan, require_deployable
+from pruning.deploy.integer_ir import HIGH, LOW, Codes
+from pruning.errors import DeployError
 from pruning.execution.fake_quant import QuantParams
 from pruning.training.checkpoint import StoredNetwork, pack_network
 from pruning.training.job import Job, Precision
 from pruning.training.state import TrainState
 from pruning.training.train import int8_codes
-from search.errors import ConfigError, StudyError
-from search.storage.trial_record import result_of
-from search.study.study import Study
 
 MODEL = "model.safetensors"
+SAMPLES = 4  # of the validation set; as many inputs are drawn from all codes
 
 
 def packed(state: TrainState, job: Job) -> bytes:
@@ -39,32 +42,15 @@ def packed(state: TrainState, job: Job) -> bytes:
     return pack_network(graph, tensors, notes)
 
 
-def start_digest(study: Study, parent: int | None) -> str:
-    """The digest of the network that the trials with this parent start from; None: the dense one.
-
-    Raises:
-        StudyError: the parent has no model, or the dense network is not trained yet.
-    """
-    if parent is None:
-        if (dense := study.notes().dense) is not None:
-            return dense.digest
-        raise StudyError(f"study={study.name}: its dense network is not trained yet; start workers")
-    if (result := result_of(study.trials()[parent])) is not None:
-        return result.files[MODEL]
-    raise StudyError(
-        f"study={study.name}: trial {parent} has no model that others could start from"
-    )
-
-
 def integer_network(network: StoredNetwork) -> IntegerNetwork:
     """The integers that a stored network was scored with.
 
     Raises:
-        DeployError: it has no integer form. ConfigError: it was scored in simulation.
+        DeployError: it has no integer form, or was scored without.
     """
     require_deployable(network.graph)
     if not network.notes.get("codes"):
-        raise ConfigError(
+        raise DeployError(
             f"this model was scored with precision={network.notes.get('precision')} and has no "
             "integers of its own: run a new sweep with precision=int8-exact"
         )
@@ -81,3 +67,13 @@ def stored_cost(stored: StoredNetwork, model: CostModel) -> tuple[Cost, int | No
         return model.dense, None
     arena = plan(integer_network(stored)).arena_bytes
     return replace(model.dense, sram_bytes=max(model.dense.sram_bytes, arena)), arena
+
+
+def probes(data: Dataset, network: IntegerNetwork) -> Codes:
+    """Inputs by which a deployed network is compared with its own integers: samples of the
+    validation set, and codes from all over their range. (2 * SAMPLES, channels, *spatial).
+    """
+    shape = network.shapes["input"]
+    real = network.quantized(data.normalise(data.validation.inputs[:SAMPLES]).numpy())
+    drawn = np.random.default_rng(0).integers(LOW, HIGH + 1, (SAMPLES, *shape))
+    return np.concatenate([real.reshape(-1, *shape), drawn.astype(np.int8)])

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pruning.atomic_write import atomic_write
-from search.errors import ConfigError
+from pruning.errors import OutputError
 
 NOTE = ".paring-files.json"  # the digests of the files in a folder that paring wrote, by name
 
@@ -15,13 +15,13 @@ def write_own(path: Path, content: str, beginning: str) -> None:
     """Write a file that begins with a known text, if no other kind of file is in its place.
 
     Raises:
-        ConfigError: another program's file is there, or the folder cannot be written to.
+        OutputError: another program's file is there, or the folder cannot be written to.
         ValueError: the content does not begin with that text.
     """
     if not content.startswith(beginning):
         raise ValueError(f"the content for {path} does not begin with {beginning!r}")
     if path.exists() and not _begins(path, beginning.encode()):
-        raise ConfigError(
+        raise OutputError(
             f"out: {path} exists and was not written by paring; move it away, or choose "
             "another name"
         )
@@ -45,17 +45,17 @@ def write_all(
         known: digests of files that may be replaced in a folder without a note.
 
     Raises:
-        ConfigError: a file in the way was not written by an earlier call, or has been changed
+        OutputError: a file in the way was not written by an earlier call, or has been changed
             since, and nothing is written; or the folder cannot be written to.
     """
-    written = _noted(folder) or dict(known or {})
+    written = noted(folder) or dict(known or {})
     foreign = [
         name for name, content in files.items()
         if (folder / name).exists() and digest_at(folder / name) not in
         (digest_of(content), written.get(name))
     ]  # fmt: skip
     if foreign:
-        raise ConfigError(
+        raise OutputError(
             f"out: {', '.join(foreign)} in {folder}: not written by paring, or changed since; "
             "move it away, or choose another folder"
         )
@@ -69,7 +69,8 @@ def write_all(
     write_whole(folder / NOTE, json.dumps(note, indent=1).encode())
 
 
-def _noted(folder: Path) -> dict[str, str]:
+def noted(folder: Path) -> dict[str, str]:
+    """What earlier calls wrote into a folder: digests by name."""
     try:
         return dict(json.loads((folder / NOTE).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -101,10 +102,10 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write to a temporary file and rename it, so that nobody ever reads half a file.
 
     Raises:
-        ConfigError: the folder cannot be written to, the disk is full, or a folder has the name.
+        OutputError: the folder cannot be written to, the disk is full, or a folder has the name.
     """
     try:
         with atomic_write(path) as file:
             file.write(content)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another place") from error
+        raise OutputError(f"cannot write {path}: {error}; choose another place") from error

@@ -13,9 +13,9 @@ import torch
 
 from pruning.deploy import c_files
 from pruning.deploy.backends.c import OPTIONS
+from pruning.errors import DeployError, PruningError
+from pruning.export.stored_model import MODEL, integer_network
 from pruning.training.checkpoint import StoredNetwork
-from search.errors import ConfigError
-from search.study.stored_model import MODEL, integer_network
 
 
 class Source(NamedTuple):
@@ -67,7 +67,7 @@ def _tflite(network: StoredNetwork, _: bytes, __: Source) -> dict[str, bytes]:
 def _onnx(network: StoredNetwork, _: bytes, __: Source) -> dict[str, bytes]:
     """The floating-point network, with a free batch size."""
     if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
-        raise ConfigError(
+        raise DeployError(
             f"format=onnx: {' and '.join(missing)} not installed; pip install 'paring[onnx]'"
         )
     example = torch.zeros(2, *network.graph.input_shape)
@@ -85,7 +85,7 @@ def _onnx(network: StoredNetwork, _: bytes, __: Source) -> dict[str, bytes]:
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65535)},),
         )
         if program is None:
-            raise ConfigError("format=onnx: torch exported nothing; choose another format")
+            raise DeployError("format=onnx: torch exported nothing; choose another format")
         program.save(path, external_data=False)
         return {"model.onnx": path.read_bytes()}
 
@@ -145,3 +145,16 @@ channels). TensorFlow Lite for Microcontrollers gives the very same results.
         own=("{name}.c", "{name}.h"),
     ),
 }
+
+
+def format_of(name: str | Format) -> Format:
+    """A format by its name, or one of the user's own.
+
+    Raises:
+        PruningError: there is none of this name.
+    """
+    if isinstance(name, Format):
+        return name
+    if name not in FORMATS:
+        raise PruningError(f"format={name}: write one of {', '.join(FORMATS)}")
+    return FORMATS[name]

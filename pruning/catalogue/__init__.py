@@ -1,0 +1,1 @@
+"""Hardware that is known by name. `device/*.yaml` is also the group `device` of the configs."""
