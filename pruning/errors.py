@@ -100,7 +100,7 @@ class DeployError(PruningError):
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Softmax(1))
         >>> for obstacle in pruning.inspect(net, torch.zeros(1, 6, 6), "stm32f446").obstacles:
         ...     print(obstacle)
-        1 (softmax): has no integer kernel
+        1.softmax (softmax): has no integer kernel
     """
 
 

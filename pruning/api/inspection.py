@@ -38,7 +38,7 @@ class Inspection:
         >>> net = pruning.models.resnet8(in_channels=1)
         >>> found = pruning.inspect(net, torch.zeros(1, 8, 8), "stm32f446")
         >>> found.fits, found.bottlenecks["sram_bytes"]
-        (True, 'blocks.0.conv1')
+        (True, 'features.block1.body.second.conv')
     """
 
     device: Device
@@ -110,7 +110,7 @@ def inspect(
         >>> import pruning, torch
         >>> found = pruning.inspect(torch.nn.Conv2d(1, 4, 3), torch.zeros(1, 6, 6), "stm32f103")
         >>> found.cost.macs, found.cost.sram_bytes
-        (576, 100)
+        (576, 80)
     """
     zeros = torch.zeros(example.shape)  # whatever its type: networks see normalised floats
     graph = trace(module, zeros, ignored_layers, min_channels, round_to)

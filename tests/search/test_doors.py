@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 
 import pruning
@@ -102,12 +103,8 @@ def test_a_model_is_picked_as_the_command_line_picks_it(
     files = model.export(folder / "firmware", name="kws")
     assert {"kws.c", "model.json", "why.html"} <= {file.name for file in files}
     assert "price of the limit" in model.why()
-    assert model.module()(pruning.data.digits().normalise(_inputs())).shape[0] == 2
+    assert model.module()(torch.zeros(2, 1, 8, 8)).shape == (2, 4)
     assert int(model.register(files, alias="f103")) == 1
-
-
-def _inputs():
-    return pruning.data.synthetic(train=2).train.inputs[:2]
 
 
 @pytest.mark.slow
