@@ -3,9 +3,10 @@
 import importlib
 import pkgutil
 import runpy
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,20 +17,22 @@ from pruning.cost.latency import routine_name
 from pruning.cost.memory.arena import ArenaPlan, pack
 from pruning.cost.memory.overlap import BufferUse
 from pruning.deploy import IntegerNetwork, calibrate, kernels, obstacles
-from pruning.deploy.context.c_source import CSource, c_factor
+from pruning.deploy.context.c_source import CSource
 from pruning.deploy.context.exact_torch import ExactTorch
 from pruning.deploy.context.lowering import LoweringContext
-from pruning.deploy.context.tflite_model import TfliteModel, no_operator
-from pruning.deploy.fixed_point import FixedPointMultiplier, fixed_point_multiplier, requantize
-from pruning.deploy.integer_ir import IntegerKernel
+from pruning.deploy.context.tflite_model import TfliteModel
 from pruning.deploy.kernels import conv, prelu
-from pruning.deploy.kernels.base import KernelFamily, Operands, no_obstacle, no_windows
+from pruning.deploy.kernels.base import KernelFamily, Operands
 from pruning.deploy.kernels.registry import FAMILIES, by_record, by_routine, family_of
 from pruning.errors import DeployError, UnsupportedOperatorError
 from pruning.frontend.trace import trace
 from pruning.graph.fusion import fuse
+from tests.examples import example
 from tests.pruning.deploy.lowered import drawn
 
+EXAMPLE: dict[str, Any] = {"__name__": "maximum"}
+exec(example("An integer kernel"), EXAMPLE)  # as a module of its own
+Maximum, MAXIMUM = EXAMPLE["Maximum"], EXAMPLE["FAMILY"]
 PARTS = [part.name for part in fields(KernelFamily)]
 
 
@@ -64,57 +67,6 @@ def test_no_two_families_share_a_routine_or_a_record():
         by_routine((conv.FAMILY, other))
     with pytest.raises(TypeError, match="Conv is of two kernel families: Conv, Conv"):
         by_record((conv.FAMILY, conv.FAMILY))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Maximum(IntegerKernel):
-    """The larger element of two buffers, each scaled to the code of the output."""
-
-    scalings: tuple[FixedPointMultiplier, FixedPointMultiplier]
-
-
-def _lower(kernel, context: LoweringContext) -> Maximum:
-    scales = [context.scale(name) / context.scale(kernel.output) for name in kernel.inputs]
-    scalings = tuple(map(fixed_point_multiplier, scales))
-    return Maximum(scalings=scalings, **context.fields(kernel))
-
-
-def _reference(kernel: Maximum, operands: Operands) -> np.ndarray:
-    pairs = zip(operands.steps, kernel.scalings, strict=True)
-    return np.maximum(*(requantize(steps, *scaling) for steps, scaling in pairs)) + operands.zero
-
-
-def _torch_function(kernel: Maximum, exact: ExactTorch):
-    first, second = map(exact.requantizer, kernel.scalings)
-    return lambda a, b: torch.maximum(first(a), second(b))
-
-
-def _write_c(kernel: Maximum, source: CSource, index: int) -> None:
-    first, second = map(c_factor, kernel.scalings)
-    settings = {"first": first, "second": second, "other": source.pointer(kernel.inputs[1])}
-    settings |= {"count": prod(kernel.shape), **source.output_params(kernel)}
-    source.step(kernel, "maximum", source.record("paring_maxima", f"maxima{index}", settings))
-
-
-def _write_tflite(kernel: Maximum, model: TfliteModel) -> None:
-    if len({model.network.codes[name] for name in (*kernel.inputs, kernel.output)}) > 1:
-        raise no_operator(kernel, "compares values of different scales")
-    inputs = [model.operand(kernel, 0), model.operand(kernel, 1)]
-    model.operator("MAXIMUM", 1, inputs, model.result(kernel), "MaximumMinimumOptions")
-
-
-MAXIMUM = KernelFamily(
-    record=Maximum,
-    lowerings={"maximum": _lower},
-    obstacle=no_obstacle,
-    reference=_reference,
-    torch_function=_torch_function,
-    in_place=True,
-    windows=no_windows,
-    write_c=_write_c,
-    step_per_input=False,
-    write_tflite=_write_tflite,
-)
 
 
 class Larger(nn.Module):
@@ -172,8 +124,8 @@ def test_a_new_kernel_is_written(with_maximum):
     source = CSource(with_maximum, plan_of(with_maximum), "net")
     MAXIMUM.write_c(kernel, source, 2)
     (step,) = source.steps
-    assert "{paring_maximum, &net_maxima2, net_arena + " in step
-    assert "static const paring_maxima net_maxima2 = {" in source.definitions[0]
+    assert "{paring_maximum, &net_maximum2, net_arena + " in step
+    assert "static const paring_maximum_params net_maximum2 = {" in source.definitions[0]
     assert ".count = 60," in source.definitions[0]
     with pytest.raises(DeployError, match="maximum: compares values of different scales"):
         MAXIMUM.write_tflite(kernel, TfliteModel(with_maximum))
