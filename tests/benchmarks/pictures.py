@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, sync_playwright
 
 from search.config.schema import StorageConfig
 from search.results.report import study_record
@@ -38,6 +38,7 @@ CHARTS = {  # a picture, and the results in it: problem, setting, digest of the 
 ESTIMATES = "estimates.png"
 FRONT, WHY, DASHBOARD = "front.png", "why.png", "dashboard.png"
 MADE = {*CHARTS, ESTIMATES, FRONT, WHY, DASHBOARD}
+WITHOUT_ASSISTANT: FloatRect = {"x": 0, "y": 0, "width": 966, "height": 780}
 SMALL = "budget.flash=4KiB"  # whose network the page on a trial is about
 
 
@@ -115,8 +116,8 @@ def _front(page: Page, file: Path) -> None:
     page.locator(".scatterlayer .point").first.wait_for(state="attached")
     table = page.locator(".picks").bounding_box()
     assert table is not None  # its card is on the page
-    clip = {"x": 0, "y": 0, "width": 1275, "height": table["y"] + table["height"] + 12}
-    page.screenshot(path=PICTURES / FRONT, full_page=True, clip=clip)  # type: ignore[arg-type]
+    clip = FloatRect(x=0, y=0, width=1275, height=table["y"] + table["height"] + 12)
+    page.screenshot(path=PICTURES / FRONT, full_page=True, clip=clip)
 
 
 def _why(page: Page, file: Path) -> None:
@@ -138,7 +139,8 @@ def _dashboard(page: Page, folder: Path) -> None:
         page.goto(address + front_path(where, run.run_id))
         points = page.frame_locator("iframe").locator(".scatterlayer .point")
         points.first.wait_for(state="attached")
-        page.screenshot(path=PICTURES / DASHBOARD)
+        # MLflow opens its assistant at the right of a browser that it has not seen before.
+        page.screenshot(path=PICTURES / DASHBOARD, clip=WITHOUT_ASSISTANT)
 
 
 if __name__ == "__main__":
