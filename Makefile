@@ -47,8 +47,8 @@ test: install ## all tests, two at a time
 test-all: install ## those too that take minutes for what quicker tests hold: before a release
 	$(BIN)/python -m pytest -n 2 -m "not bench and not faults"
 
-quick: install ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 -m "not slow and not bench and not faults and not exhaustive"
+quick: install ## a sample within a minute: one case of every test that takes no seconds
+	$(BIN)/python -m pytest -n 2 --sample -m "not slow and not bench and not faults and not exhaustive"
 
 test-optimised: install ## the engine's quick tests without Python's assert statements
 	$(BIN)/python -O -m pytest -n 2 tests/pruning -m "not slow and not bench and not faults and not exhaustive"

@@ -15,9 +15,33 @@ from hypothesis import settings
 pytest.register_assert_rewrite("tests.pruning", "tests.search", "tests.tracking")
 torch.set_num_threads(1)  # results are equal bit for bit on one thread
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.register_profile("sample", deadline=None, max_examples=5)
 settings.load_profile("patient")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--sample`, for `make quick`."""
+    parser.addoption("--sample", action="store_true", help="one case of every parametrised test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fewer examples of properties where a sample is enough."""
+    if config.getoption("--sample"):
+        settings.load_profile("sample")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the first case of every parametrised test, if a sample is asked for."""
+    if not config.getoption("--sample"):
+        return
+    first: dict[str, pytest.Item] = {}
+    for item in items:
+        first.setdefault(item.nodeid.partition("[")[0], item)
+    sample = {id(item) for item in first.values()}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in sample])
+    items[:] = first.values()
 
 
 @pytest.fixture(scope="session")
