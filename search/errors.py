@@ -20,7 +20,7 @@ class SearchError(Exception):
         ...     search.sweep("a", ["workers=0"])
         ... except search.SearchError as error:
         ...     print(error)
-        workers=0: at least 1
+        workers=0: write a number of at least 1
     """
 
 

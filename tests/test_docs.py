@@ -25,6 +25,7 @@ from tests.benchmarks.quality.methods import METHODS
 from tests.toolchain import COMPILER
 
 ROOT = Path(__file__).parent.parent
+DEVICES = ROOT / "pruning/catalogue/device"
 FILES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(FILES)}
 ALL = "\n".join(PAGES.values())
@@ -87,7 +88,9 @@ def test_the_pages_show_commands():
 def test_a_command_of_the_pages_composes(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf" / "device").mkdir(parents=True)  # with a device of the reader's own
-    shutil.copy(ROOT / "conf/device/stm32f446.yaml", tmp_path / "conf/device/mine.yaml")
+    shutil.copy(
+        ROOT / "pruning/catalogue/device/stm32f446.yaml", tmp_path / "conf/device/mine.yaml"
+    )
     verb, *overrides = shlex.split(command)
     if "-m" in overrides:  # Hydra shows no config of a sweep: look at its first job
         overrides = [re.sub(r"range\(0,\d+\)", "0", word) for word in overrides if word != "-m"]

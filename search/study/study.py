@@ -127,7 +127,7 @@ def create_study(
         try:
             workspace.store.put(mark)
         except UnwritableError:
-            _delete_half_made(workspace, name, storage)
+            optuna.delete_study(study_name=name, storage=storage)
             raise
         complete(study)
         return Study(workspace, study)

@@ -91,9 +91,9 @@ MISTAKES = [
     ("export study=a", "trial"),
     ("sweep study=a workers=abc", "workers.*abc"),
     ("sweep study=a workers=1.5", "workers.*1.5"),
-    ("sweep study=a workers=0", "workers=0: at least 1"),
+    ("sweep study=a workers=0", "workers=0: write a number of at least 1"),
     ("sweep study=a workers=-2", "workers=-2"),
-    ("sweep study=a trials=0", "trials=0: at least 1"),
+    ("sweep study=a trials=0", "trials=0: write a number of at least 1"),
     ("sweep study=a trials=many", "trials.*many"),
     ("sweep study=a seed=nan", "seed.*nan"),
     ("sweep study=a accelerator.threads=abc", "threads.*abc"),
@@ -141,7 +141,7 @@ MISTAKES = [
     # studies that are not there
     ("front study=a", "no studies in .*here"),
     ("worker study=a", "no studies"),
-    ("sweep study=a", "study=a: there is none; add experiment"),
+    ("sweep study=a", "study=a: no such study; add experiment"),
     ("inspect model=custom model._target_=nosuch.Net", "nosuch.Net.*No module named 'nosuch'"),
     (
         f"sweep study=a {OWN} budget=grid budget.flash=10B",
@@ -152,7 +152,7 @@ MISTAKES = [
     ("sweep study=a storage.url=postgresql://h/db?password=hush", r"\*\*\*.*PGPASSWORD"),
     ("sweep study=a storage.url=postgresql://127.0.0.1:1/db", "127.0.0.1:1.*server running"),
     ("sweep study=a storage.url=mysql://h/db", "mysql.*postgresql"),
-    ("sweep study=a storage.url=nonsense", "storage.url: this is no URL"),
+    ("sweep study=a storage.url=nonsense", "storage.url: not a URL"),
     ("sweep study=a storage.heartbeat_s=0", "heartbeat_s=0"),
     ("sweep study=a storage.folder=/proc/x", "/proc/x"),
 ]
@@ -220,7 +220,7 @@ MORE_MISTAKES = [
     (f"sweep study=a {OWN} objectives=[]", "objectives: none"),
     (f"sweep study=a {OWN} sampler._target_=builtins.dict", "sampler.*dict"),
     (f"sweep study=a {OWN} +sampler.nosuch=1", "sampler.*nosuch"),
-    (f"sweep study=a {OWN} +space.foo=[1,2]", "'foo' is no setting"),
+    (f"sweep study=a {OWN} +space.foo=[1,2]", "'foo' is not a setting"),
     (f"sweep study=a {OWN} accelerator.device=foo", "accelerator.device=foo"),
     (f"sweep study=a {OWN} accelerator.precision=int4", "int4"),
     (f"sweep study=a {OWN} budget=grid", "nothing is limited"),

@@ -176,7 +176,7 @@ def test_an_unknown_field_is_refused() -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("workers=0", "workers=0: at least 1"),
+        ("workers=0", "workers=0: write a number of at least 1"),
         ("workers=-1", "workers=-1"),
         ("workers=1.5", "workers"),
         ("trials=0", "trials=0"),

@@ -172,7 +172,7 @@ def test_hydra_of_the_caller_s_own_is_left_alone() -> None:
         (["device=stm32f445"], "choose stm32f446, "),
         (["+lerning_rate=1"], "there is no setting 'lerning_rate'"),
         (["shares=[0.5"], "every bracket needs its other half"),
-        (["trials=0"], "trials=0: at least 1"),
+        (["trials=0"], "trials=0: write a number of at least 1"),
     ],
 )
 def test_a_mistake_is_told_in_the_words_of_the_command_line(

@@ -166,7 +166,7 @@ def test_what_misses_is_told_with_by_how_much() -> None:
     with pytest.raises(NothingFitsError) as raised:
         best_within(made, Budget(flash_bytes=32_768, sram_bytes=200, latency_ms=2.5), True)
     said = str(raised.value)
-    assert "none of 2 finished points" in said
+    assert "none of 2 finished trials" in said
     assert "the nearest is trial 7" in said
     assert "flash_bytes 40000 exceeds 32768 by 7232 (22.1%)" in said
     assert "sram_bytes 300 exceeds 200 by 100 (50.0%)" in said

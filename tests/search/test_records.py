@@ -34,6 +34,7 @@ from search.study.study_record import (
     StudyDefinition,
     StudyFacts,
     StudyNotes,
+    complete,
     dense_note,
     write_notes,
 )
@@ -200,6 +201,7 @@ NOTES: StudyChanges = {
 def test_the_keys_of_a_study_are_those_of_every_version(tiny_spec: Spec) -> None:
     study = optuna.create_study(study_name="s")
     StudyDefinition(spec=tiny_spec, objectives=("score",), facts=FACTS, key="k").write(study)
+    complete(study)
     assert NOTES.keys() == get_type_hints(StudyChanges).keys()
     write_notes(study, **NOTES)
     stored = study.user_attrs

@@ -39,7 +39,7 @@ class Share(Method):
 FORMAT = """
 from functools import partial
 
-from search.results.formats import Format
+from pruning.export.formats import Format
 
 
 def listing(mark: str, network, stored, source):

@@ -196,7 +196,7 @@ def test_lost_epochs_are_told_once(
         assert histories.of([trial]) == {0: ()}
         assert histories.of([trial]) == {0: ()}
     (said,) = caplog.messages
-    assert said.startswith("trial 0: its epochs are lost, and its curves with them: ")
+    assert said.startswith("trial 0: the record of its epochs is lost, so its curves are missing: ")
     assert ("not in the store" if damage == "gone" else "is damaged") in said
     store.put(workspace.store[digest])  # what comes back is read
     assert len(histories.of([trial])[0]) == 2

@@ -26,7 +26,7 @@ def made(**settings: Any) -> tuple[Budget, ...]:
     "path", ["model.filters", "data.validation_share", "method.phases.dense_epochs", "seed"]
 )
 def test_what_all_trials_share_cannot_be_searched(path: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{path}' is no setting that trials may differ in"):
+    with pytest.raises(ConfigError, match=f"'{path}' is not a setting that trials may differ in"):
         check_space({path: [1, 2]})
 
 

@@ -152,7 +152,7 @@ def test_a_mistake_of_a_launched_worker_is_one_line(folder: Path, study: Study) 
     assert study.name == "own"
     done = ran(folder, "worker", "-m", "worker.index=range(0,2)", "study=nosuch")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "paring: study=nosuch: there is none" in done.stderr.splitlines()[-1]
+    assert "paring: study=nosuch: no study of this name" in done.stderr.splitlines()[-1]
     assert "Error executing job" not in done.stderr
     assert "Traceback" not in done.stderr
 

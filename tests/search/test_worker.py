@@ -24,12 +24,12 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.budget import Budget, Cost
-from pruning.errors import PruningError
+from pruning.errors import DeployError, PruningError
 from pruning.export.stored_model import integer_network
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
-from search.errors import ConfigError, StudyError
+from search.errors import StudyError
 from search.results.compare import compare
 from search.results.front import points_of
 from search.results.mlflow_sync import mirror_once
@@ -307,7 +307,7 @@ def test_a_lost_dense_network_is_trained_again_and_said(
     study.note(dense_checkpoint=DenseCheckpoint(done.notes().dense.key, "0" * 64))
     work(workspace.config, study.name, threads=1)
     assert f"will be trained again: {'blob' if damage == 'missing' else 'store'}" in caplog.text
-    assert "the dense training begins anew: blob 000000000000 is missing" in caplog.text
+    assert "the dense training starts again: blob 000000000000 is missing" in caplog.text
     assert study.notes().dense.digest == digest
     assert told(study.trials()[0]) == told(done.trials()[0])
     assert study.notes().dense_checkpoint is None
@@ -716,7 +716,7 @@ def test_a_model_that_was_scored_without_integers_has_no_c(done: Study) -> None:
     digest = done.trials()[1].user_attrs["result"]["files"]["model.safetensors"]
     stored = unpack_network(done.workspace.store[digest])
     older = replace(stored, notes={"precision": "int8-simulated"})
-    with pytest.raises(ConfigError, match=r"int8-simulated.*precision=int8-exact"):
+    with pytest.raises(DeployError, match=r"int8-simulated.*precision=int8-exact"):
         integer_network(older)
 
 

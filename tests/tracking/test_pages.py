@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,7 +169,7 @@ def test_every_page_begins_as_pages_of_ours_do(study: StudyRecord, name: str) ->
 
 def test_a_value_that_is_missing_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'facts' is undefined"):
-        render("no_front.html.j2", study=object)
+        render("no_front.html.j2", study=SimpleNamespace(name="s"))
     with pytest.raises(UndefinedError, match="has no attribute 'name'"):
         render("no_front.html.j2", study=object(), facts=[])
 

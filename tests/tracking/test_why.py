@@ -207,6 +207,8 @@ class Rows(HTMLParser):
         self.rows: list[Row] = []
         self.inside = False
         self.feed(page)
+        for row in self.rows:  # space around a text is not shown
+            row.cells[:] = [cell.strip() for cell in row.cells]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
