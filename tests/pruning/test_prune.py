@@ -11,13 +11,13 @@ import pruning
 from pruning.budget import parse_margin
 from pruning.cost.model import deployed
 from pruning.deploy import lower
-from pruning.deploy.toolchain import build
 from pruning.execution.fake_quant import QuantParams
 from pruning.export.files import NOTE
 from pruning.frontend.trace import trace
 from pruning.training.checkpoint import unpack_network
 from pruning.training.job import Precision
 from tests.pruning.jobs import Tiny
+from tests.toolchain import COMPILER
 
 DATA = pruning.data.synthetic(train=64, validation=32, test=32, noise=1.0)
 SHORT = pruning.recipe(dense=1, prune=1, finetune=1)
@@ -217,8 +217,8 @@ def test_an_export_spares_what_others_wrote(model: pruning.PrunedModel, tmp_path
 
 
 @pytest.mark.skipif(
-    shutil.which(build.COMPILER) is None,
-    reason=f"{build.COMPILER} is not installed (make system-deps)",
+    shutil.which(COMPILER) is None,
+    reason=f"{COMPILER} is not installed (make system-deps)",
 )
 def test_the_linked_firmware_holds_the_budget(model: pruning.PrunedModel) -> None:
     measured = model.verify()
