@@ -424,7 +424,7 @@ def test_cifar10_pickles_are_refused(tmp_path: Path):
         data.cifar10(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_cifar10_jpeg_copy():
     made = data.cifar10(needs(SHARED / "cifar10"))
     assert (len(made.train), len(made.validation), len(made.test)) == (45_000, 5_000, 10_000)

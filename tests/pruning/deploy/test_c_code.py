@@ -72,7 +72,7 @@ def test_odd_networks_give_the_same_codes(tmp_path_factory, network, seed):
 
 
 @needs_cc
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @settings(FEW, max_examples=200)
 @given(deployable(steps=10), st.integers(0, 9))
 def test_two_hundred_odd_networks_give_the_same_codes(tmp_path_factory, network, seed):

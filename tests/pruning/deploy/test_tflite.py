@@ -102,7 +102,7 @@ def test_odd_networks_give_the_same_codes(network):
 
 
 @needs_tflm
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @settings(FEW, max_examples=30)
 @given(deployable(steps=8), st.integers(0, 3))
 def test_many_odd_networks_give_the_same_codes(network, seed):
