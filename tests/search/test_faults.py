@@ -606,7 +606,7 @@ def test_the_server_is_down_for_the_whole_sweep(lab: Lab) -> None:
     with serving(f"sqlite:///{lab.folder}/mlflow.db", lab.folder / "artifacts", port=port):
         again = lab.start("reconcile", where)
         assert again.wait(PATIENCE_S) == 0, lab.said()
-        assert "3 trials, 3 runs agree; 4 made" in lab.said()
+        assert "3 trials, 3 runs agree; 4 created" in lab.said()
         lab.check(study, 3)
         assert reconcile(study) == Written()  # nothing is left to do
 
