@@ -94,13 +94,21 @@ class Budget:
             for name, text in texts.items()
             if text is not None
         }
-        return Budget(**{n: x if n == "latency_ms" else int(x) for n, x in limits.items()})  # type: ignore[arg-type]
+        return Budget.from_limits(limits)
+
+    @staticmethod
+    def from_limits(limits: Mapping[str, float]) -> "Budget":
+        """A budget of limits by resource. All but milliseconds are rounded down to whole ones, so
+        that no limit grows.
+        """
+        whole = {n: x if n == "latency_ms" else int(x) for n, x in limits.items()}
+        return Budget(**whole)  # type: ignore[arg-type]
 
     def intersect(self, other: "Budget") -> "Budget":
         """The budget of all that is within both."""
         both = self.limits | other.limits
         limits = {name: min(self.limits.get(name, limit), limit) for name, limit in both.items()}
-        return Budget(**limits)  # type: ignore[arg-type]
+        return Budget.from_limits(limits)
 
     @property
     def limits(self) -> dict[str, float]:
@@ -128,12 +136,7 @@ class Budget:
         so each limit is divided by 1 + its margin. Bytes are rounded down to whole ones.
         """
         limits = {name: limit / (1 + margins.get(name, 0.0)) for name, limit in self.limits.items()}
-        return Budget(
-            **{
-                name: limit if name == "latency_ms" else int(limit)
-                for name, limit in limits.items()
-            }  # type: ignore[arg-type]
-        )
+        return Budget.from_limits(limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

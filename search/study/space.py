@@ -219,4 +219,4 @@ def _budget(limits: Mapping[str, float | None]) -> Budget:
         )
     if below := [name for name, limit in rounded.items() if limit <= 0]:
         raise ConfigError(f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit")
-    return Budget(**rounded)  # type: ignore[arg-type]
+    return Budget.from_limits(rounded)

@@ -45,7 +45,7 @@ def share(model: CostModel, part: float, names=RESOURCES) -> Budget:
     """A part of the way from one channel a group to the dense cost, for some resources."""
     least, dense = narrowest(model), model.dense
     limits = {n: (1 - part) * getattr(least, n) + part * getattr(dense, n) for n in names}
-    return Budget(**{n: v if n == "latency_ms" else int(v) for n, v in limits.items()})
+    return Budget.from_limits(limits)
 
 
 @pytest.fixture(scope="module", params=NETS)

@@ -38,7 +38,7 @@ def gates_of(graph, seed=0) -> ChannelMasks:
 
 def share(model: CostModel, part: float, names=RESOURCES) -> Budget:
     limits = {name: part * getattr(model.dense, name) for name in names}
-    return Budget(**{n: v if n == "latency_ms" else int(v) for n, v in limits.items()})
+    return Budget.from_limits(limits)
 
 
 @pytest.mark.parametrize("name", ["resnet8", "ds_cnn", "vgg16"])

@@ -26,7 +26,7 @@ def budget_of(model, share, names=LIMITS):
     least = model.cost([1 if group.prunable else group.size for group in groups])
     ends = {name: (getattr(least, name), getattr(model.dense, name)) for name in names}
     limits = {name: low + share * (high - low) for name, (low, high) in ends.items()}
-    return Budget(**{n: v if n == "latency_ms" else int(v) for n, v in limits.items()})
+    return Budget.from_limits(limits)
 
 
 def resources(model, budget, widths):
