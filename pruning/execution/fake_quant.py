@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pruning.errors import DivergedError
-from pruning.execution.interpreter import Interpreter, RangeObserver, value_range
+from pruning.execution.interpreter import Arithmetic, Interpreter, RangeObserver, value_range
 from pruning.graph.fusion import fuse
 from pruning.graph.graph import Graph
 from pruning.ir.operator import INPUT, Operator
@@ -82,7 +82,7 @@ class QuantParams:
 
 
 @dataclass(frozen=True, slots=True)
-class FakeQuant:
+class FakeQuant(Arithmetic):
     """Weights and values as int8 codes while a network learns: the way back passes straight
     through, except where a value was clipped.
 
@@ -142,13 +142,10 @@ class QuantizedNetwork:
 
 
 @dataclass(frozen=True, slots=True)
-class _RoundedValues:
+class _RoundedValues(Arithmetic):
     """Values as int8 codes; the parameters are rounded already."""
 
     codes: Mapping[str, QuantParams]
-
-    def parameters(self, operator: Operator, parameters: Tensors) -> Tensors:  # noqa: ARG002
-        return parameters
 
     def value(self, name: str, value: Tensor) -> Tensor:
         return _coded(value, self.codes[name]) if name in self.codes else value

@@ -7,7 +7,7 @@ before it is used and every value as soon as it is computed.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isinf
-from typing import NamedTuple, Protocol, final
+from typing import NamedTuple, final
 
 from torch import Tensor
 
@@ -17,33 +17,21 @@ from pruning.ops import execute, kind_of
 from pruning.ops.base import Tensors
 
 
-class Arithmetic(Protocol):
-    """The representation of a network's numbers while it runs."""
+class Arithmetic:
+    """The representation of a network's numbers while it runs: here, as torch computes them."""
 
-    def parameters(self, operator: Operator, parameters: Tensors) -> Tensors:
-        """An operator's parameters, by their roles, as they are stored."""
-        ...
-
-    def value(self, name: str, value: Tensor) -> Tensor:
-        """A value, (batch, *shape), as it is stored; "input" is that of the network."""
-        ...
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Exact:
-    """Numbers as torch computes them."""
+    __slots__ = ()
 
     def parameters(self, operator: Operator, parameters: Tensors) -> Tensors:  # noqa: ARG002
-        """The parameters themselves."""
+        """An operator's parameters, by their roles, as they are stored."""
         return parameters
 
     def value(self, name: str, value: Tensor) -> Tensor:  # noqa: ARG002
-        """The value itself."""
+        """A value, (batch, *shape), as it is stored; "input" is that of the network."""
         return value
 
 
-EXACT = Exact()
+EXACT = Arithmetic()
 
 
 class ChannelMask(NamedTuple):
@@ -62,14 +50,10 @@ class ChannelMask(NamedTuple):
 
 @final
 @dataclass(frozen=True, slots=True)
-class RangeObserver:
+class RangeObserver(Arithmetic):
     """Numbers as torch computes them; `ranges` has the least and the largest of every value."""
 
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    def parameters(self, operator: Operator, parameters: Tensors) -> Tensors:  # noqa: ARG002
-        """The parameters themselves."""
-        return parameters
 
     def value(self, name: str, value: Tensor) -> Tensor:
         """The value itself; its range is noted."""
