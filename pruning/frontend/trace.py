@@ -136,10 +136,13 @@ def _explained(shape: tuple[int, ...], reason: str) -> str:
     """
     complaint = re.search(r"expected input(\[[\d, ]+\]) to have (\d+) channels", reason)
     if complaint and complaint[1] == str(list(shape)):
+        wanted = int(complaint[2])
+        turned = wanted in shape[2:]  # the channels may be on another axis
+        order = "state the order of the axes, such as data.layout=NCHW, " if turned else ""
         return (
             f"the data has {shape[1]} channel{'s' * (shape[1] != 1)}, and the network wants "
-            f"{complaint[2]}. Give it as many inputs (model.in_channels=auto, if it takes "
-            "that), or other data."
+            f"{wanted}. Either {order}give the network as many inputs (model.in_channels=auto, if "
+            "it takes that), or use other data."
         )
     return (
         f"{reason.rstrip('.')}. A model must be one static graph of tensor operators for one "

@@ -495,6 +495,15 @@ def test_a_wrong_input_is_refused_with_its_shape():
         trace(nn.Conv2d(2, 3, 1), torch.zeros(5, 3, 3))
 
 
+@pytest.mark.parametrize(("shape", "told"), [((8, 1, 8), True), ((1, 8, 8), False)])
+def test_channels_on_another_axis_have_a_cure_of_their_own(shape, told):
+    """As `data.layout` is NHWC by default, and torch's arrays are not."""
+    wanted = 1 if told else 3
+    with pytest.raises(UnsupportedOperatorError, match=f"the network wants {wanted}") as caught:
+        trace(nn.Conv2d(wanted, 2, 1), torch.zeros(shape))
+    assert ("data.layout=NCHW" in str(caught.value)) is told
+
+
 def test_keep_names_a_layer_or_a_prefix():
     model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU()), nn.Conv2d(4, 6, 1))
     model.append(nn.Conv2d(6, 2, 1))
