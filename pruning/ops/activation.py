@@ -3,6 +3,7 @@
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,27 +14,18 @@ from torch.nn import functional
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
-    ChannelRule,
     Conversion,
     Converter,
-    ExecutionRule,
-    KernelRule,
     OperatorKind,
-    Remainder,
     Tensors,
 )
 from pruning.ops.fx_nodes import Arguments, ConstantRef, unsupported_error
 from pruning.ops.rules import (
-    along_channels,
+    CHANNEL_BY_CHANNEL,
     convention,
-    never,
-    no_tables,
     nothing,
-    plain_routine,
-    routine_named,
-    same_attributes,
-    same_channels,
-    same_weight,
+    one_routine,
+    without_weights,
 )
 
 CLAMPS = ("relu", "relu6")  # that a kernel may do at its end
@@ -201,36 +193,14 @@ KINDS = (
             "aten.rsqrt.default": _power(-0.5),
             "aten.reciprocal.default": _power(-1.0),
         },
-        channels=ChannelRule(
-            tie=same_channels,
-            parameter_axes=along_channels,
-            whole=_steep,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=same_attributes,
-        ),
-        execution=ExecutionRule(
-            compute=_compute,
-            wakes_zeros=_wakes_zero,
-            masks_weights=False,
-            each_element_alone=True,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(CHANNEL_BY_CHANNEL, whole=_steep),
+        execution=replace(without_weights(_compute, _wakes_zero), each_element_alone=True),
         folds_norm=False,
         clamps=False,
-        kernel=KernelRule(
-            routines={"activation": plain_routine(8, nothing)},
-            routine=routine_named("activation"),
-            weights=nothing,
-            c_weights=nothing,
-            scales=nothing,
-            macs=nothing,
-            tables=no_tables,
+        kernel=replace(
+            one_routine("activation", 8, nothing),
             settings_bytes=_settings_bytes,
             in_place=convention("in_place_add"),
-            windowed=False,
-            carries_codes=never,
         ),
     ),
 )

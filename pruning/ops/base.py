@@ -6,9 +6,9 @@ lacks one is refused when its module is imported.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Self, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from torch.fx import Node
 
 from pruning.ir.bilinear import BilinearForm
 from pruning.ir.channel_ties import ChannelTies, Ids
+from pruning.ir.complete import Complete
 from pruning.ir.kernel import Kernel
 from pruning.ir.loops import TripCounts
 from pruning.ir.operator import Operator
@@ -40,26 +41,9 @@ class Conversion(NamedTuple):
     parameters: Mapping[str, ConstantRef] = {}
 
 
+Compute = Callable[[Operator, list[Tensor], Tensors, bool], Tensor]
 Converter = Callable[[Node, Arguments], Conversion]
 TripCounter = Callable[[Counts, Counts], TripCounts]  # from channels read and written
-
-
-class Complete:
-    """A record whose fields are all mandatory; the error names the record and what it lacks."""
-
-    __slots__ = ()
-
-    def __new__(cls, *_: Any, **values: Any) -> Self:
-        """Refuse to make a record with missing fields.
-
-        Raises:
-            TypeError: the message names the record and its missing fields.
-        """
-        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-        if missing := [name for name in names if name not in values]:
-            record = values.get("name", cls.__name__)
-            raise TypeError(f"{record}: {cls.__name__} needs {', '.join(missing)}")
-        return object.__new__(cls)
 
 
 class Remainder(Enum):
@@ -109,7 +93,7 @@ class ExecutionRule(Complete):
         scale.
     """
 
-    compute: Callable[[Operator, list[Tensor], Tensors, bool], Tensor]
+    compute: Compute
     wakes_zeros: Callable[[Operator], bool]
     masks_weights: bool
     each_element_alone: bool

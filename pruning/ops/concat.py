@@ -2,6 +2,8 @@
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,27 +13,19 @@ from pruning.ir.channel_ties import ChannelTies, Ids
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
-    ChannelRule,
     Conversion,
-    ExecutionRule,
-    KernelRule,
     OperatorKind,
     Remainder,
     Tensors,
 )
 from pruning.ops.fx_nodes import Arguments, batched_shape, unsupported_error
 from pruning.ops.rules import (
-    along_channels,
+    CHANNEL_BY_CHANNEL,
     always,
-    convention,
     never,
-    no_tables,
-    no_values,
     nothing,
-    plain_routine,
-    routine_named,
-    same_attributes,
-    same_weight,
+    one_routine,
+    without_weights,
 )
 
 
@@ -62,36 +56,12 @@ KINDS = (
     OperatorKind(
         name="concat",
         converters={"aten.cat.default": _concat},
-        channels=ChannelRule(
-            tie=_tie,
-            parameter_axes=along_channels,
-            whole=no_values,
-            without_operand=Remainder.OTHERS,
-            pruned_attributes=same_attributes,
-        ),
-        execution=ExecutionRule(
-            compute=_compute,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(CHANNEL_BY_CHANNEL, tie=_tie, without_operand=Remainder.OTHERS),
+        execution=without_weights(_compute, never),
         folds_norm=False,
         clamps=False,
-        kernel=KernelRule(
-            routines={"concat": plain_routine(12, nothing)},
-            routine=routine_named("concat"),
-            weights=nothing,
-            c_weights=nothing,
-            scales=nothing,
-            macs=nothing,
-            tables=no_tables,
-            settings_bytes=_record_each,
-            in_place=convention(""),
-            windowed=False,
-            carries_codes=always,
+        kernel=replace(
+            one_routine("concat", 12, nothing), settings_bytes=_record_each, carries_codes=always
         ),
     ),
 )

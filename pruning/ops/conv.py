@@ -21,7 +21,6 @@ from pruning.ops.base import (
     ChannelRule,
     Conversion,
     Counts,
-    ExecutionRule,
     Kept,
     KernelRule,
     OperatorKind,
@@ -32,7 +31,6 @@ from pruning.ops.base import (
 )
 from pruning.ops.fx_nodes import Arguments, batched_shape, unsupported_error
 from pruning.ops.rules import (
-    always,
     never,
     no_tables,
     no_values,
@@ -41,8 +39,8 @@ from pruning.ops.rules import (
     parameters_of,
     per_axis,
     plain_routine,
-    same_weight,
     window_per_element,
+    with_weights,
 )
 
 RECORD_BYTES = 56
@@ -288,6 +286,14 @@ def _inside(kernel: Kernel) -> list[list[bool]]:
     ]
 
 
+FILTER_CHANNELS = ChannelRule(
+    tie=tie_filters,
+    parameter_axes=filter_axes,
+    whole=no_values,
+    without_operand=Remainder.NOTHING,
+    pruned_attributes=pruned_groups,
+)
+
 KINDS = (
     OperatorKind(
         name="conv",
@@ -300,22 +306,8 @@ KINDS = (
             ),
             _convolution,
         ),
-        channels=ChannelRule(
-            tie=tie_filters,
-            parameter_axes=filter_axes,
-            whole=no_values,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=pruned_groups,
-        ),
-        execution=ExecutionRule(
-            compute=_convolve,
-            wakes_zeros=always,
-            masks_weights=True,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=FILTER_CHANNELS,
+        execution=with_weights(_convolve),
         folds_norm=True,
         clamps=True,
         kernel=KernelRule(

@@ -3,6 +3,7 @@
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from torch import Tensor
@@ -15,37 +16,32 @@ from pruning.ir.loops import TripCounts
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
     Axes,
-    ChannelRule,
     Conversion,
     Counts,
-    ExecutionRule,
     KernelRule,
     OperatorKind,
-    Remainder,
     Routine,
     Tensors,
     TripCounter,
 )
 from pruning.ops.conv import (
+    FILTER_CHANNELS,
     RECORD_BYTES,
     depthwise_convention,
     filter_macs,
     filter_weights,
-    pruned_groups,
-    tie_filters,
     window_of,
 )
 from pruning.ops.fx_nodes import Arguments, batched_shape
 from pruning.ops.rules import (
-    always,
     never,
     no_tables,
-    no_values,
     one_per_channel,
     one_record,
     parameters_of,
     per_axis,
     routine_named,
+    with_weights,
 )
 
 
@@ -123,22 +119,8 @@ KINDS = (
         converters=dict.fromkeys(
             ("aten.conv_transpose1d.default", "aten.conv_transpose2d.input"), _transposed
         ),
-        channels=ChannelRule(
-            tie=tie_filters,
-            parameter_axes=_filter_axes,
-            whole=no_values,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=pruned_groups,
-        ),
-        execution=ExecutionRule(
-            compute=_convolve,
-            wakes_zeros=always,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=_filters,
-            coded_roles=(),
-        ),
+        channels=replace(FILTER_CHANNELS, parameter_axes=_filter_axes),
+        execution=replace(with_weights(_convolve), masks_weights=False, filters=_filters),
         folds_norm=True,
         clamps=True,
         kernel=KernelRule(

@@ -5,6 +5,7 @@ No converter makes them: `pruning.frontend` runs chains of such calls on numbere
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -18,28 +19,23 @@ from pruning.ir.kernel import Kernel
 from pruning.ir.loops import TripCounts
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
-    ChannelRule,
     Counts,
-    ExecutionRule,
     Kept,
     KernelRule,
     OperatorKind,
-    Remainder,
     Routine,
     Tensors,
     TripCounter,
 )
 from pruning.ops.pooling import reshaped
 from pruning.ops.rules import (
-    along_channels,
+    CHANNEL_BY_CHANNEL,
     always,
     convention,
     never,
-    no_values,
     nothing,
     routine_named,
-    same_attributes,
-    same_weight,
+    without_weights,
 )
 
 TABLES_BYTES = 24  # how much longer the record of a gather by rows, columns and channels is
@@ -131,22 +127,8 @@ KINDS = (
     OperatorKind(
         name="gather",
         converters={},
-        channels=ChannelRule(
-            tie=_tie_sources,
-            parameter_axes=along_channels,
-            whole=no_values,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=_pruned_sources,
-        ),
-        execution=ExecutionRule(
-            compute=_gather,
-            wakes_zeros=_fills,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=_copies,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(CHANNEL_BY_CHANNEL, tie=_tie_sources, pruned_attributes=_pruned_sources),
+        execution=replace(without_weights(_gather, _fills), copies=_copies),
         folds_norm=False,
         clamps=False,
         kernel=KernelRule(
@@ -166,22 +148,8 @@ KINDS = (
     OperatorKind(
         name="flatten",
         converters={},
-        channels=ChannelRule(
-            tie=_tie_reshaped,
-            parameter_axes=along_channels,
-            whole=no_values,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=same_attributes,
-        ),
-        execution=ExecutionRule(
-            compute=_flatten,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(CHANNEL_BY_CHANNEL, tie=_tie_reshaped),
+        execution=without_weights(_flatten, never),
         folds_norm=False,
         clamps=False,
         kernel=None,

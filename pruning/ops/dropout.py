@@ -2,14 +2,16 @@
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.fx import Node
 
 from pruning.ir.operator import Operator
-from pruning.ops.base import Conversion, ExecutionRule, OperatorKind, Tensors
+from pruning.ops.base import Conversion, OperatorKind, Tensors
 from pruning.ops.fx_nodes import Arguments, functional_name
-from pruning.ops.rules import CHANNEL_BY_CHANNEL, never, same_weight
+from pruning.ops.rules import CHANNEL_BY_CHANNEL, never, without_weights
 
 
 def _dropout(node: Node, a: Arguments) -> Conversion:
@@ -29,15 +31,7 @@ KINDS = (
             ("aten.dropout.default", "aten.feature_dropout.default"), _dropout
         ),
         channels=CHANNEL_BY_CHANNEL,
-        execution=ExecutionRule(
-            compute=_compute,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=True,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        execution=replace(without_weights(_compute, never), each_element_alone=True),
         folds_norm=False,
         clamps=False,
         kernel=None,

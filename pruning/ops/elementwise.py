@@ -3,6 +3,7 @@
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -13,11 +14,8 @@ from pruning.ir.channel_ties import ChannelTies, Ids
 from pruning.ir.operator import Operator
 from pruning.ops.activation import affine, clamped
 from pruning.ops.base import (
-    ChannelRule,
     Conversion,
     Converter,
-    ExecutionRule,
-    KernelRule,
     OperatorKind,
     Remainder,
     Tensors,
@@ -30,19 +28,14 @@ from pruning.ops.fx_nodes import (
     unsupported_error,
 )
 from pruning.ops.rules import (
-    along_channels,
+    CHANNEL_BY_CHANNEL,
     convention,
     never,
-    no_tables,
     no_values,
-    nothing,
     one_per_element,
-    one_record,
-    plain_routine,
-    routine_named,
-    same_attributes,
-    same_weight,
+    one_routine,
     stored_constants,
+    without_weights,
 )
 
 NEUTRAL = {
@@ -211,36 +204,24 @@ def _kind(name: str, record_bytes: int | None) -> OperatorKind:
     return OperatorKind(
         name=name,
         converters={call: convert for call, (kind, convert) in _CONVERTERS.items() if kind == name},
-        channels=ChannelRule(
+        channels=replace(
+            CHANNEL_BY_CHANNEL,
             tie=_tie_operands,
-            parameter_axes=along_channels,
             whole=_divisor if name == "div" else no_values,
             without_operand=Remainder.SAME_SHAPE if name == "add" else Remainder.NOTHING,
-            pruned_attributes=same_attributes,
         ),
-        execution=ExecutionRule(
-            compute=_compute,
-            wakes_zeros=never if name in ("mul", "div") else _meets_others,
-            masks_weights=False,
+        execution=replace(
+            without_weights(_compute, never if name in ("mul", "div") else _meets_others),
             each_element_alone=True,
-            copies=never,
-            filters=same_weight,
             coded_roles=("operand", "constant"),
         ),
         folds_norm=False,
         clamps=True,
-        kernel=KernelRule(
-            routines={name: plain_routine(record_bytes, one_per_element)},
-            routine=routine_named(name),
+        kernel=replace(
+            one_routine(name, record_bytes, one_per_element),
             weights=stored_constants,
             c_weights=stored_constants,
-            scales=nothing,
-            macs=one_per_element,
-            tables=no_tables,
-            settings_bytes=one_record,
             in_place=convention("in_place_add"),
-            windowed=False,
-            carries_codes=never,
         ),
     )
 

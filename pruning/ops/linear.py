@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -12,29 +13,28 @@ from pruning.ir.bilinear import BilinearForm
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
-    ChannelRule,
     Conversion,
-    ExecutionRule,
     KernelRule,
     OperatorKind,
-    Remainder,
     Routine,
     Tensors,
 )
-from pruning.ops.conv import RECORD_BYTES, filter_axes, pair_trip_counts, tie_filters
+from pruning.ops.conv import (
+    FILTER_CHANNELS,
+    RECORD_BYTES,
+    pair_trip_counts,
+)
 from pruning.ops.fx_nodes import Arguments, batched_shape
 from pruning.ops.rules import (
-    always,
     convention,
     never,
     no_tables,
-    no_values,
     one_per_channel,
     one_record,
     parameters_of,
     routine_named,
     same_attributes,
-    same_weight,
+    with_weights,
 )
 
 
@@ -68,22 +68,8 @@ KINDS = (
     OperatorKind(
         name="linear",
         converters={"aten.linear.default": _linear},
-        channels=ChannelRule(
-            tie=tie_filters,
-            parameter_axes=filter_axes,
-            whole=no_values,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=same_attributes,
-        ),
-        execution=ExecutionRule(
-            compute=_multiply,
-            wakes_zeros=always,
-            masks_weights=True,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(FILTER_CHANNELS, pruned_attributes=same_attributes),
+        execution=with_weights(_multiply),
         folds_norm=True,
         clamps=True,
         kernel=KernelRule(

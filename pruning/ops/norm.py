@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -14,12 +15,9 @@ from pruning.ir.channel_ties import ChannelTies, Ids
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
-    ChannelRule,
     Conversion,
-    ExecutionRule,
     KernelRule,
     OperatorKind,
-    Remainder,
     Routine,
     Tensors,
 )
@@ -29,20 +27,17 @@ from pruning.ops.fx_nodes import Arguments, batched_shape, unsupported_error
 from pruning.ops.linear import along_last
 from pruning.ops.rules import (
     CHANNEL_BY_CHANNEL,
-    along_channels,
-    always,
     convention,
     never,
     no_tables,
-    no_values,
     one_per_channel,
     one_per_element,
     one_record,
+    one_routine,
     parameters_of,
-    plain_routine,
     routine_named,
-    same_attributes,
-    same_weight,
+    with_weights,
+    without_weights,
 )
 
 # -- converters
@@ -157,15 +152,7 @@ KINDS = (
         name="batch_norm",
         converters={"aten.batch_norm.default": _batch_norm},
         channels=CHANNEL_BY_CHANNEL,
-        execution=ExecutionRule(
-            compute=_compute_batch_norm,
-            wakes_zeros=always,
-            masks_weights=True,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        execution=with_weights(_compute_batch_norm),
         folds_norm=False,
         clamps=True,
         kernel=KernelRule(  # one of its own is a depthwise convolution with a window of one pixel
@@ -191,36 +178,15 @@ KINDS = (
             "aten.layer_norm.default": _layer_norm,
             "aten.instance_norm.default": _instance_norm,
         },
-        channels=ChannelRule(
-            tie=_tie_normalised,
-            parameter_axes=along_channels,
-            whole=no_values,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=same_attributes,
-        ),
-        execution=ExecutionRule(
-            compute=_compute_group_norm,
-            wakes_zeros=_has_parameters,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(CHANNEL_BY_CHANNEL, tie=_tie_normalised),
+        execution=without_weights(_compute_group_norm, _has_parameters),
         folds_norm=False,
         clamps=True,
-        kernel=KernelRule(
-            routines={"group_norm": plain_routine(None, _three_passes)},
-            routine=routine_named("group_norm"),
+        kernel=replace(
+            one_routine("group_norm", None, _three_passes),
             weights=_scales,
             c_weights=_scales,
             scales=_scales,
-            macs=_three_passes,
-            tables=no_tables,
-            settings_bytes=one_record,
-            in_place=convention(""),
-            windowed=False,
-            carries_codes=never,
         ),
     ),
 )

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
 from math import prod
 
 from torch import Tensor
@@ -13,13 +14,10 @@ from pruning.ir.channel_ties import ChannelTies, Ids
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
-    ChannelRule,
     Conversion,
     Converter,
-    ExecutionRule,
     KernelRule,
     OperatorKind,
-    Remainder,
     Tensors,
 )
 from pruning.ops.fx_nodes import (
@@ -31,18 +29,16 @@ from pruning.ops.fx_nodes import (
 )
 from pruning.ops.rules import (
     CHANNEL_BY_CHANNEL,
-    along_channels,
     convention,
     never,
     no_tables,
     nothing,
     one_record,
+    one_routine,
     per_axis,
     plain_routine,
-    routine_named,
-    same_attributes,
-    same_weight,
     window_per_element,
+    without_weights,
 )
 
 # -- converters
@@ -218,15 +214,7 @@ KINDS = (
             "aten.max.dim": _reduction("max"),
         },
         channels=CHANNEL_BY_CHANNEL,
-        execution=ExecutionRule(
-            compute=_compute_pool,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=_takes_maxima,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        execution=replace(without_weights(_compute_pool, never), copies=_takes_maxima),
         folds_norm=False,
         clamps=True,
         kernel=KernelRule(
@@ -249,36 +237,10 @@ KINDS = (
     OperatorKind(
         name="reduce",
         converters={},  # from the same calls as a pooling
-        channels=ChannelRule(
-            tie=_one_channel,
-            parameter_axes=along_channels,
-            whole=_compared,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=same_attributes,
-        ),
-        execution=ExecutionRule(
-            compute=_compute_reduce,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(CHANNEL_BY_CHANNEL, tie=_one_channel, whole=_compared),
+        execution=without_weights(_compute_reduce, never),
         folds_norm=False,
         clamps=False,
-        kernel=KernelRule(
-            routines={"reduce": plain_routine(None, _channel_sums)},
-            routine=routine_named("reduce"),
-            weights=nothing,
-            c_weights=nothing,
-            scales=nothing,
-            macs=_channel_sums,
-            tables=no_tables,
-            settings_bytes=one_record,
-            in_place=convention(""),
-            windowed=False,
-            carries_codes=never,
-        ),
+        kernel=one_routine("reduce", None, _channel_sums),
     ),
 )

@@ -2,27 +2,25 @@
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
+
 from torch import Tensor
 from torch.fx import Node
 from torch.nn import functional
 
 from pruning.ir.operator import Operator
-from pruning.ops.base import Conversion, ExecutionRule, KernelRule, OperatorKind, Tensors
+from pruning.ops.base import Conversion, OperatorKind, Tensors
 from pruning.ops.fx_nodes import Arguments
 from pruning.ops.rules import (
     CHANNEL_BY_CHANNEL,
     convention,
     never,
-    no_tables,
-    nothing,
     one_per_channel,
     one_per_element,
-    one_record,
+    one_routine,
     parameters_of,
-    plain_routine,
-    routine_named,
-    same_weight,
     stored_constants,
+    without_weights,
 )
 
 
@@ -41,29 +39,14 @@ KINDS = (
         name="prelu",
         converters={"aten.prelu.default": _prelu},
         channels=CHANNEL_BY_CHANNEL,
-        execution=ExecutionRule(
-            compute=_compute,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=("slope",),
-        ),
+        execution=replace(without_weights(_compute, never), coded_roles=("slope",)),
         folds_norm=False,
         clamps=False,
-        kernel=KernelRule(
-            routines={"prelu": plain_routine(32, one_per_element)},
-            routine=routine_named("prelu"),
+        kernel=replace(
+            one_routine("prelu", 32, one_per_element),
             weights=stored_constants,
             c_weights=one_per_channel,  # C stores slopes by channel, even where all are alike
-            scales=nothing,
-            macs=one_per_element,
-            tables=no_tables,
-            settings_bytes=one_record,
             in_place=convention("in_place_add"),
-            windowed=False,
-            carries_codes=never,
         ),
     ),
 )

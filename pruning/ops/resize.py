@@ -7,19 +7,14 @@ from torch.fx import Node
 from torch.nn import functional
 
 from pruning.ir.operator import Operator
-from pruning.ops.base import Conversion, ExecutionRule, KernelRule, OperatorKind, Tensors
+from pruning.ops.base import Conversion, OperatorKind, Tensors
 from pruning.ops.fx_nodes import Arguments, batched_shape
 from pruning.ops.rules import (
     CHANNEL_BY_CHANNEL,
-    convention,
     never,
-    no_tables,
-    nothing,
-    one_record,
-    plain_routine,
-    routine_named,
-    same_weight,
+    one_routine,
     window_per_element,
+    without_weights,
 )
 
 
@@ -52,29 +47,9 @@ KINDS = (
             ("aten.upsample_linear1d.vec", "aten.upsample_bilinear2d.vec"), _resize
         ),
         channels=CHANNEL_BY_CHANNEL,
-        execution=ExecutionRule(
-            compute=_compute,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        execution=without_weights(_compute, never),
         folds_norm=False,
         clamps=True,
-        kernel=KernelRule(
-            routines={"resize": plain_routine(None, window_per_element)},
-            routine=routine_named("resize"),
-            weights=nothing,
-            c_weights=nothing,
-            scales=nothing,
-            macs=window_per_element,
-            tables=no_tables,
-            settings_bytes=one_record,
-            in_place=convention(""),
-            windowed=False,
-            carries_codes=never,
-        ),
+        kernel=one_routine("resize", None, window_per_element),
     ),
 )

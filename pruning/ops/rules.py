@@ -3,6 +3,7 @@
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -16,8 +17,11 @@ from pruning.ir.operator import Operator
 from pruning.ops.base import (
     Axes,
     ChannelRule,
+    Compute,
     Counts,
+    ExecutionRule,
     Kept,
+    KernelRule,
     Remainder,
     Routine,
     TripCounter,
@@ -96,6 +100,26 @@ def same_weight(operator: Operator, weight: Tensor) -> Tensor:
     return weight
 
 
+def without_weights(compute: Compute, wakes_zeros: Callable[[Operator], bool]) -> ExecutionRule:
+    """An operator without weights, whose results depend on several elements and get int8 codes
+    of their own. One that differs in a field is a `replace` of it.
+    """
+    return ExecutionRule(
+        compute=compute,
+        wakes_zeros=wakes_zeros,
+        masks_weights=False,
+        each_element_alone=False,
+        copies=never,
+        filters=same_weight,
+        coded_roles=(),
+    )
+
+
+def with_weights(compute: Compute) -> ExecutionRule:
+    """A layer whose weight has its output channels first, masked there instead of behind it."""
+    return replace(without_weights(compute, always), masks_weights=True)
+
+
 # -- cost
 
 
@@ -169,3 +193,25 @@ def channel_by_channel(macs: Callable[[Kernel], BilinearForm]) -> Callable[[Kern
 def plain_routine(record_bytes: int | None, macs: Callable[[Kernel], BilinearForm]) -> Routine:
     """A routine that works channel by channel."""
     return Routine(record_bytes=record_bytes, trip_counts=channel_by_channel(macs))
+
+
+def one_routine(
+    name: str, record_bytes: int | None, macs: Callable[[Kernel], BilinearForm]
+) -> KernelRule:
+    """A kernel with one routine, channel by channel, that stores nothing but its record, writes
+    to a buffer of its own, and gives results int8 codes of their own. One that differs in a
+    field is a `replace` of it.
+    """
+    return KernelRule(
+        routines={name: plain_routine(record_bytes, macs)},
+        routine=routine_named(name),
+        weights=nothing,
+        c_weights=nothing,
+        scales=nothing,
+        macs=macs,
+        tables=no_tables,
+        settings_bytes=one_record,
+        in_place=convention(""),
+        windowed=False,
+        carries_codes=never,
+    )

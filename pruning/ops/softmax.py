@@ -2,33 +2,25 @@
 
 # ruff: noqa: ARG001 - the functions of a rule all take the same arguments
 
+from dataclasses import replace
+
 from torch import Tensor
 from torch.fx import Node
 
 from pruning.ir.operator import Operator
 from pruning.ops.base import (
-    ChannelRule,
     Conversion,
     Converter,
-    ExecutionRule,
-    KernelRule,
     OperatorKind,
-    Remainder,
     Tensors,
 )
 from pruning.ops.fx_nodes import Arguments, batched_shape, unsupported_error
 from pruning.ops.rules import (
-    along_channels,
-    convention,
+    CHANNEL_BY_CHANNEL,
     never,
-    no_tables,
     nothing,
-    one_record,
-    plain_routine,
-    routine_named,
-    same_attributes,
-    same_channels,
-    same_weight,
+    one_routine,
+    without_weights,
 )
 
 
@@ -57,36 +49,10 @@ KINDS = (
             "aten.softmax.int": _softmax(log=False),
             "aten.log_softmax.int": _softmax(log=True),
         },
-        channels=ChannelRule(
-            tie=same_channels,
-            parameter_axes=along_channels,
-            whole=_result,
-            without_operand=Remainder.NOTHING,
-            pruned_attributes=same_attributes,
-        ),
-        execution=ExecutionRule(
-            compute=_compute,
-            wakes_zeros=never,
-            masks_weights=False,
-            each_element_alone=False,
-            copies=never,
-            filters=same_weight,
-            coded_roles=(),
-        ),
+        channels=replace(CHANNEL_BY_CHANNEL, whole=_result),
+        execution=without_weights(_compute, never),
         folds_norm=False,
         clamps=False,
-        kernel=KernelRule(
-            routines={"softmax": plain_routine(None, nothing)},
-            routine=routine_named("softmax"),
-            weights=nothing,
-            c_weights=nothing,
-            scales=nothing,
-            macs=nothing,
-            tables=no_tables,
-            settings_bytes=one_record,
-            in_place=convention(""),
-            windowed=False,
-            carries_codes=never,
-        ),
+        kernel=one_routine("softmax", None, nothing),
     ),
 )

@@ -1,8 +1,8 @@
 """What has to be decided of a kernel of integers, as one record: `KernelFamily`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Generic, NamedTuple, Self, TypeVar, final
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar, final
 
 from pruning.cost.memory.overlap import ConvWindow
 from pruning.deploy.context.c_source import CSource
@@ -11,6 +11,7 @@ from pruning.deploy.context.lowering import LoweringContext
 from pruning.deploy.context.tflite_model import TfliteModel
 from pruning.deploy.fixed_point import Integers
 from pruning.deploy.integer_ir import IntegerKernel
+from pruning.ir.complete import Complete
 from pruning.ir.kernel import Kernel
 
 Record = TypeVar("Record", bound=IntegerKernel)
@@ -33,7 +34,7 @@ class Operands(NamedTuple):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class KernelFamily(Generic[Record]):
+class KernelFamily(Complete, Generic[Record]):
     """Everything that is decided of one kernel of integers. No part has a default: a family
     that leaves one out is refused when its module is imported, with its name.
 
@@ -65,17 +66,6 @@ class KernelFamily(Generic[Record]):
     write_c: Callable[[Record, CSource, int], None]
     step_per_input: bool
     write_tflite: Callable[[Record, TfliteModel], None]
-
-    def __new__(cls, **parts: object) -> Self:
-        """Refuse an incomplete family by the name of its record.
-
-        Raises:
-            TypeError: a part is missing, None or an empty table.
-        """
-        if missing := [part.name for part in fields(cls) if parts.get(part.name) in (None, {})]:
-            name = getattr(parts.get("record"), "__name__", "without a record")
-            raise TypeError(f"kernel family {name}: missing {', '.join(missing)}")
-        return object.__new__(cls)
 
     @property
     def name(self) -> str:
