@@ -189,9 +189,10 @@ def _range(value: Tensor) -> QuantParams:
 
 def _rounded(operator: Operator, role: str, tensor: Tensor) -> Tensor:
     """A parameter as it is stored: weights by output channel, constant operands by tensor."""
-    if role in kind_of(operator).execution.coded_roles:
+    rule = kind_of(operator).execution
+    if role in rule.coded_roles:
         values = tensor.float()
-        if operator.kind == "div":  # a reciprocal is stored
+        if rule.stores_reciprocals:
             return 1 / _coded(1 / values, _range(1 / values))
         return _coded(values, _range(values))
     if role != "weight" or not kind_of(operator).folds_norm:

@@ -54,6 +54,16 @@ class Remainder(Enum):
     OTHERS = "the other operands"
 
 
+class Windows(Enum):
+    """How a kernel that works row by row goes over a plane, so that its output may overlap its
+    input.
+    """
+
+    NONE = "not row by row"
+    READ = "each result reads one"
+    WRITTEN = "each input is added to one"
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelRule(Complete):
@@ -91,6 +101,7 @@ class ExecutionRule(Complete):
     filters: a weight with its output channels first; applied twice it gives the weight back.
     coded_roles: the roles of parameters, besides weights, that are stored as int8 codes of one
         scale.
+    stores_reciprocals: whether these are stored as their reciprocals.
     """
 
     compute: Compute
@@ -100,6 +111,7 @@ class ExecutionRule(Complete):
     copies: Callable[[Operator], bool]
     filters: Callable[[Operator, Tensor], Tensor]
     coded_roles: tuple[str, ...]
+    stores_reciprocals: bool
 
 
 @final
@@ -130,7 +142,7 @@ class KernelRule(Complete):
     settings_bytes: what generated C stores besides, from the kernel and the bytes of one record
         with the step that names it.
     in_place: the convention that lets it write over an operand; empty where none does.
-    windowed: whether it works row by row, so that its output may overlap its input.
+    windows: those of a plane which it reads or writes.
     carries_codes: whether the result has the int8 code of what it reads.
     """
 
@@ -143,7 +155,7 @@ class KernelRule(Complete):
     tables: Callable[[Kernel], tuple[BilinearForm, ...]]
     settings_bytes: Callable[[Kernel, int], int]
     in_place: Callable[[Kernel], str]
-    windowed: bool
+    windows: Windows
     carries_codes: Callable[[Kernel], bool]
 
 

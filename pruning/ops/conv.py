@@ -28,6 +28,7 @@ from pruning.ops.base import (
     Routine,
     Tensors,
     TripCounter,
+    Windows,
 )
 from pruning.ops.fx_nodes import Arguments, batched_shape, unsupported_error
 from pruning.ops.rules import (
@@ -325,7 +326,7 @@ KINDS = (
             tables=no_tables,
             settings_bytes=one_record,
             in_place=depthwise_convention,
-            windowed=True,
+            windows=Windows.READ,
             carries_codes=never,
         ),
     ),

@@ -23,6 +23,7 @@ from pruning.ops.base import (
     Routine,
     Tensors,
     TripCounter,
+    Windows,
 )
 from pruning.ops.conv import (
     FILTER_CHANNELS,
@@ -135,7 +136,7 @@ KINDS = (
             tables=no_tables,
             settings_bytes=one_record,
             in_place=depthwise_convention,
-            windowed=True,
+            windows=Windows.WRITTEN,
             carries_codes=never,
         ),
     ),

@@ -26,6 +26,7 @@ from pruning.ops.base import (
     Routine,
     Tensors,
     TripCounter,
+    Windows,
 )
 from pruning.ops.pooling import reshaped
 from pruning.ops.rules import (
@@ -141,7 +142,7 @@ KINDS = (
             tables=_tables,
             settings_bytes=_settings_bytes,
             in_place=convention(""),
-            windowed=False,
+            windows=Windows.NONE,
             carries_codes=always,  # what fills holes is in the code
         ),
     ),

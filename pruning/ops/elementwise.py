@@ -214,6 +214,7 @@ def _kind(name: str, record_bytes: int | None) -> OperatorKind:
             without_weights(_compute, never if name in ("mul", "div") else _meets_others),
             each_element_alone=True,
             coded_roles=("operand", "constant"),
+            stores_reciprocals=name == "div",
         ),
         folds_norm=False,
         clamps=True,

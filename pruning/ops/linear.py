@@ -12,13 +12,7 @@ from torch.nn import functional
 from pruning.ir.bilinear import BilinearForm
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
-from pruning.ops.base import (
-    Conversion,
-    KernelRule,
-    OperatorKind,
-    Routine,
-    Tensors,
-)
+from pruning.ops.base import Conversion, KernelRule, OperatorKind, Routine, Tensors, Windows
 from pruning.ops.conv import (
     FILTER_CHANNELS,
     RECORD_BYTES,
@@ -82,7 +76,7 @@ KINDS = (
             tables=no_tables,
             settings_bytes=one_record,
             in_place=convention(""),
-            windowed=True,
+            windows=Windows.READ,
             carries_codes=never,
         ),
     ),

@@ -14,13 +14,7 @@ from pruning.ir.bilinear import BilinearForm
 from pruning.ir.channel_ties import ChannelTies, Ids
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
-from pruning.ops.base import (
-    Conversion,
-    KernelRule,
-    OperatorKind,
-    Routine,
-    Tensors,
-)
+from pruning.ops.base import Conversion, KernelRule, OperatorKind, Routine, Tensors, Windows
 from pruning.ops.batch_norm import batch_norm
 from pruning.ops.conv import RECORD_BYTES, lane_trip_counts
 from pruning.ops.fx_nodes import Arguments, batched_shape, unsupported_error
@@ -167,7 +161,7 @@ KINDS = (
             tables=no_tables,
             settings_bytes=one_record,
             in_place=convention(""),
-            windowed=True,
+            windows=Windows.READ,
             carries_codes=never,
         ),
     ),

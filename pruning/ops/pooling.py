@@ -13,13 +13,7 @@ from pruning.ir.bilinear import BilinearForm
 from pruning.ir.channel_ties import ChannelTies, Ids
 from pruning.ir.kernel import Kernel
 from pruning.ir.operator import Operator
-from pruning.ops.base import (
-    Conversion,
-    Converter,
-    KernelRule,
-    OperatorKind,
-    Tensors,
-)
+from pruning.ops.base import Conversion, Converter, KernelRule, OperatorKind, Tensors, Windows
 from pruning.ops.fx_nodes import (
     Arguments,
     as_list,
@@ -230,7 +224,7 @@ KINDS = (
             tables=no_tables,
             settings_bytes=one_record,
             in_place=convention(""),
-            windowed=True,
+            windows=Windows.READ,
             carries_codes=_carries_codes,
         ),
     ),

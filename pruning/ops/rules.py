@@ -25,6 +25,7 @@ from pruning.ops.base import (
     Remainder,
     Routine,
     TripCounter,
+    Windows,
 )
 from pruning.ops.fx_nodes import Arguments, ConstantRef, as_list, unsupported_error
 
@@ -112,6 +113,7 @@ def without_weights(compute: Compute, wakes_zeros: Callable[[Operator], bool]) -
         copies=never,
         filters=same_weight,
         coded_roles=(),
+        stores_reciprocals=False,
     )
 
 
@@ -212,6 +214,6 @@ def one_routine(
         tables=no_tables,
         settings_bytes=one_record,
         in_place=convention(""),
-        windowed=False,
+        windows=Windows.NONE,
         carries_codes=never,
     )

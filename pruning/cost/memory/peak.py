@@ -20,6 +20,7 @@ from pruning.errors import PeakMemoryWarning
 from pruning.ir.kernel import Kernel, along_two
 from pruning.ir.operator import INPUT
 from pruning.ops import kernel_rule
+from pruning.ops.base import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,8 @@ def _is_in_place(kernel: Kernel, conventions: MemoryConventions) -> bool:
 def _windows(kernel: Kernel) -> ConvWindow | None:
     """The windows of a kernel, if it has any: those of one pixel among them."""
     a, made, plane = kernel.main.attributes, kernel.main.shape[1:], kernel.plane
-    if not kernel_rule(kernel).windowed or len(plane) not in (1, 2):
+    windows = kernel_rule(kernel).windows
+    if windows is Windows.NONE or len(plane) not in (1, 2):
         return None
     if a.get("squeeze"):  # an axis that has become one pixel is not in the shape any more
         made = tuple(size // each for size, each in zip(plane, a["kernel"], strict=True))
@@ -108,7 +110,7 @@ def _windows(kernel: Kernel) -> ConvWindow | None:
         stride=along_two(a.get("stride", once), 1),
         padding=along_two(a.get("padding", none), 0),
         dilation=along_two(a.get("dilation", once), 1),
-        transposed=kernel.main.kind == "conv_transpose",
+        transposed=windows is Windows.WRITTEN,
     )
 
 
