@@ -6,6 +6,7 @@ kind of operator stores and computes stands in its record in `pruning.ops`.
 
 from enum import StrEnum
 
+from pruning.budget import Budget, Device
 from pruning.cost.cores import core_named
 from pruning.ir.bilinear import BilinearForm
 from pruning.ir.kernel import Kernel
@@ -24,6 +25,17 @@ class Encoding(StrEnum):
     INT8 = "int8"
     C = "c"
     PUBLISHED = "published"
+
+    def margins(self, device: Device) -> Device | None:
+        """The device whose margins estimates must leave, so that what is deployed is within a
+        budget; None for networks that are not generated C.
+        """
+        return device if self is Encoding.C else None
+
+    def guarded(self, budget: Budget, device: Device) -> Budget:
+        """What estimates must be within, so that what is deployed is within a budget."""
+        margins = self.margins(device)
+        return margins.guarded(budget) if margins else budget
 
 
 BYTES_PER_CHANNEL = {Encoding.INT8: 4 + 4 + 1, Encoding.C: 4 + 4 + 1, Encoding.PUBLISHED: 1}

@@ -258,14 +258,13 @@ class Job:
 
     def margins(self, model: CostModel) -> Device | None:
         """The device whose margins estimates must leave; None for what is not generated C."""
-        return self.device if model.encoding is Encoding.C else None
+        return model.encoding.margins(self.device)
 
     def limits(self, model: CostModel) -> Budget:
         """The limits that estimates must be within so that the deployed network is within the
         budget.
         """
-        device = self.margins(model)
-        return device.guarded(self.budget) if device else self.budget
+        return model.encoding.guarded(self.budget, self.device)
 
 
 def _member(kind: type[Member], name: str, value: str) -> Member:

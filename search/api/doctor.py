@@ -1,6 +1,5 @@
 """Checks of what a sweep needs; each says what is wrong and the cure."""
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from uuid import uuid4
 import torch
 
 from pruning.training.job import fast_precision
+from search.config.cores import cores
 from search.config.schema import StorageConfig
 from search.errors import StoreError
 from search.storage.workspace import Workspace, open_workspace
@@ -45,11 +45,11 @@ def machine(folder: Path) -> Iterator[Finding]:
     works = torch.ones(2).sum().item() == 2
     where = "with CUDA" if torch.cuda.is_available() else "CPU"
     yield Finding("torch", works, f"{torch.__version__}, {where}", "reinstall torch")
-    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    usable, threads = cores(), torch.get_num_threads()
     yield Finding(
         "threads",
-        threads <= cores,
-        f"{threads} torch threads on {cores} cores",
+        threads <= usable,
+        f"{threads} torch threads on {usable} cores",
         "unset OMP_NUM_THREADS, or set it to at most cores / workers",
     )
     fast = fast_precision("cpu")

@@ -138,7 +138,8 @@ def require_models(study: Study) -> None:
     Raises:
         StudyError: saying why, and what to do.
     """
-    current, done = current_command(study), counts(study)
+    trials = study.trials()
+    current, done = current_command(study), counts(trials)
     if current.command is Command.HALT:
         raise StudyError(
             f"study={study.name}: halted, {current.why}. If the cause is outside the "
@@ -146,7 +147,7 @@ def require_models(study: Study) -> None:
             "settings need another name. Failed trials stay as they are"
         )
     if current.command is not Command.CANCEL and not done["complete"]:
-        why = next(iter(failures(study).values()), "")
+        why = next(iter(failures(trials).values()), "")
         raise StudyError(
             f"study={study.name}: no trial has a model ({others(done)}){why and f', {why}'}; see  "
             f"paring status study={study.name}, fix the cause, and choose another name"

@@ -18,7 +18,7 @@ from search.config.parse import checked_name
 from search.config.schema import StorageConfig
 from search.config.validate import validated
 from search.errors import ConfigError
-from search.results.calibrate import Quality, calibrated, graphs_of, observed, read_times
+from search.results.calibrate import Quality, StoredGraphs, calibrated, observed, read_times
 from search.results.verify import workers_for
 from search.study.collect import Orphans
 
@@ -83,7 +83,7 @@ def calibrate(
         return calibrated(chip, counted, board=False)
     if study is None:
         raise ConfigError(f"times={times}: of which study are its trials? Give study, too")
-    return calibrated(chip, read_times(Path(times), graphs_of(study.study), chip), board=True)
+    return calibrated(chip, read_times(Path(times), StoredGraphs(study.study), chip), board=True)
 
 
 def collect(overrides: Sequence[str] = ()) -> Orphans:

@@ -1,13 +1,10 @@
 """The best finished trial for a device or a budget: the one whose firmware stays within it."""
 
-from dataclasses import asdict, replace
-
-from pruning.budget import Budget, Cost, Device
-from pruning.cost.model import Encoding
+from pruning.budget import Budget, Device
 from search.errors import NothingFitsError
 from search.results.export import finished_trial
-from search.results.front import Point, best_within, points_of
-from search.results.report import study_record
+from search.results.front import best_within
+from search.results.report import points_in, study_record
 from search.results.retarget import record_for
 from search.study.factory import SweepFactory
 from search.study.study import Study
@@ -24,25 +21,13 @@ def best_trial(
         NothingFitsError: there is none; the message names the nearest.
     """
     record = study_record(study) if device is None else record_for(study, device)
-    return record, finished_trial(record, _best(study, record, limits, device).number)
-
-
-def _best(study: Study, record: StudyRecord, limits: Budget, device: Device | None) -> Point:
-    """The best point whose firmware will be within the limits, not its estimate alone."""
-    factory = SweepFactory(study.spec)
-    guard = factory.encoding is Encoding.C
-    guarded = (device or factory.device).guarded(limits) if guard else limits
+    # What must be within the limits is the firmware, not its estimate alone.
+    encoding = study.facts.precision.encoding
+    guarded = encoding.guarded(limits, device or SweepFactory(study.spec).device)
+    points = points_in(record.trials, study.facts.device_limits)
     try:
-        return best_within(_points(study, record), guarded, study.facts.rises)
+        best = best_within(points, guarded, study.facts.rises)
     except NothingFitsError as error:
         why = " These limits are reduced by the margin of the estimates."
         raise NothingFitsError(f"{error}{why if guarded != limits else ''}") from error
-
-
-def _points(study: Study, record: StudyRecord) -> list[Point]:
-    """The finished trials with the costs of the record."""
-    costs = {trial.number: trial.costs for trial in record.trials}
-    return [
-        replace(point, cost=Cost(**asdict(known))) if (known := costs[point.number]) else point
-        for point in points_of(study)
-    ]
+    return record, finished_trial(record, best.number)

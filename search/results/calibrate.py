@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from pruning.ir.loops import LoopCosts, TripCounts
 from pruning.training.checkpoint import unpack_network
 from search.errors import ConfigError
 from search.results.calibration_net import FIRST, CalibrationNet
-from search.results.report import study_record
+from search.storage.trial_record import result_of
 from search.study.study import Study
 
 # What random prunings are drawn of: how it is made, and its input.
@@ -152,13 +153,28 @@ def observed(
         yield Observation(name=subject.name, graph=subject.graph, cycles=cycles)
 
 
-def graphs_of(study: Study) -> Mapping[int, Graph]:
-    """The graphs of all finished trials, by number."""
-    return {
-        trial.number: unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
-        for trial in study_record(study).trials
-        if MODEL in trial.files
-    }
+@final
+class StoredGraphs(Mapping[int, Graph]):
+    """The graphs of a study's finished trials by number, each read when it is asked for."""
+
+    def __init__(self, study: Study) -> None:
+        results = ((trial.number, result_of(trial)) for trial in study.trials())
+        self._models = {
+            number: result.files[MODEL] for number, result in results if result is not None
+        }
+        self._store = study.workspace.store
+
+    def __getitem__(self, number: int) -> Graph:
+        return unpack_network(self._store.read(self._models[number])).graph
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._models
 
 
 def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[Observation]:
@@ -180,8 +196,8 @@ def read_times(path: Path, graphs: Mapping[int, Graph], device: Device) -> list[
         own = by_trial.setdefault(trial, {})
         if kernel in own:
             raise ConfigError(
-                f"csv={path}, line {line}: trial {trial} {kernel} was there before; give one "
-                "time for each, such as the mean of several"
+                f"csv={path}, line {line}: a second time of trial {trial}"
+                f"{kernel and f', {kernel}'}; give one for each, such as the mean of several"
             )
         own[kernel] = cycles
     if not by_trial:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pruning.budget import RESOURCES
+from pruning.budget import RESOURCES, Budget
 from search.errors import StudyError
 from search.results.front import OVERALL, Point, hypervolume, losses, planes, points_of
 from search.study.study import Study
@@ -37,14 +37,30 @@ def compare(studies: Sequence[Study]) -> list[Side]:
         raise StudyError("compare: name two studies or more, such as study=[A,B]")
     first = studies[0].facts
     for study in studies[1:]:
-        if other := [name for name in _ALIKE if getattr(study.facts, name) != getattr(first, name)]:
+        if differences := _differences(study.facts, first):
             raise StudyError(
-                f"study={study.name}: its {', '.join(other)} is not that of "
-                f"{studies[0].name}, so their fronts cannot be compared"
+                f"study={study.name}: {'; '.join(differences)} in {studies[0].name}, so scores "
+                "and costs do not mean the same; compare studies that are alike in these"
             )
-    points = {study.key: points_of(study) for study in studies}
+    points = {study.key: points_of(study.trials(), study.facts.device_limits) for study in studies}
     fronts = {study.key: _front(points[study.key], first.rises) for study in studies}
     return [_side(study, first, points[study.key], fronts) for study in studies]
+
+
+def _differences(facts: StudyFacts, first: StudyFacts) -> list[str]:
+    """What differs between two studies that must be equal, with both values."""
+    pairs = {name: (getattr(facts, name), getattr(first, name)) for name in _ALIKE}
+    return [
+        f"{name} is {_shown(value)}, but {_shown(other)}"
+        for name, (value, other) in pairs.items()
+        if value != other
+    ]
+
+
+def _shown(value: str | Budget) -> str:
+    if isinstance(value, Budget):
+        return ", ".join(f"{limit:g} {name}" for name, limit in value.limits.items()) or "unlimited"
+    return value[:12] if len(value) == 64 else value  # of a digest the first digits
 
 
 def _front(points: list[Point], rises: bool) -> list[Point]:

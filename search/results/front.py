@@ -28,22 +28,18 @@ class Point:
     fits: bool
 
 
-def finished_trials(study: Study) -> list[FrozenTrial]:
-    """The trials that were trained to the end, in the order in which they finished."""
-    complete = [t for t in study.trials() if t.state is TrialState.COMPLETE]
-    return sorted(complete, key=lambda t: (t.datetime_complete is None, t.datetime_complete))
-
-
-def points_of(study: Study) -> list[Point]:
-    """The finished trials in objective space, in the order in which they finished."""
-    device = study.facts.device_limits
-    results = [(trial.number, result_of(trial)) for trial in finished_trials(study)]
+def points_of(trials: Sequence[FrozenTrial], device_limits: Budget) -> list[Point]:
+    """The trials that were trained to the end in objective space, in the order in which they
+    finished.
+    """
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    complete.sort(key=lambda t: (t.datetime_complete is None, t.datetime_complete))
     # By the stored result alone: a constraint in Optuna may be that of an attempt that was
     # killed before it could tell the trial.
     return [
-        Point(number, result.score, result.cost, device.holds(result.cost))
-        for number, result in results
-        if result is not None
+        Point(trial.number, result.score, result.cost, device_limits.holds(result.cost))
+        for trial in complete
+        if (result := result_of(trial)) is not None
     ]
 
 
@@ -74,8 +70,9 @@ def non_dominated(table: Matrix) -> list[bool]:
 
 def front_trials(study: Study) -> list[FrozenTrial]:
     """The trials on any front, by number."""
-    on = planes(points_of(study), study.facts.rises)
-    return [trial for trial in study.trials() if on.get(trial.number)]
+    trials = study.trials()
+    on = planes(points_of(trials, study.facts.device_limits), study.facts.rises)
+    return [trial for trial in trials if on.get(trial.number)]
 
 
 def hypervolumes(points: Sequence[Point], dense: Cost, chance: float, best: float) -> list[float]:

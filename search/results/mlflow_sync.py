@@ -83,10 +83,8 @@ def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
         except BusyError:
             done = False  # another mirror is at it
         except Exception as error:
-            if not isinstance(error, TrackingError | StoreError) and not is_outage(error):
-                raise
             done = False
-            log.warning("MLflow is not up to date, but nothing is lost: %s", told(error))
+            log.warning("MLflow is not up to date, but nothing is lost: %s", _obstacle(error))
         if last:
             return done
         stop.poll(PAUSE_S)
@@ -108,9 +106,18 @@ def catch_up(study: Study) -> str | None:
     """Mirror a study now; returns what stands in the way, or None when MLflow agrees."""
     try:
         reconcile(study)
-    except (TrackingError, StoreError) as error:
-        return str(error)
+    except Exception as error:
+        return _obstacle(error)
     return None
+
+
+def _obstacle(error: Exception) -> str:
+    """What keeps MLflow from being up to date, in words. Any other error is raised again."""
+    if isinstance(error, TrackingError | StoreError):
+        return str(error)
+    if is_outage(error):
+        return told(error)
+    raise error
 
 
 def register_model(

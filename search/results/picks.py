@@ -29,7 +29,7 @@ def picks(
     return tuple(
         PickRecord(
             device=DeviceRecord(name=device.name, limits=Limits(**limits_of(device.budget))),
-            trial=_best(on[device.core], device.budget, rises),
+            trial=_best(on[device.core], encoding.guarded(device.budget, device), rises),
             words=f"{words}{form}",
         )
         for device, words in choices

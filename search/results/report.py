@@ -1,5 +1,6 @@
 """A study as plain records: what Optuna and the store know, put together for people."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from optuna.trial import FrozenTrial, TrialState
@@ -16,7 +17,7 @@ from search.storage.trial_record import TrialNotes, outcome_of, result_of
 from search.study.factory import SweepFactory
 from search.study.limits import limits_of
 from search.study.study import Study
-from search.study.study_record import Measurement, StudyNotes
+from search.study.study_record import DenseNote, Measurement, StudyNotes
 from tracking.records import (
     Costs,
     DenseRecord,
@@ -50,9 +51,9 @@ def state_of(trial: FrozenTrial) -> State:
             return State.CANCELLED
 
 
-def counts(study: Study) -> dict[str, int]:
+def counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """How many trials are in each state."""
-    states = [state_of(trial) for trial in study.trials()]
+    states = [state_of(trial) for trial in trials]
     return {state.value: states.count(state) for state in State}
 
 
@@ -60,9 +61,9 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
     """A study as tracking is told of it; `histories` remembers the epochs that it has read."""
     histories = histories or Histories(study.workspace.store)
     facts, trials, device = study.facts, study.trials(), SweepFactory(study.spec).device
-    finished, notes, epochs = points_of(study), study.notes(), histories.of(trials)
-    on = planes(finished, facts.rises)
-    guard = device if facts.precision.encoding is Encoding.C else None
+    finished, notes = points_of(trials, facts.device_limits), study.notes()
+    epochs, on = histories.of(trials), planes(finished, facts.rises)
+    encoding = facts.precision.encoding
     return StudyRecord(
         name=study.name,
         key=study.key,
@@ -75,16 +76,16 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
             replace(
                 _trial(trial, on.get(trial.number, ()), notes, device),
                 epochs=epochs.get(trial.number, ()),
-                held=_held(TrialNotes.of(trial).budget, guard),
+                held=_held(TrialNotes.of(trial).budget, encoding, device),
             )
             for trial in trials
         ),
-        dense=_dense(study),
+        dense=_dense(notes.dense, facts.dense_cost),
         device=DeviceRecord(
             name=study.spec["device"]["name"], limits=Limits(**limits_of(facts.device_limits))
         ),
         importances=importances(trials, study.objectives, facts.rises),
-        picks=picks(finished, device, facts.precision.encoding, facts.rises),
+        picks=picks(finished, device, encoding, facts.rises),
         hypervolumes=tuple(hypervolumes(finished, facts.dense_cost, facts.chance, facts.best)),
     )
 
@@ -95,38 +96,43 @@ def measured_record(study: Study) -> StudyRecord:
     Raises:
         StudyError: none was.
     """
-    record, limits = study_record(study), study.facts.device_limits
-    costs = {trial.number: trial.measured.costs for trial in record.trials if trial.measured}
-    if not costs:
+    record = study_record(study)
+    measured = [
+        replace(trial, costs=trial.measured.costs if trial.measured else None)
+        for trial in record.trials
+    ]
+    points = points_in(measured, study.facts.device_limits)
+    if not points:
         raise StudyError(
             f"study={record.name}: no trial has been measured; run: paring verify "
             f"study={record.name}"
         )
-    points = []
-    for trial in record.trials:
-        if trial.number in costs and trial.score is not None:
-            cost = Cost(**asdict(costs[trial.number]))
-            points.append(Point(trial.number, trial.score, cost, limits.holds(cost)))
     on = planes(points, record.scores_rise)
-    trials = (
-        replace(trial, costs=costs.get(trial.number), planes=on.get(trial.number, ()))
-        for trial in record.trials
-    )
+    trials = (replace(trial, planes=on.get(trial.number, ())) for trial in measured)
     return replace(
         record, trials=tuple(trials), dense=None, hypervolumes=(), importances={}, source=MEASURED
     )
 
 
-def _dense(study: Study) -> DenseRecord | None:
-    note = study.notes().dense
+def points_in(trials: Sequence[TrialRecord], device_limits: Budget) -> list[Point]:
+    """The trials of a record that have costs in objective space, in the order in which they
+    finished.
+    """
+    points = []
+    for trial in sorted(trials, key=lambda trial: (trial.finished is None, trial.finished or 0.0)):
+        if trial.costs is not None and trial.score is not None:
+            cost = Cost(**asdict(trial.costs))
+            points.append(Point(trial.number, trial.score, cost, device_limits.holds(cost)))
+    return points
+
+
+def _dense(note: DenseNote | None, cost: Cost) -> DenseRecord | None:
+    """The dense network, at the cost that this study counts: the network may be from a study
+    that counts in another way.
+    """
     if note is None:
         return None
-    return DenseRecord(
-        score=note.score,
-        # Of this study: the network may be from a study that counts in another way.
-        costs=Costs(**asdict(study.facts.dense_cost)),
-        train_seconds=note.seconds,
-    )
+    return DenseRecord(score=note.score, costs=Costs(**asdict(cost)), train_seconds=note.seconds)
 
 
 def _trial(
@@ -161,9 +167,9 @@ def _trial(
     )
 
 
-def _held(budget: Budget, guard: Device | None) -> Limits | None:
+def _held(budget: Budget, encoding: Encoding, device: Device) -> Limits | None:
     """What estimates must stay within, where margins make that less than a budget."""
-    held = budget if guard is None else guard.guarded(budget)
+    held = encoding.guarded(budget, device)
     return None if held == budget else Limits(**limits_of(held))
 
 
@@ -194,9 +200,9 @@ def run_ids(study: Study) -> dict[int, str]:
     return dict(study.notes().runs)
 
 
-def failures(study: Study) -> dict[int, str]:
+def failures(trials: Sequence[FrozenTrial]) -> dict[int, str]:
     """Why trials failed, or why their budgets cannot be met, by number."""
-    outcomes = {trial.number: outcome_of(trial) for trial in study.trials()}
+    outcomes = {trial.number: outcome_of(trial) for trial in trials}
     return {
         number: outcome.reason
         for number, outcome in outcomes.items()

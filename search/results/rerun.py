@@ -1,14 +1,14 @@
 """Training a finished trial again, and comparing every number with what was stored."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from optuna.trial import FrozenTrial
 
+from pruning.export.files import digest_of
 from pruning.export.stored_model import MODEL, packed, stored_cost
 from pruning.training.checkpoint import unpack_network
 from pruning.training.job import Job
@@ -16,8 +16,10 @@ from pruning.training.state import Epoch, TrainState, widths_of
 from pruning.training.train import train
 from search.config.spec import flattened
 from search.errors import StudyError
+from search.results.histories import EPOCHS
+from search.results.report import state_of
 from search.storage.outcome import Finished
-from search.storage.trial_record import TrialNotes, result_of
+from search.storage.trial_record import TrialNotes, result_of, to_json
 from search.study.checks import require_data
 from search.study.factory import SweepFactory
 from search.study.start import start_digest
@@ -79,26 +81,29 @@ def threads_of(study: Study, number: int) -> int:
 
 
 def _finished(study: Study, number: int) -> tuple[FrozenTrial, Finished]:
+    trials = study.trials()
     finished = {
         trial.number: (trial, result)
-        for trial in study.trials()
+        for trial in trials
         if (result := result_of(trial)) is not None
     }
     if number in finished:
         return finished[number]
+    states = {trial.number: state_of(trial).value for trial in trials}
+    state = f"is {states[number]}" if number in states else "does not exist"
     raise StudyError(
-        f"trial={number}: this trial has no result; those that have: "
+        f"trial={number}: this trial {state}; with a result: "
         f"{', '.join(map(str, finished)) or 'none yet'}"
     )
 
 
 def _stored_numbers(study: Study, result: Finished) -> dict[str, Any]:
     """Every number that is stored of a trial, by its path."""
-    epochs = json.loads(study.workspace.store.read(result.files["epochs.json"]))
+    epochs = json.loads(study.workspace.store.read(result.files[EPOCHS]))
     return _numbers(
         {
             "score": result.score,
-            "cost": _plain(result.cost),
+            "cost": to_json(result.cost),
             "widths": result.widths,
             "model": result.files[MODEL],
             "epochs": dict(enumerate(epochs, 1)),
@@ -113,10 +118,10 @@ def _numbers_of(state: TrainState, job: Job) -> dict[str, Any]:
     return _numbers(
         {
             "score": state.history[-1].score,
-            "cost": _plain(stored_cost(unpack_network(model), job.cost_model(graph))[0]),
+            "cost": to_json(stored_cost(unpack_network(model), job.cost_model(graph))[0]),
             "widths": widths_of(graph),
-            "model": hashlib.sha256(model).hexdigest(),
-            "epochs": {epoch.epoch: _plain(epoch) for epoch in state.history},
+            "model": digest_of(model),
+            "epochs": {epoch.epoch: to_json(epoch) for epoch in state.history},
         }
     )
 
@@ -131,11 +136,6 @@ def _compared(
         if stored.get(name) != now.get(name)
     )
     return Again(number, len(names), threads, torch.get_num_threads(), differences)
-
-
-def _plain(record: Any) -> Any:
-    """A record as JSON would give it back."""
-    return json.loads(json.dumps(asdict(record)))
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,34 @@
 """A study's finished networks as another device would run them."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from pruning.budget import Device
 from pruning.cost.model import CostModel
+from pruning.errors import CheckpointError
 from pruning.export.stored_model import MODEL, stored_cost
 from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
+from search.errors import StoreError
 from search.results.report import study_record
+from search.storage.blobs import lost
 from search.study.factory import SweepFactory
 from search.study.limits import limits_of
 from search.study.study import Study
-from tracking.records import Costs, DeviceRecord, Limits, StudyRecord, TrialRecord
+from tracking.records import Costs, DenseRecord, DeviceRecord, Limits, StudyRecord, TrialRecord
+
+log = logging.getLogger("paring.retarget")
 
 
 def record_for(study: Study, device: Device) -> StudyRecord:
     """Everything there is to tell of a study, with costs estimated for a device, which may be
     another than the study's. Nothing is measured there.
     """
-    record, factory = study_record(study), SweepFactory(study.spec)
+    record = study_record(study)
     if is_same_device(study, device):
         return record
+    factory = SweepFactory(study.spec, study.facts.precision)
 
     def model(graph: Graph) -> CostModel:
         return CostModel(graph, device, factory.encoding, factory.conventions)
@@ -32,17 +40,30 @@ def record_for(study: Study, device: Device) -> StudyRecord:
         cost, _ = stored_cost(network, model(network.graph))
         return replace(trial, costs=Costs(**asdict(cost)), measured=None)
 
-    dense = record.dense
-    if dense is not None:
-        whole = model(factory.start.graph).dense
-        dense = replace(dense, costs=Costs(**asdict(whole)))
     limits = Limits(**limits_of(device.budget))
     return replace(
         record,
         trials=tuple(map(ported, record.trials)),
-        dense=dense,
+        dense=_dense(study, record.dense, model),
         device=DeviceRecord(name=device.name, limits=limits),
     )
+
+
+def _dense(
+    study: Study, dense: DenseRecord | None, model: Callable[[Graph], CostModel]
+) -> DenseRecord | None:
+    """The dense network by another model of costs; None if it is no longer in the store, which
+    is no reason to show nothing.
+    """
+    note = study.notes().dense
+    if note is None or dense is None:
+        return None
+    try:
+        network = unpack_network(study.workspace.store[note.digest])
+    except (KeyError, StoreError, CheckpointError) as error:
+        log.warning("the dense network is left out: %s", lost(error))
+        return None
+    return replace(dense, costs=Costs(**asdict(model(network.graph).dense)))
 
 
 def is_same_device(study: Study, device: Device) -> bool:

@@ -60,13 +60,14 @@ def study_status(study: Study) -> StudyStatus:
     current, trials = current_command(study), study.trials()
     per_hour = _rate(trials)
     unfinished = sum(not trial.state.is_finished() for trial in trials)
-    facts, points = study.facts, points_of(study)
+    facts = study.facts
+    points = points_of(trials, facts.device_limits)
     return StudyStatus(
         study=study.name,
         command=current.command,
         why=current.why,
-        trials=counts(study),
-        failures=failures(study),
+        trials=counts(trials),
+        failures=failures(trials),
         workers=[_worker(trial) for trial in trials if trial.state is TrialState.RUNNING],
         hypervolume=hypervolume(points, facts.dense_cost, facts.chance, facts.best),
         trials_per_hour=per_hour,

@@ -1,24 +1,23 @@
 """Finished trials on a device's core, emulated or not: measured, and kept with the study."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pruning.budget import RESOURCES, Device
 from pruning.cost.model import deployed
-from pruning.deploy import IntegerNetwork
 from pruning.deploy.toolchain.measure import Measured
 from pruning.deploy.toolchain.runtimes import RUNTIMES, Runtime, run_all
 from pruning.deploy.toolchain.tflm import Interpreted
-from pruning.export.stored_model import MODEL, integer_network, probes
-from pruning.training.checkpoint import unpack_network
+from pruning.export.stored_model import MODEL, integer_network, probes, stored_cost
+from pruning.training.checkpoint import StoredNetwork, unpack_network
+from search.config.cores import cores
 from search.errors import StudyError
 from search.results.export import finished_trial
 from search.results.retarget import is_same_device
 from search.study.factory import SweepFactory
 from search.study.study import Study
 from search.study.study_record import Measurement
-from tracking.records import StudyRecord, TrialRecord
+from tracking.records import Costs, StudyRecord, TrialRecord
 from tracking.tables import cost_of, front_trials, limit_of
 
 
@@ -89,13 +88,18 @@ def verify(
     Raises:
         DeployError: a model has no integers, or cannot be built or run.
     """
-    networks, data = [_network(study, trial) for trial in trials], SweepFactory(study.spec).data
-    inputs, own = [probes(data, network) for network in networks], is_same_device(study, device)
+    stored, data = [_stored(study, trial) for trial in trials], SweepFactory(study.spec).data
+    networks, own = [integer_network(model) for model in stored], is_same_device(study, device)
+    inputs = [probes(data, network) for network in networks]
     results = run_all(runtime, Measured, networks, device.core, inputs, workers)
-    for trial, measured in zip(trials, results, strict=True):
+    for trial, model, measured in zip(trials, stored, results, strict=True):
         if runtime.kept and own:
             study.note(measured={trial.number: Measurement(**asdict(measured))})
-        yield _verified(study, trial, measured, device, own)
+        costs = trial.known_costs
+        if not own:
+            cost, _ = stored_cost(model, deployed(model.graph, device))
+            costs = Costs(**asdict(cost))
+        yield _verified(trial, costs, measured, device, own)
 
 
 def interpreted(
@@ -111,7 +115,7 @@ def interpreted(
     """
     data = SweepFactory(study.spec).data
     for trial in trials:
-        network = _network(study, trial)
+        network = integer_network(_stored(study, trial))
         codes = probes(data, network)
         (taken,) = run_all(runtime, Interpreted, [network], device.core, [codes])
         yield trial, taken
@@ -119,20 +123,17 @@ def interpreted(
 
 def workers_for(asked: int) -> int:
     """Models that are measured at a time: one a core, unless a number was asked for."""
-    return asked or os.cpu_count() or 1
+    return asked or cores()
 
 
-def _network(study: Study, trial: TrialRecord) -> IntegerNetwork:
-    return integer_network(unpack_network(study.workspace.store.read(trial.files[MODEL])))
+def _stored(study: Study, trial: TrialRecord) -> StoredNetwork:
+    return unpack_network(study.workspace.store.read(trial.files[MODEL]))
 
 
 def _verified(
-    study: Study, trial: TrialRecord, measured: Measured, device: Device, own: bool
+    trial: TrialRecord, costs: Costs, measured: Measured, device: Device, own: bool
 ) -> Verified:
-    estimated = {name: cost_of(trial.known_costs, name) for name in RESOURCES}
-    if not own:
-        graph = unpack_network(study.workspace.store.read(trial.files[MODEL])).graph
-        estimated["latency_ms"] = deployed(graph, device).dense.latency_ms
+    estimated = {name: cost_of(costs, name) for name in RESOURCES}
     taken = {
         "flash_bytes": float(measured.flash_bytes),
         "sram_bytes": float(measured.sram_bytes),

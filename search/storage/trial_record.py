@@ -90,7 +90,6 @@ class TrialNotes:
     warm_start: WarmStart | None
     run: str | None
     rungs: Mapping[int, float]
-    result: Finished | None
     reason: str
     infeasible: bool
     cancelled: bool
@@ -124,7 +123,6 @@ class TrialNotes:
             warm_start=WarmStart(stored["parent"]) if "parent" in stored else None,
             run=stored.get(RUN),
             rungs=_rungs(stored),
-            result=_result(stored.get("result")),
             reason=stored.get("reason", ""),
             infeasible=stored.get("infeasible", False),
             cancelled=stored.get("cancelled", False),

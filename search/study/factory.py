@@ -54,10 +54,17 @@ class Start:
 
 @final
 class SweepFactory:
-    """The parts that a spec describes, each built once when it is first needed."""
+    """The parts that a spec describes, each built once when it is first needed.
 
-    def __init__(self, spec: Spec) -> None:
+    Args:
+        spec: all settings of the sweep.
+        precision: how the int8 network is scored, where that is known: to find it out, the
+            network is traced, which needs the data set.
+    """
+
+    def __init__(self, spec: Spec, precision: Precision | None = None) -> None:
         self.spec = spec
+        self._precision = precision
         self._typed = spec.typed()
 
     @cached_property
@@ -107,7 +114,7 @@ class SweepFactory:
         """The device whose margins estimates must leave so that the deployed network is within
         its budget; None for networks that are not generated C.
         """
-        return self.device if self.encoding is Encoding.C else None
+        return self.encoding.margins(self.device)
 
     @property
     def encoding(self) -> Encoding:
@@ -127,6 +134,8 @@ class SweepFactory:
         Raises:
             ConfigError: there is no such precision. DeployError: it cannot be exact.
         """
+        if self._precision is not None:
+            return self._precision
         graph, name = self.start.graph, self._typed.precision
         if name == AUTO:
             return precision_of(graph)
@@ -183,9 +192,10 @@ class SweepFactory:
 
     def trial_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
         """Pruning and fine-tuning of one trial, with its hyperparameters put in place."""
-        factory = SweepFactory(self.spec.replaced(params)) if params else self
-        # Neither the data set nor the precision of scores is ever a hyperparameter.
-        factory.__dict__.update(data=self.data, precision=self.precision)
+        factory = self
+        if params:  # neither the data set nor the precision of scores is ever a hyperparameter
+            factory = SweepFactory(self.spec.replaced(params), self.precision)
+            factory.__dict__["data"] = self.data
         return factory._job(trial_recipe(factory._typed.method.phases), budget, seed)
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:

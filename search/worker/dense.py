@@ -7,7 +7,7 @@ from typing import final
 from pruning.errors import CheckpointError
 from pruning.export.files import digest_of
 from pruning.export.stored_model import packed
-from pruning.training.checkpoint import StoredNetwork, unpack_network, unpack_state
+from pruning.training.checkpoint import StoredNetwork, unpack_network
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState
 from search.errors import StoreError
@@ -18,7 +18,7 @@ from search.study.study import Study
 from search.study.study_record import DenseCheckpoint, DenseNote, dense_notes
 from search.study.trials import BLOBS
 from search.worker.stop_signals import StopMonitor
-from search.worker.training_loop import train_on
+from search.worker.training_loop import resumed, train_on
 
 log = logging.getLogger("paring.dense")
 
@@ -61,7 +61,9 @@ def _of_another_study(study: Study, key: str) -> DenseNote | None:
 
 def _trained(study: Study, factory: SweepFactory, key: str, monitor: StopMonitor) -> StoredNetwork:
     job, book = factory.dense_job(), _DenseLog(study, key)
-    state = _begun(study, factory, job, book)
+    state = resumed(book, job, study.workspace.store, "the dense training")
+    if state is None:
+        state = TrainState.begin(factory.start.graph, factory.start.tensors, job)
     train_on(state, job, study.workspace, book, monitor)
     return monitor.outlast(lambda: _stored_result(study, state, job, book))
 
@@ -117,12 +119,3 @@ class _DenseLog:
 
     def verdict(self, _epoch: Epoch, _of: int, /) -> str | None:
         return None
-
-
-def _begun(study: Study, factory: SweepFactory, job: Job, book: _DenseLog) -> TrainState:
-    if (digest := book.checkpoint()) is not None:
-        try:
-            return unpack_state(study.workspace.store[digest], job)
-        except (KeyError, StoreError, CheckpointError) as error:
-            log.warning("the dense training starts again: %s", lost(error))
-    return TrainState.begin(factory.start.graph, factory.start.tensors, job)

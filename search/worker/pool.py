@@ -18,6 +18,7 @@ from typing import final
 
 import psutil
 
+from search.config.cores import cores
 from search.config.schema import StorageConfig
 from search.errors import StudyError
 from search.results.mlflow_sync import catch_up, mirror_until
@@ -45,13 +46,6 @@ def threads_for(workers: int, asked: int) -> int:
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     most = int(allowed) if allowed.isdecimal() and int(allowed) else cores()
     return max(1, min(most, cores() // workers))
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run(study: Study, workers: int, threads: int) -> Generator[None]:

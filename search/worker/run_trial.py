@@ -1,6 +1,5 @@
 """What a worker does with one trial: train it from its start, store it, tell its outcome."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,17 +12,16 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning.cost.model import CostModel, bottlenecks
-from pruning.errors import BudgetError, CheckpointError
+from pruning.errors import BudgetError
 from pruning.export.files import digest_of
-from pruning.export.stored_model import packed, stored_cost
+from pruning.export.stored_model import MODEL, packed, stored_cost
 from pruning.training.checkpoint import (
     StoredNetwork,
     unpack_network,
-    unpack_state,
 )
 from pruning.training.job import Job
 from pruning.training.state import Epoch, Pruned, TrainState, widths_of
-from search.errors import StoreError
+from search.results.histories import EPOCHS
 from search.storage.blobs import Store
 from search.storage.outage import tolerated
 from search.storage.outcome import Cancelled, Dominated, Failed, Finished, Infeasible, Outcome
@@ -42,8 +40,10 @@ from search.study.trials import (
     turn,
 )
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
-from search.worker.training_loop import train_on
+from search.worker.training_loop import resumed, train_on
 from search.worker.warm_start import Start, start_of
+from tracking.explanation import EXPLANATION
+from tracking.profile import PROFILE
 
 log = logging.getLogger("paring.trial")
 
@@ -118,7 +118,7 @@ def run_trial(
     job = factory.trial_job(params, trial_budget(trial), TrialNotes.of(trial).seed)
     book = _TrialLog(study, trial)
     try:
-        state = _resumed(study, trial, job)
+        state = resumed(book, job, study.workspace.store, f"trial {trial.number}")
         if state is None:
             state = TrainState.begin(start.network.graph, start.network.tensors, job)
         verdict = train_on(state, job, study.workspace, book, monitor)
@@ -140,7 +140,7 @@ def _twin(
     """
     notes = TrialNotes.of(trial)
     inputs = [start.digest, params, asdict(notes.budget), notes.seed]
-    run = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    run = digest_of(json.dumps(inputs, sort_keys=True).encode())
     if notes.run != run:
         study.table.note(trial, run=run)
     return study.table.complete_run(run)
@@ -154,18 +154,6 @@ def _copied(twin: FrozenTrial) -> Finished | None:
     return replace(result, seconds=0.0, copy_of=first)
 
 
-def _resumed(study: Study, trial: optuna.Trial, job: Job) -> TrainState | None:
-    checkpoint = TrialNotes.of(trial).checkpoint
-    if checkpoint is None:
-        return None
-    try:
-        return unpack_state(study.workspace.store[checkpoint], job)
-    except (KeyError, StoreError, CheckpointError) as error:
-        # The trial begins again, with the same result.
-        log.warning("trial %d: its checkpoint is lost: %s", trial.number, error)
-        return None
-
-
 def _finished(
     book: _TrialLog, store: Store, state: TrainState, job: Job, dense: StoredNetwork
 ) -> Finished | Failed:
@@ -177,16 +165,16 @@ def _finished(
     if not (limits := job.limits(costs)).holds(cost):
         return Failed(f"the stored network costs {cost}, over its {limits}")
     notes: dict[str, Any] = {
-        "epochs.json": [asdict(epoch) for epoch in state.history],
-        "profile.json": {
+        EPOCHS: [asdict(epoch) for epoch in state.history],
+        PROFILE: {
             name: _profile(job.cost_model(graph))
             for name, graph in (("before", dense.graph), ("after", stored.graph))
         },
     }
     if isinstance(state.stage, Pruned) and state.stage.explanation is not None:
-        notes["explanation.json"] = asdict(state.stage.explanation)
+        notes[EXPLANATION] = asdict(state.stage.explanation)
     contents = {name: json.dumps(note).encode() for name, note in notes.items()}
-    contents["model.safetensors"] = model
+    contents[MODEL] = model
     files = {name: digest_of(content) for name, content in contents.items()}
     book.announce(list(files.values()))
     for content in contents.values():

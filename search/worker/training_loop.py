@@ -4,20 +4,25 @@ After every epoch its state is packed; the latest one goes into the store now an
 the run is left. A run that is killed loses the epochs since then, and no more.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from pruning.errors import CheckpointError
 from pruning.export.files import digest_of
-from pruning.training.checkpoint import pack_state
+from pruning.training.checkpoint import pack_state, unpack_state
 from pruning.training.job import Job
 from pruning.training.state import Epoch, TrainState
 from pruning.training.train import steps
+from search.errors import StoreError
+from search.storage.blobs import Store, lost
 from search.storage.outage import tolerated
 from search.storage.trial_record import Progress
 from search.storage.workspace import Workspace
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 
+log = logging.getLogger("paring.training")
 PROGRESS_EVERY_S = 1.0
 
 
@@ -43,6 +48,19 @@ class Logbook(Protocol):
     def verdict(self, epoch: Epoch, of: int, /) -> str | None:
         """Why the run should end at this epoch, one of `of`; None if it should go on."""
         ...
+
+
+def resumed(book: Logbook, job: Job, store: Store, what: str) -> TrainState | None:
+    """The state that a run was left in; None if it was not begun, or its checkpoint is lost: it
+    begins again then, with the same result.
+    """
+    if (digest := book.checkpoint()) is None:
+        return None
+    try:
+        return unpack_state(store[digest], job)
+    except (KeyError, StoreError, CheckpointError) as error:
+        log.warning("%s starts again: %s", what, lost(error))
+        return None
 
 
 def train_on(

@@ -80,7 +80,7 @@ def until(what: str, process: subprocess.Popen[bytes], condition: Callable[[], A
 
 
 def complete(study: Study) -> int:
-    return counts(study)["complete"]
+    return counts(study.trials())["complete"]
 
 
 def running(study: Study, owner: int | None = None) -> FrozenTrial | None:

@@ -144,7 +144,7 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     assert "2 waiting trials cancelled" in out
     process.join(PATIENCE_S)
     assert process.exitcode == 0
-    assert counts(study)[State.CANCELLED] == 3
+    assert counts(study.trials())[State.CANCELLED] == 3
     assert study.over()
     assert all(trial.state is State.CANCELLED for trial in study_record(study).trials)
     grown = create.prepare(workspace, "a", None, 4)  # new trials may follow
@@ -282,8 +282,8 @@ def test_trials_that_fail_alike_halt_the_study(
     diverging = compose_spec(*tiny, "+space={task.optimizer.lr: [1.0e+30]}", "trials=6")
     study = create.prepare(workspace, "a", diverging, None)
     work(workspace.config, "a", threads=1)
-    assert counts(study)[State.FAILED] == 3
-    assert counts(study)[State.WAITING] == 3
+    assert counts(study.trials())[State.FAILED] == 3
+    assert counts(study.trials())[State.WAITING] == 3
     assert current_command(study).command is Command.HALT
     assert "3 trials in a row failed alike: DivergedError" in current_command(study).why
 

@@ -87,7 +87,7 @@ def test_a_sweep_survives_every_kill(
     last = commands.start("sweep", *again)
     assert last.wait(PATIENCE_S) == 0, commands.said()
     _check_numbers(study)
-    assert counts(study)["complete"] == TOTAL, commands.said()
+    assert counts(study.trials())["complete"] == TOTAL, commands.said()
     _check_results(study)
     runs = runs_of(study)
     assert {run.info.status for run in runs} == {"FINISHED"}

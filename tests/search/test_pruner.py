@@ -98,4 +98,4 @@ def test_a_hopeless_trial_is_not_trained_to_its_end(
         assert rates[trial.number] == 1e-6
         assert "was better by" in trial.reason
         assert trial.score is None
-    assert failures(study) == {}  # it is none
+    assert failures(study.trials()) == {}  # it is none

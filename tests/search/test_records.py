@@ -23,6 +23,7 @@ from search.storage.trial_record import (
     WarmStart,
     creation_attributes,
     outcome_of,
+    result_of,
     trial_attributes,
 )
 from search.study.command import Command, CurrentCommand
@@ -119,7 +120,8 @@ def test_what_is_stored_with_a_trial_comes_back() -> None:
     for key, value in trial_attributes(**CHANGES).items():
         trial.set_user_attr(key, value)
     created = {"budget": Budget(flash_bytes=900), "seed": 5, "draw": 1}
-    notes = TrialNotes(**created, **CHANGES)
+    changes = {name: value for name, value in CHANGES.items() if name != "result"}
+    notes = TrialNotes(**created, **changes)
     assert TrialNotes.of(trial) == notes
     assert TrialNotes.of(study.trials[0]) == notes
     assert notes.resume_blobs == {"c", "p", "q"}
@@ -127,24 +129,24 @@ def test_what_is_stored_with_a_trial_comes_back() -> None:
 
 def test_a_trial_that_nobody_has_claimed_has_no_notes() -> None:
     notes = TrialNotes.of(trial_with())
-    assert (notes.attempt, notes.owner, notes.warm_start, notes.result) == (0, None, None, None)
+    assert (notes.attempt, notes.owner, notes.warm_start) == (0, None, None)
     assert notes.resume_blobs == set()
 
 
 def test_notes_of_earlier_versions_are_read() -> None:
-    notes = TrialNotes.of(
-        trial_with(
-            owner={"host": "h", "pid": 1, "started": 2.0, "boot": "b"},
-            progress={"epoch": 1, "of": 2, "phase": "dense", "score": 0.5},
-            deaths={"at": None, "count": 2},
-            result={key: STORED["result"][key]
-                    for key in ("score", "cost", "widths", "bottleneck", "files", "seconds")},
-        )
+    trial = trial_with(
+        TrialState.COMPLETE,
+        owner={"host": "h", "pid": 1, "started": 2.0, "boot": "b"},
+        progress={"epoch": 1, "of": 2, "phase": "dense", "score": 0.5},
+        deaths={"at": None, "count": 2},
+        result={key: STORED["result"][key]
+                for key in ("score", "cost", "widths", "bottleneck", "files", "seconds")},
     )  # fmt: skip
+    notes = TrialNotes.of(trial)
     assert notes.owner == Owner("h", 1, 2.0)
     assert notes.progress == Progress(1, 2, "dense", 0.5, None)
     assert notes.deaths == Deaths("", ())
-    assert notes.result == replace(RESULT, threads=0, planned_sram_bytes=None, copy_of=None)
+    assert result_of(trial) == replace(RESULT, threads=0, planned_sram_bytes=None, copy_of=None)
 
 
 def test_a_trial_of_another_program_is_refused() -> None:

@@ -298,7 +298,7 @@ def test_a_chip_of_another_core_is_judged_by_its_own_costs(odd: Study, device: A
     ported = record_for(odd, device)
     points = [
         replace(point, cost=Cost(**asdict(costs)))
-        for point in points_of(odd)
+        for point in points_of(odd.trials(), odd.facts.device_limits)
         if (costs := ported.trials[point.number].costs) is not None
     ]
     (pick,) = (p for p in study_record(odd).picks if p.device.name == device.name)

@@ -28,7 +28,7 @@ def test_the_hypervolume_of_a_users_metric_is_between_0_and_1(
     create.prepare(workspace, "own", compose_spec(*tiny, *own), None)
     work(workspace.config, "own", threads=1)
     study = require_study(workspace, "own")
-    facts, points = study.facts, points_of(study)
+    facts, points = study.facts, points_of(study.trials(), study.facts.device_limits)
     assert len(points) == 2
     assert facts.best == best
     chance, dense = facts.chance, facts.dense_cost

@@ -90,7 +90,7 @@ def test_a_sweep_ends_with_the_asked_total(
     assert swept.stderr.count("complete: score") == 4
     assert "Traceback" not in swept.stderr
     assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
-    assert counts(study)["complete"] == 4
+    assert counts(study.trials())["complete"] == 4
     assert {path.name for path in folder.iterdir()} <= {"mynet.py", "__pycache__", ".paring"}
 
 
@@ -141,7 +141,7 @@ def test_joblib_starts_workers_that_find_the_users_code(
     done = ran(folder, "worker", *launch, "study=own")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert counts(study)["complete"] == len(study.trials()) == 6
+    assert counts(study.trials())["complete"] == len(study.trials()) == 6
     assert {path.name for path in folder.iterdir()} <= {"mynet.py", "__pycache__", ".paring"}
     runs = runs_of(study)
     assert sorted(run.data.tags.get("paring.slot", "-") for run in runs) == [*"-012345"]

@@ -107,7 +107,7 @@ def test_a_killed_sweep_goes_on_from_its_checkpoint(paring: Paring, here: Path) 
     before = opened(here, "midway").trials()[1].user_attrs
     _, _, err = paring("sweep", "study=midway", "workers=1")
     study = opened(here, "midway")
-    assert counts(study)["complete"] == 4, err
+    assert counts(study.trials())["complete"] == 4, err
     assert "lost" not in err
     assert study.trials()[1].user_attrs["attempt"] == before["attempt"] + 1
     progress = json.loads(study.workspace.store.read(
@@ -120,7 +120,7 @@ def test_a_grown_study_grows_again(paring: Paring, here: Path) -> None:
     before = opened(here, "grown").notes().dense
     succeed(paring, "sweep", "study=grown", "workers=1", "trials=3")
     study = opened(here, "grown")
-    assert counts(study)["complete"] == 3
+    assert counts(study.trials())["complete"] == 3
     assert study.notes().dense == before  # not trained again
 
 

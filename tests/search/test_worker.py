@@ -27,11 +27,12 @@ from pruning.budget import Budget, Cost
 from pruning.errors import DeployError, PruningError
 from pruning.export.stored_model import integer_network
 from pruning.training.checkpoint import unpack_network
+from search.config.cores import cores
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.errors import StudyError
 from search.results.compare import compare
-from search.results.front import points_of
+from search.results.front import Point, points_of
 from search.results.mlflow_sync import mirror_once
 from search.results.report import counts, run_ids, study_record
 from search.results.rerun import Again, rerun
@@ -91,10 +92,14 @@ def done(workspace: Workspace, spec: Spec) -> Study:
 # --- what a worker leaves behind
 
 
+def points(study: Study) -> list[Point]:
+    return points_of(study.trials(), study.facts.device_limits)
+
+
 def test_every_trial_is_complete_within_its_budget(done: Study) -> None:
     trials = done.trials()
     assert [trial.number for trial in trials] == [0, 1, 2, 3]
-    assert counts(done)["complete"] == 4
+    assert counts(done.trials())["complete"] == 4
     factory = SweepFactory(done.spec)
     for trial in trials:
         network = unpack_network(done.workspace.store[told(trial)["model"]])
@@ -796,11 +801,11 @@ def test_export_without_its_blob(paring: Paring, here: Path) -> None:
 
 
 def test_pick_takes_the_best_within_limits(paring: Paring, here: Path, done: Study) -> None:
-    limit = sorted(p.cost.flash_bytes for p in points_of(done))[1]
+    limit = sorted(p.cost.flash_bytes for p in points(done))[1]
     given = ["study=done", f"budget.flash={limit}", "register=false", "out=best"]
     code, out, err = paring("pick", *given)
     assert (code, err) == (0, "")
-    fitting = [p for p in points_of(done) if p.cost.flash_bytes <= limit]
+    fitting = [p for p in points(done) if p.cost.flash_bytes <= limit]
     assert json.loads((here / "best" / "model.json").read_text())["score"] == max(
         p.score for p in fitting
     )
@@ -808,7 +813,7 @@ def test_pick_takes_the_best_within_limits(paring: Paring, here: Path, done: Stu
 
 
 def test_a_margin_leaves_room(paring: Paring, here: Path, done: Study) -> None:
-    flash = min(point.cost.flash_bytes for point in points_of(done))
+    flash = min(point.cost.flash_bytes for point in points(done))
     wanted = ("pick", "study=done", f"budget.flash={flash}", "register=false")
     assert paring(*wanted)[0] == 0
     code, _, err = paring(*wanted, "margin=10%")
@@ -824,13 +829,13 @@ def test_what_is_picked_holds_its_limits_as_measured(
 ) -> None:
     """An estimate at the limit is left: the device says how much more a measurement may be."""
     margin = SweepFactory(done.spec).device.latency_margin
-    quickest = min(points_of(done), key=lambda p: p.cost.latency_ms)
+    quickest = min(points(done), key=lambda p: p.cost.latency_ms)
     for share, code in ((1 + margin * 1.01, 0), (1 + margin * 0.99, 2)):
         limit = quickest.cost.latency_ms * share
         line = f"pick study=done budget.latency={limit}ms register=false out=quick"
         assert paring(*line.split())[0] == code
     assert "reduced by the margin of the estimates" in paring(*line.split())[2]
-    sram = min(p.cost.sram_bytes for p in points_of(done))
+    sram = min(p.cost.sram_bytes for p in points(done))
     whole = -(-sram // 4) * 4
     for limit, code in ((whole, 0), (whole - 1, 2)):
         line = f"pick study=done budget.sram={limit} register=false out=small"
@@ -838,7 +843,7 @@ def test_what_is_picked_holds_its_limits_as_measured(
 
 
 def test_pick_where_nothing_fits(paring: Paring, here: Path, done: Study) -> None:
-    least = min(p.cost.flash_bytes for p in points_of(done))
+    least = min(p.cost.flash_bytes for p in points(done))
     code, out, err = paring("pick", "study=done", f"budget.flash={least - 1}", "out=none")
     assert (code, out) == (2, "")
     assert f"flash_bytes {least} exceeds {least - 1} by 1 (" in err
@@ -877,7 +882,7 @@ def test_threads_are_set(done: Study, quiet_process: None) -> None:
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert pool.threads_for(1, 0) == pool.cores()
+    assert pool.threads_for(1, 0) == cores()
     assert pool.threads_for(1000, 0) == 1
     assert pool.threads_for(4, 3) == 3
     monkeypatch.setattr(pool, "cores", lambda: 8)

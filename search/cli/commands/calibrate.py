@@ -27,9 +27,9 @@ from search.errors import ConfigError
 from search.results.calibrate import (
     Observation,
     Quality,
+    StoredGraphs,
     calibrated,
     cycles_of,
-    graphs_of,
     observed,
     read_times,
 )
@@ -57,7 +57,7 @@ def main(config: DictConfig) -> None:
         path = Path(str(config.csv))
         if config.study is None:
             raise ConfigError(f"csv={path}: name the study of its trials with study=NAME")
-        seen, source = read_times(path, graphs_of(study_of(config)), device), BOARD
+        seen, source = read_times(path, StoredGraphs(study_of(config)), device), BOARD
     found, judged = calibrated(device, seen, board=source == BOARD)
     write_own(out, _text(settings, found, judged, source), BEGINNING)
     if output == "json":

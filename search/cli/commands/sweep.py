@@ -34,7 +34,7 @@ def _say_how_it_ended(study: Study) -> None:
     if current_command(study).command is Command.CANCEL:
         print(f"study {study.name} was cancelled; its finished trials stay", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
-    done = counts(study)
+    done = counts(study.trials())
     more = others(done)
     print(
         f"study {study.name} is complete: {done['complete']} of {sum(done.values())} trials have "
