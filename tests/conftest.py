@@ -3,13 +3,15 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+
+from search.cli import main
 
 # Shared modules check as tests do: also under python -O, which drops plain asserts.
 pytest.register_assert_rewrite("tests.pruning", "tests.search", "tests.tracking")
@@ -64,3 +66,25 @@ def quiet_process() -> Iterator[None]:
         del os.environ[key]
     root.handlers[:], root.level = handlers, level
     GlobalHydra.instance().clear()
+
+
+Called = tuple[int, str, str]
+
+
+@pytest.fixture
+def paring(
+    capsys: pytest.CaptureFixture[str],
+    quiet_process: None,
+) -> Callable[..., Called]:
+    """`paring VERB ...` in this process: exit code, stdout and stderr."""
+
+    def call(*arguments: str) -> Called:
+        GlobalHydra.instance().clear()
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main.main(arguments)
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return call

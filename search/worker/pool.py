@@ -1,13 +1,12 @@
 """The processes of a sweep on this machine: workers, and a mirror beside them.
 
-All are spawned, log to files, and end with their parent.
+All log to files, and end with their parent.
 """
 
 import logging
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from search.storage.owner import Owner
 from search.study.control import current_command
 from search.study.study import Study
 from search.study.trials import hand_back
+from search.worker.local_process import start_process
 from search.worker.logs import Troubles, log_folder, log_to
 from search.worker.worker import reap_or_halt, work
 
@@ -93,11 +93,8 @@ class _WorkerPool:
 
     def _start(self, index: int) -> BaseProcess:
         log_file = self._logs / f"worker-{index}.log"
-        arguments = (self._study.workspace.config, self._study.name, self._threads, log_file)
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(target=local_worker, args=arguments)
-        process.start()
-        return process
+        storage = self._study.workspace.config
+        return start_process(local_worker, storage, self._study.name, self._threads, log_file)
 
     def is_needed(self) -> bool:
         """Whether a worker is alive, or should be."""
@@ -159,22 +156,9 @@ class _WorkerPool:
 
 
 def local_worker(storage: StorageConfig, name: str, threads: int, log_file: Path) -> None:
-    """The main function of a local worker process: it logs to a file and ends with its parent."""
-    follow_parent(log_file)
-    work(storage, name, threads)
-
-
-def follow_parent(log_file: Path) -> None:
-    """Send this process's output to a file and end it when its parent is gone."""
+    """The main function of a local worker process, which logs to a file."""
     log_to(log_file)
-    parent = multiprocessing.parent_process()
-
-    def monitor() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)  # workers may be killed at any instruction
-
-    threading.Thread(target=monitor, daemon=True).start()
+    work(storage, name, threads)
 
 
 @contextmanager
@@ -184,15 +168,9 @@ def mirroring(storage: StorageConfig, name: str) -> Iterator[BaseProcess]:
     After the block its exit code is 0 if MLflow is up to date.
     """
     logs = log_folder(storage, name)
-    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-        multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have their own
-    context = multiprocessing.get_context("spawn")
     # A pipe: unlike an event it has no lock that a killed process could hold for ever.
-    reader, writer = context.Pipe(duplex=False)
-    process = context.Process(
-        target=local_mirror, args=(storage, name, reader, logs / "mirror.log")
-    )
-    process.start()
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    process = start_process(local_mirror, storage, name, reader, logs / "mirror.log")
     reader.close()
     patience = PATIENCE_S / 2  # after an interruption; the next mirror writes what is missing
     try:
@@ -207,12 +185,12 @@ def mirroring(storage: StorageConfig, name: str) -> Iterator[BaseProcess]:
 
 
 def local_mirror(storage: StorageConfig, name: str, stop: Connection, log_file: Path) -> None:
-    """The main function of the mirror's process, which ends with its parent and has a low
-    priority, so that it hardly slows training down.
+    """The main function of the mirror's process, which logs to a file and has a low priority, so
+    that it hardly slows training down.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # they may be sent to the whole group
         signal.signal(number, signal.SIG_IGN)  # the parent decides when to stop
-    follow_parent(log_file)
+    log_to(log_file)
     if hasattr(os, "nice"):
         os.nice(10)
     if not mirror_until(storage, name, stop):

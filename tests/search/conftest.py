@@ -13,7 +13,6 @@ from hydra.core.global_hydra import GlobalHydra
 from sqlalchemy import make_url, text
 from sqlalchemy.schema import DropSchema
 
-from search.cli import main
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.storage.workspace import Workspace, open_workspace
@@ -102,28 +101,6 @@ def tiny() -> list[str]:
 def tiny_spec(compose_spec: Callable[..., Spec]) -> Spec:
     """A spec whose trials take a moment."""
     return compose_spec(*TINY)
-
-
-Called = tuple[int, str, str]
-
-
-@pytest.fixture
-def paring(
-    capsys: pytest.CaptureFixture[str],
-    quiet_process: None,
-) -> Callable[..., Called]:
-    """`paring VERB ...` in this process: exit code, stdout and stderr."""
-
-    def call(*arguments: str) -> Called:
-        GlobalHydra.instance().clear()
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main.main(arguments)
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return call
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_a_time_that_is_there_twice_is_refused(
     tmp_path: Path, device: Device, graphs: list[Graph]
 ) -> None:
     row = {"trial": 3, "latency_ms": 1}
-    with pytest.raises(ConfigError, match=r"line 3: trial 3 .*was there before"):
+    with pytest.raises(ConfigError, match=r"line 3: a second time of trial 3;"):
         read_times(written(tmp_path / "twice.csv", row, row), {3: graphs[0]}, device)
     marked = tmp_path / "marked.csv"  # as spreadsheets write it
     marked.write_text("\ufefftrial,latency_ms\n3,1\n", encoding="utf-8")

@@ -56,10 +56,20 @@ def test_a_sweep_survives_every_kill(
     os.kill(victim.user_attrs["owner"]["pid"], signal.SIGKILL)
     until("a second attempt", first, lambda: _attempts(study)[victim.number] >= 2)
 
+    # so is the server that forks them: they end, too, and others take their places
+    until("two complete trials", first, lambda: complete(study) >= 2 and running(study))
+    server = next(one for one in family(first) if "forkserver" in " ".join(one.cmdline()))
+    forked = server.children()
+    assert len(forked) >= 3
+    server.kill()
+    until_gone(forked)
+    before = {one.pid for one in forked}
+    until("a new worker's trial", first, lambda: _owners(study) - before)
+
     # the parent alone is killed: its workers and the mirror end by themselves
     until("three complete trials", first, lambda: complete(study) >= 3 and running(study))
     children = family(first)
-    assert len(children) >= 3
+    assert len(children) >= 4
     first.kill()
     first.wait()
     until_gone(children)
@@ -95,6 +105,12 @@ def test_a_sweep_survives_every_kill(
         -1,
         *range(TOTAL),
     ]
+
+
+def _owners(study: Study) -> set[int]:
+    """The processes that train."""
+    trials = (trial for trial in study.trials() if trial.state is TrialState.RUNNING)
+    return {trial.user_attrs["owner"]["pid"] for trial in trials}
 
 
 def _attempts(study: Study) -> list[int]:

@@ -101,7 +101,7 @@ def test_studies_scored_in_two_ways_are_not_compared(
 ) -> None:
     exact = created(workspace, "a", compose_spec(*tiny))
     simulated = created(workspace, "b", compose_spec(*tiny, "precision=int8-simulated"))
-    with pytest.raises(StudyError, match="precision is not that of a"):
+    with pytest.raises(StudyError, match="precision is int8-simulated, but int8-exact in a"):
         compare([exact, simulated])
 
 
