@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pruning.cost.model import CostModel, bottlenecks
 from pruning.errors import BudgetError
 from pruning.export.files import digest_of
+from pruning.export.interface import INTERFACE, Interface
 from pruning.export.stored_model import MODEL, packed, stored_cost
 from pruning.training.checkpoint import (
     StoredNetwork,
@@ -175,6 +176,7 @@ def _finished(
         notes[EXPLANATION] = asdict(state.stage.explanation)
     contents = {name: json.dumps(note).encode() for name, note in notes.items()}
     contents[MODEL] = model
+    contents[INTERFACE] = Interface.of(job.data, job.task).to_json()
     files = {name: digest_of(content) for name, content in contents.items()}
     book.announce(list(files.values()))
     for content in contents.values():

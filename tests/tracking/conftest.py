@@ -1,5 +1,6 @@
 """Real stores for the tests of tracking, and a study to put in them."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -156,7 +157,11 @@ def trial_record(number: int, state: State = State.COMPLETE, epochs: int = 3) ->
         score=0.98 - 0.02 * number,
         widths={"stem": 8, "stage1.conv": 4},
         planes=("overall", *RESOURCES),
-        files={"model/model.json": f"digest-{number}"},
+        files={
+            "model/model.json": f"digest-{number}",
+            "model.safetensors": f"network-{number}",
+            "interface.json": "interface",
+        },
     )
 
 
@@ -173,7 +178,7 @@ def _study(*states: State, epochs: int = 3, **changes: object) -> StudyRecord:
         scores_rise=True,
         precision="int8-simulated",
         config="model: resnet8\n",
-        tags={"git.commit": "0123abc", "data.digest": "feed"},
+        tags={"git.commit": "0123abc", "data": "digits", "data.digest": "feed"},
         trials=trials,
         dense=DenseRecord(
             score=0.985,
@@ -195,7 +200,11 @@ def make_study() -> Callable[..., StudyRecord]:
 @pytest.fixture
 def blobs() -> dict[str, bytes]:
     """Return the files of finished trials."""
-    return {f"digest-{number}": f"model {number}".encode() for number in range(20)}
+    models = {f"digest-{number}": f"model {number}".encode() for number in range(20)}
+    networks = {f"network-{number}": f"network {number}".encode() for number in range(20)}
+    interface = {"shape": [1, 2, 2], "dtype": "uint8", "meaning": "classes",
+                 "names": ["no", "yes"], "example": [[[0, 1], [2, 3]]]}  # fmt: skip
+    return models | networks | {"interface": json.dumps(interface).encode()}
 
 
 @pytest.fixture

@@ -72,7 +72,8 @@ def snapshot(store: Any, study: StudyRecord) -> dict[str, object]:
     """Return all that MLflow holds of a study, without its own ids and times of writing."""
     return {
         run.tags["mlflow.runName"]: (
-            run.status, run.ended, run.tags, run.params, run.metrics, artifacts(store, run),
+            run.status, run.ended, run.tags | {"paring.model": ""}, run.params, run.metrics,
+            artifacts(store, run),
             {key: history(store, run, key) for key in run.metrics},
         )
         for run in runs(store, study)
@@ -94,12 +95,12 @@ def test_what_a_finished_trials_run_holds(store: Any, make_study: MakeStudy, blo
     study = make_study(State.COMPLETE)
     mirror(store).sync(study, blobs)
     run = trial_runs(store, study)[0]
-    assert run.tags["mlflow.runName"] == "trial-000"
+    assert run.tags["mlflow.runName"] == "trial-000: 0.9800, flash 29.3 KiB, SRAM 8.79 KiB"
     assert run.params == {
         "lr": "0.01", "nesterov": "true", "seed": "40",
         "budget.flash_bytes": "32768", "budget.latency_ms": "15.0",
     }  # fmt: skip
-    assert history(store, run, "score") == [(1, 0.91), (2, 0.92), (3, 0.93)]
+    assert history(store, run, "score") == [(1, 0.91), (2, 0.92), (3, 0.93), (3, 0.98)]
     assert history(store, run, "flash_budget_share") == [(s, 30000 / 32768) for s in (1, 2, 3)]
     assert "sram_budget_share" not in run.metrics  # not bounded
     assert run.metrics["final.score"] == 0.98
@@ -115,7 +116,8 @@ def test_what_a_finished_trials_run_holds(store: Any, make_study: MakeStudy, blo
     assert files.pop("config.yaml") == study.config
     assert json.loads(files.pop("widths.json")) == {"stem": 8, "stage1.conv": 4}
     assert "How it was trained" in files.pop("why.html")
-    assert files == {"model/model.json": "model 0"}
+    assert json.loads(files.pop("interface.json"))["names"] == ["no", "yes"]
+    assert files == {"model/model.json": "model 0", "model.safetensors": "network 0"}
 
 
 def test_without_a_repository_no_commit_is_shown(
@@ -459,7 +461,10 @@ def test_a_missing_blob_is_noted_and_supplied_later(
     one = mirror(store)
     one.sync(study, {})
     run = trial_runs(store, study)[0]
-    assert run.tags["paring.warning"] == "not in the store: model/model.json (digest-0)"
+    assert run.tags["paring.warning"] == (
+        "not in the store: model/model.json (digest-0), model.safetensors (network-0), "
+        "interface.json (interface)"
+    )
     assert run.status == "FINISHED"
     one.sync(study, {})
     mirror(store).sync(study, blobs)
@@ -746,7 +751,7 @@ def test_a_trial_that_was_trained_anew_has_no_curves_of_before(
     anew = with_trials(study, replace(study.trials[0], epochs=rows))
     mirror(store).sync(anew, blobs)
     run = trial_runs(store, study)[0]
-    assert history(store, run, "score") == [(1, 0.455), (2, 0.46), (3, 0.465)]
+    assert history(store, run, "score") == [(1, 0.455), (2, 0.46), (3, 0.465), (3, 0.98)]
     last = mirror(store)
     last.sync(anew, blobs)
     assert last.written == Written()

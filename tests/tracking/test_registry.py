@@ -1,11 +1,14 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import url2pathname
 
 import pytest
 
 from tracking import Mirror, RegistryError, State, StudyRecord, register
 from tracking.mlflow.client import Client
+from tracking.records import DeviceRecord, Limits
 
 MakeStudy = Callable[..., StudyRecord]
 
@@ -24,6 +27,12 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def held(version: Any) -> set[str]:
+    """The files that were picked as a version."""
+    root = Path(url2pathname(version.source.removeprefix("file://")))
+    return {path.name for path in root.glob(f"picked/{version.tags['paring.digest'][:16]}/*")}
+
+
 @pytest.fixture
 def study(make_study: MakeStudy, store: Any, blobs: dict[str, bytes]) -> StudyRecord:
     made = make_study(State.COMPLETE, State.COMPLETE, State.WAITING)
@@ -38,13 +47,11 @@ def test_a_version_belongs_to_the_trials_run(store: Any, study: StudyRecord, pic
     run = api.get_run(found.run_id)
     assert str(found.version) == version == "1"
     assert run.data.tags["paring.slot"] == "0"
-    place = f"picked/{found.tags['paring.digest'][:16]}"
-    assert found.source == f"{run.info.artifact_uri}/{place}"
-    assert found.tags["flash_bytes"] == "30000"
-    assert found.tags["score"] == "0.98"
-    names = [file.path for file in api.list_artifacts(found.run_id, place)]
-    assert names == [f"{place}/{name}" for name in sorted(
-        ["README.md", "model.json", "model.safetensors"])]  # fmt: skip
+    model = api.get_logged_model(run.data.tags["paring.model"])
+    assert found.source == model.artifact_location
+    assert {metric.key: metric.value for metric in model.metrics}["flash_bytes"] == 30000
+    assert not {"score", "flash_bytes"} & found.tags.keys()
+    assert held(found) == {"README.md", "model.json", "model.safetensors"}
 
 
 def test_the_same_model_keeps_its_version(store: Any, study: StudyRecord, picked: Path) -> None:
@@ -72,15 +79,38 @@ def test_a_version_keeps_its_files(store: Any, study: StudyRecord, picked: Path)
     (picked / "model.c").write_text("int x;")
     second = register(store.mlflow, study, trial, files(picked), "tiny", name)
     api = Client(store.mlflow).api
-    sources = [api.get_model_version(name, version).source for version in (first, second)]
-    places = [source.rpartition("/")[2] for source in sources]
-    assert len({*sources}) == 2
-    run = api.get_model_version(name, first).run_id
-    held = [
-        {Path(file.path).name for file in api.list_artifacts(run, f"picked/{place}")}
-        for place in places
-    ]
-    assert held[1] - held[0] == {"model.c"}
+    before, after = (api.get_model_version(name, version) for version in (first, second))
+    assert before.source == after.source  # one model, picked in two forms
+    assert held(after) - held(before) == {"model.c"}
+
+
+def test_costs_on_another_device_are_metrics_of_the_model(
+    sqlite_store: Any, make_study: MakeStudy, blobs: dict[str, bytes], picked: Path
+) -> None:
+    study = make_study(State.COMPLETE)
+    Mirror(sqlite_store.mlflow, sqlite_store.artifacts).sync(study, blobs)
+    costs = replace(study.trials[0].known_costs, latency_ms=99.0)
+    ported = replace(
+        study,
+        trials=(replace(study.trials[0], costs=costs),),
+        device=DeviceRecord(name="stm32f103", limits=Limits()),
+    )
+    version = register(sqlite_store.mlflow, ported, ported.trials[0], files(picked), "a", "net")
+    api = Client(sqlite_store.mlflow).api
+    run = api.get_run(api.get_model_version("net", version).run_id)
+    model = api.get_logged_model(run.data.tags["paring.model"])
+    told = {metric.key: metric.value for metric in model.metrics}
+    assert (told["stm32f103.latency_ms"], told["latency_ms"]) == (99, 12)
+
+
+def test_a_trial_whose_network_is_missing_is_refused(
+    sqlite_store: Any, make_study: MakeStudy, blobs: dict[str, bytes], picked: Path
+) -> None:
+    study = make_study(State.COMPLETE)
+    del blobs["network-0"]
+    Mirror(sqlite_store.mlflow, sqlite_store.artifacts).sync(study, blobs)
+    with pytest.raises(RegistryError, match=r"trial 0 .* has no model in MLflow"):
+        register(sqlite_store.mlflow, study, study.trials[0], files(picked), "tiny", "missing")
 
 
 @pytest.mark.parametrize("alias", ["", "a b", "stm32@168", "v1", "a.b", "latest", "ü"])

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory, gettempdir
 
 from tracking.errors import DamagedError, ServerError
+from tracking.interface import INTERFACE, interface_from
 from tracking.mlflow.client import Client, Run
 from tracking.mlflow.desired import DesiredRun
 from tracking.pages.plots import front_page
@@ -60,6 +61,11 @@ def trial_artifacts(
             contents[PAGE] = why_page(study, trial, sources).encode()
         except DamagedError as error:
             errors.append(f"no {PAGE}: {error}")
+        if INTERFACE in stored:
+            try:
+                interface_from(stored[INTERFACE])
+            except DamagedError as error:
+                errors.append(f"no signature: {error}")
     return Artifacts(contents | stored, tuple(missing), tuple(errors))
 
 
@@ -83,8 +89,7 @@ def write_artifacts(client: Client, run: Run, desired: DesiredRun, artifacts: Ar
     """
     try:
         with TemporaryDirectory(prefix="paring-") as folder:
-            for name, content in artifacts.contents.items():
-                _path(Path(folder), name).write_bytes(content)
+            write_files(Path(folder), artifacts.contents)
             client.upload(run, sorted(Path(folder).iterdir()))
     except OSError as error:
         raise ServerError(
@@ -97,6 +102,16 @@ def write_artifacts(client: Client, run: Run, desired: DesiredRun, artifacts: Ar
     if warnings or _WARNING in run.tags:
         tags[_WARNING] = "; ".join(warnings)
     client.log(run, tags=tags)
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write contents into a folder, by their names.
+
+    Raises:
+        ServerError: a name leads out of the folder.
+    """
+    for name, content in contents.items():
+        _path(folder, name).write_bytes(content)
 
 
 def _path(folder: Path, name: str) -> Path:

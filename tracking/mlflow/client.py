@@ -36,13 +36,25 @@ _GONE = ("RESOURCE_DOES_NOT_EXIST", "'active' state", "'active' lifecycle_stage"
 _T = TypeVar("_T")
 
 
+class DatasetVersion(NamedTuple):
+    """A split of a data set as MLflow knows it."""
+
+    name: str
+    digest: str
+    split: str
+
+
 class Point(NamedTuple):
-    """One value of one metric. `at` is in milliseconds since the epoch."""
+    """One value of one metric. `at` is in milliseconds since the epoch; `model` and `dataset` are
+    those that a metric is of.
+    """
 
     key: str
     value: float
     step: int
     at: int
+    model: str | None = None
+    dataset: DatasetVersion | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +68,7 @@ class Run:
     params: dict[str, str]
     metrics: dict[str, float]
     times: dict[str, int] = field(default_factory=dict)  # of the latest points, by metric
+    has_datasets: bool = False
     curves_checked: bool = False  # whether they were compared with those that it should have
 
 
@@ -154,7 +167,7 @@ class Client:
         kind = self._mlflow.entities
         params, tags = shortened(params or {}), shortened(tags or {})
         parts = zip_longest(
-            _chunks([kind.Metric(p.key, p.value, p.at, p.step) for p in points], _METRICS_A_CALL),
+            _chunks([self._metric(run, point) for point in points], _METRICS_A_CALL),
             _chunks([kind.Param(*pair) for pair in params.items()], _PARAMS_A_CALL),
             _chunks([kind.RunTag(*pair) for pair in tags.items()], _PARAMS_A_CALL),
             fillvalue=(),
@@ -167,6 +180,11 @@ class Client:
         run.params.update(params)
         run.tags.update(tags)
         self.changed.add(run.run_id)
+
+    def _metric(self, run: Run, point: Point) -> Any:
+        key, value, step, at, model, dataset = point
+        name, digest = (dataset.name, dataset.digest) if dataset else (None, None)
+        return self._mlflow.entities.Metric(key, value, at, step, model, name, digest, run.run_id)
 
     def last_time(self, run: Run, key: str) -> int:
         """Return the time of the latest point of a metric that is there."""
@@ -194,10 +212,7 @@ class Client:
                 for file in files:
                     self.api.log_artifact(run.run_id, str(file), path)
         except OSError as error:  # requests' errors are OSErrors too
-            raise ServerError(
-                f"the artifacts of run {run.run_id} cannot be stored ({mask(str(error))}): its "
-                "artifact folder must be reachable and writable, and the disk must have room"
-            ) from error
+            raise unstorable(f"run {run.run_id}", error) from error
 
     def artifact_uri(self, run: Run) -> str:
         """Return where a run's artifacts are."""
@@ -224,6 +239,14 @@ class Client:
             else "its database must be reachable and writable"
         )
         return ServerError(f"MLflow at {where} refused or did not answer ({cause}): {cure}")
+
+
+def unstorable(whose: str, error: OSError) -> ServerError:
+    """Return the error that says why artifacts cannot be stored."""
+    return ServerError(
+        f"the artifacts of {whose} cannot be stored ({mask(str(error))}): its artifact folder must "
+        "be reachable and writable, and the disk must have room"
+    )
 
 
 def quoted(value: str) -> str:
@@ -262,4 +285,5 @@ def _run(entity: Any) -> Run:
         tags=dict(data.tags),
         params=dict(data.params),
         metrics=dict(data.metrics),
+        has_datasets=bool(entity.inputs and entity.inputs.dataset_inputs),
     )

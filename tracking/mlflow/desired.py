@@ -8,7 +8,8 @@ from hashlib import sha256
 
 from tracking.mlflow.descriptions import experiment_note, trial_note
 from tracking.mlflow.metrics import Step, study_curves, study_finals, trial_curves, trial_finals
-from tracking.records import RESOURCES, Scalar, State, StudyRecord, TrialRecord
+from tracking.records import RESOURCES, Costs, Scalar, State, StudyRecord, TrialRecord
+from tracking.tables import score_text, size
 
 STATUS = {
     State.WAITING: "SCHEDULED",
@@ -51,7 +52,7 @@ class DesiredRun:
 def trial_run(study: StudyRecord, trial: TrialRecord) -> DesiredRun:
     """Return the run of one trial."""
     return DesiredRun(
-        name=f"trial-{trial.number:03d}",
+        name=f"trial-{trial.number:03d}",  # until it is over
         status=STATUS[trial.state],
         started=_milliseconds(trial.started),
         ended=_milliseconds(trial.finished) if trial.state.over else None,
@@ -113,12 +114,20 @@ def _trial_tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
         "paring.reason": trial.reason,
         "mlflow.note.content": trial_note(study, trial),
     }
+    if trial.state is State.COMPLETE and trial.costs is not None and trial.score is not None:
+        tags["mlflow.runName"] = point_name(trial.number, trial.score, trial.costs)
     if trial.copy_of is not None:
         tags["paring.copy_of"] = str(trial.copy_of)
     if trial.epochs:
         tags["paring.phase"] = trial.epochs[-1].phase
         tags["paring.bottleneck"] = trial.epochs[-1].bottleneck
     return tags
+
+
+def point_name(number: int, score: float, costs: Costs) -> str:
+    """Return the name of a finished trial's run: what the point is."""
+    sizes = f"flash {size(costs.flash_bytes)}, SRAM {size(costs.sram_bytes)}"
+    return f"trial-{number:03d}: {score_text(score)}, {sizes}"
 
 
 def _shared_tags(study: StudyRecord) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from math import isfinite
 from typing import NamedTuple
 
 from tracking.records import RESOURCES, Costs, EpochRow, Limits, State, StudyRecord, TrialRecord
@@ -39,6 +40,20 @@ def _measured(trial: TrialRecord) -> dict[str, float]:
     }
     errors = {f"error.{name}": error for name, error in errors_of(trial).items()}
     return {f"measured.{name}": value for name, value in (values | errors).items()}
+
+
+def model_metrics(trial: TrialRecord) -> dict[tuple[str, str | None], float]:
+    """Return the numbers of a finished trial's model, by name and by the split of the data that
+    they are of.
+    """
+    values: dict[tuple[str, str | None], float | None] = {
+        ("score", "validation"): trial.score,
+        ("test_score", "test"): trial.test_score,
+        **{(name, None): value for name, value in _costs(trial.known_costs).items()},
+        **{(name, None): value for name, value in _measured(trial).items()},
+    }
+    return {name: float(value) for name, value in values.items()
+            if value is not None and isfinite(value)}  # fmt: skip
 
 
 def trial_curves(trial: TrialRecord) -> tuple[Step, ...]:

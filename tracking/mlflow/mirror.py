@@ -20,6 +20,7 @@ from tracking.mlflow.artifacts import (
 from tracking.mlflow.client import OVER, Client, Point, Run, cut, quoted, shortened
 from tracking.mlflow.descriptions import experiment_note
 from tracking.mlflow.desired import DesiredRun, study_run, trial_run
+from tracking.mlflow.logged_model import ModelWriter, has_model
 from tracking.mlflow.metrics import Step
 from tracking.records import StudyRecord
 
@@ -37,6 +38,7 @@ class _MirroredStudy:
     note: str
     study: Run | None = None
     trials: dict[int, Run] = field(default_factory=dict)
+    models: ModelWriter | None = None
     page_written: float = -inf
 
 
@@ -108,6 +110,9 @@ class Mirror:
             mirrored.trials[trial.number] = run
             if artifacts_differ(run, desired):
                 write_artifacts(client, run, desired, trial_artifacts(study, trial, blobs))
+            if has_model(trial):
+                models = mirrored.models = mirrored.models or _models(client, mirrored, study)
+                models.write(study, trial, run, desired, blobs)
             _set_status(client, run, desired)
         _sync_study(client, mirrored, study)
         self._mirrored[study.key] = mirrored
@@ -120,7 +125,7 @@ class Mirror:
     def _load(self, client: Client, study: StudyRecord) -> _MirroredStudy:
         """Find the study's experiment, or make it, and read all its runs."""
         mirrored = _experiment(client, study, self._root)
-        condition = f"tags.`paring.study` = {quoted(study.key)}"
+        condition = _of_study(study)
         numbers = {str(trial.number) for trial in study.trials}
         for run in client.runs(mirrored.experiment_id, condition):
             forget_incomplete(run)
@@ -133,6 +138,16 @@ class Mirror:
             else:
                 client.delete_run(run)  # of a trial that the study does not have
         return mirrored
+
+
+def _of_study(study: StudyRecord) -> str:
+    """Return what all runs and models of a study match, in MLflow's language."""
+    return f"tags.`paring.study` = {quoted(study.key)}"
+
+
+def _models(client: Client, mirrored: _MirroredStudy, study: StudyRecord) -> ModelWriter:
+    run_ids = {run.run_id for run in mirrored.trials.values()}
+    return ModelWriter(client, mirrored.experiment_id, _of_study(study), run_ids)
 
 
 def _sync_study(client: Client, mirrored: _MirroredStudy, study: StudyRecord) -> None:

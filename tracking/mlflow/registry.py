@@ -1,15 +1,20 @@
 """Picked models in MLflow's registry: a version per model, an alias per use."""
 
 import re
+import time
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from shutil import copy
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tracking.errors import RegistryError
-from tracking.mlflow.client import Client, Run, quoted
+from tracking.mlflow.client import Client, Point, Run, quoted
 from tracking.mlflow.desired import trial_identity
+from tracking.mlflow.logged_model import MODEL_TAG
 from tracking.mlflow.markdown import plain
+from tracking.mlflow.model_client import ModelClient
 from tracking.records import RESOURCES, StudyRecord, TrialRecord
 from tracking.tables import amounts, bounds, score_text
 
@@ -29,12 +34,13 @@ def register(
 ) -> str:
     """Register a model's files as `name`, point `alias` at them, and return the version.
 
-    The files go to the trial's run under `picked/<digest>`, so the study must have been
-    mirrored. A model that is registered already (the same files, model cards aside) keeps its
-    version and its files: only the alias moves.
+    A version is the trial's logged model, which `mlflow.pyfunc` loads: the study must have been
+    mirrored. The files go beside it under `picked/<digest>`. What is registered already (the same
+    files, model cards aside) keeps its version and its files: only the alias moves.
 
     Raises:
-        RegistryError: the registry takes no such name or alias. ServerError: MLflow refuses.
+        RegistryError: the registry takes no such name or alias, or the trial has no model in
+            MLflow. ServerError: MLflow refuses.
     """
     check_names(alias, name)
     digest = _digest(files)
@@ -43,10 +49,11 @@ def register(
     with client.answering():
         version = _version_of(client, name, digest)
     if version is None:
-        place = f"picked/{digest[:16]}"
-        client.upload(run, files, place)
+        model_id = _model_of(run, study, trial)
+        _add_files(client, model_id, files, f"picked/{digest[:16]}")
+        _log_costs(client, run, model_id, study, trial)
         with client.answering():
-            version = _create(client, run, study, trial, place, name, digest)
+            version = _create(client, run, model_id, study, trial, name, digest)
     with client.answering():
         client.api.set_registered_model_alias(name, alias, version)
     return version
@@ -92,6 +99,35 @@ def _run_of(client: Client, study: StudyRecord, trial: TrialRecord) -> Run:
     )
 
 
+def _model_of(run: Run, study: StudyRecord, trial: TrialRecord) -> str:
+    if (model_id := run.tags.get(MODEL_TAG)) is None:
+        raise RegistryError(
+            f"trial {trial.number} of study {study.name!r} has no model in MLflow: its network is "
+            "not in the store; see: paring doctor"
+        )
+    return model_id
+
+
+def _add_files(client: Client, model_id: str, files: Sequence[Path], place: str) -> None:
+    with TemporaryDirectory(prefix="paring-") as folder:
+        for file in files:
+            copy(file, folder)
+        ModelClient(client).add_files(model_id, Path(folder), place)
+
+
+def _log_costs(
+    client: Client, run: Run, model_id: str, study: StudyRecord, trial: TrialRecord
+) -> None:
+    """Log what the model costs on another device than the sweep's, under that device's name."""
+    if study.device is None or trial.costs is None:
+        return
+    costs = {name: float(getattr(trial.costs, name)) for name in RESOURCES}
+    if any(run.metrics.get(name) != value for name, value in costs.items()):
+        now = round(1000 * time.time())
+        client.log(run, [Point(f"{study.device.name}.{name}", value, 0, now, model_id)
+                         for name, value in costs.items()])  # fmt: skip
+
+
 def _version_of(client: Client, name: str, digest: str) -> str | None:
     """Return the version with these files, if there is one."""
     condition = f"name = {quoted(name)}"
@@ -108,9 +144,9 @@ def _version_of(client: Client, name: str, digest: str) -> str | None:
 def _create(
     client: Client,
     run: Run,
+    model_id: str,
     study: StudyRecord,
     trial: TrialRecord,
-    place: str,
     name: str,
     digest: str,
 ) -> str:
@@ -120,8 +156,11 @@ def _create(
         )
     version: Any = client.api.create_model_version(
         name,
-        source=f"{client.artifact_uri(run)}/{place}",
+        # Not models:/ID, nor without the run: MLflow would look the model up in the tracking
+        # server that is set for the process, which may be another.
+        source=ModelClient(client).location(model_id),
         run_id=run.run_id,
+        model_id=model_id,
         tags=_tags(study, trial, digest),
         description=_description(study, trial),
     )
@@ -130,10 +169,6 @@ def _create(
 
 def _tags(study: StudyRecord, trial: TrialRecord, digest: str) -> dict[str, str]:
     tags = {"paring.digest": digest, **trial_identity(study, trial)}
-    values = {"score": trial.score, "test_score": trial.test_score}
-    if trial.costs is not None:
-        values |= {name: getattr(trial.costs, name) for name in (*RESOURCES, "macs")}
-    tags |= {key: str(value) for key, value in values.items() if value is not None}
     tags |= {key: study.tags[key] for key in _LINEAGE if key in study.tags}
     config = sha256(study.config.encode()).hexdigest()[:32]
     tags |= {"study": study.name, "metric": study.metric, "precision": study.precision}
