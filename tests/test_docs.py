@@ -270,6 +270,7 @@ def run_code(code: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_engine_runs_without_the_service(tmp_path):
     (code,) = [block for block in blocks("python") if "TrainState.begin" in block]
     assert len(run_code(code, tmp_path).splitlines()) == 8

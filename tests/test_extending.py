@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from tests.examples import ROOT, example
 from tests.pruning.deploy.host import needs_cc
 
@@ -73,6 +75,7 @@ print(pruning.__file__)
 """
 
 
+@pytest.mark.slow
 def test_an_operator_in_a_module_of_its_own(tmp_path):
     run_with(tmp_path, {"pruning/ops/sinc.py": example("An operator")}, USE_SINC)
 
@@ -115,6 +118,7 @@ print(*(type(kernel).__name__ for kernel in network.kernels))
 """
 
 
+@pytest.mark.slow
 @needs_cc
 def test_an_integer_kernel_in_a_module_of_its_own(tmp_path):
     folder = ROOT / "pruning/deploy/c"
@@ -153,6 +157,7 @@ print(pruning.device("m55").core)
 """
 
 
+@pytest.mark.slow
 def test_a_core_and_a_device_that_has_it(tmp_path):
     files = {
         "pruning/cost/cores/cortex_m55.py": example("A core"),
@@ -171,6 +176,7 @@ print(data.input_shape, len(data.train), *data.classes)
 """
 
 
+@pytest.mark.slow
 def test_a_data_source_of_ones_own(tmp_path):
     files = {"mydata.py": example("A data source, a task")}
     assert run_with(tmp_path, files, USE_SINES) == "(1, 32) 80 slow fast"

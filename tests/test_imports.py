@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 HIDDEN = ".".join(("pruning", "training", "_run"))
 OURS = ("pruning", "search", "tracking", "tests")
@@ -47,6 +49,7 @@ def faults() -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_tests_import_nothing_private_and_nothing_of_other_tests():
     assert faults() == []
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -19,6 +21,7 @@ def optimised(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 def test_checks_of_tests_and_shared_modules_count_without_asserts(tmp_path):
     """Pytest makes them code that raises; of shared modules, where conftest asks for it."""
     (tmp_path / "tests" / "pruning").mkdir(parents=True)
@@ -37,6 +40,7 @@ def test_checks_of_tests_and_shared_modules_count_without_asserts(tmp_path):
     assert "AssertionError: shared" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_engine_keeps_its_checks_without_asserts():
     """What it refuses, it refuses under -O as well."""
     done = optimised(ROOT, "tests/pruning/test_budget.py", "tests/pruning/test_kinds.py")

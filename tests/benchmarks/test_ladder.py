@@ -93,6 +93,7 @@ def test_prices_are_compared_with_what_was_seen():
     assert lines[-1].endswith("correlation 1.00")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quiet_process")
 def test_the_sweeps_are_accepted(tmp_path: Path, capsys, monkeypatch):
     """As Hydra composes them: a setting that does not exist would be refused."""

@@ -112,6 +112,7 @@ def test_a_smoke_run_fills_what_is_missing(tmp_path):
             assert f"| {rows[name]['cost']['macs']:,} | {widths} |" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no data in {SHARED}")
 @pytest.mark.parametrize("samples", [512, 20_000])
 def test_fewer_samples_are_the_first_ones(samples):

@@ -106,6 +106,7 @@ def run_graph(graph, device) -> tuple[ArenaPlan, int]:
     return plan, model.dense.sram_bytes
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(steps=8), st.integers(0, 9))
 def test_random_networks_run_in_their_arena(device, network, seed):
@@ -147,6 +148,7 @@ def test_a_chain_of_equal_layers_goes_to_and_fro(device):
     assert len(plan.backward) in (4, 5)
 
 
+@pytest.mark.slow
 def test_a_budget_is_that_of_the_arena(zoo, device, monkeypatch):
     """Where buffers cannot be packed, widths leave room for the gaps."""
     graph = zoo("resnet8")

@@ -84,6 +84,7 @@ def test_what_torch_does_as_fast_is_left_to_torch(shape, order):
     assert all(map(torch.equal, found, run(exact, values, scale, shift, slope)))
 
 
+@pytest.mark.slow
 def test_networks_of_few_channels_train_by_rows(graph_of_narrow_network):
     network, batch = graph_of_narrow_network
     with torch.autocast("cpu", dtype=torch.bfloat16):

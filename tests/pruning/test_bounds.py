@@ -101,6 +101,7 @@ def test_unknown_names_and_senseless_numbers_are_refused():
         resnet(round_to=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["differentiable", "greedy"])
 @pytest.mark.parametrize(
     "bounds",
@@ -131,6 +132,7 @@ def test_a_branch_that_holds_something_to_keep_does_not_vanish(device, method, b
     assert final.holds(CostModel(smaller, device).dense)
 
 
+@pytest.mark.slow
 def test_what_must_stay_cannot_be_shrunk_away():
     graph = resnet(ignored_layers=("features.block1.body.second",))
     names = [group.name for group in graph.channels.groups]

@@ -116,6 +116,7 @@ def test_measurements_find_the_idle_branch(device):
     assert rises["busy.0"] > 2 * abs(rises["idle.0"])
 
 
+@pytest.mark.slow
 def test_under_a_tight_budget_the_idle_branch_goes(device):
     job = job_of(device)
     state = ready(job)
@@ -124,6 +125,7 @@ def test_under_a_tight_budget_the_idle_branch_goes(device):
     assert len(state.masked().masks.sizes) == len(state.graph.channels.groups)
 
 
+@pytest.mark.slow
 def test_without_a_selection_no_branch_goes(device):
     for settings in ({"share": 0.0}, {"allocation": Allocation(remove_branches=False)}):
         job = job_of(device, **settings)
@@ -133,6 +135,7 @@ def test_without_a_selection_no_branch_goes(device):
         assert names(state) == before
 
 
+@pytest.mark.slow
 def test_a_selection_that_changes_nothing_leaves_no_trace(device):
     job = job_of(device)
     state = ready(job)
@@ -155,6 +158,7 @@ def test_a_selection_that_changes_nothing_leaves_no_trace(device):
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
+@pytest.mark.slow
 def test_the_explanation_names_what_went(device):
     job = job_of(device)
     state = ready(job)
@@ -174,6 +178,7 @@ def test_the_explanation_names_what_went(device):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_differentiable_allocation_selects_branches(device, method):
     job = job_of(device, allocation=Allocation(method=method))
@@ -228,6 +233,7 @@ def test_a_close_result_goes_to_the_network_with_fewer_branches(device, monkeypa
     assert went == gone
 
 
+@pytest.mark.slow
 def test_close_results_do_not_add_up(device, monkeypatch):
     """Only the first branch may go though its candidate was a little worse."""
     _, went = selected(device, monkeypatch, {WHOLE: 1.0, IDLE: 0.9, BUSY: 2.0, BOTH: 0.92})
@@ -242,6 +248,7 @@ def test_the_best_of_those_that_win_goes_first(device, monkeypatch):
     assert (ran[:3], went) == ([WHOLE, IDLE, BUSY], {"busy.0"})
 
 
+@pytest.mark.slow
 def test_branches_go_on_going_while_they_win(device, monkeypatch):
     ran, went = selected(device, monkeypatch, {WHOLE: 1.0, IDLE: 0.9, BUSY: 2.0, BOTH: 0.8})
     assert (ran, went) == ([WHOLE, IDLE, BUSY, BOTH], {"idle.0", "busy.0"})

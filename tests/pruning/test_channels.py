@@ -27,6 +27,7 @@ def group_of(graph: Graph, value: str) -> set[str]:
     return {g.name for g in graph.channels.groups if units & set(range(*g.units.indices(1 << 30)))}
 
 
+@pytest.mark.slow
 def test_residual_branches_are_tied_to_their_trunk(small):
     graph, _ = small("resnet8")
     stem, second = "features.stem.conv", "features.block2.body.second.conv"
@@ -45,6 +46,7 @@ def test_residual_branches_are_tied_to_their_trunk(small):
     }
 
 
+@pytest.mark.slow
 def test_input_and_outputs_are_never_prunable(small):
     for name in SMALL:
         graph, _ = small(name)
@@ -140,6 +142,7 @@ def every(small, odd):
     return [small(name)[0] for name in SMALL] + [odd(name)[0] for name in ODD]
 
 
+@pytest.mark.slow
 def test_channel_counts_are_linear_in_the_widths(small, odd, random_mask):
     """Whatever mask: the channels left in each value are counts @ widths."""
     for seed, graph in enumerate(every(small, odd)):
@@ -151,6 +154,7 @@ def test_channel_counts_are_linear_in_the_widths(small, odd, random_mask):
         assert sum(channels.widths) == channels.units
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_groups_of_a_shrunk_graph_are_those_of_the_first(small, odd, random_mask, seed):
     """Removal renumbers units and changes nothing else, so pruning state can follow it."""

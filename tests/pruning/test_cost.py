@@ -86,6 +86,7 @@ def test_the_bottleneck_of_a_residual_block_holds_input_output_and_skip(zoo, dev
     assert line.fused == ("batch_norm",)
 
 
+@pytest.mark.slow
 def test_int8_adds_a_bias_a_multiplier_and_a_shift_per_channel(zoo, device):
     for name in ("resnet8", "ds_cnn", "mobilenet_v2"):
         graph = zoo(name)
@@ -137,6 +138,7 @@ def test_instructions_are_those_counted_on_an_emulated_core(make, shape, core, m
     assert counted(meta(make, shape), core) / 1e6 == pytest.approx(millions, rel=0.02)
 
 
+@pytest.mark.slow
 def test_instructions_per_mac_grow_as_nets_shrink():
     for make, shape in ((models.resnet8, (3, 32, 32)), (models.ds_cnn, (1, 49, 10))):
         graphs = [meta(lambda: make(filters=width), shape) for width in (32, 16, 8)]  # noqa: B023
@@ -150,6 +152,7 @@ def test_latency_is_instructions_times_cycles_over_clock(zoo, device):
     assert CostModel(graph, device).dense.latency_ms == pytest.approx(milliseconds, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_slower_cores_need_more_instructions(zoo):
     for name in GOLDEN:
         m4, m3, m0 = (counted(zoo(name), f"cortex-{c}") for c in ("m4", "m3", "m0+"))
@@ -164,6 +167,7 @@ def test_an_unknown_core_is_refused(zoo):
 # -- explanations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counting", [CostModel, deployed])
 def test_explanations_add_up(zoo, odd, device, random_mask, counting):
     for graph in [zoo(n) for n in GOLDEN] + [odd(n)[0] for n in ODD]:
@@ -248,6 +252,7 @@ def test_cost_at_widths_is_the_dense_cost_of_the_shrunk_graph(
             assert narrow.dense == wide.cost(widths)
 
 
+@pytest.mark.slow
 def test_cost_at_zoo_sizes(zoo, device, random_mask):
     for name in GOLDEN:
         graph = zoo(name)

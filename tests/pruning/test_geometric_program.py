@@ -78,6 +78,7 @@ def test_derivatives_against_finite_differences(small, device):
             assert bend == pytest.approx(second[:, index], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power", [0.25, 1.0])
 def test_no_widths_on_a_fine_grid_are_better(small, device, power):
     model = CostModel(small("resnet8")[0], device)

@@ -95,6 +95,7 @@ def test_an_unknown_core_or_kind_of_its_loops_is_refused(device):
         core_named("cortex-m4").loop_costs({"warp": (1.0,)})
 
 
+@pytest.mark.slow
 def test_every_kind_is_met_in_the_networks_and_has_a_cost(odd, device):
     """The functions of the tables work, for every kind there is, on traced networks."""
     operators, routines = set(), set()

@@ -36,6 +36,7 @@ windows = st.tuples(
 ).filter(lambda drawn: drawn[2] * 2 <= drawn[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(windows)
 def test_windows_of_depthwise_layers_that_lie_inside(drawn):
@@ -50,6 +51,7 @@ def test_windows_of_depthwise_layers_that_lie_inside(drawn):
     assert found.cut_tap == (met.numel() - whole) * taps**2 * 8
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(windows, st.integers(8, 12), st.integers(1, 9))
 def test_convolutions_take_two_pixels_two_channels_and_words(drawn, c_in, c_out):
@@ -98,6 +100,7 @@ def test_a_window_over_the_whole_plane_is_one_run():
     assert found.tail == (5 * 5 * 6 % 4) * 4
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(windows)
 def test_transposed_layers_count_the_taps_that_meet_an_input(drawn):

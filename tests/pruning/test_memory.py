@@ -80,6 +80,7 @@ def test_each_switch_matters(pruned, device, switch, name, widths, off, on):
     assert found == [off, on]
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(problems(), st.sampled_from(ALL))
 def test_random_networks(problem, conventions):
@@ -161,6 +162,7 @@ def peak_and_order(kernels, sizes, outputs):
 branches = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), min_size=2, max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(branches.filter(lambda sizes: sum(map(len, sizes)) <= 7), st.integers(1, 20))
 def test_parallel_branches_either_way_round(sizes, stem):
@@ -203,6 +205,7 @@ def test_a_graph_that_is_too_wide_is_not_passed_off_as_searched(monkeypatch):
     assert peak == peak_of(order, *problem, MemoryConventions()) >= best
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(problems(), st.sampled_from([0, 1, 2]))
 def test_what_a_cut_search_proves_is_true(problem, states):

@@ -76,6 +76,7 @@ LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters=".")
 NAMES = st.text(LETTERS, max_size=4).filter(lambda name: name not in TAKEN)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, phases=(Stage.generate,))
 @given(st.lists(NAMES.filter(lambda name: name not in TAKEN), min_size=5, max_size=5, unique=True))
 def test_a_network_computes_the_same_whatever_its_names(names):
@@ -165,6 +166,7 @@ def test_training_keeps_every_tensor_under_its_name(names, device):
     assert explanation_from_json(told) == explanation
 
 
+@pytest.mark.slow
 @needs_cc
 @pytest.mark.parametrize("names", TOGETHER, ids=ascii)
 def test_generated_c_is_code_whatever_the_names(names, tmp_path):

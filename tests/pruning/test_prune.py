@@ -216,6 +216,7 @@ def test_an_export_spares_what_others_wrote(model: pruning.PrunedModel, tmp_path
         model.export(tmp_path, "elf")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which(COMPILER) is None,
     reason=f"{COMPILER} is not installed (make system-deps)",

@@ -1,6 +1,7 @@
 """Networks that nobody thought of: random ones, out of everything that is supported."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from tests.pruning.orders import brute
 from tests.pruning.random_networks import FEW, SHAPE, networks
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(steps=14), st.integers(0, 9))
 def test_shrunk_computes_what_masked_does(network, seed):
@@ -31,6 +33,7 @@ def test_shrunk_computes_what_masked_does(network, seed):
     assert QuantizedNetwork(smaller.graph, smaller.tensors(), inputs)(inputs).isfinite().all()
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(steps=14), st.integers(0, 9))
 def test_shrinking_twice_is_shrinking_once(network, seed):
@@ -46,6 +49,7 @@ def test_shrinking_twice_is_shrinking_once(network, seed):
         assert torch.equal(tensor, twice.tensors()[name])
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(steps=14), st.integers(0, 9))
 def test_cost_at_widths_is_that_of_the_shrunk_network(device, network, seed):
@@ -91,6 +95,7 @@ def output(kernel: Kernel) -> str:
     return kernel.output
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(steps=5), st.integers(0, 9), st.booleans(), st.booleans())
 def test_peak_is_that_of_the_best_of_all_orders(device, network, seed, in_place, overlap):
@@ -104,6 +109,7 @@ def test_peak_is_that_of_the_best_of_all_orders(device, network, seed, in_place,
         assert model.dense.sram_bytes == exhaustive(model)
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(steps=14), st.integers(0, 9))
 def test_fewer_channels_never_cost_more(device, network, seed):

@@ -58,6 +58,7 @@ def test_in_training_mode_too(odd, network_of, random_mask, name):
     assert_same(network_of(graph, model).train(), kept)
 
 
+@pytest.mark.slow
 def test_a_mask_of_ones_changes_nothing(odd, network_of):
     for name in ODD:
         graph, model = odd(name)
@@ -130,6 +131,7 @@ def test_equals_a_smaller_torch_module_made_by_hand():
     torch.testing.assert_close(found(inputs), small(inputs))
 
 
+@pytest.mark.slow
 def test_shrinking_twice_is_shrinking_once(odd, network_of, random_mask):
     for name in ODD:
         graph, model = odd(name)
@@ -206,6 +208,7 @@ def test_a_concatenation_goes_on_without_a_vanished_operand(odd, network_of):
             torch.testing.assert_close(smaller(inputs), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_cost_at_width_zero_is_that_of_what_is_left(small, device):
     for name in ("resnet8", "resnet20", "mobilenet_v2"):
         graph, _ = small(name)

@@ -178,6 +178,7 @@ def test_an_error_that_is_no_number_is_the_largest():
     assert tasks.RocAuc()(errors, torch.tensor([1, 1, 0, 0])) == 0.0
 
 
+@pytest.mark.slow
 def test_scikit_learn_is_loaded_by_its_metrics_alone():
     """It takes a second or two, which other processes of a sweep need not spend."""
     script = (
@@ -460,6 +461,7 @@ def test_impossible_tasks_are_refused(options, message):
         tasks.Task(**options)
 
 
+@pytest.mark.slow
 def test_resnet8_learns_the_digits():
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)

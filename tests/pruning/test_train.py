@@ -101,6 +101,7 @@ def test_resumed_from_any_epoch_is_uninterrupted(device, variant):
         assert snapshot(resumed) == wanted
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_and_another_does_not(device):
     job = make_job(device)
     first, again = starting(job), starting(job)
@@ -112,6 +113,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not(device):
     assert snapshot(first) != snapshot(other)
 
 
+@pytest.mark.slow
 def test_closing_the_generator_leaves_a_state_that_continues(device):
     job = make_job(device)
     whole, stopped = starting(job), starting(job)
@@ -365,6 +367,7 @@ def test_digits_are_learnt_under_a_tight_budget(device):
     assert last.score > 0.93
 
 
+@pytest.mark.slow
 def test_where_shapes_are_dear_channels_go_when_much_of_the_work_goes(device, monkeypatch):
     job = make_job(device)
     often, seldom = starting(job), starting(job)

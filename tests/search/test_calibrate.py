@@ -36,6 +36,7 @@ from search.study.study import Study
 from search.worker.worker import work
 from tests.toolchain import COMPILER
 
+pytestmark = pytest.mark.slow  # all need studies that were worked on
 Paring = Callable[..., tuple[int, str, str]]
 OTHER = {
     "conv": LoopCosts(2.0, 2.5, 9.0, 50.0, 100.0, 300.0),
@@ -213,7 +214,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which(COMPILER) is None,
     reason=f"{COMPILER} is not installed (make system-deps)",
@@ -252,7 +252,6 @@ def study(
     return study
 
 
-@pytest.mark.slow
 def test_times_of_an_own_board(
     paring: Paring, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

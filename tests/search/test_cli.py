@@ -245,6 +245,7 @@ def test_a_mistake_gets_one_clear_line(
     assert {path.name for path in elsewhere.iterdir()} <= {".paring"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_verb_takes_keys_that_it_does_not_have(
     paring: Paring, elsewhere: Path, verb: str
@@ -266,6 +267,7 @@ OWN_FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", OWN_FILES)
 def test_a_mistake_in_a_file_of_the_users(paring: Paring, tmp_path: Path, text: str) -> None:
     folder = tmp_path / "own" / "experiment"
@@ -383,6 +385,7 @@ def test_options_may_stand_between_settings(paring: Paring, tmp_path: Path) -> N
     assert "no studies" in complaint
 
 
+@pytest.mark.slow
 def test_the_mistakes_of_reading_leave_nothing_behind(paring: Paring, elsewhere: Path) -> None:
     for verb in ("status", "front", "worker"):
         the_complaint(paring(verb, "study=a"))
@@ -418,6 +421,7 @@ def test_debug_shows_the_traceback(paring: Paring) -> None:
 # --- databases of somebody else
 
 
+@pytest.mark.slow
 def test_a_foreign_database(paring: Paring, elsewhere: Path) -> None:
     (elsewhere / ".paring").mkdir()
     path = elsewhere / ".paring" / "optuna.db"
@@ -469,6 +473,7 @@ def own_configs(tmp_path: Path) -> str:
     return str(tmp_path / "own")
 
 
+@pytest.mark.slow
 def test_a_password_in_a_config_is_refused(paring: Paring, own_configs: str) -> None:
     called = paring("sweep", "--config-dir", own_configs, "storage=mine", "study=a")
     complaint = the_complaint(called)
@@ -489,6 +494,7 @@ def test_a_shown_config_hides_the_password(paring: Paring, own_configs: str, opt
     assert "me:***@db.example" in out
 
 
+@pytest.mark.slow
 def test_a_shown_config_hides_what_the_environment_keeps_secret(
     paring: Paring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -572,6 +578,7 @@ def test_the_users_own_network_is_found(paring: Paring, elsewhere: Path) -> None
     assert json.loads(out)["groups"][1]["channels"] == 5
 
 
+@pytest.mark.slow
 def test_a_network_of_two_heads_is_inspected_but_not_swept(paring: Paring, elsewhere: Path) -> None:
     (elsewhere / "two_heads_of_the_cli_test.py").write_text(
         "from torch import nn\n"

@@ -96,6 +96,7 @@ def trained(study: Study, number: int = 0) -> bool:
 # --- commands
 
 
+@pytest.mark.slow
 def test_commands_are_kept_with_the_study(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, None)
     assert current_command(study).command is Command.GO
@@ -108,6 +109,7 @@ def test_commands_are_kept_with_the_study(workspace: Workspace, tiny_spec: Spec)
     assert current_command(study).ends
 
 
+@pytest.mark.slow
 def test_a_paused_trial_waits_with_its_epoch_and_goes_on_with_it(
     workspace: Workspace, long_spec: Spec, worker: Callable[[str], Any]
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_paused_trial_waits_with_its_epoch_and_goes_on_with_it(
     assert files[0]["model.safetensors"] == files[1]["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     workspace: Workspace, long_spec: Spec, worker: Callable[[str], Any], paring: Any
 ) -> None:
@@ -152,6 +155,7 @@ def test_a_cancelled_study_gives_up_what_it_has_not_finished(
     assert [state(grown, n) for n in range(4)] == [TrialState.FAIL] * 3 + [TrialState.WAITING]
 
 
+@pytest.mark.slow
 def test_a_cancelled_trial_leaves_no_checkpoint(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 1)
     checkpoint = workspace.store.put(b"an epoch")
@@ -164,6 +168,7 @@ def test_a_cancelled_trial_leaves_no_checkpoint(workspace: Workspace, tiny_spec:
         workspace.store.read(checkpoint)
 
 
+@pytest.mark.slow
 def test_the_verbs_say_what_they_did(workspace: Workspace, tiny_spec: Spec, paring: Any) -> None:
     study = create.prepare(workspace, "a", tiny_spec, None)
     where = f"storage.folder={workspace.config.folder}"
@@ -185,6 +190,7 @@ def test_the_verbs_say_what_they_did(workspace: Workspace, tiny_spec: Spec, pari
     assert current_command(study).command is Command.GO
 
 
+@pytest.mark.slow
 def test_a_dense_training_that_fails_halts_the_study_with_its_cause(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -195,6 +201,7 @@ def test_a_dense_training_that_fails_halts_the_study_with_its_cause(
     assert "the dense training failed: DivergedError" in current_command(study).why
 
 
+@pytest.mark.slow
 def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -207,6 +214,7 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
     assert current_command(study).command is Command.GO
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "choice", "said"),
     [
@@ -228,6 +236,7 @@ def test_what_no_trial_could_use_is_refused_before_training(
         require_study(workspace, "a")
 
 
+@pytest.mark.slow
 def test_another_store_is_refused(
     workspace: Workspace, tiny_spec: Spec, on_postgres: StorageConfig, tmp_path: Path
 ) -> None:
@@ -239,6 +248,7 @@ def test_another_store_is_refused(
         create.prepare(open_workspace(elsewhere), "a", tiny_spec, None)
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_makes_no_study(
     workspace: Workspace, tiny_spec: Spec
 ) -> None:
@@ -247,6 +257,7 @@ def test_a_store_that_cannot_be_written_makes_no_study(
         create.prepare(workspace, "a", tiny_spec, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_heeded_between_batches(
     workspace: Workspace, tiny_spec: Spec, number: int
@@ -263,6 +274,7 @@ def test_a_signal_is_heeded_between_batches(
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_took_over_is_left(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, None)
     trial = claim(study)
@@ -276,6 +288,7 @@ def test_a_trial_that_another_took_over_is_left(workspace: Workspace, tiny_spec:
     assert stopped.value.reason is Reason.LOST
 
 
+@pytest.mark.slow
 def test_trials_that_fail_alike_halt_the_study(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -288,6 +301,7 @@ def test_trials_that_fail_alike_halt_the_study(
     assert "3 trials in a row failed alike: DivergedError" in current_command(study).why
 
 
+@pytest.mark.slow
 def test_other_failures_do_not(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -300,6 +314,7 @@ def test_other_failures_do_not(
     assert current_command(study).command is Command.GO
 
 
+@pytest.mark.slow
 def test_failures_before_the_last_command_do_not_count(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -322,6 +337,7 @@ def test_failures_before_the_last_command_do_not_count(
 # --- a worker that dies at one point again and again
 
 
+@pytest.mark.slow
 def test_a_trial_whose_workers_die_at_one_point_has_failed(
     workspace: Workspace, tiny_spec: Spec
 ) -> None:
@@ -342,6 +358,7 @@ def test_a_trial_whose_workers_die_at_one_point_has_failed(
         workspace.store.read(checkpoint)
 
 
+@pytest.mark.slow
 def test_one_that_gets_on_between_deaths_has_not(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 1)
     for death in range(5):
@@ -353,6 +370,7 @@ def test_one_that_gets_on_between_deaths_has_not(workspace: Workspace, tiny_spec
     assert state(study) is TrialState.WAITING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["", "another boot/1/2"])
 def test_who_comes_back_has_not_died(workspace: Workspace, tiny_spec: Spec, place: str) -> None:
     """A silent worker that nobody sees is taken for dead until it wakes."""
@@ -367,6 +385,7 @@ def test_who_comes_back_has_not_died(workspace: Workspace, tiny_spec: Spec, plac
     assert state(study) is TrialState.WAITING
 
 
+@pytest.mark.slow
 def test_who_is_seen_to_live_has_not_died(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 1)
     for _ in range(4):
@@ -376,6 +395,7 @@ def test_who_is_seen_to_live_has_not_died(workspace: Workspace, tiny_spec: Spec)
     assert state(study) is TrialState.WAITING
 
 
+@pytest.mark.slow
 def test_trials_that_fail_by_deaths_halt_the_sweep(workspace: Workspace, tiny_spec: Spec) -> None:
     study = create.prepare(workspace, "a", tiny_spec, 5)
     for _ in range(9):
@@ -402,6 +422,7 @@ def silence(study: Study) -> None:
 # --- growing
 
 
+@pytest.mark.slow
 def test_another_budget_adds_its_trials(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -417,6 +438,7 @@ def test_another_budget_adds_its_trials(
     assert {counted.count(flash) for flash in counted} == {2}
 
 
+@pytest.mark.slow
 def test_budgets_are_added_with_data_that_are_loaded_once(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,6 +459,7 @@ def test_budgets_are_added_with_data_that_are_loaded_once(
         assert len((folder / "calls").read_text().splitlines()) == loads
 
 
+@pytest.mark.slow
 def test_another_budget_has_trials_beyond_the_total(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -447,6 +470,7 @@ def test_another_budget_has_trials_beyond_the_total(
     assert shares[-1] == int(0.4 * grown.facts.dense_cost.flash_bytes)
 
 
+@pytest.mark.slow
 def test_a_space_can_only_become_narrower(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -479,6 +503,7 @@ def test_a_space_can_only_become_narrower(
         assert trial.params["method.phases.lr_factor"] == 0.2
 
 
+@pytest.mark.slow
 def test_lost_choices_are_not_taken_by_any_sampler(compose_spec: Composed, tiny: list[str]) -> None:
     for name in ("tpe", "random", "nsga2"):
         spec = compose_spec(*tiny, "+space={task.optimizer.lr: [1, 2, 3]}", f"sampler={name}")
@@ -491,6 +516,7 @@ def test_lost_choices_are_not_taken_by_any_sampler(compose_spec: Composed, tiny:
             study.tell(trial, [value, -value])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["model.filters=5", "data.train=65", "seed=1"])
 def test_what_cannot_be_compared_is_refused(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], change: str
@@ -503,6 +529,7 @@ def test_what_cannot_be_compared_is_refused(
 # --- before the first trial
 
 
+@pytest.mark.slow
 def test_budgets_out_of_reach_are_left_out_and_named(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -520,6 +547,7 @@ def test_budgets_out_of_reach_are_left_out_and_named(
 # --- repeats and copies
 
 
+@pytest.mark.slow
 def test_seeds_repeat_a_draw(workspace: Workspace, compose_spec: Composed, tiny: list[str]) -> None:
     spec = compose_spec(*tiny, "space=rates", "seeds=2", "seed=5")
     study = create.prepare(workspace, "a", spec, 8)
@@ -541,6 +569,7 @@ def _claim_at(config: StorageConfig, name: str, moment: Any) -> None:
     claim(study)
 
 
+@pytest.mark.slow
 def test_trials_of_one_draw_that_are_claimed_at_once_are_alike(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -559,6 +588,7 @@ def test_trials_of_one_draw_that_are_claimed_at_once_are_alike(
     assert trials[0].params
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_run_before_is_not_trained_again(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -576,6 +606,7 @@ def test_a_trial_that_was_run_before_is_not_trained_again(
 # --- how it stands
 
 
+@pytest.mark.slow
 def test_the_situation_names_workers_and_states(
     workspace: Workspace, long_spec: Spec, worker: Callable[[str], Any], paring: Any
 ) -> None:

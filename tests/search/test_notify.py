@@ -51,6 +51,7 @@ def hook(request: pytest.FixtureRequest) -> Iterator[Hook]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_hook_is_told(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
     url = f"http://127.0.0.1:{hook.server_port}/secret"
     assert notify(url, "is complete", NOW) == (hook.status == 200)
@@ -106,6 +107,7 @@ def test_only_web_addresses_are_taken(url: str, setting: str) -> None:
     assert "SECRET" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_both_are_refused_before_a_sweep_begins(paring: Any, tmp_path: Path) -> None:
     for setting in ("notify.url", "storage.tracking_uri"):
         code, _, said = paring(

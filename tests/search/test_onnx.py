@@ -25,6 +25,7 @@ class Quoted(torch.nn.Module):
         return self.classifier(hidden(layer(x).mean((2, 3))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "shape"),
     [(models.resnet8, (3, 16, 16)), (models.ds_cnn, (1, 49, 10)), (Quoted, (3, 6, 6))],

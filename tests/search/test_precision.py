@@ -57,6 +57,7 @@ def created(workspace: Workspace, name: str, spec: Spec) -> Study:
     return create.prepare(workspace, name, spec, None)
 
 
+@pytest.mark.slow
 def test_a_network_is_scored_exactly_where_it_can_be(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], doubtful: list[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_network_is_scored_exactly_where_it_can_be(
         assert SweepFactory(study.spec).dense_job().scoring is precision
 
 
+@pytest.mark.slow
 def test_simulation_can_be_asked_for_and_has_a_start_of_its_own(
     compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -89,6 +91,7 @@ def test_exactness_is_refused_with_the_layer_to_blame(
         created(workspace, "a", compose_spec(*doubtful, "precision=int8-exact"))
 
 
+@pytest.mark.slow
 def test_another_word_is_refused(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -96,6 +99,7 @@ def test_another_word_is_refused(
         created(workspace, "a", compose_spec(*tiny, "precision=int4"))
 
 
+@pytest.mark.slow
 def test_studies_scored_in_two_ways_are_not_compared(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:
@@ -105,6 +109,7 @@ def test_studies_scored_in_two_ways_are_not_compared(
         compare([exact, simulated])
 
 
+@pytest.mark.slow
 def test_a_target_that_a_network_has_no_form_for_is_refused_at_once(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], doubtful: list[str]
 ) -> None:
@@ -120,6 +125,7 @@ def test_a_target_that_a_network_has_no_form_for_is_refused_at_once(
         create.prepare(workspace, "elf", compose_spec(*tiny, "target=elf"), 1)
 
 
+@pytest.mark.slow
 def test_what_tensorflow_lite_lacks_is_refused_for_it_alone(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +156,7 @@ class Hard(nn.Sequential):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_study_from_before_is_continued_with_its_command(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +172,7 @@ def test_a_study_from_before_is_continued_with_its_command(
         create.prepare(workspace, "before", other, 2)
 
 
+@pytest.mark.slow
 def test_no_epoch_to_be_aware_of_int8_in_is_refused(
     workspace: Workspace, compose_spec: Composed, tiny: list[str]
 ) -> None:

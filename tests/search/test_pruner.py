@@ -76,6 +76,7 @@ def test_on_stored_curves_it_saves_epochs_and_keeps_the_hypervolume():
     assert early.hypervolume >= 0.99 * whole.hypervolume
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quiet_process")
 def test_a_hopeless_trial_is_not_trained_to_its_end(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]

@@ -66,6 +66,7 @@ def test_importing_search_loads_nothing_else() -> None:
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 
 
+@pytest.mark.slow
 def test_workers_load_neither_frames_nor_figures_of_the_doors() -> None:
     script = (
         "import sys, search.worker.pool; "

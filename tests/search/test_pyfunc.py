@@ -173,6 +173,7 @@ def interface(meaning: Meaning, *names: str) -> Interface:
     return Interface(shape=(1, 8, 8), dtype="float32", meaning=meaning, names=names)
 
 
+@pytest.mark.slow
 def test_classes_are_told_by_position_and_name(network: StoredNetwork, samples: np.ndarray) -> None:
     names = tuple("abcd")
     told = Predictor(network, interface(Meaning.CLASSES, *names)).answers(samples)

@@ -19,6 +19,7 @@ from search.study.study import Study
 from search.study.trials import trial_budget
 from search.worker.worker import work
 
+pytestmark = pytest.mark.slow  # all need studies that were worked on
 Paring = Callable[..., tuple[int, str, str]]
 METHOD = """
 from dataclasses import dataclass

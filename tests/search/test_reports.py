@@ -36,6 +36,7 @@ from tracking.mlflow.client import Client
 from tracking.mlflow.mirror import Mirror
 from tracking.records import State
 
+pytestmark = pytest.mark.slow  # all need studies that were worked on
 Paring = Callable[..., tuple[int, str, str]]
 CLASSES = ("cat\n# heading", "[x](javascript:alert(1))", EVIL, "a|b", *"fghijk")
 DATA = f"""

@@ -17,6 +17,7 @@ from search.study.study import require_study
 from search.worker.worker import work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "best"), [("Psnr", 60.0), ("Bounded", 2.0)])
 def test_the_hypervolume_of_a_users_metric_is_between_0_and_1(
     metric: str, best: float, compose_spec: Callable[..., Spec], tiny: list[str],

@@ -30,6 +30,7 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_network_starts_from_weights_but_for_its_head(
     compose_spec: composed, tiny: list[str], weights: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_network_starts_from_weights_but_for_its_head(
         _ = SweepFactory(compose_spec(*tiny, f"weights={weights}")).start
 
 
+@pytest.mark.slow
 def test_weights_and_what_is_fresh_are_part_of_the_dense_key(
     compose_spec: composed, tiny: list[str], weights: Path
 ) -> None:
@@ -66,6 +68,7 @@ def test_fresh_without_weights_is_refused(compose_spec: composed, tiny: list[str
         _ = SweepFactory(compose_spec(*tiny, "reinit=[classifier]")).start
 
 
+@pytest.mark.slow
 def test_a_weights_file_that_changed_or_went_is_noticed(
     compose_spec: composed, tiny: list[str], weights: Path, tmp_path: Path
 ) -> None:

@@ -259,6 +259,7 @@ def test_a_blob_that_two_write_at_once_is_stored_by_both(tmp_path: Path) -> None
     assert len(list(store.entries())) == 1
 
 
+@pytest.mark.slow
 def test_the_verbs_count_and_collect(kept: Workspace, paring: Any) -> None:
     where = [f"storage.folder={kept.config.folder}"]
     if kept.config.url is not None:

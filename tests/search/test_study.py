@@ -139,6 +139,7 @@ def _create_and_die(gate: Any, config: StorageConfig, spec: Spec, before: bool) 
     create_study(open_workspace(config), "s", spec, OBJECTIVES, FACTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False])
 def test_a_creator_that_is_killed_leaves_no_blob_that_nobody_names(
     workspace: Workspace, tiny_spec: Spec, before: bool
@@ -211,6 +212,7 @@ def _add(gate: Any, workspace: Workspace, total: int) -> None:
     add_trials(found, total, BUDGETS, 0)
 
 
+@pytest.mark.slow
 def test_two_creators_make_no_doubles(study: Study, workspace: Workspace) -> None:
     assert processes(_add, 2, workspace, 12) == [0, 0]
     trials = study.trials()
@@ -222,6 +224,7 @@ def test_two_creators_make_no_doubles(study: Study, workspace: Workspace) -> Non
 # --- a trial is claimed by one
 
 
+@pytest.mark.slow
 def test_the_first_waiting_trial_is_claimed(study: Study) -> None:
     add_trials(study, 2, BUDGETS, 0)
     trial = claim(study)
@@ -246,6 +249,7 @@ def _claim_all(gate: Any, workspace: Workspace, taken: Any) -> None:
         taken.put((trial.number, os.getpid()))
 
 
+@pytest.mark.slow
 def test_processes_claim_every_trial_once(study: Study, workspace: Workspace) -> None:
     add_trials(study, 16, BUDGETS, 0)
     taken = FORK.SimpleQueue()
@@ -258,6 +262,7 @@ def test_processes_claim_every_trial_once(study: Study, workspace: Workspace) ->
         assert trial.user_attrs["attempt"] == 1
 
 
+@pytest.mark.slow
 def test_threads_claim_every_trial_once(study: Study, workspace: Workspace) -> None:
     add_trials(study, 8, BUDGETS, 0)
     numbers: list[int] = []
@@ -313,6 +318,7 @@ def killed_owner(workspace: Workspace) -> None:
     child.join()
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_killed_process_goes_back_at_once(
     study: Study, workspace: Workspace
 ) -> None:
@@ -373,6 +379,7 @@ def test_a_silent_owner_on_another_host_loses_its_trial(study: Study) -> None:
     assert study.trials()[0].state is TrialState.WAITING
 
 
+@pytest.mark.slow
 def test_the_heart_beats_while_a_trial_is_worked_on(study: Study) -> None:
     add_trials(study, 1, BUDGETS, 0)
     trial = claim(study)

@@ -30,6 +30,7 @@ def states(study: Study) -> list[TrialState]:
 WAITING, RUNNING, FAIL = TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL
 
 
+@pytest.mark.slow
 def test_what_another_does_is_seen(both: tuple[Study, Study], tiny_spec: Spec) -> None:
     ours, theirs = both
     trial = claim(theirs)
@@ -53,6 +54,7 @@ def test_what_another_does_is_seen(both: tuple[Study, Study], tiny_spec: Spec) -
     assert ours.over()
 
 
+@pytest.mark.slow
 def test_trials_that_nobody_has_claimed_are_read_once(
     both: tuple[Study, Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_trials_that_nobody_has_claimed_are_read_once(
     assert read == [[], [0], [0], [0], []]
 
 
+@pytest.mark.slow
 def test_a_complete_trial_is_found_by_what_it_ran(both: tuple[Study, Study]) -> None:
     ours, theirs = both
     for run in ("one", "two"):

@@ -75,6 +75,7 @@ def test_a_measured_trial_stays_measured(here: Path) -> None:
     assert [trial.number for trial in trials if trial.measured is not None] == [0]
 
 
+@pytest.mark.slow
 def test_mlflow_can_be_rebuilt(paring: Paring, here: Path) -> None:
     before = json.loads((here / "fronts" / "finished.json").read_text())
     (here / ".paring" / "mlflow.db").unlink()
@@ -85,6 +86,7 @@ def test_mlflow_can_be_rebuilt(paring: Paring, here: Path) -> None:
     assert all(row["run_id"] for row in after["front"])
 
 
+@pytest.mark.slow
 def test_a_model_is_picked_exported_and_explained(paring: Paring, here: Path) -> None:
     succeed(paring, "pick", "study=finished", "budget.flash=32KiB", "format=c", "out=picked")
     succeed(paring, "export", "study=grown", "trial=1", "format=c", "out=exported")
@@ -124,6 +126,7 @@ def test_a_grown_study_grows_again(paring: Paring, here: Path) -> None:
     assert study.notes().dense == before  # not trained again
 
 
+@pytest.mark.slow
 def test_the_command_that_began_a_study_continues_it_in_todays_words(
     here: Path, compose_spec: Callable[..., Spec]
 ) -> None:

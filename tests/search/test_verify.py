@@ -130,6 +130,7 @@ def test_a_front_in_measured_numbers(paring: Paring, here: Path, done: Study) ->
     assert "<th class='text'>measured</th>" in (here / "front.html").read_text()
 
 
+@pytest.mark.slow
 def test_nothing_measured_is_told(
     paring: Paring,
     here: Path,
@@ -156,6 +157,7 @@ def test_a_device_that_is_too_small_is_told(paring: Paring, here: Path, done: St
     assert "too big for stm32l073: trials 0; pick others: paring pick device=stm32l073" in err
 
 
+@pytest.mark.slow
 def test_a_missing_compiler_is_told(
     paring: Paring, here: Path, done: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

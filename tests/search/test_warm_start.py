@@ -55,6 +55,7 @@ def test_no_limit_at_all_is_the_farthest_of_the_looser_ones():
     assert nearest_looser(budget, mixed) is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quiet_process")
 def test_every_trial_starts_from_the_one_before(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]
@@ -71,6 +72,7 @@ def test_every_trial_starts_from_the_one_before(
         assert all(later.widths[name] <= earlier.widths[name] for name in later.widths)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quiet_process")
 def test_a_trial_keeps_its_parent_for_every_attempt(
     tmp_path: Path, compose_spec: Callable[..., Spec], tiny: list[str]

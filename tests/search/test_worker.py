@@ -50,6 +50,7 @@ from tests.pruning.deploy.host import answers, compiled, needs_cc
 from tracking.mlflow.mirror import Mirror
 from tracking.records import StudyRecord
 
+pytestmark = pytest.mark.slow  # all need studies that were worked on
 FORK = multiprocessing.get_context("fork")
 Paring = Callable[..., tuple[int, str, str]]
 
@@ -284,7 +285,6 @@ def test_a_dense_network_of_another_study_costs_what_this_one_counts(
     assert study_record(study).trials[0].planned_sram_bytes is None  # that would be C's
 
 
-@pytest.mark.slow
 def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     workspace: Workspace, done: Study, spec: Spec
 ) -> None:
@@ -297,7 +297,6 @@ def test_a_lost_checkpoint_means_another_start_and_the_same_result(
     assert told(study.trials()[0]) == told(done.trials()[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_a_lost_dense_network_is_trained_again_and_said(
     workspace: Workspace, done: Study, spec: Spec, caplog: pytest.LogCaptureFixture, damage: str
@@ -471,7 +470,6 @@ def test_front_as_json(paring: Paring, here: Path, done: Study) -> None:
         assert list(on[trial.number].planes) == entry["planes"]
 
 
-@pytest.mark.slow
 def test_front_as_csv_table_and_page(paring: Paring, here: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(paring("front", "study=done", "output=csv")[1])))
     assert rows
@@ -506,7 +504,6 @@ assert not {"optuna", "hydra", "mlflow"} & set(sys.modules)
 """
 
 
-@pytest.mark.slow
 def test_export_loads_in_a_fresh_process(paring: Paring, here: Path, done: Study) -> None:
     code, out, err = paring("export", "study=done", "trial=1", "out=models/one")
     assert (code, err) == (0, "")

@@ -49,6 +49,7 @@ def test_real_tables_are_ours(bare: Databases) -> None:
         check(bare.optuna, "MLflow")
 
 
+@pytest.mark.slow
 def test_mlflows_tables_are_ours_for_mlflow_only(store: Any) -> None:
     url = store.mlflow
     assert check(url, "MLflow") is Content.OURS

@@ -59,6 +59,7 @@ def test_a_killed_holder_lets_go(ready: Databases) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_waiting_ends_when_the_holder_ends(ready: Databases) -> None:
     script = _HOLD.replace("600", "0.3")
     arguments = [sys.executable, "-c", script, location(ready), ready.schema]

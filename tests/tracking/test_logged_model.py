@@ -38,6 +38,7 @@ def metrics(model: Any) -> dict[tuple[str, str | None], float]:
     return {(metric.key, metric.dataset_name): metric.value for metric in model.metrics}
 
 
+@pytest.mark.slow
 def test_a_finished_trial_is_a_model(store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE, State.FAILED, State.RUNNING)
     runs = sync(store, study, blobs)
@@ -60,6 +61,7 @@ def test_a_finished_trial_is_a_model(store: Any, make_study: MakeStudy, blobs: B
     } == {(f"digits ({split})", "feed", split) for split in ("training", "validation", "test")}
 
 
+@pytest.mark.slow
 def test_its_files_name_a_loader_of_the_package_and_hold_no_code(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
@@ -86,6 +88,7 @@ def test_its_files_name_a_loader_of_the_package_and_hold_no_code(
     assert told.load_input_example(str(folder(model))).tolist() == [[[[0, 1], [2, 3]]]]
 
 
+@pytest.mark.slow
 def test_a_test_score_comes_later_and_is_of_the_test_split(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:

@@ -55,6 +55,7 @@ def shown(text: str) -> tuple[list[str], str]:
     return elements, "".join(t.content for t in tokens if t.type == "text")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", FRAMES)
 @given(st.text(st.characters(codec="utf-8"), min_size=1) | st.sampled_from(HOSTILE))
 @example("[x](javascript:alert(1))")

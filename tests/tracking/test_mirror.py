@@ -177,6 +177,7 @@ def test_the_page_on_a_trial_is_written_once_and_anew_when_it_would_differ(
     assert file.stat().st_mtime_ns != pages[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{}", explanation(after=99)])
 def test_an_explanation_that_cannot_be_read_is_noted_and_stops_nothing(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, content: bytes
@@ -208,6 +209,7 @@ def test_a_missing_explanation_is_supplied_later(
     assert "why.html" in artifacts(sqlite_store, run)
 
 
+@pytest.mark.slow
 def test_what_the_studys_run_holds(sqlite_store: Any, make_study: MakeStudy, blobs: Blobs) -> None:
     study = make_study(State.COMPLETE, State.COMPLETE, State.WAITING)
     mirror(sqlite_store).sync(study, blobs)
@@ -226,6 +228,7 @@ def test_what_the_studys_run_holds(sqlite_store: Any, make_study: MakeStudy, blo
     ]
 
 
+@pytest.mark.slow
 def test_pages_are_written_now_and_then_and_at_the_end(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
@@ -320,6 +323,7 @@ def test_a_study_that_is_over_is_finished_and_can_go_on(
     assert study_run(sqlite_store, study).status == "FINISHED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [False, True], ids=["same process", "new process"])
 def test_again_changes_nothing(
     store: Any, make_study: MakeStudy, blobs: Blobs, fresh: bool
@@ -384,6 +388,7 @@ def test_many_epochs_go_in_several_calls(
     assert [step for step, _ in history(sqlite_store, run, "macs")] == list(range(1, 151))
 
 
+@pytest.mark.slow
 def test_points_written_but_not_noted_are_not_doubled(
     store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:
@@ -440,6 +445,7 @@ class Breaking(Mapping[str, bytes]):
         return 0
 
 
+@pytest.mark.slow
 def test_a_sync_that_broke_off_is_completed(sqlite_store: Any, make_study: MakeStudy) -> None:
     study, one, broken = make_study(*[State.COMPLETE] * 3), mirror(sqlite_store), Breaking()
     with pytest.raises(ConnectionError):
@@ -532,6 +538,7 @@ def test_a_deleted_run_is_written_again(
     assert trial_runs(sqlite_store, study)[1].metrics["final.score"] == 0.96
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deleted", [False, True])
 def test_another_study_of_the_same_name_is_left_alone(
     store: Any, make_study: MakeStudy, blobs: Blobs, deleted: bool
@@ -551,6 +558,7 @@ def test_another_study_of_the_same_name_is_left_alone(
     assert names == [first.name, f"{first.name} ({short})", f"{first.name} ({short}-2)"]
 
 
+@pytest.mark.slow
 def test_a_database_made_anew_gets_the_same(
     postgres_store: Any, sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:

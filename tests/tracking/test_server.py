@@ -84,6 +84,7 @@ def test_what_is_no_host_is_reported(tmp_path: Path, host: Any) -> None:
         pytest.fail("that is no host")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("password", [None, "", "eleven char"])
 def test_a_login_needs_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None

@@ -54,6 +54,7 @@ def test_given_options_stay() -> None:
     assert "connect_timeout=30" in found.optuna
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("location", "words"),
     [
@@ -111,6 +112,7 @@ def test_mask_hides_the_password_of_a_url(before: str, after: str) -> None:
     assert masked.startswith("postgresql://user:***@")
 
 
+@pytest.mark.slow
 @FEW
 @given(before=UNBROKEN, after=UNBROKEN, text=st.text(max_size=20))
 def test_mask_hides_passwords_inside_a_message(before: str, after: str, text: str) -> None:

@@ -37,6 +37,7 @@ def assert_same_codes(network: IntegerNetwork, inputs: torch.Tensor, folder) -> 
         np.testing.assert_array_equal(output.reshape(expected[name].shape), expected[name])
 
 
+@pytest.mark.slow
 @needs_cc
 @pytest.mark.parametrize("name", DEPLOYED)
 def test_every_network_gives_the_same_codes(name, tmp_path):
@@ -45,6 +46,7 @@ def test_every_network_gives_the_same_codes(name, tmp_path):
     assert_same_codes(lowered(graph, tensors, inputs), 2 * inputs, tmp_path)
 
 
+@pytest.mark.slow
 @needs_cc
 def test_no_name_of_a_layer_is_code(tmp_path):
     names = ["a/*b", "**//", "*/ int x; /*", "a\\", "int", "??/"]
@@ -55,6 +57,7 @@ def test_no_name_of_a_layer_is_code(tmp_path):
     assert_same_codes(lowered(graph, dict(model.state_dict()), inputs), inputs, tmp_path)
 
 
+@pytest.mark.slow
 @needs_cc
 @pytest.mark.parametrize("name", ZOO)
 def test_zoo_models_give_the_same_codes(small, name, tmp_path):
@@ -64,6 +67,7 @@ def test_zoo_models_give_the_same_codes(small, name, tmp_path):
     assert_same_codes(network, 2 * inputs, tmp_path)
 
 
+@pytest.mark.slow
 @needs_cc
 @FEW
 @given(deployable(), st.integers(0, 9))
@@ -91,6 +95,7 @@ def assert_odd_one_is_exact(folder, network, seed) -> None:
     assert_same_codes(small, 2 * inputs, folder)
 
 
+@pytest.mark.slow
 def test_the_arena_is_as_small_as_the_peak_of_every_network(small, device):
     made = [traced(name) for name in DEPLOYED]
     made += [(graph, model.state_dict()) for graph, model in map(small, ZOO)]
@@ -100,6 +105,7 @@ def test_the_arena_is_as_small_as_the_peak_of_every_network(small, device):
         assert planned.arena_bytes == planned.peak_bytes == cost.sram_bytes
 
 
+@pytest.mark.slow
 def test_layers_lie_over_what_they_have_read(small):
     """In every model some do, forward and backward; sums lie where an operand lay."""
     for name in ("resnet8", "mobilenet_v2"):

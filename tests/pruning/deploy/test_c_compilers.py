@@ -72,6 +72,7 @@ def assert_same_codes(
         np.testing.assert_array_equal(output.reshape(expected[name].shape), expected[name])
 
 
+@pytest.mark.slow
 @needs_arm_gcc
 @pytest.mark.parametrize("core", CORES)
 def test_every_core_gives_the_same_codes(network, core, tmp_path):
@@ -79,6 +80,7 @@ def test_every_core_gives_the_same_codes(network, core, tmp_path):
     assert_same_codes(network, tmp_path, core, *OPTIONS)
 
 
+@pytest.mark.slow
 @needs_arm_gcc
 @pytest.mark.parametrize(
     ("core", "options"),
@@ -95,6 +97,7 @@ def test_every_option_gives_the_same_codes(network, core, options, tmp_path):
     assert_same_codes(network, tmp_path, core, *options)
 
 
+@pytest.mark.slow
 @needs_arm_gcc
 @needs_clang
 @pytest.mark.parametrize(
@@ -110,12 +113,14 @@ def test_clang_gives_the_same_codes(network, core, options, tmp_path):
     assert_same_codes(network, tmp_path, core, "-std=c99", *options, compiler=CLANG)
 
 
+@pytest.mark.slow
 @needs_arm_gcc
 @pytest.mark.parametrize("option", ["-finstrument-functions", "-fsanitize-coverage=trace-pc"])
 def test_hooks_of_tracers_stay_outside_of_the_assembly(network, option, tmp_path):
     assert_same_codes(network, tmp_path, "m4", *OPTIONS, option, more={"hooks.c": CLOBBERS})
 
 
+@pytest.mark.slow
 @needs_arm_gcc
 @pytest.mark.parametrize("core", ["m4", "r5-arm"])
 @pytest.mark.parametrize("option", ["-O2", "-Os", "-fprofile-arcs", "-finstrument-functions"])
@@ -161,6 +166,7 @@ def test_assembly_whose_record_has_changed_is_not_compiled(tmp_path):
         compile_only(tmp_path, "kernels.c", *CORES["m4"].options)
 
 
+@pytest.mark.slow
 @needs_arm_gcc
 @pytest.mark.parametrize(
     ("core", "assembly"),
@@ -175,6 +181,7 @@ def test_simd_is_for_cores_on_which_it_is_right(core, assembly, tmp_path):
     assert any(text.startswith("smlad") for text in texts) == assembly
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "compiler",
     [

@@ -104,6 +104,7 @@ def assert_each_gives_its_own_codes(program: Path, networks: dict[str, IntegerNe
     assert done.stdout == wanted
 
 
+@pytest.mark.slow
 @needs_cc
 @needs_cxx
 def test_a_program_of_cpp_runs_two_networks_with_kernels_once(networks, folder):
@@ -115,6 +116,7 @@ def test_a_program_of_cpp_runs_two_networks_with_kernels_once(networks, folder):
     assert_each_gives_its_own_codes(folder / "app", networks)
 
 
+@pytest.mark.slow
 @needs_cc
 @needs_cxx
 @needs_cmake
@@ -125,6 +127,7 @@ def test_cmake_builds_two_folders_with_kernels_once(networks, folder):
     assert_each_gives_its_own_codes(folder / "build" / "app", networks)
 
 
+@pytest.mark.slow
 @needs_cc
 @needs_cmake
 def test_cmake_builds_the_example_of_a_folder(networks, folder):
@@ -133,6 +136,7 @@ def test_cmake_builds_the_example_of_a_folder(networks, folder):
     assert (folder / "kws" / "build" / "example").exists()
 
 
+@pytest.mark.slow
 @needs_arm_gcc
 @needs_cmake
 @pytest.mark.parametrize("kind", ["", "Debug", "Release", "MinSizeRel"])

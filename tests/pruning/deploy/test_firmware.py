@@ -76,6 +76,7 @@ def run(network: IntegerNetwork, core: str, seed: int = 0) -> tuple[Firmware, Ex
     return linked, done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("name", ["resnet8", "ds_cnn"])
 def test_every_core_gives_the_same_codes(small, name, core):
@@ -89,6 +90,7 @@ def test_every_core_gives_the_same_codes(small, name, core):
     assert 100 < done.stack_bytes < 1_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("outputs", [1, 2, 5])
 def test_flash_is_known_to_the_byte(device, outputs, core):
@@ -124,6 +126,7 @@ def test_odd_networks_give_the_same_codes(device, network, seed):
     assert linked.flash_bytes == estimated(smaller, device, core)
 
 
+@pytest.mark.slow
 def test_kernels_are_told_apart_in_a_long_network():
     torch.manual_seed(0)
     model = nn.Sequential(*(nn.Conv2d(4, 4, 1) for _ in range(90)))
@@ -134,6 +137,7 @@ def test_kernels_are_told_apart_in_a_long_network():
     assert max(counts) - min(counts) < 0.2 * min(counts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layer",
     [
@@ -149,6 +153,7 @@ def test_kernels_that_the_zoo_lacks_are_estimated_too(layer, device):
     assert estimate == pytest.approx(counted, rel=0.08)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "near"),
     [
@@ -178,6 +183,7 @@ def instructions_of(layer: nn.Module, device: Device) -> tuple[float, int]:
     return deployed(graph, m4).dense.latency_ms / m4.milliseconds(1.0), done.instructions
 
 
+@pytest.mark.slow
 def test_a_core_with_simd_takes_fewer_instructions(small):
     network = small_network(small, "resnet8")
     counts = [run(network, core)[1].instructions for core in ("cortex-m4", "cortex-m3")]
@@ -201,6 +207,7 @@ def test_an_unknown_core_is_refused(small):
         build_firmware(small_network(small, "resnet8"), "cortex-a53")
 
 
+@pytest.mark.slow
 def test_firmware_that_hangs_is_stopped(small):
     network = small_network(small, "resnet8")
     linked = build_firmware(network, "cortex-m4")
@@ -209,6 +216,7 @@ def test_firmware_that_hangs_is_stopped(small):
         execute(hangs, network, np.zeros((1, *network.shapes["input"]), np.int8), 0.5)
 
 
+@pytest.mark.slow
 def test_firmware_that_faults_is_told(small):
     network = small_network(small, "resnet8")
     linked = build_firmware(network, "cortex-m4")
@@ -217,6 +225,7 @@ def test_firmware_that_faults_is_told(small):
         execute(faults, network, np.zeros((1, *network.shapes["input"]), np.int8))
 
 
+@pytest.mark.slow
 def test_firmware_of_another_network_is_told(small):
     wanted, other = small_network(small, "resnet8"), small_network(small, "resnet20")
     linked = build_firmware(other, "cortex-m4")
@@ -225,6 +234,7 @@ def test_firmware_of_another_network_is_told(small):
         execute(linked, wanted, np.zeros((1, *shape), np.int8))
 
 
+@pytest.mark.slow
 def test_a_program_without_symbols_is_told(small, monkeypatch):
     monkeypatch.setattr(build, "LINKING", (*build.LINKING, "-s"))
     with pytest.raises(ToolchainError, match=r"without symbols.*\(-s\)"):

@@ -80,6 +80,7 @@ def test_pruned_networks_are_deployed_as_well(name, random_mask):
         evaluated_alike(lowered(smaller, own, inputs), 2 * inputs)
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(steps=12), st.integers(0, 9))
 def test_random_networks_give_the_same_codes(network, seed):
@@ -265,6 +266,7 @@ def test_a_mean_of_windows_rounds_half_away_from_zero(padded):
     assert found[0, 0, 1, 2] == 3  # (2 + 5 + 1 + 2) / 4 is two and a half
 
 
+@pytest.mark.slow
 def test_every_kind_of_kernel_is_among_them():
     kinds = set()
     for name in DEPLOYED:

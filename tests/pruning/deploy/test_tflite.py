@@ -94,6 +94,7 @@ def test_zoo_models_give_the_same_codes(small, name):
     assert found.flash_bytes == found.file_bytes + 96_500
 
 
+@pytest.mark.slow
 @needs_tflm
 @settings(FEW, max_examples=12)
 @given(deployable())
