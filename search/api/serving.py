@@ -36,4 +36,5 @@ def serve_from(config: DictConfig) -> None:
         config.port,
         key,
         users,
+        flag(config.open, "open"),
     )

@@ -186,7 +186,7 @@ def _facts(factory: SweepFactory, dense: Cost) -> StudyFacts:
         dense_key=factory.dense_key(),
         start_has_network=True,
         precision=factory.precision,
-        tags=provenance(factory.data),
+        tags=provenance(factory.data, factory.spec["model"]["_target_"]),
     )
 
 

@@ -8,10 +8,15 @@ from pruning.data import Dataset
 LIBRARIES = ("paring", "torch", "optuna", "mlflow", "numpy")
 
 
-def provenance(data: Dataset) -> dict[str, str]:
-    """Versions of the libraries, the commit of the working folder, and the data, as tags."""
+def provenance(data: Dataset, model: str) -> dict[str, str]:
+    """Versions of the libraries, the commit of the working folder, the network by the function or
+    class that makes it, and the data, as tags.
+    """
     versions = {f"version.{name}": importlib.metadata.version(name) for name in LIBRARIES}
-    return {**versions, **_git(), "data": data.name, "data.digest": data.digest}
+    network = model.rpartition(".")[2]
+    return {
+        **versions, **_git(), "network": network, "data": data.name, "data.digest": data.digest,
+    }  # fmt: skip
 
 
 def _git() -> dict[str, str]:

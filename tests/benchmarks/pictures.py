@@ -24,7 +24,7 @@ from search.study.study import require_study
 from tests.benchmarks.estimates import RESULTS, draw
 from tests.search.commands import free_port
 from tracking.mlflow.client import Client
-from tracking.mlflow.descriptions import front_path
+from tracking.mlflow.descriptions import WORKFLOW, charts_of, front_path, runs_path
 from tracking.mlflow.server import serving
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
@@ -37,8 +37,9 @@ CHARTS = {  # a picture, and the results in it: problem, setting, digest of the 
 }
 ESTIMATES = "estimates.png"
 FRONT, WHY, DASHBOARD = "front.png", "why.png", "dashboard.png"
-MADE = {*CHARTS, ESTIMATES, FRONT, WHY, DASHBOARD}
-WITHOUT_ASSISTANT: FloatRect = {"x": 0, "y": 0, "width": 966, "height": 780}
+RUNS, FRONTS, MODEL, VERSION = "runs.png", "fronts.png", "model.png", "version.png"
+MADE = {*CHARTS, ESTIMATES, FRONT, WHY, DASHBOARD, RUNS, FRONTS, MODEL, VERSION}
+WIDTH, ASSISTANT = 1800, 435  # pixels: MLflow opens its assistant in a browser that is new to it
 SMALL = "budget.flash=4KiB"  # whose network the page on a trial is about
 
 
@@ -82,9 +83,10 @@ def _paring(folder: Path, *words: str) -> None:
 
 
 def pages(folder: Path) -> None:
-    """The front, the page on one of its trials, and the front in MLflow's dashboard."""
+    """The front, the page on one of its trials, and what MLflow shows of the study."""
     _paring(folder, "front", f"study={STUDY}", "output=html", "out=pictures/front.html")
     _paring(folder, "pick", f"study={STUDY}", SMALL, "register=false", "out=pictures/small")
+    _paring(folder, "pick", f"study={STUDY}", "device=stm32f103", "format=c", "out=pictures/c")
     number = json.loads((folder / "pictures" / "small" / "model.json").read_text())["trial"]
     _paring(folder, "export", f"study={STUDY}", f"trial={number}", "out=pictures/small")
     with browser() as page:
@@ -127,20 +129,39 @@ def _why(page: Page, file: Path) -> None:
 
 
 def _dashboard(page: Page, folder: Path) -> None:
-    """MLflow's page on the run of the study, at its front."""
+    """The study in MLflow: its runs, their fronts, the page of its front, a model, a version."""
     workspace = open_workspace(StorageConfig(folder=str(folder / ".paring")), create=False)
     key = study_record(require_study(workspace, STUDY)).key
     client = Client(workspace.databases.mlflow)
     where = client.experiments(key)[0].experiment_id
     (run,) = client.runs(where, "tags.`paring.kind` = 'study'")
-    artifacts = workspace.folder / "artifacts"
+    version = client.api.get_model_version_by_alias(STUDY, "stm32f103")
+    model = client.api.get_run(version.run_id).data.tags["paring.model"]
+    runs, artifacts = runs_path(where), workspace.folder / "artifacts"
     with serving(workspace.databases.mlflow, artifacts, port=free_port()) as (address, _):
-        page.set_viewport_size({"width": 1300, "height": 780})
+        for name, path, shown, height in (
+            (RUNS, runs, "trial-023", 860),
+            (FRONTS, charts_of(runs), "latency_ms vs. score", 780),
+            (MODEL, f"/#/experiments/{where}/models/{model}?{WORKFLOW}", "About this", 820),
+            (VERSION, f"/#/models/{STUDY}/versions/{version.version}?{WORKFLOW}", "Version 1", 620),
+        ):
+            page.set_viewport_size({"width": WIDTH, "height": height})
+            page.goto("about:blank")
+            page.goto(address + path)
+            page.get_by_text(shown).first.wait_for()
+            page.wait_for_timeout(2000)  # columns and charts move to their places
+            _without_assistant(page, name)
         page.goto(address + front_path(where, run.run_id))
         points = page.frame_locator("iframe").locator(".scatterlayer .point")
         points.first.wait_for(state="attached")
-        # MLflow opens its assistant at the right of a browser that it has not seen before.
-        page.screenshot(path=PICTURES / DASHBOARD, clip=WITHOUT_ASSISTANT)
+        _without_assistant(page, DASHBOARD)
+
+
+def _without_assistant(page: Page, name: str) -> None:
+    size = page.viewport_size
+    assert size is not None  # it was set
+    clip = FloatRect(x=0, y=0, width=size["width"] - ASSISTANT, height=size["height"])
+    page.screenshot(path=PICTURES / name, clip=clip)
 
 
 if __name__ == "__main__":

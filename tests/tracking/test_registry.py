@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,9 @@ def test_a_version_belongs_to_the_trials_run(store: Any, study: StudyRecord, pic
     assert run.data.tags["paring.slot"] == "0"
     model = api.get_logged_model(run.data.tags["paring.model"])
     assert found.source == model.artifact_location
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [
+        {"name": study.name, "version": version}
+    ]
     assert {metric.key: metric.value for metric in model.metrics}["flash_bytes"] == 30000
     assert not {"score", "flash_bytes"} & found.tags.keys()
     assert held(found) == {"README.md", "model.json", "model.safetensors"}

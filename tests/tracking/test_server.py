@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from playwright.sync_api import Page
 
 from tests.search.commands import PATIENCE_S, free_port
 from tracking import (
+    RESOURCES,
     DeviceRecord,
     Limits,
     Mirror,
@@ -26,7 +28,7 @@ from tracking import (
     serving,
 )
 from tracking.mlflow.client import Client
-from tracking.mlflow.descriptions import EXPERIMENTS, front_path, run_path
+from tracking.mlflow.descriptions import EXPERIMENTS, charts_of, front_path, run_path
 from tracking.mlflow.server import PASSWORD, command, environment, study_path
 from tracking.pages.plot_layout import DENSE, FRONT
 
@@ -141,6 +143,53 @@ def test_a_browser_sees_the_study_its_front_and_what_was_picked(
         assert pixels(picture, color) > 50
 
 
+def shown_headers(page: Page) -> list[str]:
+    """The headers of a table of MLflow's from left to right."""
+    places = page.get_by_role("columnheader").evaluate_all(
+        "all => all.map(one => [one.getBoundingClientRect().x, one.innerText.trim()])"
+    )
+    return list(dict.fromkeys(text for _, text in sorted(places)))
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_link_to_a_study_opens_its_columns_and_its_charts(
+    sqlite_store: Any, make_study: MakeStudy, blobs: dict[str, bytes], browser: Page
+) -> None:
+    """The shared view is stored as the pinned version of MLflow reads it: with another version,
+    this is what fails, and `tracking.mlflow.views` is what must follow.
+    """
+    study = make_study(State.COMPLETE, State.COMPLETE, State.COMPLETE, State.FAILED)
+    first, second, third, failed = study.trials
+    worse = replace(first, planes=())  # the best score, but not on a front
+    tested = replace(second, test_score=0.97)
+    study = replace(study, trials=(worse, tested, third, failed))
+    Mirror(sqlite_store.mlflow, sqlite_store.artifacts).sync(study, blobs)
+    with serving(sqlite_store.mlflow, sqlite_store.artifacts, port=free_port()) as (url, _):
+        path = study_path(sqlite_store.mlflow, study.key)
+        browser.set_viewport_size({"width": 2600, "height": 1200})
+        browser.goto(url + path)
+        browser.get_by_text("trial-000: 0.9800").first.wait_for()
+        assert browser.get_by_text("viewing a shared view").count(), "MLflow refused the view"
+        columns = ["score", "test_score", "flash_bytes", "sram_bytes", "latency_ms"]
+        end = time.monotonic() + 30  # columns move to their places
+        while (headers := [one for one in shown_headers(browser) if one in columns]) != columns:
+            assert time.monotonic() < end, headers
+            time.sleep(0.2)
+        headers = shown_headers(browser)
+        assert {"paring.planes", "paring.budget", "Models"} <= set(headers)
+        names = browser.locator("a", has_text=re.compile(r"^trial-00\d")).all_inner_texts()
+        runs = [name for name in names if name.startswith("trial-003") or ":" in name]
+        assert [name[:9] for name in runs] == ["trial-001", "trial-002", "trial-000", "trial-003"]
+        browser.goto("about:blank")
+        browser.goto(url + charts_of(path))
+        for resource in RESOURCES:
+            browser.get_by_text(f"{resource} vs. score").first.wait_for()
+        points = browser.locator(".scatterlayer .point")
+        points.first.wait_for(state="attached")
+        assert points.count() >= 3 * 3
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 def test_mlflow_shows_names_from_outside_as_they_are(
@@ -230,7 +279,7 @@ import signal, sys
 from tracking import serve
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-serve(*sys.argv[1:3], port=int(sys.argv[3]))
+serve(*sys.argv[1:3], port=int(sys.argv[3]), browser="open" in sys.argv)
 """
 
 
@@ -242,10 +291,14 @@ def test_the_server_ends_with_its_parent(
     port = free_port()
     arguments = [
         *(sys.executable, "-c", _SERVE),
-        *(sqlite_store.mlflow, str(sqlite_store.artifacts), str(port)),
+        *(sqlite_store.mlflow, str(sqlite_store.artifacts), str(port), "open"),
     ]
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    environment = {**os.environ, "BROWSER": str(browser)}
     with (tmp_path / "log").open("w+") as log:
-        parent = subprocess.Popen(arguments, stderr=log, env=os.environ)
+        parent = subprocess.Popen(arguments, stderr=log, env=environment)
         while "Ctrl-C" not in (tmp_path / "log").read_text():
             assert parent.poll() is None
             time.sleep(0.1)
@@ -255,6 +308,7 @@ def test_the_server_ends_with_its_parent(
     assert children
     assert not [child for child in children if child.is_running()]
     assert f"http://127.0.0.1:{port}{EXPERIMENTS}\n" in (tmp_path / "log").read_text()
+    assert (tmp_path / "opened").read_text() == f"http://127.0.0.1:{port}{EXPERIMENTS}\n"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from tracking.mlflow.markdown import plain
+from tracking.mlflow.views import KEY
 from tracking.pages.why import PAGE
 from tracking.records import PickRecord, State, StudyRecord, TrialRecord
 from tracking.tables import (
@@ -18,30 +19,37 @@ from tracking.tables import (
     size,
 )
 
-_WORKFLOW = "workflowType=machine_learning"
+WORKFLOW = "workflowType=machine_learning"
 # Without the workflow MLflow opens its pages for language models, which show none of this.
-EXPERIMENTS = f"/#/experiments?{_WORKFLOW}"
+EXPERIMENTS = f"/#/experiments?{WORKFLOW}"
 _ROWS = 8  # of the front's table: MLflow takes 5,000 characters
 
 
 def runs_path(experiment_id: str) -> str:
-    """Return the path of an experiment's runs in MLflow's pages, relative to the server."""
-    return f"/#/experiments/{experiment_id}/runs?{_WORKFLOW}"
+    """Return the path of an experiment's runs in MLflow's pages, relative to the server: a table
+    of the trials, those on a front first.
+    """
+    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&{WORKFLOW}"
+
+
+def charts_of(path: str) -> str:
+    """Return the path of the charts of the runs at a path: their fronts."""
+    return f"{path}&compareRunsMode=CHART"
 
 
 def front_path(experiment_id: str, run_id: str) -> str:
     """Return the path of the study's front in MLflow's pages, relative to the server."""
-    return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/front.html?{_WORKFLOW}"
+    return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/front.html?{WORKFLOW}"
 
 
 def run_path(experiment_id: str, run_id: str) -> str:
     """Return the path of a run in MLflow's pages, relative to the server."""
-    return f"/#/experiments/{experiment_id}/runs/{run_id}?{_WORKFLOW}"
+    return f"/#/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"
 
 
 def why_path(experiment_id: str, run_id: str) -> str:
     """Return the path of a run's page on its network in MLflow's pages, relative to the server."""
-    return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{PAGE}?{_WORKFLOW}"
+    return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{PAGE}?{WORKFLOW}"
 
 
 def experiment_note(

@@ -8,8 +8,9 @@ from hashlib import sha256
 
 from tracking.mlflow.descriptions import experiment_note, trial_note
 from tracking.mlflow.metrics import Step, study_curves, study_finals, trial_curves, trial_finals
+from tracking.mlflow.views import ORDER, order_of
 from tracking.records import RESOURCES, Costs, Scalar, State, StudyRecord, TrialRecord
-from tracking.tables import score_text, size
+from tracking.tables import bounds, score_text, size
 
 STATUS = {
     State.WAITING: "SCHEDULED",
@@ -112,10 +113,12 @@ def _trial_tags(study: StudyRecord, trial: TrialRecord) -> dict[str, str]:
         "paring.front": str(bool(trial.planes)).lower(),
         "paring.planes": " ".join(trial.planes),
         "paring.reason": trial.reason,
+        "paring.budget": bounds(trial.budget),
         "mlflow.note.content": trial_note(study, trial),
     }
     if trial.state is State.COMPLETE and trial.costs is not None and trial.score is not None:
         tags["mlflow.runName"] = point_name(trial.number, trial.score, trial.costs)
+        tags[ORDER] = order_of(bool(trial.planes), trial.score, study.scores_rise)
     if trial.copy_of is not None:
         tags["paring.copy_of"] = str(trial.copy_of)
     if trial.epochs:

@@ -22,6 +22,7 @@ from tracking.mlflow.descriptions import experiment_note
 from tracking.mlflow.desired import DesiredRun, study_run, trial_run
 from tracking.mlflow.logged_model import ModelWriter, has_model
 from tracking.mlflow.metrics import Step
+from tracking.mlflow.views import TAG, shared_view
 from tracking.records import StudyRecord
 
 _CURVES = "paring.curves"  # a digest of the steps that MLflow has
@@ -36,6 +37,7 @@ class _MirroredStudy:
 
     experiment_id: str
     note: str
+    view: str
     study: Run | None = None
     trials: dict[int, Run] = field(default_factory=dict)
     models: ModelWriter | None = None
@@ -164,6 +166,10 @@ def _sync_study(client: Client, mirrored: _MirroredStudy, study: StudyRecord) ->
         with client.answering():
             client.api.set_experiment_tag(mirrored.experiment_id, "mlflow.note.content", note)
         mirrored.note = note
+    if mirrored.view != (view := shared_view()):
+        with client.answering():
+            client.api.set_experiment_tag(mirrored.experiment_id, TAG, view)
+        mirrored.view = view
 
 
 def _page_is_due(mirrored: _MirroredStudy, study: StudyRecord) -> bool:
@@ -194,13 +200,13 @@ def _experiment(client: Client, study: StudyRecord, root: str | None) -> _Mirror
             "mlflow.experimentKind": "custom_model_development",  # or MLflow's pages ask for it
         }
         name = next(name for name in _names(study) if not client.is_taken(name))
-        return _MirroredStudy(client.create_experiment(name, root, tags), note="")
+        return _MirroredStudy(client.create_experiment(name, root, tags), note="", view="")
     experiment = next((one for one in experiments if one.active), experiments[0])
     if not experiment.active:
         with client.answering():
             client.api.restore_experiment(experiment.experiment_id)
     note = experiment.tags.get("mlflow.note.content", "")
-    return _MirroredStudy(experiment.experiment_id, note)
+    return _MirroredStudy(experiment.experiment_id, note, experiment.tags.get(TAG, ""))
 
 
 def _names(study: StudyRecord) -> Iterator[str]:

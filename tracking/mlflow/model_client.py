@@ -1,10 +1,13 @@
 """Logged models and data sets in MLflow, through its client."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from tracking.mlflow.client import Client, DatasetVersion, Run, shortened, unstorable
+
+_VERSIONS = "mlflow.modelVersions"  # a tag in which MLflow notes a model's versions
 
 
 class Model(NamedTuple):
@@ -66,6 +69,14 @@ class ModelClient:
         """Return where a model's files are."""
         with self._client.answering():
             return str(self._client.api.get_logged_model(model_id).artifact_location)
+
+    def note_version(self, model_id: str, name: str, version: str) -> None:
+        """Note with a model that it is a version in the registry, as MLflow does."""
+        with self._client.answering():
+            tags = self._client.api.get_logged_model(model_id).tags
+            versions = json.loads(tags.get(_VERSIONS, "[]"))
+            noted = json.dumps([*versions, {"name": name, "version": version}])
+            self._client.api.set_logged_model_tags(model_id, {_VERSIONS: noted})
 
     def add_files(self, model_id: str, folder: Path, path: str | None = None) -> None:
         """Copy all that lies in a folder to a model's files, or into a folder of these."""

@@ -54,6 +54,7 @@ def register(
         _log_costs(client, run, model_id, study, trial)
         with client.answering():
             version = _create(client, run, model_id, study, trial, name, digest)
+        ModelClient(client).note_version(model_id, name, version)
     with client.answering():
         client.api.set_registered_model_alias(name, alias, version)
     return version

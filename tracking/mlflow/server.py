@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from typing import NoReturn
 from tracking.databases.database import prepare_users
 from tracking.errors import ServerError
 from tracking.mlflow.client import ENVIRONMENT, Client
-from tracking.mlflow.descriptions import EXPERIMENTS, runs_path
+from tracking.mlflow.descriptions import EXPERIMENTS, charts_of, runs_path
 from tracking.mlflow.schema_init import ensure_tables
 
 _READY_SECONDS = 90
@@ -67,10 +68,12 @@ def serve(
     port: int = 5000,
     study_key: str | None = None,
     users_url: str | None = None,
+    browser: bool = False,
 ) -> None:
     """Run MLflow's server until Ctrl-C, SIGTERM or SIGHUP; print the address to open to stderr.
 
-    With a study's key that is the address of the study's own page, else that of all studies.
+    With a study's key that is the address of the study's own page, and that of its charts, else
+    that of all studies. With `browser` it is opened in the user's browser.
 
     Raises:
         ServerError: the server cannot start (the port is taken, say), or ended by itself.
@@ -78,7 +81,10 @@ def serve(
     path = EXPERIMENTS if study_key is None else study_path(mlflow_url, study_key)
     server = serving(mlflow_url, artifact_root, host, port, users_url)
     with _ending_on_signals(), server as (url, child):
-        print(f"{url}{path}\nCtrl-C ends the server.", file=sys.stderr, flush=True)
+        charts = "" if path == EXPERIMENTS else f"{url}{charts_of(path)}  (as charts)\n"
+        print(f"{url}{path}\n{charts}Ctrl-C ends the server.", file=sys.stderr, flush=True)
+        if browser and not webbrowser.open(f"{url}{path}"):
+            print("no browser was found to open it in", file=sys.stderr, flush=True)
         with suppress(KeyboardInterrupt):
             child.wait()
             raise ServerError(
