@@ -39,7 +39,7 @@ ESTIMATES = "estimates.png"
 FRONT, WHY, DASHBOARD = "front.png", "why.png", "dashboard.png"
 RUNS, FRONTS, MODEL, VERSION = "runs.png", "fronts.png", "model.png", "version.png"
 MADE = {*CHARTS, ESTIMATES, FRONT, WHY, DASHBOARD, RUNS, FRONTS, MODEL, VERSION}
-WIDTH, ASSISTANT = 1800, 435  # pixels: MLflow opens its assistant in a browser that is new to it
+WIDTH, ASSISTANT = 1800, 466  # pixels: MLflow opens its assistant in a browser that is new to it
 SMALL = "budget.flash=4KiB"  # whose network the page on a trial is about
 
 
@@ -151,6 +151,7 @@ def _dashboard(page: Page, folder: Path) -> None:
             page.get_by_text(shown).first.wait_for()
             page.wait_for_timeout(2000)  # columns and charts move to their places
             _without_assistant(page, name)
+        page.set_viewport_size({"width": WIDTH, "height": 900})
         page.goto(address + front_path(where, run.run_id))
         points = page.frame_locator("iframe").locator(".scatterlayer .point")
         points.first.wait_for(state="attached")
