@@ -73,7 +73,7 @@ def test_its_files_name_a_loader_of_the_package_and_hold_no_code(
     files = {path.relative_to(folder(model)).as_posix(): path.read_bytes()
              for path in folder(model).rglob("*") if path.is_file()}  # fmt: skip
     assert files.keys() == {
-        "MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json",
+        "MLmodel", "python_env.yaml", "requirements.txt", "input_example.json",
         "serving_input_example.json", "data/model.safetensors", "data/interface.json",
     }  # fmt: skip
     assert files["data/model.safetensors"] == b"network 0"

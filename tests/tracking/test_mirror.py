@@ -59,7 +59,7 @@ def history(store: Any, run: Run, key: str) -> list[tuple[int, float]]:
 
 
 def artifacts(store: Any, run: Run) -> dict[str, str]:
-    uri = Client(store.mlflow).artifact_uri(run)
+    uri = run.artifacts
     folder = Path(url2pathname(uri.removeprefix("file://")))
     return {
         path.relative_to(folder).as_posix(): path.read_text()
@@ -169,7 +169,7 @@ def test_the_page_on_a_trial_is_written_once_and_anew_when_it_would_differ(
     for same in (study, with_trials(study, replace(trial, planes=(), test_score=0.5))):
         mirror(sqlite_store).sync(same, blobs)
         run = trial_runs(sqlite_store, study)[0]
-        uri = Client(sqlite_store.mlflow).artifact_uri(run)
+        uri = run.artifacts
         file = Path(url2pathname(uri.removeprefix("file://"))) / "why.html"
         pages.append(file.stat().st_mtime_ns)
     assert len(set(pages)) == 1

@@ -99,9 +99,9 @@ def test_costs_on_another_device_are_metrics_of_the_model(
         trials=(replace(study.trials[0], costs=costs),),
         device=DeviceRecord(name="stm32f103", limits=Limits()),
     )
-    version = register(sqlite_store.mlflow, ported, ported.trials[0], files(picked), "a", "net")
+    version = register(sqlite_store.mlflow, ported, ported.trials[0], files(picked), "a", "ported")
     api = Client(sqlite_store.mlflow).api
-    run = api.get_run(api.get_model_version("net", version).run_id)
+    run = api.get_run(api.get_model_version("ported", version).run_id)
     model = api.get_logged_model(run.data.tags["paring.model"])
     told = {metric.key: metric.value for metric in model.metrics}
     assert (told["stm32f103.latency_ms"], told["latency_ms"]) == (99, 12)

@@ -90,7 +90,7 @@ def write_artifacts(client: Client, run: Run, desired: DesiredRun, artifacts: Ar
     try:
         with TemporaryDirectory(prefix="paring-") as folder:
             write_files(Path(folder), artifacts.contents)
-            client.upload(run, sorted(Path(folder).iterdir()))
+            client.upload(run.artifacts, Path(folder))
     except OSError as error:
         raise ServerError(
             f"artifacts cannot be gathered in {gettempdir()} ({error}): free some space, or "

@@ -62,6 +62,7 @@ class Run:
     """What MLflow is known to hold of one run, kept current while we write to it."""
 
     run_id: str
+    artifacts: str  # where they are
     status: str
     ended: int | None
     tags: dict[str, str]
@@ -205,19 +206,20 @@ class Client:
         run.status = status
         self.changed.add(run.run_id)
 
-    def upload(self, run: Run, files: Iterable[Path], path: str | None = None) -> None:
-        """Copy files, and folders with all that is in them, to a run's artifacts."""
+    def upload(self, place: str, folder: Path, path: str | None = None) -> None:
+        """Copy all that lies in a folder to the artifacts at a place, or into a folder of them."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
         try:
             with self.answering():
-                for file in files:
-                    self.api.log_artifact(run.run_id, str(file), path)
+                # The client's own call would ask for the place again, once for each run.
+                repository: Any = get_artifact_repository(place, self.uri)
+                repository.log_artifacts(str(folder), path)
         except OSError as error:  # requests' errors are OSErrors too
-            raise unstorable(f"run {run.run_id}", error) from error
-
-    def artifact_uri(self, run: Run) -> str:
-        """Return where a run's artifacts are."""
-        with self.answering():
-            return str(self.api.get_run(run.run_id).info.artifact_uri)
+            raise ServerError(
+                f"artifacts cannot be stored in {mask(place)} ({mask(str(error))}): the folder "
+                "must be reachable and writable, and the disk must have room"
+            ) from error
 
     def delete_run(self, run: Run) -> None:
         """Delete a run, which MLflow can restore."""
@@ -239,14 +241,6 @@ class Client:
             else "its database must be reachable and writable"
         )
         return ServerError(f"MLflow at {where} refused or did not answer ({cause}): {cure}")
-
-
-def unstorable(whose: str, error: OSError) -> ServerError:
-    """Return the error that says why artifacts cannot be stored."""
-    return ServerError(
-        f"the artifacts of {whose} cannot be stored ({mask(str(error))}): its artifact folder must "
-        "be reachable and writable, and the disk must have room"
-    )
 
 
 def quoted(value: str) -> str:
@@ -280,6 +274,7 @@ def _run(entity: Any) -> Run:
     info, data = entity.info, entity.data
     return Run(
         run_id=str(info.run_id),
+        artifacts=str(info.artifact_uri),
         status=str(info.status),
         ended=info.end_time,
         tags=dict(data.tags),

@@ -205,7 +205,7 @@ def _mlmodel(
         data=DATA,
         config={"answers": "all"},  # what `model_config` may choose
         python_version=_python(),
-        env={"virtualenv": "python_env.yaml", "conda": "conda.yaml"},
+        env={"virtualenv": "python_env.yaml"},
     )
     return str(model.to_yaml())
 
@@ -243,14 +243,9 @@ def _environment() -> dict[str, bytes]:
     virtual = (
         f"python: {_python()}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
     )
-    conda = (
-        f"channels:\n- conda-forge\ndependencies:\n- python={_python()}\n- pip\n"
-        f"- pip:\n  - {needed}\nname: mlflow-env\n"
-    )
     return {
         "requirements.txt": f"{needed}\n".encode(),
         "python_env.yaml": virtual.encode(),
-        "conda.yaml": conda.encode(),
     }
 
 

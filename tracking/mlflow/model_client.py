@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from tracking.mlflow.client import Client, DatasetVersion, Run, shortened, unstorable
+from tracking.mlflow.client import Client, DatasetVersion, Run, shortened
 
 _VERSIONS = "mlflow.modelVersions"  # a tag in which MLflow notes a model's versions
 
@@ -14,6 +14,7 @@ class Model(NamedTuple):
     """A logged model as MLflow holds it. `ready`: all its files are there."""
 
     model_id: str
+    artifacts: str  # where they are
     run_id: str
     ready: bool
     tags: Mapping[str, str]
@@ -59,32 +60,23 @@ class ModelClient:
 
     def finish(self, model: Model, run: Run, folder: Path) -> None:
         """Store a model's files, all that lie in a folder, and tell that it is the run's."""
-        self.add_files(model.model_id, folder)
+        self._client.upload(model.artifacts, folder)
         output = self._entities.LoggedModelOutput(model.model_id, step=0)
         with self._client.answering():
             self._client.api.finalize_logged_model(model.model_id, "READY")
             self._client.api.log_outputs(run.run_id, [output])
 
-    def location(self, model_id: str) -> str:
-        """Return where a model's files are."""
+    def get(self, model_id: str) -> Model:
+        """Return a model by its id."""
         with self._client.answering():
-            return str(self._client.api.get_logged_model(model_id).artifact_location)
+            return _model(self._client.api.get_logged_model(model_id))
 
-    def note_version(self, model_id: str, name: str, version: str) -> None:
+    def note_version(self, model: Model, name: str, version: str) -> None:
         """Note with a model that it is a version in the registry, as MLflow does."""
+        versions = json.loads(model.tags.get(_VERSIONS, "[]"))
+        noted = json.dumps([*versions, {"name": name, "version": version}])
         with self._client.answering():
-            tags = self._client.api.get_logged_model(model_id).tags
-            versions = json.loads(tags.get(_VERSIONS, "[]"))
-            noted = json.dumps([*versions, {"name": name, "version": version}])
-            self._client.api.set_logged_model_tags(model_id, {_VERSIONS: noted})
-
-    def add_files(self, model_id: str, folder: Path, path: str | None = None) -> None:
-        """Copy all that lies in a folder to a model's files, or into a folder of these."""
-        try:
-            with self._client.answering():
-                self._client.api.log_model_artifacts(model_id, str(folder), path)
-        except OSError as error:
-            raise unstorable(f"model {model_id}", error) from error
+            self._client.api.set_logged_model_tags(model.model_id, {_VERSIONS: noted})
 
     def delete(self, model: Model) -> None:
         """Delete a model."""
@@ -108,5 +100,6 @@ class ModelClient:
 
 
 def _model(entity: Any) -> Model:
-    run_id, ready = str(entity.source_run_id), str(entity.status) == "READY"
-    return Model(str(entity.model_id), run_id, ready, dict(entity.tags))
+    place, ready = str(entity.artifact_location), str(entity.status) == "READY"
+    run_id, tags = str(entity.source_run_id), dict(entity.tags)
+    return Model(str(entity.model_id), place, run_id, ready, tags)

@@ -14,7 +14,7 @@ from tracking.mlflow.client import Client, Point, Run, quoted
 from tracking.mlflow.desired import trial_identity
 from tracking.mlflow.logged_model import MODEL_TAG
 from tracking.mlflow.markdown import plain
-from tracking.mlflow.model_client import ModelClient
+from tracking.mlflow.model_client import Model, ModelClient
 from tracking.records import RESOURCES, StudyRecord, TrialRecord
 from tracking.tables import amounts, bounds, score_text
 
@@ -49,12 +49,13 @@ def register(
     with client.answering():
         version = _version_of(client, name, digest)
     if version is None:
-        model_id = _model_of(run, study, trial)
-        _add_files(client, model_id, files, f"picked/{digest[:16]}")
-        _log_costs(client, run, model_id, study, trial)
+        models = ModelClient(client)
+        model = models.get(_model_of(run, study, trial))
+        _add_files(client, model, files, f"picked/{digest[:16]}")
+        _log_costs(client, run, model, study, trial)
         with client.answering():
-            version = _create(client, run, model_id, study, trial, name, digest)
-        ModelClient(client).note_version(model_id, name, version)
+            version = _create(client, model, study, trial, name, digest)
+        models.note_version(model, name, version)
     with client.answering():
         client.api.set_registered_model_alias(name, alias, version)
     return version
@@ -109,15 +110,15 @@ def _model_of(run: Run, study: StudyRecord, trial: TrialRecord) -> str:
     return model_id
 
 
-def _add_files(client: Client, model_id: str, files: Sequence[Path], place: str) -> None:
+def _add_files(client: Client, model: Model, files: Sequence[Path], path: str) -> None:
     with TemporaryDirectory(prefix="paring-") as folder:
         for file in files:
             copy(file, folder)
-        ModelClient(client).add_files(model_id, Path(folder), place)
+        client.upload(model.artifacts, Path(folder), path)
 
 
 def _log_costs(
-    client: Client, run: Run, model_id: str, study: StudyRecord, trial: TrialRecord
+    client: Client, run: Run, model: Model, study: StudyRecord, trial: TrialRecord
 ) -> None:
     """Log what the model costs on another device than the sweep's, under that device's name."""
     if study.device is None or trial.costs is None:
@@ -125,7 +126,7 @@ def _log_costs(
     costs = {name: float(getattr(trial.costs, name)) for name in RESOURCES}
     if any(run.metrics.get(name) != value for name, value in costs.items()):
         now = round(1000 * time.time())
-        client.log(run, [Point(f"{study.device.name}.{name}", value, 0, now, model_id)
+        client.log(run, [Point(f"{study.device.name}.{name}", value, 0, now, model.model_id)
                          for name, value in costs.items()])  # fmt: skip
 
 
@@ -144,8 +145,7 @@ def _version_of(client: Client, name: str, digest: str) -> str | None:
 
 def _create(
     client: Client,
-    run: Run,
-    model_id: str,
+    model: Model,
     study: StudyRecord,
     trial: TrialRecord,
     name: str,
@@ -159,9 +159,9 @@ def _create(
         name,
         # Not models:/ID, nor without the run: MLflow would look the model up in the tracking
         # server that is set for the process, which may be another.
-        source=ModelClient(client).location(model_id),
-        run_id=run.run_id,
-        model_id=model_id,
+        source=model.artifacts,
+        run_id=model.run_id,
+        model_id=model.model_id,
         tags=_tags(study, trial, digest),
         description=_description(study, trial),
     )
