@@ -84,6 +84,24 @@ def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
     return Workspace(config, databases)
 
 
+def tracking_uri_of(config: StorageConfig) -> str:
+    """Where MLflow is, without a look at the studies' database, which may be lost.
+
+    Raises:
+        ConfigError: a setting makes no sense. StudyError: there is no MLflow.
+    """
+    http_address(config.tracking_uri, "storage.tracking_uri")
+    databases = locate(config.url or Path(config.folder), config.schema)
+    if config.tracking_uri is not None:
+        return config.tracking_uri
+    if databases.folder and not (databases.folder / "mlflow.db").exists():
+        raise StudyError(
+            f"there is no MLflow in {databases.folder}; run this where the sweep ran, or give "
+            "its storage.folder, or storage.tracking_uri"
+        )
+    return databases.mlflow
+
+
 def open_storage(workspace: Workspace) -> TrialStorage:
     """Optuna's storage, with heartbeats; it waits for locks and survives a server's restart."""
     url = workspace.databases.optuna

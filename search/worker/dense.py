@@ -14,6 +14,7 @@ from search.errors import StoreError
 from search.storage.blobs import lost
 from search.storage.trial_record import Progress
 from search.study.factory import SweepFactory, start_key
+from search.study.scale import normalized_score
 from search.study.study import Study
 from search.study.study_record import DenseCheckpoint, DenseNote, dense_notes
 from search.study.trials import BLOBS
@@ -21,6 +22,7 @@ from search.worker.stop_signals import StopMonitor
 from search.worker.training_loop import resumed, train_on
 
 log = logging.getLogger("paring.dense")
+LEAST_GAIN = 0.05  # on the scale from chance to the best possible score
 
 
 def ensure_dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredNetwork:
@@ -80,7 +82,21 @@ def _stored_result(study: Study, state: TrainState, job: Job, book: "_DenseLog")
     )
     study.note(dense=note)
     book.close()
+    _tell_if_at_chance(study, state, job)
     return network
+
+
+def _tell_if_at_chance(study: Study, state: TrainState, job: Job) -> None:
+    """Warn where the unpruned network has learnt nothing: no pruned one will be better."""
+    facts, last = study.facts, state.history[-1]
+    if normalized_score(last.score, facts.chance, facts.best) > LEAST_GAIN:
+        return
+    log.warning(
+        "the unpruned network has learnt next to nothing in %d epochs: %s %.4f, chance %.4f, "
+        "training loss %.4g. Pruned ones will not be better: give method.phases.dense_epochs "
+        "more, or another task.optimizer.lr, or look at the data",
+        job.epochs, facts.metric, last.score, facts.chance, last.loss,
+    )  # fmt: skip
 
 
 @final

@@ -295,7 +295,7 @@ def test_a_group_that_is_told_to_end_ends_and_goes_on_later(lab: Lab) -> None:
     for signalled in range(10):
         sweep = lab.sweep(*again)
         with suppress(subprocess.TimeoutExpired):
-            sweep.wait(dice.uniform(0.5, 15))
+            sweep.wait(dice.uniform(0.5, 10))  # from its first import to the midst of training
         children = family(sweep) if sweep.poll() is None else []
         for _ in range(1 + signalled % 2):
             with suppress(ProcessLookupError):

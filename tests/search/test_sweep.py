@@ -1,6 +1,7 @@
 """A whole sweep from the command line, with the user's own network, and what comes of it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,13 +17,17 @@ from pruning.export.stored_model import MODEL
 from pruning.graph.graph import Graph
 from pruning.training.checkpoint import unpack_network
 from search.config.schema import StorageConfig
+from search.config.spec import Spec
 from search.results.report import counts, study_record
 from search.results.retarget import record_for
-from search.storage.workspace import open_workspace
+from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
+from search.study.scale import normalized_score
 from search.study.study import Study, require_study
 from search.study.trials import trial_budget
+from search.worker.dense import LEAST_GAIN, ensure_dense
+from search.worker.stop_signals import StopMonitor
 from tracking.records import TrialRecord
 from tracking.tables import duration
 
@@ -92,6 +97,32 @@ def test_a_sweep_ends_with_the_asked_total(
     assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
     assert counts(study.trials())["complete"] == 4
     assert {path.name for path in folder.iterdir()} <= {"mynet.py", "__pycache__", ".paring"}
+
+
+def test_its_first_lines_say_what_matters_before_any_pruning(
+    swept: subprocess.CompletedProcess[str], study: Study
+) -> None:
+    first, *lines = swept.stderr.splitlines()
+    assert first.startswith("the unpruned network fits stm32f446 as it is: flash ")
+    assert " of 112 KiB" in first
+    dense = study.notes().dense
+    assert dense is not None
+    gain = normalized_score(dense.score, study.facts.chance, study.facts.best)
+    warned = any("the unpruned network has learnt next to nothing" in line for line in lines)
+    assert warned is (gain <= LEAST_GAIN)
+
+
+def test_a_dense_network_at_chance_is_told_with_its_numbers(
+    workspace: Workspace,
+    compose_spec: Callable[..., Spec],
+    tiny: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    still = compose_spec(*tiny, "task.optimizer.lr=1e-12", "method.phases.dense_epochs=1")
+    study = create.prepare(workspace, "still", still, 1)
+    ensure_dense(study, SweepFactory(study.spec), StopMonitor(study))
+    (told,) = [line for line in caplog.messages if "learnt next to nothing" in line]
+    assert re.search(r"in 1 epochs: accuracy 0\.\d{4}, chance 0\.25\d\d, training loss ", told)
 
 
 def test_every_cost_is_true_in_a_fresh_process(study: Study) -> None:

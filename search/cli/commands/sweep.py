@@ -12,6 +12,7 @@ from search.study.command import Command
 from search.study.control import current_command
 from search.study.study import Study
 from search.worker.interrupts import INTERRUPTED, interruptible
+from tracking.tables import size
 
 STOP_S = 9.0  # after a signal, all told
 RESUME = "resume it with  paring resume study={}"
@@ -23,10 +24,31 @@ def main(config: DictConfig) -> None:
     with interruptible(STOP_S):
         sweep = begin(config, list(HydraConfig.get().overrides.task))
         study = sweep.study
+        _say_if_it_fits(study)
         if current_command(study).command is Command.PAUSE:
             print(f"study {study.name} is paused: {RESUME.format(study.name)}", file=sys.stderr)
         run(sweep)
         _say_how_it_ended(study)
+
+
+def _say_if_it_fits(study: Study) -> None:
+    """Tell the caller if the device could run the network without any pruning."""
+    cost, device = study.facts.dense_cost, study.facts.device_limits
+    if not device.limits or not device.holds(cost):
+        return
+    memories = (
+        ("flash", cost.flash_bytes, device.flash_bytes),
+        ("SRAM", cost.sram_bytes, device.sram_bytes),
+    )
+    taken = ", ".join(
+        f"{name} {size(amount)} of {size(limit)}"
+        for name, amount, limit in memories
+        if limit is not None
+    )
+    print(
+        f"the unpruned network fits {study.spec['device']['name']} as it is: {taken}",
+        file=sys.stderr,
+    )
 
 
 def _say_how_it_ended(study: Study) -> None:
