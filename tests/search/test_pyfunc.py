@@ -85,7 +85,11 @@ def model_server(uri: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "-h", "127.0.0.1",
                "-p", str(port), "--env-manager", "local"]  # fmt: skip
-    with subprocess.Popen(command, env={**os.environ}, start_new_session=True) as process:
+    # MLflow starts uvicorn by its name, so it must be on the path, as in an activated environment.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        command, env={**os.environ, "PATH": path}, start_new_session=True
+    ) as process:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
