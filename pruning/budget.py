@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, inf, isfinite, isnan, nextafter
+from typing import Any
 
 from pruning.errors import BudgetError
 
@@ -101,8 +102,10 @@ class Budget:
         """A budget of limits by resource. All but milliseconds are rounded down to whole ones, so
         that no limit grows.
         """
-        whole = {n: x if n == "latency_ms" else int(x) for n, x in limits.items()}
-        return Budget(**whole)  # type: ignore[arg-type]
+        whole: dict[str, Any] = {
+            name: limit if name == "latency_ms" else int(limit) for name, limit in limits.items()
+        }
+        return Budget(**whole)
 
     def intersect(self, other: "Budget") -> "Budget":
         """The budget of all that is within both."""

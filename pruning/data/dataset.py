@@ -79,10 +79,16 @@ class Dataset:
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Raw inputs [N, C, *spatial] to float32 of mean 0 and deviation 1 per channel."""
-        shape = (-1, *(1 for _ in self.input_shape[1:]))
-        mean = torch.tensor(self.mean, device=batch.device).view(shape)
-        std = torch.tensor(self.std, device=batch.device).view(shape)
-        return (batch.to(torch.float32) - mean) / std
+        return normalised(batch, self.mean, self.std)
+
+
+def normalised(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Raw inputs [N, C, *spatial] as float32, less the mean of each channel and divided by its
+    deviation.
+    """
+    shape = (-1, *(1 for _ in batch.shape[2:]))
+    means = torch.tensor(mean, device=batch.device).view(shape)
+    return (batch.to(torch.float32) - means) / torch.tensor(std, device=batch.device).view(shape)
 
 
 def assemble(

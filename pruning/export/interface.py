@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from pruning.data import Dataset
+from pruning.data.dataset import normalised
 from pruning.deploy.evaluator import Evaluator
 from pruning.errors import DataError
 from pruning.export.stored_model import integer_network
@@ -104,9 +105,7 @@ class Predictor:
         self._run = (
             Evaluator(integer_network(network)) if network.notes.get("codes") else network.module()
         )
-        shape = (-1, *(1 for _ in interface.shape[1:]))
-        self._mean = torch.tensor(network.notes["mean"]).view(shape)
-        self._std = torch.tensor(network.notes["std"]).view(shape)
+        self._mean, self._std = network.notes["mean"], network.notes["std"]
 
     def outputs(self, samples: ArrayLike) -> NDArray[np.float32]:
         """The network's outputs (N, ...), in real units.
@@ -117,8 +116,8 @@ class Predictor:
         Raises:
             DataError: they have another shape.
         """
-        normalised = self._normalised(samples)
-        return np.concatenate([self._outputs(part) for part in torch.split(normalised, _BATCH)])
+        parts = torch.split(self._normalised(samples), _BATCH)
+        return np.concatenate([self._outputs(part) for part in parts])
 
     def answers(self, samples: ArrayLike) -> dict[str, NDArray[Any]]:
         """What the network says of each sample, by name.
@@ -144,8 +143,9 @@ class Predictor:
                 columns = outputs.reshape(len(outputs), -1)
                 return {name: columns[:, i] for i, name in enumerate(names)}
             case Meaning.INPUTS:
-                given = self._normalised(samples).flatten(1).numpy()
-                return {"error": np.square(outputs.reshape(given.shape) - given).mean(1)}
+                given = self._normalised(samples)
+                task = Task(goal="inputs")  # the error is what such a task is judged by
+                return {"error": task.answers(torch.from_numpy(outputs), given).numpy()}
 
     def _outputs(self, batch: torch.Tensor) -> NDArray[np.float32]:
         with torch.no_grad():
@@ -164,4 +164,4 @@ class Predictor:
             raise DataError(
                 f"samples shaped {values.shape}: this network reads (N, {sizes})"
             ) from error
-        return (batch.to(torch.float32) - self._mean) / self._std
+        return normalised(batch, self._mean, self._std)

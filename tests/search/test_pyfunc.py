@@ -19,11 +19,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from pruning.data import Split, assemble, synthetic
 from pruning.errors import DataError
 from pruning.export.interface import Interface, Meaning, Predictor
 from pruning.export.stored_model import integer_network
+from pruning.frontend.trace import tensors_of, trace
 from pruning.tasks import Task
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.config.schema import StorageConfig
@@ -190,7 +193,20 @@ def test_classes_are_told_by_position_and_name(network: StoredNetwork, samples: 
 def test_numbers_are_told_by_name(network: StoredNetwork, samples: np.ndarray) -> None:
     told = Predictor(network, interface(Meaning.NUMBERS, "x", "y")).answers(samples)
     assert list(told) == ["x", "y"]
-    assert told["x"].shape == (len(samples),)
+    outputs = Predictor(network, interface(Meaning.NUMBERS, "x", "y")).outputs(samples)
+    assert (np.stack([told["x"], told["y"]], 1) == outputs[:, :2]).all()
+
+
+def test_of_an_autoencoder_the_error_is_told(samples: np.ndarray) -> None:
+    module = nn.Conv2d(1, 1, 3, padding=1)
+    notes = {"classes": ["n"], "mean": [2.0], "std": [3.0]}
+    graph = trace(module, torch.zeros(1, 8, 8))
+    stored = StoredNetwork(graph, tensors_of(module), notes)
+    told = Predictor(stored, interface(Meaning.INPUTS, "n")).answers(samples)
+    given = (torch.from_numpy(samples) - 2) / 3
+    wanted = (module(given) - given).square().flatten(1).mean(1)
+    assert list(told) == ["error"]
+    assert told["error"] == pytest.approx(wanted.detach().numpy(), rel=1e-5)
 
 
 def test_samples_may_be_flat_lists_or_a_frame(network: StoredNetwork, samples: np.ndarray) -> None:

@@ -138,6 +138,21 @@ def test_a_model_that_a_killed_process_began_is_finished(
     assert metrics(model)["score", "digits (validation)"] == 0.98
 
 
+def test_of_two_models_of_a_run_one_stays(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
+) -> None:
+    """A server made one, its answer was lost, and the request was repeated."""
+    study = make_study(State.COMPLETE)
+    runs = sync(sqlite_store, study, blobs)
+    (model,) = models(sqlite_store, study)
+    Client(sqlite_store.mlflow).api.create_logged_model(
+        model.experiment_id, model.name, runs[0], dict(model.tags)
+    )
+    assert len(models(sqlite_store, study)) == 2
+    sync(sqlite_store, study, blobs)
+    assert [one.model_id for one in models(sqlite_store, study)] == [model.model_id]
+
+
 def test_the_model_of_a_deleted_run_goes_with_it(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:

@@ -33,5 +33,5 @@ def network_of(tracking_uri: str, run_id: str) -> bytes:
         except (MlflowException, OSError) as error:
             raise ServerError(
                 f"run={run_id}: {NETWORK} is not among its artifacts ({type(error).__name__}); "
-                "give the run of a trial that is finished, as paring front output=csv lists them"
+                "give the run of a trial that is finished, as paring front output=json lists them"
             ) from error

@@ -51,11 +51,15 @@ class ModelWriter:
         self._experiment_id = experiment_id
         # A process that was killed may not have finished one, or not noted it with the run.
         self._begun: dict[str, Model] = {}
-        for model in self._models.all(experiment_id, condition):
-            if model.run_id in run_ids:
-                self._begun[model.run_id] = model
-            else:
-                self._models.delete(model)  # of a run that is gone
+        # All pages first: what is deleted meanwhile would shift those that follow.
+        for model in list(self._models.all(experiment_id, condition)):
+            other = self._begun.get(model.run_id)
+            if model.run_id not in run_ids or (other is not None and not model.ready):
+                self._models.delete(model)  # of a run that is gone, or a lost answer's second
+                continue
+            self._begun[model.run_id] = model
+            if other is not None and not other.ready:
+                self._models.delete(other)
 
     def write(
         self,
