@@ -88,9 +88,10 @@ class TrialRecord:
     `held` is what its estimates had to stay within: less than the budget where the device has
     margins. `files` maps artifact names to digests of blobs in the store. `planes` names the
     fronts that the trial is on: "overall" and any of RESOURCES (its front of score against that
-    resource). `copy_of` is the trial that was the same run, whose result this one shares; trials
-    of one budget and one `draw` differ in their seeds alone. `started` and `finished` are in
-    seconds since the epoch.
+    resource). `variant` names the dense network that it started from, where there are several.
+    `copy_of` is the trial that was the same run, whose result this one shares; trials of one
+    budget and one `draw` differ in their seeds alone. `started` and `finished` are in seconds
+    since the epoch.
     """
 
     number: int
@@ -108,6 +109,7 @@ class TrialRecord:
     measured: MeasuredRecord | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     planes: tuple[str, ...] = ()
+    variant: str = ""
     parent: int | None = None
     copy_of: int | None = None
     draw: int | None = None
@@ -141,8 +143,12 @@ class TrialRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenseRecord:
-    """The unpruned network that every trial starts from."""
+    """An unpruned network that trials start from.
 
+    `name` says which one where the study chooses among several: "model=resnet8"; else it is empty.
+    """
+
+    name: str = ""
     score: float
     costs: Costs
     train_seconds: float | None = None  # None where an earlier version trained it
@@ -189,7 +195,7 @@ class StudyRecord:
     config: str
     tags: Mapping[str, str]
     trials: tuple[TrialRecord, ...]
-    dense: DenseRecord | None = None
+    dense: tuple[DenseRecord, ...] = ()
     device: DeviceRecord | None = None
     hypervolumes: tuple[float, ...] = ()
     importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

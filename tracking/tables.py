@@ -11,6 +11,7 @@ from typing import Any
 from tracking.records import (
     RESOURCES,
     Costs,
+    DenseRecord,
     Limits,
     MeasuredRecord,
     Scalar,
@@ -58,6 +59,11 @@ def finished_trials(study: StudyRecord) -> list[TrialRecord]:
     ]
 
 
+def dense_of(study: StudyRecord, trial: TrialRecord) -> DenseRecord | None:
+    """Return the unpruned network that a trial started from; None if it is not trained yet."""
+    return next((dense for dense in study.dense if dense.name == trial.variant), None)
+
+
 def front_rows(study: StudyRecord) -> list[Row]:
     """Return one flat row per trial of the front."""
     repeats = repeats_of(study)
@@ -78,7 +84,7 @@ def front_object(
         "study": study.name,
         "metric": study.metric,
         "precision": study.precision,
-        "dense": asdict(study.dense) if study.dense else None,
+        **_dense_object(study),
         "trials": {state.value: states.count(state) for state in State},
         "hypervolume": {
             "value": study.hypervolumes[-1] if study.hypervolumes else 0.0,
@@ -86,6 +92,14 @@ def front_object(
         },
         "front": [_entry(trial, runs, repeats.get(trial.number)) for trial in shown],
     }
+
+
+def _dense_object(study: StudyRecord) -> dict[str, Any]:
+    """Return the unpruned network; of a study that chooses among several, the list of them."""
+    entries = [asdict(dense) for dense in study.dense]
+    if any(dense.name for dense in study.dense):
+        return {"dense": None, "variants": entries}
+    return {"dense": {k: v for k, v in entries[0].items() if k != "name"} if entries else None}
 
 
 def _entry(trial: TrialRecord, runs: Mapping[int, str], repeated: Repeats | None) -> dict[str, Any]:
@@ -105,6 +119,7 @@ def _entry(trial: TrialRecord, runs: Mapping[int, str], repeated: Repeats | None
         "budget": asdict(trial.budget),
         "planes": list(trial.planes),
         "params": dict(trial.params),
+        **({"variant": trial.variant} if trial.variant else {}),
         "widths": dict(trial.widths),
         "parent": trial.parent,
         "train_seconds": trial.train_seconds,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pruning.data.dataset import Dataset, Split, assemble, hold_out, numbered, share_of
 from pruning.data.files import Array, existing_file, read_npz
+from pruning.data.resize import resized
 from pruning.errors import DataError
 
 # How to bring each layout to [samples, channels, *spatial]; None is an axis to be made.
@@ -30,6 +31,7 @@ def npz(
     *,
     classes: Sequence[str] | None = None,
     validation_share: float = 0.1,
+    image_size: int | None = None,
     name: str = "npz",
 ) -> Dataset:
     """Read x_train, y_train, x_test, y_test and, if there, x_val and y_val.
@@ -37,7 +39,8 @@ def npz(
     Inputs are uint8 or floats in the given layout (N samples, C channels, H height, W width,
     L length). Targets are integers from 0, shaped [N] or [N, 1], or for a regression floats,
     shaped [N] or [N, K]. Without x_val, `validation_share` of the training samples is set
-    aside. Classes (or the K numbers) are those of y_train, named 0, 1, ..., unless named here.
+    aside. `image_size` scales images so that the longer side has so many pixels. Classes (or the
+    K numbers) are those of y_train, named 0, 1, ..., unless named here.
 
     Raises:
         DataError: the archive is missing, damaged or incomplete, or its arrays do not fit.
@@ -55,7 +58,8 @@ def npz(
     if "val" not in splits:
         count = share_of(name, validation_share, len(train))
         train, splits["val"] = hold_out(name, train, count)
-    return assemble(name, train, splits["val"], splits["test"], names)
+    parts = resized((train, splits["val"], splits["test"]), image_size)
+    return assemble(name, *parts, names)
 
 
 def _require_layout(layout: str) -> None:

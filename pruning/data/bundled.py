@@ -9,11 +9,16 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from pruning.data.dataset import Dataset, Split, assemble, hold_out, share_of
+from pruning.data.resize import resized
 from pruning.errors import DataError
 
 
-def digits(validation_share: float = 0.2, test_share: float = 0.2) -> Dataset:
+def digits(
+    validation_share: float = 0.2, test_share: float = 0.2, image_size: int | None = None
+) -> Dataset:
     """1,797 handwritten digits of 8x8 pixels (values 0 to 16, one channel), 10 classes.
+
+    `image_size` scales them to so many pixels a side.
 
     Source: E. Alpaydin and C. Kaynak, UCI repository; it comes inside scikit-learn.
 
@@ -21,7 +26,7 @@ def digits(validation_share: float = 0.2, test_share: float = 0.2) -> Dataset:
         DataError: the shares leave no sample for a split.
     """
     splits = _parted("digits", _digits(), validation_share, test_share)
-    return assemble("digits", *splits, [str(digit) for digit in range(10)])
+    return assemble("digits", *resized(splits, image_size), [str(digit) for digit in range(10)])
 
 
 def digits_angle(

@@ -20,6 +20,7 @@ from PIL import Image
 from pruning.atomic_write import atomic_write
 from pruning.data.dataset import Dataset, Split, assemble, hold_out
 from pruning.data.files import Array, existing_folder, read_npz, require_whole
+from pruning.data.resize import resized
 from pruning.errors import DataError
 
 CLASSES: Final = (
@@ -30,12 +31,18 @@ _SIDE: Final = 32
 _RECORD: Final = 1 + 3 * _SIDE * _SIDE
 
 
-def cifar10(folder: str | Path, validation: int = 5000, cache: str | Path | None = None) -> Dataset:
+def cifar10(
+    folder: str | Path,
+    validation: int = 5000,
+    cache: str | Path | None = None,
+    image_size: int | None = None,
+) -> Dataset:
     """Read whichever form of CIFAR-10 the folder holds, as uint8 [N, 3, 32, 32].
 
     `validation` of the training images are set aside. Decoding the JPEG copy takes some
     seconds; with `cache`, a folder, the pixels are stored there once (184 MB) and read back
-    while the copy keeps its name, size and time of change.
+    while the copy keeps its name, size and time of change. `image_size` scales the images to so
+    many pixels a side.
 
     Raises:
         DataError: the folder or a file is missing, damaged, or of the Python version.
@@ -50,7 +57,7 @@ def cifar10(folder: str | Path, validation: int = 5000, cache: str | Path | None
         train = _binary_split(source, [f"data_batch_{number}" for number in range(1, 6)])
         test = _binary_split(source, ["test_batch"])
     train, held_out = hold_out(name, train, validation)
-    return assemble(name, train, held_out, test, CLASSES)
+    return assemble(name, *resized((train, held_out, test), image_size), CLASSES)
 
 
 def _binary_split(folder: Path, names: list[str]) -> Split:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pruning.data.dataset import Dataset, Split, assemble, hold_out, numbered
 from pruning.data.files import existing_folder
+from pruning.data.resize import resized
 from pruning.errors import DataError
 
 _UNSIGNED_BYTES = 8
@@ -27,12 +28,14 @@ def idx(
     validation: int = 5000,
     *,
     classes: Sequence[str] | None = None,
+    image_size: int | None = None,
     name: str = "idx",
 ) -> Dataset:
     """Read the usual four files: {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz].
 
     Images become uint8 [N, 1, H, W]. `validation` of the training images are set aside.
-    Classes are named by their numbers, unless named here.
+    Classes are named by their numbers, unless named here. `image_size` scales the images so that
+    the longer side has so many pixels.
 
     Raises:
         DataError: the folder or a file is missing, or a file is damaged or does not fit.
@@ -41,7 +44,7 @@ def idx(
     train, test = _split(source, "train"), _split(source, "t10k")
     names = numbered(name, train) if classes is None else list(classes)
     train, held_out = hold_out(name, train, validation)
-    return assemble(name, train, held_out, test, names)
+    return assemble(name, *resized((train, held_out, test), image_size), names)
 
 
 def _split(folder: Path, part: str) -> Split:

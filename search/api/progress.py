@@ -17,6 +17,7 @@ from search.storage.outage import tolerated
 from search.storage.trial_record import TrialNotes, result_of
 from search.study.command import Command
 from search.study.study import Study
+from search.study.study_record import dense_of
 from tracking.tables import duration, size
 
 console = Console(stderr=True)
@@ -103,12 +104,16 @@ def _command_line(now: StudyStatus) -> list[Text]:
 
 
 def _dense_line(study: Study) -> list[Text]:
-    notes = study.notes()
-    if notes.dense is not None:
-        return [Text(f"dense network: score {notes.dense.score:.4f}", style="dim")]
-    if (last := notes.dense_progress) is not None:
-        return [Text(f"dense network: epoch {last.epoch} of {last.of}, score {last.score:.4f}")]
-    return [Text("dense network: not trained yet")]
+    notes, lines = study.notes(), []
+    for facts in study.facts.all_variants:
+        name = f"dense network {facts.name}".strip()
+        key = facts.dense_key or ""
+        if (note := dense_of(notes.dense, facts)) is not None:
+            lines.append(Text(f"{name}: score {note.score:.4f}", style="dim"))
+        elif (last := notes.dense_progress.get(key)) is not None:
+            text = f"{name}: epoch {last.epoch} of {last.of}, score {last.score:.4f}"
+            lines.append(Text(text))
+    return lines or [Text("dense network: not trained yet")]
 
 
 def _workers_table(now: StudyStatus) -> RenderableType:

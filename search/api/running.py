@@ -1,12 +1,13 @@
 """A sweep from a composed config: begun, worked off, and judged. The verb does the same."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
+from search.api.compose import choices_of
 from search.api.opened import study_of
 from search.api.progress import progress
 from search.config.parse import call_from, http_address
@@ -21,6 +22,7 @@ from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.command import Command
 from search.study.control import current_command
+from search.study.space import check_space
 from search.study.study import Study
 from search.worker import pool, worker
 from search.worker.stop_signals import Reason
@@ -63,12 +65,29 @@ def begin(config: DictConfig, overrides: list[str]) -> Sweep:
         BudgetError: every budget is out of reach.
     """
     call, hook = call_from(config), http_address(config.notify.url, "notify.url")
-    spec = Spec.from_config(config)
+    spec = spec_of(config, overrides)
     accelerator = validated(config.accelerator, AcceleratorConfig, "accelerator")
     workspace = open_workspace(validated(config.storage, StorageConfig, "storage"))
     asked = spec if asks_for_something(overrides) else None
     study = create.prepare(workspace, call.study, asked, call.trials)
     return Sweep(study, call, pool.threads_for(call.workers, accelerator.threads), hook)
+
+
+def spec_of(config: DictConfig, overrides: Sequence[str]) -> Spec:
+    """What decides the result of a sweep; the first of the networks that a space names takes the
+    place of the one that the config has.
+
+    Raises:
+        ConfigError: a value makes no sense, or the space is no mapping.
+    """
+    spec = Spec.from_config(config)
+    check_space(spec["space"])
+    choices = choices_of(spec["space"], overrides)
+    if not choices:
+        return spec
+    return Spec.from_config(config, choices).replaced(
+        {group: next(iter(files)) for group, files in choices.items()}
+    )
 
 
 def run(sweep: Sweep, visible: bool = True) -> None:

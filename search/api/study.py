@@ -20,10 +20,10 @@ from search.results.report import measured_record, study_record
 from search.results.rerun import Again, rerun, threads_of
 from search.results.status import StudyStatus, study_status
 from search.results.verify import Verified, to_verify, verify, workers_for
+from search.study.budgets import FIELDS
 from search.study.command import Command
 from search.study.control import send
 from search.study.factory import SweepFactory
-from search.study.space import FIELDS
 from search.study.study import Study
 from tracking.mlflow.mirror import Written
 from tracking.pages.figures import front_figure

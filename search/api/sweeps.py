@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.api.compose import composed
+from search.api.compose import composed, searched
 from search.api.opened import study_of
 from search.api.running import begin, run
 from search.api.study import SweepStudy
@@ -57,7 +57,8 @@ def sweep(
     """
     words = [f"study={checked_name(name)}", f"workers={workers}", *overrides]
     words += [] if trials is None else [f"trials={trials}"]
-    begun = begin(composed("sweep", words, config_dir), words)
+    words += searched(config_dir)
+    begun = begin(composed("sweep", words), words)
     run(begun, progress)
     return SweepStudy(begun.study)
 

@@ -134,7 +134,8 @@ class SpecConfig:
     `seeds`: so many trials of a budget share their hyperparameters and differ in their seeds;
     null gives every trial of a budget its own of both. `precision` is how the int8 network is
     scored: "auto" is exact for networks that can be deployed (studies from before were not).
-    `target` is the form that every network must have: "any", "c" or "tflite".
+    `target` is the form that every network must have: "any", "c" or "tflite". `choices` holds
+    the files of config groups that `space` names, by group and name.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -149,6 +150,7 @@ class SpecConfig:
     method: MethodConfig = field(default_factory=MethodConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     space: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, Any] = field(default_factory=dict)
     sampler: dict[str, Any] = field(default_factory=dict)
     objectives: list[str] = field(default_factory=list)
     continuation: bool = False

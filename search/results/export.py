@@ -18,7 +18,7 @@ from search.study.study import Study
 from tracking.mlflow.markdown import plain
 from tracking.pages.why import FILES, PAGE, why_page
 from tracking.records import StudyRecord, TrialRecord
-from tracking.tables import duration, front_object, size
+from tracking.tables import dense_of, duration, front_object, size
 
 SCHEMA = "paring.model/1"
 ABOUT = "model.json"
@@ -149,7 +149,7 @@ def describe(
 
 def model_card(record: StudyRecord, trial: TrialRecord, network: StoredNetwork) -> str:
     """A page about one model, in Markdown."""
-    costs, dense = trial.known_costs, record.dense
+    costs, dense = trial.known_costs, dense_of(record, trial)
     rows = [("flash", size(costs.flash_bytes)), ("SRAM", size(costs.sram_bytes)),
             ("latency", duration(costs.latency_ms)), ("MACs", f"{costs.macs:,}")]  # fmt: skip
     if dense is not None:

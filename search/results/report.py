@@ -1,6 +1,6 @@
 """A study as plain records: what Optuna and the store know, put together for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +17,8 @@ from search.storage.trial_record import TrialNotes, outcome_of, result_of
 from search.study.factory import SweepFactory
 from search.study.limits import limits_of
 from search.study.study import Study
-from search.study.study_record import DenseNote, Measurement, StudyNotes
+from search.study.study_record import DenseNote, Measurement, StudyNotes, VariantFacts, dense_of
+from search.study.variants import facts_of
 from tracking.records import (
     Costs,
     DenseRecord,
@@ -75,12 +76,13 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
         trials=tuple(
             replace(
                 _trial(trial, on.get(trial.number, ()), notes, device),
+                variant=facts_of(study, trial.params).name if trial.params else "",
                 epochs=epochs.get(trial.number, ()),
                 held=_held(TrialNotes.of(trial).budget, encoding, device),
             )
             for trial in trials
         ),
-        dense=_dense(notes.dense, facts.dense_cost),
+        dense=_dense(notes.dense, facts.all_variants),
         device=DeviceRecord(
             name=study.spec["device"]["name"], limits=Limits(**limits_of(facts.device_limits))
         ),
@@ -110,7 +112,7 @@ def measured_record(study: Study) -> StudyRecord:
     on = planes(points, record.scores_rise)
     trials = (replace(trial, planes=on.get(trial.number, ())) for trial in measured)
     return replace(
-        record, trials=tuple(trials), dense=None, hypervolumes=(), importances={}, source=MEASURED
+        record, trials=tuple(trials), dense=(), hypervolumes=(), importances={}, source=MEASURED
     )
 
 
@@ -126,13 +128,22 @@ def points_in(trials: Sequence[TrialRecord], device_limits: Budget) -> list[Poin
     return points
 
 
-def _dense(note: DenseNote | None, cost: Cost) -> DenseRecord | None:
-    """The dense network, at the cost that this study counts: the network may be from a study
-    that counts in another way.
+def _dense(
+    notes: Mapping[str, DenseNote], variants: Sequence[VariantFacts]
+) -> tuple[DenseRecord, ...]:
+    """The dense networks that are trained, at the costs that this study counts: a network may be
+    from a study that counts in another way.
     """
-    if note is None:
-        return None
-    return DenseRecord(score=note.score, costs=Costs(**asdict(cost)), train_seconds=note.seconds)
+    return tuple(
+        DenseRecord(
+            name=facts.name,
+            score=note.score,
+            costs=Costs(**asdict(facts.dense_cost)),
+            train_seconds=note.seconds,
+        )
+        for facts in variants
+        if (note := dense_of(notes, facts)) is not None
+    )
 
 
 def _trial(

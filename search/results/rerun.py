@@ -20,10 +20,9 @@ from search.results.histories import EPOCHS
 from search.results.report import state_of
 from search.storage.outcome import Finished
 from search.storage.trial_record import TrialNotes, result_of, to_json
-from search.study.checks import require_data
-from search.study.factory import SweepFactory
 from search.study.start import start_digest
 from search.study.study import Study
+from search.study.variants import Variants
 
 _TIMES = frozenset({"seconds"})  # no two runs take equally long
 
@@ -59,11 +58,11 @@ def rerun(study: Study, number: int) -> Iterator[Epoch | Again]:
             started from is no longer in the store.
     """
     trial, result = _finished(study, number)
-    notes, factory = TrialNotes.of(trial), SweepFactory(study.spec)
-    require_data(study, factory.data.digest)
+    notes, variant = TrialNotes.of(trial), Variants(study).of(trial.params)
     parent = notes.warm_start.parent if notes.warm_start else None
-    start = unpack_network(study.workspace.store.read(start_digest(study, parent)))
-    job = factory.trial_job(trial.params, notes.budget, notes.seed)
+    digest = start_digest(study, variant.key, parent)
+    start = unpack_network(study.workspace.store.read(digest))
+    job = variant.factory.trial_job(trial.params, notes.budget, notes.seed)
     state = TrainState.begin(start.graph, start.tensors, job)
     yield from train(state, job)
     stored = _stored_numbers(study, result)

@@ -1,7 +1,7 @@
 """A study's finished networks as another device would run them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 from pruning.budget import Device
@@ -16,6 +16,7 @@ from search.storage.blobs import lost
 from search.study.factory import SweepFactory
 from search.study.limits import limits_of
 from search.study.study import Study
+from search.study.study_record import dense_of
 from tracking.records import Costs, DenseRecord, DeviceRecord, Limits, StudyRecord, TrialRecord
 
 log = logging.getLogger("paring.retarget")
@@ -50,20 +51,25 @@ def record_for(study: Study, device: Device) -> StudyRecord:
 
 
 def _dense(
-    study: Study, dense: DenseRecord | None, model: Callable[[Graph], CostModel]
-) -> DenseRecord | None:
-    """The dense network by another model of costs; None if it is no longer in the store, which
-    is no reason to show nothing.
+    study: Study, known: Sequence[DenseRecord], model: Callable[[Graph], CostModel]
+) -> tuple[DenseRecord, ...]:
+    """The dense networks by another model of costs, but for those that are no longer in the
+    store, which is no reason to show nothing.
     """
-    note = study.notes().dense
-    if note is None or dense is None:
-        return None
-    try:
-        network = unpack_network(study.workspace.store[note.digest])
-    except (KeyError, StoreError, CheckpointError) as error:
-        log.warning("the dense network is left out: %s", lost(error))
-        return None
-    return replace(dense, costs=Costs(**asdict(model(network.graph).dense)))
+    notes = study.notes().dense
+    by_name = {facts.name: dense_of(notes, facts) for facts in study.facts.all_variants}
+    ported = []
+    for dense in known:
+        if (note := by_name[dense.name]) is None:
+            continue
+        try:
+            network = unpack_network(study.workspace.store[note.digest])
+        except (KeyError, StoreError, CheckpointError) as error:
+            log.warning("the dense network is left out: %s", lost(error))
+            continue
+        costs = Costs(**asdict(model(network.graph).dense))
+        ported.append(replace(dense, costs=costs))
+    return tuple(ported)
 
 
 def is_same_device(study: Study, device: Device) -> bool:

@@ -14,9 +14,9 @@ from search.config.cores import cores
 from search.errors import StudyError
 from search.results.export import finished_trial
 from search.results.retarget import is_same_device
-from search.study.factory import SweepFactory
 from search.study.study import Study
 from search.study.study_record import Measurement
+from search.study.variants import Variants
 from tracking.records import Costs, StudyRecord, TrialRecord
 from tracking.tables import cost_of, front_trials, limit_of
 
@@ -88,9 +88,12 @@ def verify(
     Raises:
         DeployError: a model has no integers, or cannot be built or run.
     """
-    stored, data = [_stored(study, trial) for trial in trials], SweepFactory(study.spec).data
+    stored, variants = [_stored(study, trial) for trial in trials], Variants(study)
     networks, own = [integer_network(model) for model in stored], is_same_device(study, device)
-    inputs = [probes(data, network) for network in networks]
+    inputs = [
+        probes(variants.of(trial.params).factory.data, network)
+        for trial, network in zip(trials, networks, strict=True)
+    ]
     results = run_all(runtime, Measured, networks, device.core, inputs, workers)
     for trial, model, measured in zip(trials, stored, results, strict=True):
         if runtime.kept and own:
@@ -113,10 +116,10 @@ def interpreted(
     Raises:
         DeployError: a model has no integers, or cannot be written or run.
     """
-    data = SweepFactory(study.spec).data
+    variants = Variants(study)
     for trial in trials:
         network = integer_network(_stored(study, trial))
-        codes = probes(data, network)
+        codes = probes(variants.of(trial.params).factory.data, network)
         (taken,) = run_all(runtime, Interpreted, [network], device.core, [codes])
         yield trial, taken
 

@@ -4,16 +4,16 @@ from search.errors import StoreError, StudyError
 from search.study.study import Study
 
 
-def require_data(study: Study, digest: str) -> None:
-    """Refuse data other than those the study was created with.
+def require_data(study: Study, digest: str, first: str) -> None:
+    """Refuse data other than those the study was created with, whose digest was `first`.
 
     Raises:
         StudyError: the digests differ.
     """
-    if digest != study.facts.data_digest:
+    if digest != first:
         raise StudyError(
             f"study={study.name}: the data have changed (digest {digest[:12]}, when it was "
-            f"created {study.facts.data_digest[:12]}); bring the old data back, or "
+            f"created {first[:12]}); bring the old data back, or "
             "choose another name"
         )
 
@@ -32,13 +32,14 @@ def require_store(study: Study) -> None:
         )
 
 
-def require_start(study: Study, key: str) -> None:
-    """Refuse another starting point than the one the study was created with.
+def require_start(study: Study, key: str, first: str | None) -> None:
+    """Refuse another starting point than the one the study was created with, whose key was
+    `first`; older studies have none.
 
     Raises:
         StudyError: the keys differ.
     """
-    if study.facts.dense_key not in (None, key):  # older studies have none
+    if first not in (None, key):
         raise StudyError(
             f"study={study.name}: the model's code or its weights file has changed since it "
             "was created; bring the old one back, or choose another name"

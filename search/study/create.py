@@ -1,39 +1,49 @@
 """A sweep before its first trial: its study is created and checked, or continued."""
 
-import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
-from pruning.allocation.feasibility import require_reachable
-from pruning.budget import RESOURCES, Budget, Cost
-from pruning.deploy import calibrate, lower, require_deployable
-from pruning.errors import BudgetError, PruningError
-from pruning.execution.network import Network, first_output
-from pruning.training.job import Job, Precision, fast_precision
-from pruning.training.state import TrainState
+import torch
+
+from pruning.budget import RESOURCES, Cost
+from pruning.data import Dataset
+from pruning.training.job import Precision, fast_precision
 from pruning.training.train import require_one_output
+from search.config.instantiate import TARGET
+from search.config.schema import AcceleratorConfig
 from search.config.spec import Spec, flattened
 from search.errors import ConfigError, StudyError
 from search.storage.workspace import Workspace
-from search.study.checks import require_data, require_store
+from search.study.budgets import budgets
+from search.study.checks import require_store
 from search.study.command import Command
 from search.study.control import current_command, send
-from search.study.factory import AUTO, SweepFactory, start_key
+from search.study.factory import AUTO, SweepFactory
 from search.study.provenance import provenance
 from search.study.pruner import RungPruner
-from search.study.sampling import sampler_for
-from search.study.space import FIELDS, budgets, check_space, corners, require_narrower
+from search.study.reachable import reachable
+from search.study.sampling import AUTO as AUTO_SAMPLER
+from search.study.sampling import chosen_sampler
+from search.study.space import (
+    GROUPS,
+    check_space,
+    name_of,
+    parameters,
+    require_narrower,
+    variants,
+)
 from search.study.study import Study, create_study, find_study
-from search.study.study_record import StudyFacts
+from search.study.study_record import StudyFacts, VariantFacts
 from search.study.trials import add_trials
+from search.study.tryout import require_form, tried, try_out, try_sampler
+from search.study.variants import Variants
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
 MAX_NAMED = 5  # settings in a message
-TARGETS = ("any", "c", "tflite")
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
 KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin")}
 OBJECTIVES = ("score", *RESOURCES, "macs")
@@ -53,19 +63,18 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
     if study is None:
         if spec is None:
             raise StudyError(f"study={name}: no such study; add experiment=... or a model and data")
-        factory = SweepFactory(spec)
-        study = _created(workspace, name, factory)
+        study = _created(workspace, name, spec, total)
+        known = Variants(study)
     else:
         require_store(study)
-        factory = SweepFactory(study.spec)
-        require_data(study, factory.data.digest)
-        start_key(study, factory)
+        known = Variants(study)
+        known.first()
     repeats = study.spec.values.get("seeds") or 1
-    least = study.spec["trials"] or len(study.facts.budgets) * repeats
+    least = study.spec["trials"] or _one_each(study) * repeats
     if spec is not None:
         _require_same(study, spec)  # another process may have created it a moment ago
         _narrow(study, study.spec.drawn_as(spec["space"]))
-        if added := _add_budgets(study, spec, factory):
+        if added := _add_budgets(study, spec, known):
             least = max(least, len(study.trials()) + added * repeats, total or 0)
             total = None  # it counts the trials of the earlier budgets
     add_trials(
@@ -77,6 +86,12 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
     return study
 
 
+def _one_each(study: Study) -> int:
+    """How many trials give every variant one for each of the first budgets that it can meet."""
+    known, first = study.facts.all_variants, study.facts.budgets
+    return sum(budget not in facts.out_of_reach for facts in known for budget in first)
+
+
 def _narrow(study: Study, space: Mapping[str, Any]) -> None:
     if space not in (study.spec["space"], study.space):
         check_space(space)
@@ -84,88 +99,121 @@ def _narrow(study: Study, space: Mapping[str, Any]) -> None:
         study.note(space=dict(space))
 
 
-def _add_budgets(study: Study, spec: Spec, factory: SweepFactory) -> int:
+def _add_budgets(study: Study, spec: Spec, known: Variants) -> int:
     """Add the budgets that the study lacks; returns how many."""
     asked = budgets(spec.typed().budget, study.facts.dense_cost)
     with study.workspace.lock(f"budgets-{study.key}"):
         present = (*study.budgets, *study.facts.out_of_reach)
         new = [budget for budget in asked if budget not in present]
         if new:
-            new = _reachable(factory, new, spec["budget"]["kind"])[0]
-            study.note(budgets=(*study.budgets, *new))
+            factories = {variant.facts.name: variant.factory for variant in known.all()}
+            reach = reachable(factories, new, spec["budget"]["kind"])
+            before = study.notes().unreachable
+            study.note(
+                unreachable={
+                    place: (*before.get(place, ()), *out)
+                    for place, out in enumerate(reach.out_of.values())
+                },
+                budgets=(*study.budgets, *reach.good),
+            )
+            new = reach.good
     return len(new)
 
 
-def _reachable(
-    factory: SweepFactory, candidates: Sequence[Budget], kind: str
-) -> tuple[list[Budget], list[Budget]]:
-    """The budgets that some widths meet, and the others, which are logged.
-
-    Raises:
-        BudgetError: no budget can be met.
-    """
-    model = factory.cost_model(factory.start.graph)
-    remove_branches = factory.dense_job().pruning.allocation.vanishing
-    if not candidates:
-        raise ConfigError("budget: the list of limits is empty; write at least one")
-    good, bad, reasons = [], [], []
-    for budget in candidates:
-        try:
-            require_reachable(model, budget, factory.margins, remove_branches)
-            good.append(budget)
-        except BudgetError as error:
-            bad.append(budget)
-            reasons.append(f"{error}{_cure(kind, str(error))}")
-    if not good:
-        raise BudgetError(reasons[0])
-    for budget, reason in zip(bad, reasons, strict=True):
-        log.warning("left out: %s: %s", budget.limits, reason)
-    return good, bad
-
-
-def _cure(kind: str, reason: str) -> str:
-    """What else helps where a budget of a ladder is out of reach."""
-    exponents = [
-        f"budget.exponents.{short}" for name, short in FIELDS.items() if f"{name} " in reason
-    ]
-    return f" Or lower {', '.join(exponents)}, or drop that share." if kind == "ladder" else ""
-
-
-def _created(workspace: Workspace, name: str, factory: SweepFactory) -> Study:
-    spec, typed = factory.spec, factory.spec.typed()
+def _created(workspace: Workspace, name: str, spec: Spec, total: int | None) -> Study:
+    typed = spec.typed()
     check_space(typed.space)
-    require_one_output(factory.start.graph)
-    _require_form(factory, typed.target)
-    model = factory.cost_model(factory.start.graph)
     RungPruner.of(typed.stopping)
     if not 0 <= typed.seed < MOST_SEEDS:
         raise ConfigError(f"seed={typed.seed}: a whole number from 0 to {MOST_SEEDS - 1}")
     if typed.seeds is not None and typed.seeds < 1:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
-    facts = _facts(factory, model.dense)
-    accelerator = typed.accelerator
+    factories = _factories(spec)
+    for factory in factories.values():
+        require_one_output(factory.start.graph)
+        require_form(factory, typed.target)
+    _require_comparable(factories)
+    facts = _facts(spec, factories)
+    _warn_of_bf16(typed.accelerator)
+    spec.replaced(dict.fromkeys(_paths_of_all(typed.space), 0))
+    spec = _with_sampler(spec, len(facts.budgets), total)
+    for variant, factory in zip(facts.all_variants, factories.values(), strict=True):
+        try_out(factory, variant, facts.budgets[0])
+    directions = _directions(typed.objectives, facts.rises)
+    try_sampler(spec, directions)
+    return create_study(workspace, name, spec, directions, facts)
+
+
+def _paths_of_all(space: Mapping[str, Any]) -> list[str]:
+    """The paths that every variant must have, so that a misspelt one is told at once."""
+    return [p.name for p in parameters(space) if p.condition is None and p.name not in GROUPS]
+
+
+def _factories(spec: Spec) -> dict[str, SweepFactory]:
+    """A factory for every variant of a space, by name; equal data are loaded once."""
+    loaded: dict[str, Dataset] = {}
+    factories = {}
+    for params in variants(spec["space"]):
+        here = spec.replaced(params)
+        source = json.dumps(here["data"], sort_keys=True)
+        factory = SweepFactory(here, data=loaded.get(source))
+        loaded[source] = factory.data
+        factories[name_of(params)] = factory
+    return factories
+
+
+def _require_comparable(factories: Mapping[str, SweepFactory]) -> None:
+    """Refuse variants whose scores cannot be compared.
+
+    Raises:
+        ConfigError: their samples or their scoring differ; it names the variant.
+    """
+    (first_name, first), *others = factories.items()
+    for name, factory in others:
+        for part in ("train", "validation", "test"):
+            ours, theirs = (getattr(f.data, part).targets for f in (first, factory))
+            if not torch.equal(ours, theirs):
+                raise ConfigError(
+                    f"space: {name}: the {part} split has other samples than that of {first_name}; "
+                    "choose among settings that keep the samples and their split, so that scores "
+                    "can be compared"
+                )
+        if factory.precision is not first.precision:
+            raise ConfigError(
+                f"space: {name} is scored {factory.precision}, {first_name} {first.precision}; set "
+                f"precision={Precision.SIMULATED} for all, or leave out what has no exact int8 form"
+            )
+
+
+def _warn_of_bf16(accelerator: AcceleratorConfig) -> None:
     if accelerator.precision == "bf16" and fast_precision(accelerator.device) != "bf16":
         log.warning(
             "accelerator.precision=bf16: this processor computes it in software, about ten "
             "times slower than fp32; choose accelerator=cpu unless the workers run elsewhere"
         )
-    spec.replaced(dict.fromkeys(typed.space, 0))  # every path of the space must exist
-    _try_out(factory, facts.budgets[0])
-    directions = _directions(typed.objectives, facts.rises)
-    return create_study(workspace, name, spec, directions, facts)
 
 
-def _facts(factory: SweepFactory, dense: Cost) -> StudyFacts:
-    """What is known before the first trial; `dense` is the cost of the unpruned network.
+def _with_sampler(spec: Spec, budgets: int, total: int | None) -> Spec:
+    """The spec with the sampler that `sampler=auto` stands for."""
+    if spec["sampler"].get(TARGET) != AUTO_SAMPLER:
+        return spec
+    sampler = chosen_sampler(spec["space"], budgets, total or spec["trials"])
+    return replace(spec, values={**spec.values, "sampler": sampler})
+
+
+def _facts(spec: Spec, factories: Mapping[str, SweepFactory]) -> StudyFacts:
+    """What is known before the first trial.
 
     Raises:
         ConfigError: no answer is better than another on these data. BudgetError: no budget can
             be met.
     """
-    config, task = factory.spec.typed().budget, factory.task()
-    reachable, out_of_reach = _reachable(factory, budgets(config, dense), config.kind)
-    with _tried("task.metric"):
-        targets, classes = factory.data.validation.targets, len(factory.data.classes)
+    config, first = spec.typed().budget, next(iter(factories.values()))
+    task, costs = first.task(), [f.cost_model(f.start.graph).dense for f in factories.values()]
+    dense = Cost(**{k: max(getattr(cost, k) for cost in costs) for k in asdict(costs[0])})
+    reach = reachable(factories, budgets(config, dense), config.kind)
+    with tried("task.metric"):
+        targets, classes = first.data.validation.targets, len(first.data.classes)
         chance = task.metric.chance(targets, classes)
     best = task.best
     if not (chance < best if task.rises else chance > best):
@@ -173,83 +221,35 @@ def _facts(factory: SweepFactory, dense: Cost) -> StudyFacts:
             f"data: on the validation split one and the same answer has a {task.metric.name} "
             f"of {chance:g}, and the best possible one is {best:g}; bring samples that differ"
         )
+    known = [
+        VariantFacts(
+            params=params,
+            dense_key=factory.dense_key(),
+            dense_cost=cost,
+            data_digest=factory.data.digest,
+            out_of_reach=tuple(reach.out_of[name]),
+        )
+        for params, cost, (name, factory) in zip(
+            variants(spec["space"]), costs, factories.items(), strict=True
+        )
+    ]
+    networks = dict.fromkeys(factory.spec["model"]["_target_"] for factory in factories.values())
     return StudyFacts(
         metric=task.metric.name,
         rises=task.rises,
         chance=chance,
         best=best,
         dense_cost=dense,
-        device_limits=factory.device.budget,
-        budgets=tuple(reachable),
-        out_of_reach=tuple(out_of_reach),
-        data_digest=factory.data.digest,
-        dense_key=factory.dense_key(),
+        device_limits=first.device.budget,
+        budgets=tuple(reach.good),
+        out_of_reach=tuple(reach.bad),
+        data_digest=first.data.digest,
+        dense_key=known[0].dense_key,
         start_has_network=True,
-        precision=factory.precision,
-        tags=provenance(factory.data, factory.spec["model"]["_target_"]),
+        precision=first.precision,
+        tags=provenance(first.data, list(networks)),
+        variants=tuple(known) if len(known) > 1 else (),
     )
-
-
-def _require_form(factory: SweepFactory, target: str) -> None:
-    """Refuse a network that cannot be deployed in the form that is asked for, before training.
-
-    Raises:
-        ConfigError: there is no such form. DeployError: naming the obstacle.
-    """
-    if target not in TARGETS:
-        raise ConfigError(f"target={target}: write one of {', '.join(TARGETS)}")
-    graph, tensors = factory.start.graph, factory.start.tensors
-    if target != "any":
-        require_deployable(graph)
-        if factory.precision is not Precision.EXACT:
-            raise ConfigError(
-                f"target={target}: what is scored with precision={factory.precision} has no "
-                "such form; leave precision out"
-            )
-    if target == "tflite":
-        from pruning.deploy.backends.tflite import tflite_file  # its libraries are an extra
-
-        inputs = factory.data.normalise(factory.data.train.inputs[:2])
-        tflite_file(lower(graph, tensors, calibrate(graph, tensors, inputs)))
-
-
-def _try_out(factory: SweepFactory, budget: Budget) -> None:
-    """Build what workers will build, so that a setting that cannot be used is refused at once."""
-    sampler_for(factory.spec, 0)
-    _try_job(factory, factory.dense_job(), "task.optimizer")
-    for params in ({}, *corners(factory.spec["space"])):
-        choice = ", ".join(f"{path}={value}" for path, value in params.items())
-        job = factory.trial_job(params, budget, factory.spec["seed"])
-        _try_job(factory, job, f"space: {choice}" if choice else "task.optimizer")
-    _judge(factory)
-
-
-def _try_job(factory: SweepFactory, job: Job, setting: str) -> None:
-    start = factory.start
-    with _tried(setting):
-        TrainState.begin(start.graph, start.tensors, job)
-
-
-@contextlib.contextmanager
-def _tried(setting: str) -> Iterator[None]:
-    """Name the setting whose code, perhaps the user's own, fails in any way."""
-    try:
-        yield
-    except PruningError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{setting}: {type(error).__name__}: {error}") from error
-
-
-def _judge(factory: SweepFactory) -> None:
-    """Compute the loss of two samples, to see that the network fits the task."""
-    data, start = factory.data, factory.start
-    task = factory.task().fitted(data.train.targets, len(data.classes))
-    task.require_shape(start.graph.shape(start.graph.outputs[0]), len(data.classes))
-    clean = data.normalise(data.train.inputs[:2])
-    outputs = first_output(Network(start.graph, start.tensors).eval()(clean))
-    with _tried("task.loss"):
-        task.loss(outputs, task.aim(clean, data.train.targets[:2]))
 
 
 def _directions(objectives: list[str], rises: bool) -> dict[str, str]:
@@ -265,6 +265,9 @@ def _require_same(study: Study, spec: Spec) -> None:
     before, now = (dict(flattened(_deciding(one))) for one in (study.spec, spec))
     if now["precision"] == AUTO:
         now["precision"] = before["precision"]
+    if now[f"sampler.{TARGET}"] == AUTO_SAMPLER:
+        now = {k: v for k, v in now.items() if not k.startswith("sampler.")}
+        now |= {k: v for k, v in before.items() if k.startswith("sampler.")}
     changed = [
         f"{path} (stored {_short(before.get(path))}, now {_short(now.get(path))})"
         for path in sorted({*before, *now})

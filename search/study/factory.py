@@ -38,8 +38,6 @@ from search.config.instantiate import instantiated
 from search.config.schema import MethodConfig, PhasesConfig
 from search.config.spec import Spec
 from search.errors import ConfigError
-from search.study.checks import require_start
-from search.study.study import Study
 
 AUTO = "auto"  # of a model: filled in from the data; of the precision: from the network
 
@@ -60,17 +58,21 @@ class SweepFactory:
         spec: all settings of the sweep.
         precision: how the int8 network is scored, where that is known: to find it out, the
             network is traced, which needs the data set.
+        data: the data set, where it is loaded already.
     """
 
-    def __init__(self, spec: Spec, precision: Precision | None = None) -> None:
+    def __init__(
+        self, spec: Spec, precision: Precision | None = None, data: Dataset | None = None
+    ) -> None:
         self.spec = spec
         self._precision = precision
+        self._data = data
         self._typed = spec.typed()
 
     @cached_property
     def data(self) -> Dataset:
         """The data set."""
-        return instantiated(self.spec["data"], Dataset, "data")
+        return self._data or instantiated(self.spec["data"], Dataset, "data")
 
     @cached_property
     def device(self) -> Device:
@@ -191,11 +193,12 @@ class SweepFactory:
         return self._job(dense_recipe(self._typed.method.phases), Budget(), self._typed.seed)
 
     def trial_job(self, params: Mapping[str, Any], budget: Budget, seed: int) -> Job:
-        """Pruning and fine-tuning of one trial, with its hyperparameters put in place."""
+        """Pruning and fine-tuning of one trial, with its hyperparameters put in place; those that
+        decide the dense network are the factory's own.
+        """
         factory = self
-        if params:  # neither the data set nor the precision of scores is ever a hyperparameter
-            factory = SweepFactory(self.spec.replaced(params), self.precision)
-            factory.__dict__["data"] = self.data
+        if params:
+            factory = SweepFactory(self.spec.replaced(params), self.precision, self.data)
         return factory._job(trial_recipe(factory._typed.method.phases), budget, seed)
 
     def _job(self, recipe: Recipe, budget: Budget, seed: int) -> Job:
@@ -316,14 +319,3 @@ def method_from(config: MethodConfig) -> Method:
             ", or for your own choose method=custom and set method.allocation._target_"
         )
     return METHODS[config.name]
-
-
-def start_key(study: Study, factory: SweepFactory) -> str:
-    """The key of the dense network that a study's trials start from.
-
-    Raises:
-        StudyError: the model's code or weights have changed since the study was created.
-    """
-    key = factory.dense_key(network=study.facts.start_has_network)
-    require_start(study, key)
-    return key

@@ -2,18 +2,19 @@
 
 import importlib.metadata
 import subprocess
+from collections.abc import Sequence
 
 from pruning.data import Dataset
 
 LIBRARIES = ("paring", "torch", "optuna", "mlflow", "numpy")
 
 
-def provenance(data: Dataset, model: str) -> dict[str, str]:
-    """Versions of the libraries, the commit of the working folder, the network by the function or
-    class that makes it, and the data, as tags.
+def provenance(data: Dataset, models: Sequence[str]) -> dict[str, str]:
+    """Versions of the libraries, the commit of the working folder, the networks by the functions
+    or classes that make them, and the data, as tags.
     """
     versions = {f"version.{name}": importlib.metadata.version(name) for name in LIBRARIES}
-    network = model.rpartition(".")[2]
+    network = ", ".join(model.rpartition(".")[2] for model in models)
     return {
         **versions, **_git(), "network": network, "data": data.name, "data.digest": data.digest,
     }  # fmt: skip

@@ -1,30 +1,119 @@
-"""The hyperparameters that the sampler chooses, and the budgets of the trials."""
+"""What a sampler chooses: hyperparameters of the pruning, and settings of which each combination
+has a dense network of its own.
+"""
 
-from collections.abc import Iterator, Mapping
-from itertools import product
-from math import exp, log
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
-from pruning.budget import RESOURCES, Budget, Cost, parse_limit
-from search.config.schema import BUDGET_KINDS, BudgetConfig
 from search.errors import ConfigError
 
-FIELDS = {"flash_bytes": "flash", "sram_bytes": "sram", "latency_ms": "latency"}
 Scalar = str | int | float | bool
+GROUPS = ("model", "data", "task", "method")  # of configs, of which a space may choose a file
+SEARCHED = ("task", "method")  # settings of the pruning of a trial are below these
+DENSE = ("model", "data", "weights", "round_to")  # the dense network depends on these
+DENSE_PHASES = ("method.phases.dense_epochs", "method.phases.warmup_epochs")
+FIXED = ("task.metric._target_",)  # scores of several metrics cannot be compared
+RANGE = {"low", "high", "log", "step"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One hyperparameter: `name` is what Optuna and MLflow call it, `domain` a list of choices or
+    a range, and `condition` the name and the value of the choice that it belongs to, if any.
+    """
+
+    name: str
+    domain: Any
+    condition: tuple[str, Scalar] | None = None
+
+    @property
+    def path(self) -> str:
+        """The setting that it changes: that of `model.resnet8.filters` is `model.filters`."""
+        if self.condition is None:
+            return self.name
+        group, choice = self.condition
+        return f"{group}.{self.name.removeprefix(f'{group}.{choice}.')}"
+
+    @property
+    def decides_dense(self) -> bool:
+        """Whether each of its values needs a dense network of its own."""
+        return self.path.partition(".")[0] in DENSE or self.path in DENSE_PHASES
+
+    def applies(self, values: Mapping[str, Scalar]) -> bool:
+        """Whether it is drawn beside these values of others."""
+        return self.condition is None or values.get(self.condition[0]) == self.condition[1]
+
+
+def parameters(space: Mapping[str, Any]) -> Iterator[Parameter]:
+    """The hyperparameters of a space.
+
+    Every key is the dotted path of a setting, or a config group. The choices of a group may
+    have spaces of their own, which hold where they are chosen:
+    `{model: {resnet8: {filters: [8, 16]}, ds_cnn: {}}}`.
+    """
+    for path, domain in space.items():
+        if path not in GROUPS or not isinstance(domain, Mapping):
+            yield Parameter(path, domain)
+            continue
+        yield Parameter(path, list(domain))
+        for choice, inner in domain.items():
+            for below, values in (inner or {}).items():
+                yield Parameter(f"{path}.{choice}.{below}", values, (path, choice))
 
 
 def suggest(
     trial: optuna.Trial, space: Mapping[str, Any], first: Mapping[str, Any] | None = None
 ) -> dict[str, Scalar]:
-    """One value for every path of the space; a trial that was handed back keeps its values.
+    """One value for every hyperparameter of the space that applies; a trial that was handed back
+    keeps its values.
 
     `first` is the space that the study began with. Its lists of choices cannot change in Optuna;
     the sampler takes only those that are left (see `search.study.sampling`).
     """
-    lists = {path: values for path, values in (first or {}).items() if isinstance(values, list)}
-    return {path: _suggest(trial, path, lists.get(path, part)) for path, part in space.items()}
+    began = {p.name: p.domain for p in parameters(first or {}) if isinstance(p.domain, list)}
+    values: dict[str, Scalar] = {}
+    for parameter in parameters(space):
+        if parameter.applies(values):
+            domain = began.get(parameter.name, parameter.domain)
+            values[parameter.name] = _suggest(trial, parameter.name, domain)
+    return values
+
+
+def variants(space: Mapping[str, Any]) -> tuple[dict[str, Scalar], ...]:
+    """Every combination of the choices that decide the dense network: one that is empty where
+    the space has none.
+    """
+    return combinations(p for p in parameters(space) if p.decides_dense)
+
+
+def combinations(chosen: Iterable[Parameter]) -> tuple[dict[str, Scalar], ...]:
+    """Every combination of the choices of some parameters, the last one varying fastest."""
+    rows: list[dict[str, Scalar]] = [{}]
+    for parameter in chosen:
+        rows = [
+            {**row, **more}
+            for row in rows
+            for more in (
+                [{parameter.name: value} for value in parameter.domain]
+                if parameter.applies(row)
+                else [{}]
+            )
+        ]
+    return tuple(rows)
+
+
+def variant_of(space: Mapping[str, Any], params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Those of a trial's hyperparameters that decide its dense network."""
+    names = {p.name for p in parameters(space) if p.decides_dense}
+    return {name: value for name, value in params.items() if name in names}
+
+
+def name_of(params: Mapping[str, Scalar]) -> str:
+    """Hyperparameters in words: "model=resnet8, data.image_size=24"."""
+    return ", ".join(f"{name}={value}" for name, value in params.items())
 
 
 def require_narrower(space: Mapping[str, Any], than: Mapping[str, Any]) -> None:
@@ -33,20 +122,30 @@ def require_narrower(space: Mapping[str, Any], than: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the path and its allowed values.
     """
-    if space.keys() != than.keys():
+    now, before = ({p.name: p for p in parameters(part)} for part in (space, than))
+    dropped = {name for name in before.keys() - now.keys() if _is_dropped(before[name], now)}
+    if now.keys() != before.keys() - dropped:
         raise ConfigError(
-            f"space: a study's paths cannot change; it has {', '.join(than) or 'none'}, now "
-            f"{', '.join(space) or 'none'}"
+            f"space: a study's paths cannot change; it has {', '.join(before) or 'none'}, now "
+            f"{', '.join(now) or 'none'}"
         )
-    for path, domain in space.items():
-        old = than[path]
+    for name, parameter in now.items():
+        domain, old = parameter.domain, before[name].domain
         lists = isinstance(domain, list) and isinstance(old, list) and set(domain) <= set(old)
         same = isinstance(domain, Mapping) and isinstance(old, Mapping)
         if not lists and not (same and _inside(domain, old)):
             raise ConfigError(
-                f"space: {path}: {domain!r} is not part of {old!r}; a study's space can only "
+                f"space: {name}: {domain!r} is not part of {old!r}; a study's space can only "
                 "become narrower, so that its trials stay comparable"
             )
+
+
+def _is_dropped(parameter: Parameter, now: Mapping[str, Parameter]) -> bool:
+    """Whether a parameter belongs to a choice that a narrower space no longer has."""
+    if parameter.condition is None:
+        return False
+    group, choice = parameter.condition
+    return group in now and choice not in now[group].domain
 
 
 def _inside(domain: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
@@ -55,34 +154,52 @@ def _inside(domain: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def check_space(space: Mapping[str, Any]) -> None:
-    """Refuse a space that no sampler could draw from, or with settings that all trials share.
-
-    All trials share one network, its data and its dense training; only settings of the pruning
-    and of the task may be searched.
+    """Refuse a space that no sampler could draw from, or with settings that decide no result.
 
     Raises:
         ConfigError: naming the path and the form it should have.
     """
-    for path, domain in space.items():
-        if not path.startswith(SEARCHED) or path in SHARED:
-            raise ConfigError(
-                f"space: {path!r} is not a setting that trials may differ in; search paths below "
-                f"{' and '.join(SEARCHED)}, as one key each: '+space={{task.optimizer.lr: "
-                "[0.05, 0.1]}'"
-            )
-        choices = isinstance(domain, list) and len(domain) > 0
-        bounds = isinstance(domain, Mapping) and {"low", "high"} <= set(domain) <= ALLOWED
-        if not choices and not (bounds and _ordered(domain)):
-            raise ConfigError(
-                f"space: {path}: {domain!r} is neither a list of choices nor "
-                "{low: .., high: .., log: true|false, step: ..} with numbers low <= high, and "
-                "a step above 0 (whole between whole numbers, and not with log)"
-            )
+    for parameter in parameters(space):
+        _check_path(parameter)
+        _check_domain(parameter)
 
 
-ALLOWED = {"low", "high", "log", "step"}
-SEARCHED = ("task.", "method.")
-SHARED = ("method.phases.dense_epochs", "method.phases.warmup_epochs", "task.metric._target_")
+def _check_path(parameter: Parameter) -> None:
+    path, group = parameter.path, parameter.path.partition(".")[0]
+    nested = parameter.condition is not None and group in SEARCHED and parameter.decides_dense
+    if path in FIXED or nested or group not in (*SEARCHED, *DENSE):
+        raise ConfigError(
+            f"space: {path!r} is not a setting that trials may differ in; search the groups "
+            f"{', '.join(GROUPS)}, paths below them, weights or round_to, as one key each: "
+            "'+space={task.optimizer.lr: [0.05, 0.1]}'"
+        )
+    if path in GROUPS and not _names(parameter.domain):
+        raise ConfigError(
+            f"space: {path}: {parameter.domain!r} names no files of conf/{path}; write a list of "
+            f"them, or a mapping of each to a space of its own, such as "
+            "'+space={model: {resnet8: {filters: [8, 16]}, ds_cnn: {}}}'"
+        )
+    if parameter.decides_dense and not isinstance(parameter.domain, list):
+        raise ConfigError(
+            f"space: {path}: {parameter.domain!r} is no list; every value has a dense network of "
+            "its own, which is trained first, so name the few that are worth it: [8, 16]"
+        )
+
+
+def _names(domain: Any) -> bool:
+    return isinstance(domain, list) and all(isinstance(choice, str) for choice in domain)
+
+
+def _check_domain(parameter: Parameter) -> None:
+    domain = parameter.domain
+    choices = isinstance(domain, list) and len(domain) > 0
+    bounds = isinstance(domain, Mapping) and {"low", "high"} <= set(domain) <= RANGE
+    if not choices and not (bounds and _ordered(domain)):
+        raise ConfigError(
+            f"space: {parameter.path}: {domain!r} is neither a list of choices nor "
+            "{low: .., high: .., log: true|false, step: ..} with numbers low <= high, and "
+            "a step above 0 (whole between whole numbers, and not with log)"
+        )
 
 
 def _ordered(domain: Mapping[str, Any]) -> bool:
@@ -97,126 +214,24 @@ def _ordered(domain: Mapping[str, Any]) -> bool:
     return not integers or step == int(step)
 
 
-def corners(space: Mapping[str, Any]) -> Iterator[dict[str, Scalar]]:
-    """Each choice and each end of a range by itself, with nothing else of the space."""
-    for path, domain in space.items():
+def corners(space: Mapping[str, Any], variant: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
+    """Each choice and each end of a range by itself, of what trials of a variant draw besides."""
+    for parameter in parameters(space):
+        if parameter.decides_dense:
+            continue
+        condition = dict([parameter.condition] if parameter.condition else [])
+        if any(variant.get(name, value) != value for name, value in condition.items()):
+            continue
+        domain = parameter.domain
         for value in domain if isinstance(domain, list) else (domain["low"], domain["high"]):
-            yield {path: value}
+            yield {**variant, **condition, parameter.name: value}
 
 
-def _suggest(trial: optuna.Trial, path: str, domain: Any) -> Scalar:
+def _suggest(trial: optuna.Trial, name: str, domain: Any) -> Scalar:
     if isinstance(domain, list):
-        choice: Any = trial.suggest_categorical(path, domain)
+        choice: Any = trial.suggest_categorical(name, domain)
         return choice  # type: ignore[no-any-return]
     low, high, log_scale = domain["low"], domain["high"], bool(domain.get("log", False))
     if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(path, low, high, step=int(domain.get("step", 1)), log=log_scale)
-    return trial.suggest_float(path, low, high, step=domain.get("step"), log=log_scale)
-
-
-def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
-    """The list of budgets, loosest first (by the product of limits relative to dense).
-
-    Raises:
-        ConfigError: an unknown kind, or nothing to make budgets of.
-        BudgetError: a limit that cannot be read.
-    """
-    makers = {"ladder": _ladder, "grid": _grid, "range": _range}
-    if config.kind not in makers:
-        raise ConfigError(f"budget.kind={config.kind!r}: write one of {', '.join(makers)}")
-    default = BudgetConfig()
-    every = {name for used in BUDGET_KINDS.values() for name in used}
-    for name in every.difference(BUDGET_KINDS[config.kind]):
-        if getattr(config, name) != getattr(default, name):
-            others = [f"budget={kind}" for kind, used in BUDGET_KINDS.items() if name in used]
-            raise ConfigError(
-                f"budget.{name} is not used by budget={config.kind}; leave it out, or choose "
-                f"{' or '.join(others)}"
-            )
-    distinct = dict.fromkeys(makers[config.kind](config, dense))
-    return tuple(sorted(distinct, key=lambda budget: _looseness(budget, dense), reverse=True))
-
-
-def _looseness(budget: Budget, dense: Cost) -> float:
-    return sum(log(limit / getattr(dense, name)) for name, limit in budget.limits.items())
-
-
-def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
-    if not config.shares or any(not 0 < factor <= 1 for factor in config.shares):
-        raise ConfigError(
-            f"budget.shares={config.shares}: a ladder needs factors above 0 and at most 1, "
-            "such as shares=[0.5,0.25,0.12]"
-        )
-    valid_names = config.exponents.keys() <= set(FIELDS.values())
-    if not valid_names or any(exponent < 0 for exponent in config.exponents.values()):
-        raise ConfigError(
-            f"budget.exponents={config.exponents}: give an exponent of at least 0 for "
-            f"{', '.join(FIELDS.values())}"
-        )
-    exponents = {name: config.exponents.get(short, 1.0) for name, short in FIELDS.items()}
-    return [
-        _budget(
-            {
-                name: getattr(dense, name) * factor ** exponents[name]
-                for name in RESOURCES
-                if exponents[name] > 0
-            }
-        )
-        for factor in config.shares
-    ]
-
-
-def _grid(config: BudgetConfig, dense: Cost) -> list[Budget]:
-    axes = [_values(config, name, dense) for name in RESOURCES]
-    return [_budget(dict(zip(RESOURCES, values, strict=True))) for values in product(*axes)]
-
-
-def _values(config: BudgetConfig, name: str, dense: Cost) -> list[float | None]:
-    setting = getattr(config, FIELDS[name])
-    if setting is None:
-        return [None]
-    return [
-        parse_limit(name, value, getattr(dense, name))
-        for value in (setting if isinstance(setting, list) else [setting])
-    ]
-
-
-def _range(config: BudgetConfig, dense: Cost) -> list[Budget]:
-    ends = {name: _values(config, name, dense) for name in RESOURCES}
-    ends = {name: values for name, values in ends.items() if values != [None]}
-    pairs = all(len(values) == 2 for values in ends.values())
-    if not ends or not pairs or config.count < 2:
-        raise ConfigError(
-            "budget.kind=range: give flash, sram or latency as [loosest, tightest] and count "
-            f"of at least 2; got count={config.count} and "
-            f"{ {FIELDS[name]: values for name, values in ends.items()} }"
-        )
-    steps = [step / (config.count - 1) for step in range(config.count)]
-    return [_budget({name: _between(values, s) for name, values in ends.items()}) for s in steps]
-
-
-def _between(ends: list[float | None], share: float) -> float:
-    first, last = (log(end) for end in ends if end is not None)
-    return exp(first + (last - first) * share)
-
-
-def _budget(limits: Mapping[str, float | None]) -> Budget:
-    """Limits in whole bytes and nanoseconds, rounded down, so that no limit grows by rounding.
-
-    Shares that differ only by a rounding error thus give one budget, or two in a clear order.
-    """
-    grains = {"latency_ms": 1e6}
-    rounded = {
-        name: int(limit * grains[name] + 1e-3) / grains[name]
-        if name in grains
-        else int(limit + 1e-6)
-        for name, limit in limits.items()
-        if limit is not None
-    }
-    if not rounded:
-        raise ConfigError(
-            "budget: nothing is limited; give flash, sram or latency, or an exponent above 0"
-        )
-    if below := [name for name, limit in rounded.items() if limit <= 0]:
-        raise ConfigError(f"budget: {', '.join(below)} below 1 byte or nanosecond; raise the limit")
-    return Budget.from_limits(rounded)
+        return trial.suggest_int(name, low, high, step=int(domain.get("step", 1)), log=log_scale)
+    return trial.suggest_float(name, low, high, step=domain.get("step"), log=log_scale)

@@ -6,14 +6,15 @@ from search.storage.trial_record import result_of
 from search.study.study import Study
 
 
-def start_digest(study: Study, parent: int | None) -> str:
-    """The digest of the network that the trials with this parent start from; None: the dense one.
+def start_digest(study: Study, key: str, parent: int | None) -> str:
+    """The digest of the network that the trials with this parent start from; None: the dense one
+    of a key.
 
     Raises:
         StudyError: the parent has no model, or the dense network is not trained yet.
     """
     if parent is None:
-        if (dense := study.notes().dense) is not None:
+        if (dense := study.notes().dense.get(key)) is not None:
             return dense.digest
         raise StudyError(f"study={study.name}: its dense network is not trained yet; start workers")
     if (result := result_of(study.trials()[parent])) is not None:

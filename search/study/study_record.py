@@ -20,13 +20,38 @@ from search.config.spec import Spec
 from search.errors import StudyError
 from search.storage.trial_record import Progress, progress_from, to_json
 from search.study.command import Command, CurrentCommand
+from search.study.space import name_of
 
 FORMAT = "paring.study/2"
 FORMAT_1 = "paring.study/1"  # of paring 0.1.0: read in today's words
 _DENSE = "dense"
 _COMMAND = "order"
 _TEST = "test/"
+_UNREACHABLE = "unreachable/"
 _MEASURED = "measured/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantFacts:
+    """What is found out of one combination of the choices that decide the dense network.
+
+    params: these choices, by the names of the hyperparameters; empty where there are none.
+    dense_key: the digest of everything that the dense network depends on.
+    out_of_reach: those of the study's first budgets that no widths of it meet.
+
+    Earlier versions did not always store dense_key.
+    """
+
+    params: Mapping[str, Any]
+    dense_key: str | None
+    dense_cost: Cost
+    data_digest: str
+    out_of_reach: tuple[Budget, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The choices in words: "model=resnet8, data.image_size=24"."""
+        return name_of(self.params)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +60,12 @@ class StudyFacts:
 
     rises: whether a larger score is better.
     chance, best: the score of a constant answer, and the best possible score.
+    dense_cost: of the unpruned network; where there are several variants, the largest of each.
     device_limits: the memory that the device leaves for a network.
     budgets: those that the study began with. out_of_reach: those that no widths meet.
     data_digest: of all samples. tags: versions and commits, for people.
     dense_key: the digest of everything that the dense network depends on; with its graph, if
-    start_has_network.
+    start_has_network. variants: empty where the space names none.
     store: the digest of the blob that marks the study's store.
 
     Earlier versions stored neither dense_key nor store, and scored in simulation only.
@@ -59,6 +85,22 @@ class StudyFacts:
     start_has_network: bool = False
     precision: Precision = Precision.SIMULATED
     store: str | None = None
+    variants: tuple[VariantFacts, ...] = ()
+
+    @property
+    def all_variants(self) -> tuple[VariantFacts, ...]:
+        """The variants; of a study without choices among networks, the one that it has."""
+        if self.variants:
+            return self.variants
+        return (
+            VariantFacts(
+                params={},
+                dense_key=self.dense_key,
+                dense_cost=self.dense_cost,
+                data_digest=self.data_digest,
+                out_of_reach=self.out_of_reach,
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,14 +180,6 @@ class DenseNote:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DenseCheckpoint:
-    """The last stored state of the dense training of a key."""
-
-    key: str
-    digest: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a trial's network takes as linked for a core, and run on an emulated one: see
@@ -167,18 +201,21 @@ class Measurement:
 class StudyNotes:
     """Everything that is stored with a study and changes.
 
-    space, budgets: None while they are those of the beginning. dense_pending: digests that the
-    dense training names before it stores them. test_scores, measured: by trial number.
+    space, budgets: None while they are those of the beginning. dense, dense_checkpoint,
+    dense_pending, dense_progress: of the dense networks, by key; pending are digests that the
+    training names before it stores them. unreachable: those of the budgets that were added which
+    no widths of a variant meet, by its place. test_scores, measured: by trial number.
     mirror: the MLflow that the study was last mirrored to. runs: its run ids, by trial number.
     """
 
     command: CurrentCommand
     space: Mapping[str, Any] | None
     budgets: tuple[Budget, ...] | None
-    dense: DenseNote | None
-    dense_checkpoint: DenseCheckpoint | None
-    dense_pending: tuple[str, ...]
-    dense_progress: Progress | None
+    dense: Mapping[str, DenseNote]
+    dense_checkpoint: Mapping[str, str]
+    dense_pending: Mapping[str, tuple[str, ...]]
+    dense_progress: Mapping[str, Progress]
+    unreachable: Mapping[int, tuple[Budget, ...]]
     test_scores: Mapping[int, float]
     measured: Mapping[int, Measurement]
     mirror: str | None
@@ -188,16 +225,23 @@ class StudyNotes:
     def of(study: optuna.Study) -> "StudyNotes":
         """What is stored with a study of ours now."""
         stored = study.user_attrs
-        budgets, checkpoint = stored.get("budgets"), stored.get("dense_checkpoint")
-        measured = _numbered(stored, _MEASURED)
+        budgets, measured = stored.get("budgets"), _numbered(stored, _MEASURED)
+        progress = {
+            key: progress_from(entry) for key, entry in _of_dense(stored, "progress").items()
+        }
         return StudyNotes(
             command=_command(stored.get(_COMMAND)),
             space=stored.get("space"),
             budgets=None if budgets is None else _budgets(budgets),
-            dense=dense_note(stored),
-            dense_checkpoint=None if checkpoint is None else DenseCheckpoint(**checkpoint),
-            dense_pending=tuple(stored.get("dense_pending") or ()),
-            dense_progress=progress_from(stored.get("dense_progress")),
+            dense={note.key: note for note in dense_notes_in(stored)},
+            dense_checkpoint=_of_dense(stored, "checkpoint"),
+            dense_pending={
+                key: tuple(names) for key, names in _of_dense(stored, "pending").items()
+            },
+            dense_progress={key: entry for key, entry in progress.items() if entry is not None},
+            unreachable={
+                place: _budgets(entry) for place, entry in _numbered(stored, _UNREACHABLE).items()
+            },
             test_scores=_numbered(stored, _TEST),
             measured={number: Measurement(**entry) for number, entry in measured.items()},
             mirror=stored.get("mirror"),
@@ -208,16 +252,17 @@ class StudyNotes:
 class StudyChanges(TypedDict, total=False):
     """What may be stored with a study after its creation: fields of `StudyNotes`.
 
-    Of `test_scores` and `measured` only the trials that are given change.
+    Of mappings only the entries that are given change; a checkpoint of None is none.
     """
 
     command: CurrentCommand
     space: Mapping[str, Any]
     budgets: Sequence[Budget]
-    dense: DenseNote
-    dense_checkpoint: DenseCheckpoint | None
-    dense_pending: Sequence[str]
-    dense_progress: Progress
+    dense: Mapping[str, DenseNote]
+    dense_checkpoint: Mapping[str, str | None]
+    dense_pending: Mapping[str, Sequence[str]]
+    dense_progress: Mapping[str, Progress]
+    unreachable: Mapping[int, Sequence[Budget]]
     test_scores: Mapping[int, float]
     measured: Mapping[int, Measurement]
     mirror: str
@@ -238,6 +283,10 @@ def _attributes(name: str, value: Any) -> dict[str, Any]:
             return {_COMMAND: {"order": value.command, "why": value.why, "at": value.at}}
         case "budgets":
             return {name: [asdict(budget) for budget in value]}
+        case "dense" | "dense_checkpoint" | "dense_pending" | "dense_progress":
+            return {f"{name}/{key}": to_json(entry) for key, entry in value.items()}
+        case "unreachable":
+            return {f"{_UNREACHABLE}{at}": [asdict(b) for b in some] for at, some in value.items()}
         case "test_scores":
             return {f"{_TEST}{number}": score for number, score in value.items()}
         case "measured":
@@ -246,19 +295,48 @@ def _attributes(name: str, value: Any) -> dict[str, Any]:
             return {name: to_json(value)}
 
 
-def dense_note(stored: Mapping[str, Any]) -> DenseNote | None:
-    """The dense network among the attributes of any study, perhaps another program's."""
-    entry = stored.get(_DENSE)
-    if not isinstance(entry, dict) or not {"key", "digest", "score"} <= entry.keys():
-        return None
-    return DenseNote(entry["key"], entry["digest"], entry["score"], entry.get("seconds"))
+def dense_notes_in(stored: Mapping[str, Any]) -> list[DenseNote]:
+    """The dense networks among the attributes of any study, perhaps another program's."""
+    entries = [value for key, value in stored.items() if key.partition("/")[0] == _DENSE]
+    return [
+        DenseNote(entry["key"], entry["digest"], entry["score"], entry.get("seconds"))
+        for entry in entries
+        if isinstance(entry, dict) and {"key", "digest", "score"} <= entry.keys()
+    ]
+
+
+def dense_of(notes: Mapping[str, DenseNote], facts: VariantFacts) -> DenseNote | None:
+    """The dense network of a variant, if it is trained. A study of an earlier version does not
+    name the key of the one that it has.
+    """
+    if facts.dense_key is None:
+        return next(iter(notes.values()), None)
+    return notes.get(facts.dense_key)
 
 
 def dense_notes(storage: optuna.storages.BaseStorage) -> list[DenseNote]:
     """The dense networks of all studies of a database."""
     summaries = optuna.get_all_study_summaries(storage)
-    notes = [dense_note(summary.user_attrs) for summary in summaries]
-    return [note for note in notes if note is not None]
+    return [note for summary in summaries for note in dense_notes_in(summary.user_attrs)]
+
+
+def _of_dense(stored: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """What is stored of the training of dense networks, by key.
+
+    Earlier versions had one dense network, and noted its key with the checkpoint alone.
+    """
+    name = f"{_DENSE}_{what}"
+    entries = {
+        key.removeprefix(f"{name}/"): value
+        for key, value in stored.items()
+        if key.startswith(f"{name}/") and value is not None
+    }
+    if (earlier := stored.get(name)) is None:
+        return entries
+    checkpoint = stored.get(f"{_DENSE}_checkpoint") or {}
+    key = checkpoint.get("key") or stored["facts"].get("dense_key") or ""
+    value = earlier["digest"] if what == "checkpoint" else earlier
+    return {key: value} | entries if f"{name}/{key}" not in stored else entries
 
 
 def _command(stored: Mapping[str, Any] | None) -> CurrentCommand:
@@ -289,6 +367,17 @@ def _facts(stored: Mapping[str, Any]) -> StudyFacts:
             "budgets": _budgets(stored["budgets"]),
             "out_of_reach": _budgets(stored.get("out_of_reach", ())),
             "precision": Precision(stored.get("precision", Precision.SIMULATED)),
+            "variants": tuple(map(_variant, stored.get("variants", ()))),
+        }
+    )
+
+
+def _variant(stored: Mapping[str, Any]) -> VariantFacts:
+    return VariantFacts(
+        **{
+            **stored,
+            "dense_cost": Cost(**stored["dense_cost"]),
+            "out_of_reach": _budgets(stored["out_of_reach"]),
         }
     )
 

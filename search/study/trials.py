@@ -7,7 +7,7 @@ that a running trial always names the process that runs it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -56,7 +56,7 @@ def cancel_waiting(study: Study) -> list[int]:
     """Cancel the trials that wait for a worker; returns their numbers."""
     numbers = []
     with turn(study):
-        for trial in study.table.trials(TrialState.WAITING):
+        for trial in waiting(study):
             study.table.note(trial, cancelled=True)
             study.table.set_state(trial, TrialState.FAIL)
             numbers.append(trial.number)
@@ -64,18 +64,23 @@ def cancel_waiting(study: Study) -> list[int]:
     return numbers
 
 
-def claim(study: Study) -> optuna.Trial | None:
-    """Take the first waiting trial, or None when no trial waits."""
+def waiting(study: Study) -> Iterator[FrozenTrial]:
+    """The trials that wait for a worker, by number; each is read when the iterator reaches it."""
+    return study.table.trials(TrialState.WAITING)
+
+
+def claim(study: Study, blocked: Collection[int] = ()) -> optuna.Trial | None:
+    """Take the first waiting trial that is not blocked, or None when there is none."""
     if not study.table.any(TrialState.WAITING):
         return None
     with turn(study):
-        trials = study.table.trials(TrialState.WAITING)
+        trials = (trial for trial in waiting(study) if trial.number not in blocked)
         claimed = next((trial for trial in trials if _take(study, trial)), None)
     if claimed is None:
         return None
     # Read once: Optuna's cache must have seen the trial, and the sampler needs the others.
     study.table.show(study.trials())
-    study.optuna.sampler = sampler_for(study.spec, claimed.number, study.space)
+    study.optuna.sampler = sampler_for(study, claimed)
     if TrialNotes.of(claimed).draw is None:
         return study.table.open(claimed)
     with study.workspace.lock(f"draw-{study.key}"):  # others of this draw may be claimed now

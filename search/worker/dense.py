@@ -1,4 +1,4 @@
-"""The dense network that every trial of a study starts from: trained once, shared by digest."""
+"""The dense networks that the trials of a study start from: each trained once, shared by digest."""
 
 import logging
 from collections.abc import Sequence
@@ -13,38 +13,54 @@ from pruning.training.state import Epoch, TrainState
 from search.errors import StoreError
 from search.storage.blobs import lost
 from search.storage.trial_record import Progress
-from search.study.factory import SweepFactory, start_key
 from search.study.scale import normalized_score
 from search.study.study import Study
-from search.study.study_record import DenseCheckpoint, DenseNote, dense_notes
+from search.study.study_record import DenseNote, dense_notes
 from search.study.trials import BLOBS
+from search.study.variants import Variant
 from search.worker.stop_signals import StopMonitor
 from search.worker.training_loop import resumed, train_on
+from tracking.errors import BusyError
 
 log = logging.getLogger("paring.dense")
 LEAST_GAIN = 0.05  # on the scale from chance to the best possible score
 
 
-def ensure_dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredNetwork:
-    """The study's dense network: stored, taken from another study with the same key, or trained.
+def ensure_dense(study: Study, variant: Variant, monitor: StopMonitor) -> StoredNetwork:
+    """A variant's dense network: stored, taken from another study with the same key, or trained.
 
-    One worker trains while the others wait; if it dies, the next one resumes its checkpoint.
+    One worker trains while those that need it wait; if it dies, the next one resumes its
+    checkpoint.
 
     Raises:
-        StudyError: the model's code or weights have changed since the study was created.
         Stopped: there was a reason to leave.
     """
-    key = start_key(study, factory)
-    with monitor.lock(f"dense-{key}"):
-        if (network := _stored(study, key)) is None:
-            return _trained(study, factory, key, monitor)
-        _DenseLog(study, key).close()  # the worker that trained it may have been killed before
+    with monitor.lock(_lock(variant.key)):
+        if (network := _stored(study, variant.key)) is None:
+            return _trained(study, variant, monitor)
+        # The worker that trained it may have been killed before.
+        _DenseLog(study, variant.key).close()
         return network
 
 
+def is_in_training(study: Study, key: str) -> bool:
+    """Whether another worker trains the dense network of a key just now."""
+    if key in study.notes().dense:
+        return False
+    try:
+        with study.workspace.lock(_lock(key), timeout=0):
+            return False
+    except BusyError:
+        return True
+
+
+def _lock(key: str) -> str:
+    return f"dense-{key}"
+
+
 def _stored(study: Study, key: str) -> StoredNetwork | None:
-    stored = study.notes().dense
-    note = stored if stored is not None and stored.key == key else _of_another_study(study, key)
+    stored = study.notes().dense.get(key)
+    note = stored or _of_another_study(study, key)
     if note is None:
         return None
     try:
@@ -53,7 +69,7 @@ def _stored(study: Study, key: str) -> StoredNetwork | None:
         log.warning("the dense network is lost and will be trained again: %s", lost(error))
         return None
     if note != stored:
-        study.note(dense=note)
+        study.note(dense={key: note})
     return network
 
 
@@ -61,8 +77,10 @@ def _of_another_study(study: Study, key: str) -> DenseNote | None:
     return next((note for note in dense_notes(study.storage) if note.key == key), None)
 
 
-def _trained(study: Study, factory: SweepFactory, key: str, monitor: StopMonitor) -> StoredNetwork:
-    job, book = factory.dense_job(), _DenseLog(study, key)
+def _trained(study: Study, variant: Variant, monitor: StopMonitor) -> StoredNetwork:
+    factory, book = variant.factory, _DenseLog(study, variant.key)
+    job, name = factory.dense_job(), variant.facts.name
+    log.info("the dense network%s: training begins", name and f" of {name}")
     state = resumed(book, job, study.workspace.store, "the dense training")
     if state is None:
         state = TrainState.begin(factory.start.graph, factory.start.tensors, job)
@@ -80,7 +98,7 @@ def _stored_result(study: Study, state: TrainState, job: Job, book: "_DenseLog")
         score=state.history[-1].score,
         seconds=sum(epoch.seconds for epoch in state.history),
     )
-    study.note(dense=note)
+    study.note(dense={book.key: note})
     book.close()
     _tell_if_at_chance(study, state, job)
     return network
@@ -107,31 +125,32 @@ class _DenseLog:
         self._study, self.key = study, key
 
     def checkpoint(self) -> str | None:
-        note = self._study.notes().dense_checkpoint
-        return note.digest if note is not None and note.key == self.key else None
+        return self._study.notes().dense_checkpoint.get(self.key)
 
     def announce(self, digests: Sequence[str]) -> None:
-        pending = self._study.notes().dense_pending
         with self._study.workspace.lock(BLOBS):
-            named = {*pending, *digests} - {self.checkpoint()}
-            self._study.note(dense_pending=sorted(named))
+            named = {*self._pending(), *digests} - {self.checkpoint()}
+            self._study.note(dense_pending={self.key: sorted(named)})
 
     def note_checkpoint(self, digest: str) -> None:
-        self._study.note(dense_checkpoint=DenseCheckpoint(self.key, digest))
+        self._study.note(dense_checkpoint={self.key: digest})
 
     def note_progress(self, progress: Progress) -> None:
-        self._study.note(dense_progress=progress)
+        self._study.note(dense_progress={self.key: progress})
 
     def close(self) -> None:
         """Remove what a resumed training would need: the network is stored and noted."""
-        notes, store = self._study.notes(), self._study.workspace.store
-        network = notes.dense.digest if notes.dense is not None else None
-        for digest in filter(None, {*notes.dense_pending, self.checkpoint()} - {network}):
-            store.remove(digest)
-        if notes.dense_pending:
-            self._study.note(dense_pending=())
-        if notes.dense_checkpoint is not None:
-            self._study.note(dense_checkpoint=None)
+        notes, pending = self._study.notes(), self._pending()
+        network = notes.dense[self.key].digest if self.key in notes.dense else None
+        for digest in filter(None, {*pending, self.checkpoint()} - {network}):
+            self._study.workspace.store.remove(digest)
+        if pending:
+            self._study.note(dense_pending={self.key: ()})
+        if self.checkpoint() is not None:
+            self._study.note(dense_checkpoint={self.key: None})
+
+    def _pending(self) -> tuple[str, ...]:
+        return self._study.notes().dense_pending.get(self.key, ())
 
     def verdict(self, _epoch: Epoch, _of: int, /) -> str | None:
         return None

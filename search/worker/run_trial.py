@@ -27,7 +27,6 @@ from search.storage.blobs import Store
 from search.storage.outage import tolerated
 from search.storage.outcome import Cancelled, Dominated, Failed, Finished, Infeasible, Outcome
 from search.storage.trial_record import Progress, TrialChanges, TrialNotes, result_of
-from search.study.factory import SweepFactory
 from search.study.pruner import RungReport
 from search.study.scale import normalized_score
 from search.study.study import Study
@@ -40,6 +39,7 @@ from search.study.trials import (
     trial_budget,
     turn,
 )
+from search.study.variants import Variant
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 from search.worker.training_loop import resumed, train_on
 from search.worker.warm_start import Start, start_of
@@ -101,7 +101,7 @@ class _TrialLog:
 def run_trial(
     study: Study,
     trial: optuna.Trial,
-    factory: SweepFactory,
+    variant: Variant,
     dense: StoredNetwork,
     monitor: StopMonitor,
 ) -> Outcome:
@@ -112,11 +112,11 @@ def run_trial(
             this process's.
     """
     params = sampled_params(study, trial)
-    start = start_of(study, trial, dense)
+    start = start_of(study, trial, variant.key, dense)
     twin = _twin(study, trial, start, params)
     if twin is not None and (copy := _copied(twin)) is not None:
         return copy
-    job = factory.trial_job(params, trial_budget(trial), TrialNotes.of(trial).seed)
+    job = variant.factory.trial_job(params, trial_budget(trial), TrialNotes.of(trial).seed)
     book = _TrialLog(study, trial)
     try:
         state = resumed(book, job, study.workspace.store, f"trial {trial.number}")

@@ -18,6 +18,7 @@ from search.study.limits import limits_of
 from search.study.start import start_digest
 from search.study.study import Study
 from search.study.trials import trial_budget
+from search.study.variants import facts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,17 @@ class Start:
     network: StoredNetwork
 
 
-def start_of(study: Study, trial: optuna.Trial, dense: StoredNetwork) -> Start:
-    """The network that a trial starts from; the choice is noted once, for every attempt.
+def start_of(study: Study, trial: optuna.Trial, key: str, dense: StoredNetwork) -> Start:
+    """The network that a trial starts from; the choice is noted once, for every attempt. `key`
+    is that of its dense network.
 
     Raises:
         StoreError: the parent's network is lost or damaged.
     """
     if study.spec["continuation"] and (parent := _parent(study, trial)) is not None:
-        digest = start_digest(study, parent)
+        digest = start_digest(study, key, parent)
         return Start(digest, unpack_network(study.workspace.store.read(digest)))
-    return Start(start_digest(study, None), dense)
+    return Start(start_digest(study, key, None), dense)
 
 
 def _parent(study: Study, trial: optuna.Trial) -> int | None:
@@ -46,7 +48,12 @@ def _parent(study: Study, trial: optuna.Trial) -> int | None:
     choice = notes.warm_start
     if choice is None:
         complete = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        finished = {other.number: trial_budget(other) for other in complete}
+        variant = facts_of(study, trial.params)
+        finished = {
+            other.number: trial_budget(other)
+            for other in complete
+            if facts_of(study, other.params) == variant
+        }
         choice = WarmStart(nearest_looser(notes.budget, finished))
         study.table.note(trial, warm_start=choice)
     return choice.parent

@@ -19,24 +19,23 @@ from pruning.export.stored_model import MODEL
 from pruning.training.checkpoint import StoredNetwork, unpack_network
 from pruning.training.train import evaluate
 from search.config.schema import StorageConfig
-from search.errors import SearchError, StoreError
+from search.errors import StoreError
 from search.results.front import front_trials
-from search.storage.outage import is_outage, tolerated
+from search.storage.outage import tolerated
 from search.storage.outcome import Cancelled, Failed, Outcome
 from search.storage.trial_record import TrialNotes, result_of
 from search.storage.workspace import open_workspace
-from search.study.checks import require_data, require_store
+from search.study.checks import require_store
 from search.study.command import Command
 from search.study.control import current_command, send
-from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
 from search.study.trials import came_back, cancel_waiting, claim, hand_back, reap, tidy
-from search.worker.dense import ensure_dense
+from search.study.variants import Variant, Variants
 from search.worker.run_trial import run_trial, tell
+from search.worker.starts import POLL_S, Starts
 from search.worker.stop_signals import Reason, StopMonitor, Stopped
 
 log = logging.getLogger("paring.worker")
-POLL_S = 0.5
 ALIKE = 3  # failures in a row, of one kind, that halt a study
 
 
@@ -59,48 +58,28 @@ def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
 
 def _work_off(study: Study, monitor: StopMonitor) -> None:
     require_store(study)
-    factory = SweepFactory(study.spec)
-    require_data(study, factory.data.digest)
-    while (dense := _dense(study, factory, monitor)) is None:
-        monitor.wait(POLL_S)  # paused
-    while (trial := _next_trial(study, monitor)) is not None:
-        _attempt(study, trial, factory, dense, monitor)
+    starts = Starts(study, monitor)
+    starts.prepare()
+    while (trial := _next_trial(study, starts, monitor)) is not None:
+        _attempt(study, trial, starts, monitor)
     monitor.outlast(lambda: tidy(study))
     if not monitor.outlast(lambda: current_command(study)).ends:
-        monitor.outlast(lambda: _score_front_on_test(study, factory, monitor))
+        monitor.outlast(lambda: _score_front_on_test(study, starts.variants, monitor))
 
 
-def _dense(study: Study, factory: SweepFactory, monitor: StopMonitor) -> StoredNetwork | None:
-    """The dense network, or None while the study is paused."""
-    if monitor.outlast(lambda: current_command(study)).command is Command.PAUSE:
-        return None
-    try:
-        with monitor.over(None):
-            return monitor.outlast(lambda: ensure_dense(study, factory, monitor))
-    except Stopped as stopped:
-        if stopped.reason is not Reason.PAUSED:
-            raise
-        return None
-    except Exception as error:
-        if not isinstance(error, SearchError) and not is_outage(error):
-            why = f"the dense training failed: {type(error).__name__}: {error}"
-            send(study, Command.HALT, why)  # other workers would fail in the same way
-        raise
-
-
-def _next_trial(study: Study, monitor: StopMonitor) -> optuna.Trial | None:
+def _next_trial(study: Study, starts: Starts, monitor: StopMonitor) -> optuna.Trial | None:
     """The next trial to work on, or None when there is nothing left to do.
 
     Waits while the study is paused, and while other workers train: their trials may come back.
     """
     while True:
-        done, trial = monitor.outlast(lambda: _look(study))
+        done, trial = monitor.outlast(lambda: _look(study, starts))
         if done or trial is not None:
             return trial
         monitor.wait(POLL_S)
 
 
-def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
+def _look(study: Study, starts: Starts) -> tuple[bool, optuna.Trial | None]:
     """Whether there is nothing left to do, and a trial that was claimed."""
     current = current_command(study)
     reap_or_halt(study)
@@ -108,20 +87,18 @@ def _look(study: Study) -> tuple[bool, optuna.Trial | None]:
         cancel_waiting(study)
     if current.ends or study.over():
         return True, None
-    return False, None if current.command is Command.PAUSE else claim(study)
+    paused = current.command is Command.PAUSE
+    return False, None if paused else claim(study, starts.blocked())
 
 
-def _attempt(
-    study: Study,
-    trial: optuna.Trial,
-    factory: SweepFactory,
-    dense: StoredNetwork,
-    monitor: StopMonitor,
-) -> None:
+def _attempt(study: Study, trial: optuna.Trial, starts: Starts, monitor: StopMonitor) -> None:
     log.info("trial %d: attempt %d", trial.number, TrialNotes.of(trial).attempt)
     try:
-        with monitor.over(trial):
-            outcome = _outcome(study, trial, factory, dense, monitor)
+        if (start := starts.of(trial)) is None:
+            outcome = None
+        else:
+            with monitor.over(trial):
+                outcome = _outcome(study, trial, *start, monitor)
     except Stopped as stopped:
         log.info("trial %d: left, %s", trial.number, stopped)
         with tolerated(f"trial {trial.number} is not handed back"):
@@ -151,7 +128,7 @@ def _leave(study: Study, trial: optuna.Trial, reason: Reason) -> None:
 def _outcome(
     study: Study,
     trial: optuna.Trial,
-    factory: SweepFactory,
+    variant: Variant,
     dense: StoredNetwork,
     monitor: StopMonitor,
 ) -> Outcome | None:
@@ -162,7 +139,7 @@ def _outcome(
     outcome: Outcome | None = None
     try:
         with tolerated(f"trial {trial.number} is out of reach"):
-            outcome = run_trial(study, trial, factory, dense, monitor)
+            outcome = run_trial(study, trial, variant, dense, monitor)
     except UpdateFinishedTrialError:
         raise Stopped(Reason.LOST) from None  # told by another while this process slept
     except Exception as error:
@@ -193,7 +170,7 @@ def halt_if_all_fail(study: Study) -> None:
         send(study, Command.HALT, why)
 
 
-def _score_front_on_test(study: Study, factory: SweepFactory, monitor: StopMonitor) -> None:
+def _score_front_on_test(study: Study, variants: Variants, monitor: StopMonitor) -> None:
     """Score every network of the finished front on the test split, once; it has no other use."""
     with monitor.lock(f"test-{study.key}"):
         for trial in front_trials(study):
@@ -206,6 +183,7 @@ def _score_front_on_test(study: Study, factory: SweepFactory, monitor: StopMonit
             except (StoreError, CheckpointError) as error:
                 log.warning("trial %d: no test score: %s", trial.number, error)
                 continue
+            factory = variants.of(trial.params).factory
             job = factory.dense_job()
             score = evaluate(network.graph, network.tensors, job, factory.data.test)
             study.note(test_scores={trial.number: score})

@@ -46,7 +46,7 @@ def study(*scores: float) -> StudyRecord:
     return StudyRecord(
         name="x", key="k", metric="accuracy", scores_rise=True, precision="int8", config="",
         tags={}, trials=trials, hypervolumes=(0.1, 0.25),
-        dense=DenseRecord(score=0.8, costs=COSTS, train_seconds=60.0),
+        dense=(DenseRecord(score=0.8, costs=COSTS, train_seconds=60.0),),
     )  # fmt: skip
 
 

@@ -270,3 +270,35 @@ def test_impossible_normals_are_refused(normal):
 def test_impossible_turns_are_refused(options):
     with pytest.raises(DataError, match="degrees="):
         data.digits_angle(**options)
+
+
+# --- other resolutions
+
+
+@pytest.mark.parametrize("image_size", [4, 6, 16])
+def test_images_are_scaled_and_keep_their_mean(image_size: int) -> None:
+    plain, scaled = data.digits(), data.digits(image_size=image_size)
+    assert scaled.input_shape == (1, image_size, image_size)
+    for part in ("train", "validation", "test"):
+        ours, theirs = getattr(plain, part), getattr(scaled, part)
+        assert torch.equal(ours.targets, theirs.targets)
+        assert theirs.inputs.dtype == torch.uint8
+        difference = ours.inputs.double().mean() - theirs.inputs.double().mean()
+        assert abs(float(difference)) < 0.2  # of 16 levels
+    assert scaled.digest != plain.digest
+
+
+def test_half_the_size_is_near_the_mean_of_four_pixels() -> None:
+    plain, scaled = data.digits(), data.digits(image_size=4)
+    means = torch.nn.functional.avg_pool2d(plain.train.inputs.double(), 2)
+    assert (scaled.train.inputs - means).abs().mean() < 1.5
+
+
+def test_the_same_size_changes_nothing() -> None:
+    assert data.digits(image_size=8).digest == data.digits().digest
+
+
+@pytest.mark.parametrize("image_size", [0, -3, 2.5, True])
+def test_a_size_that_is_none_is_refused(image_size: float) -> None:
+    with pytest.raises(DataError, match="whole number of pixels"):
+        data.digits(image_size=image_size)  # type: ignore[arg-type]

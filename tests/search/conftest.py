@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from sqlalchemy import make_url, text
 from sqlalchemy.schema import DropSchema
 
+from search.api.running import spec_of
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.storage.workspace import Workspace, open_workspace
@@ -86,7 +87,7 @@ def compose_spec() -> Callable[..., Spec]:
     def composed(*overrides: str) -> Spec:
         GlobalHydra.instance().clear()
         with initialize_config_module(version_base="1.3", config_module="search.conf"):
-            return Spec.from_config(compose("sweep", ["study=x", *overrides]))
+            return spec_of(compose("sweep", ["study=x", *overrides]), overrides)
 
     return composed
 

@@ -205,7 +205,10 @@ MORE_MISTAKES = [
     ),
     (f"sweep study=a {OWN} task.optimizer._target_=torch.optim.SGD", "SGD needs params"),
     (f"sweep study=a {OWN} task.optimizer.lr=-1", r"task\.optimizer: ValueError: .*-1"),
-    (f"sweep study=a {OWN} sampler.n_startup_trials=x", "trials='x': .*expects a whole number"),
+    (
+        f"sweep study=a {OWN} sampler=tpe sampler.n_startup_trials=x",
+        "trials='x': .*expects a whole number",
+    ),
     (f"sweep study=a {OWN} +space={{method.aneal_end:[0.5]}}", "such as method.anneal_end"),
     (f"sweep study=a {OWN} budget=grid budget.flash=[24]", "least reachable [0-9]+ bytes"),
     (

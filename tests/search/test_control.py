@@ -28,7 +28,7 @@ from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.command import Command
 from search.study.control import current_command, send
-from search.study.sampling import sampler_for
+from search.study.sampling import Choices, ChosenSampler, configured
 from search.study.study import Study, require_study
 from search.study.trials import came_back, cancel_waiting, claim, hand_back, reap, trial_budget
 from search.worker.run_trial import tell
@@ -229,9 +229,12 @@ def test_a_study_that_halted_at_its_end_is_over_when_it_goes_on(
 def test_what_no_trial_could_use_is_refused_before_training(
     workspace: Workspace, compose_spec: Composed, tiny: list[str], path: str, choice: str, said: str
 ) -> None:
-    spec = compose_spec(*tiny, f"+space={{{path}: {choice}}}", "trials=2")
-    with pytest.raises((ConfigError, PruningError), match=re.escape(said)):
+    def begin() -> None:
+        spec = compose_spec(*tiny, f"+space={{{path}: {choice}}}", "trials=2")
         create.prepare(workspace, "a", spec, None)
+
+    with pytest.raises((ConfigError, PruningError), match=re.escape(said)):
+        begin()
     with pytest.raises(StudyError):
         require_study(workspace, "a")
 
@@ -508,8 +511,9 @@ def test_lost_choices_are_not_taken_by_any_sampler(compose_spec: Composed, tiny:
     for name in ("tpe", "random", "nsga2"):
         spec = compose_spec(*tiny, "+space={task.optimizer.lr: [1, 2, 3]}", f"sampler={name}")
         study = optuna.create_study(directions=["minimize", "minimize"])
+        choices = Choices({"task.optimizer.lr": [2, 3]}, [{}], frozenset(), True)
         for number in range(30):
-            study.sampler = sampler_for(spec, number, {"task.optimizer.lr": [2, 3]})
+            study.sampler = ChosenSampler(configured(spec, number), choices)
             trial = study.ask()
             value = trial.suggest_categorical("task.optimizer.lr", [1, 2, 3])
             assert value in (2, 3)

@@ -143,7 +143,8 @@ def _check_results(study: Study) -> None:
 
 def _uninterrupted(study: Study, factory: SweepFactory, trial: FrozenTrial) -> str:
     """The digest of the model that a trial gives when nobody disturbs it."""
-    dense = unpack_network(study.workspace.store[study.notes().dense.digest])
+    (note,) = study.notes().dense.values()
+    dense = unpack_network(study.workspace.store[note.digest])
     seed = trial.user_attrs["slot"]["seed"]
     job = factory.trial_job(trial.params, trial_budget(trial), seed)
     state = TrainState.begin(dense.graph, dense.tensors, job)

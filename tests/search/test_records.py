@@ -28,15 +28,15 @@ from search.storage.trial_record import (
 )
 from search.study.command import Command, CurrentCommand
 from search.study.study_record import (
-    DenseCheckpoint,
     DenseNote,
     Measurement,
     StudyChanges,
     StudyDefinition,
     StudyFacts,
     StudyNotes,
+    VariantFacts,
     complete,
-    dense_note,
+    dense_notes_in,
     write_notes,
 )
 
@@ -179,15 +179,21 @@ FACTS = StudyFacts(
     device_limits=Budget(flash_bytes=1000, sram_bytes=500), budgets=(Budget(flash_bytes=900),),
     data_digest="d", tags={"data": "digits"}, out_of_reach=(Budget(flash_bytes=1),),
     dense_key="k", start_has_network=True, store="s",
+    variants=(
+        VariantFacts(params={"model": "resnet8"}, dense_key="k", dense_cost=COST, data_digest="d"),
+        VariantFacts(params={"model": "ds_cnn"}, dense_key="l", dense_cost=COST, data_digest="d",
+                     out_of_reach=(Budget(flash_bytes=900),)),
+    ),
 )  # fmt: skip
 NOTES: StudyChanges = {
     "command": CurrentCommand(Command.PAUSE, "lunch", 2.5),
     "space": {"task.optimizer.lr": [0.1, 0.2]},
     "budgets": (Budget(flash_bytes=900), Budget(flash_bytes=700)),
-    "dense": DenseNote("k", "d", 0.5, 2.5),
-    "dense_checkpoint": DenseCheckpoint("k", "c"),
-    "dense_pending": ("p",),
-    "dense_progress": Progress(1, 2, "dense", 0.5, COST),
+    "dense": {"k": DenseNote("k", "d", 0.5, 2.5)},
+    "dense_checkpoint": {"k": "c"},
+    "dense_pending": {"k": ("p",)},
+    "dense_progress": {"k": Progress(1, 2, "dense", 0.5, COST)},
+    "unreachable": {1: (Budget(flash_bytes=3),)},
     "test_scores": {0: 0.5, 12: 0.75},
     "measured": {
         3: Measurement(
@@ -210,10 +216,11 @@ def test_the_keys_of_a_study_are_those_of_every_version(tiny_spec: Spec) -> None
     assert stored["facts"]["device_limits"] == {"flash_bytes": 1000, "sram_bytes": 500}
     assert stored["facts"]["precision"] == "int8-simulated"
     assert stored["order"] == {"order": "pause", "why": "lunch", "at": 2.5}
-    assert stored["dense"] == {"key": "k", "digest": "d", "score": 0.5, "seconds": 2.5}
+    assert stored["dense/k"] == {"key": "k", "digest": "d", "score": 0.5, "seconds": 2.5}
     assert stored.keys() == {
         "key", "created", "objectives", "facts", "spec", "format", "order", "space", "budgets",
-        "dense", "dense_checkpoint", "dense_pending", "dense_progress", "test/0", "test/12",
+        "dense/k", "dense_checkpoint/k", "dense_pending/k", "dense_progress/k", "unreachable/1",
+        "test/0", "test/12",
         "measured/3", "mirror", "runs",
     }  # fmt: skip
     definition = StudyDefinition.of(study)
@@ -225,19 +232,34 @@ def test_the_keys_of_a_study_are_those_of_every_version(tiny_spec: Spec) -> None
 def test_a_study_without_notes_has_those_of_its_beginning() -> None:
     notes = StudyNotes.of(optuna.create_study())
     assert notes.command == CurrentCommand()
-    assert (notes.dense, notes.budgets, notes.test_scores, notes.runs) == (None, None, {}, {})
+    assert (notes.dense, notes.budgets, notes.test_scores, notes.runs) == ({}, None, {}, {})
 
 
 def test_what_a_study_no_longer_needs_is_not_there() -> None:
     study = optuna.create_study()
     write_notes(study, **NOTES)
-    write_notes(study, dense_checkpoint=None, dense_pending=())
-    assert (StudyNotes.of(study).dense_checkpoint, StudyNotes.of(study).dense_pending) == (None, ())
+    write_notes(study, dense_checkpoint={"k": None}, dense_pending={"k": ()})
+    notes = StudyNotes.of(study)
+    assert (notes.dense_checkpoint, notes.dense_pending) == ({}, {"k": ()})
+
+
+def test_the_dense_network_of_an_earlier_version_is_read() -> None:
+    study = optuna.create_study()
+    study.set_user_attr("facts", {"dense_key": "k"})
+    study.set_user_attr("dense", {"key": "k", "digest": "d", "score": 0.5})
+    study.set_user_attr("dense_checkpoint", {"key": "k", "digest": "c"})
+    study.set_user_attr("dense_pending", ["p"])
+    notes = StudyNotes.of(study)
+    assert notes.dense == {"k": DenseNote("k", "d", 0.5)}
+    assert (notes.dense_checkpoint, notes.dense_pending) == ({"k": "c"}, {"k": ("p",)})
+    write_notes(study, dense_checkpoint={"k": None}, dense_pending={"k": ()})
+    notes = StudyNotes.of(study)
+    assert (notes.dense_checkpoint, notes.dense_pending) == ({}, {"k": ()})
 
 
 @pytest.mark.parametrize("stored", [{}, {"dense": 3}, {"dense": {"key": "k"}}, {"dense": None}])
 def test_the_dense_network_of_another_program_is_none_of_ours(stored: dict[str, Any]) -> None:
-    assert dense_note(stored) is None
+    assert dense_notes_in(stored) == []
 
 
 # --- one codec

@@ -12,7 +12,8 @@ from pruning.budget import RESOURCES, Budget, Cost
 from pruning.errors import BudgetError
 from search.config.schema import BudgetConfig
 from search.errors import ConfigError
-from search.study.space import budgets, check_space, suggest
+from search.study.budgets import budgets
+from search.study.space import check_space, suggest
 
 DENSE = Cost(flash_bytes=80_000, sram_bytes=10_000, latency_ms=40.0, macs=1_000_000)
 POWER = {"flash": 1.0, "sram": 0.5, "latency": 0.0}
@@ -23,7 +24,7 @@ def made(**settings: Any) -> tuple[Budget, ...]:
 
 
 @pytest.mark.parametrize(
-    "path", ["model.filters", "data.validation_share", "method.phases.dense_epochs", "seed"]
+    "path", ["device.flash", "accelerator.precision", "task.metric._target_", "seed"]
 )
 def test_what_all_trials_share_cannot_be_searched(path: str) -> None:
     with pytest.raises(ConfigError, match=f"'{path}' is not a setting that trials may differ in"):

@@ -15,6 +15,7 @@ from search.errors import ConfigError, StudyError
 from search.storage.workspace import open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
+from search.study.variants import Variants
 from search.worker.dense import ensure_dense
 from search.worker.stop_signals import StopMonitor
 
@@ -78,7 +79,7 @@ def test_a_weights_file_that_changed_or_went_is_noticed(
     state = models.resnet8(classes=7, in_channels=1, filters=4).state_dict()
     save_file(state, weights)
     with pytest.raises(StudyError, match="its weights file has changed"):
-        ensure_dense(study, SweepFactory(study.spec), StopMonitor(study))
+        ensure_dense(study, Variants(study).first(), StopMonitor(study))
     weights.unlink()
     with pytest.raises(WeightsError, match="there is no such file"):
-        ensure_dense(study, SweepFactory(study.spec), StopMonitor(study))
+        ensure_dense(study, Variants(study).first(), StopMonitor(study))

@@ -170,9 +170,9 @@ def test_a_foreign_study_is_refused_and_left_alone(
 
 
 def test_changed_data_are_refused(study: Study) -> None:
-    require_data(study, FACTS.data_digest)
+    require_data(study, FACTS.data_digest, FACTS.data_digest)
     with pytest.raises(StudyError, match="data have changed"):
-        require_data(study, "e" * 64)
+        require_data(study, "e" * 64, FACTS.data_digest)
 
 
 @pytest.mark.parametrize(

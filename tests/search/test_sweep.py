@@ -24,6 +24,7 @@ from search.study import create
 from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
 from search.study.trials import trial_budget
+from search.study.variants import Variants
 from search.worker.dense import ensure_dense
 from search.worker.stop_signals import StopMonitor
 from tracking.records import TrialRecord
@@ -118,12 +119,11 @@ def test_a_dense_network_that_has_learnt_nothing_is_told_with_its_numbers(
 ) -> None:
     monkeypatch.setattr("search.worker.dense.LEAST_GAIN", gain)
     study = create.prepare(workspace, "s", tiny_spec, 1)
-    ensure_dense(study, SweepFactory(study.spec), StopMonitor(study))
+    ensure_dense(study, Variants(study).first(), StopMonitor(study))
     told = [line for line in caplog.messages if "learnt next to nothing" in line]
     assert len(told) == count
     for line in told:
-        note = study.notes().dense
-        assert note is not None
+        (note,) = study.notes().dense.values()
         assert f"in 2 epochs: accuracy {note.score:.4f}, chance {study.facts.chance:.4f}" in line
 
 

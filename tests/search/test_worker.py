@@ -41,7 +41,6 @@ from search.storage.workspace import Workspace, open_workspace
 from search.study import create
 from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
-from search.study.study_record import DenseCheckpoint
 from search.study.trials import claim, hand_back, trial_budget
 from search.worker import pool
 from search.worker.run_trial import tell
@@ -126,7 +125,8 @@ def test_budgets_take_turns_loosest_first(done: Study) -> None:
 
 def test_no_checkpoint_is_left(done: Study) -> None:
     """A finished study's store holds its mark, the dense network, and each trial's files."""
-    kept = {done.notes().dense.digest, done.facts.store}
+    (dense,) = done.notes().dense.values()
+    kept = {dense.digest, done.facts.store}
     for trial in done.trials():
         kept |= set(trial.user_attrs["result"]["files"].values())
     root = done.workspace.folder / "store"
@@ -145,8 +145,9 @@ def test_the_test_split_is_read_for_the_front_alone(done: Study) -> None:
 def test_a_record_tells_every_epoch(done: Study) -> None:
     phases = done.spec.typed().method.phases
     record = study_record(done)
-    assert record.dense is not None
-    assert record.dense.train_seconds > 0
+    (dense,) = record.dense
+    assert dense.train_seconds is not None
+    assert dense.train_seconds > 0
     for trial in record.trials:
         assert trial.train_seconds == sum(row.seconds for row in trial.epochs) > 0
         assert [row.epoch for row in trial.epochs] == list(
@@ -277,9 +278,7 @@ def test_a_dense_network_of_another_study_costs_what_this_one_counts(
     study = create.prepare(workspace, "interpreted", compose_spec(*tiny, "target=tflite"), 1)
     work(workspace.config, "interpreted", threads=1)
     assert study.notes().dense == done.notes().dense
-    own, other = study_record(study).dense, study_record(done).dense
-    assert own is not None
-    assert other is not None
+    (own,), (other,) = study_record(study).dense, study_record(done).dense
     assert own.costs.sram_bytes == study.facts.dense_cost.sram_bytes
     assert own.costs.sram_bytes > other.costs.sram_bytes
     assert study_record(study).trials[0].planned_sram_bytes is None  # that would be C's
@@ -301,20 +300,21 @@ def test_a_lost_checkpoint_means_another_start_and_the_same_result(
 def test_a_lost_dense_network_is_trained_again_and_said(
     workspace: Workspace, done: Study, spec: Spec, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    digest = done.notes().dense.digest
+    ((key, note),) = done.notes().dense.items()
+    digest = note.digest
     file = workspace.folder / "store" / digest[:2] / digest[2:]
     if damage == "missing":
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-1])
     study = create.prepare(workspace, f"dense-{damage}", spec, 1)
-    study.note(dense_checkpoint=DenseCheckpoint(done.notes().dense.key, "0" * 64))
+    study.note(dense_checkpoint={key: "0" * 64})
     work(workspace.config, study.name, threads=1)
     assert f"will be trained again: {'blob' if damage == 'missing' else 'store'}" in caplog.text
     assert "the dense training starts again: blob 000000000000 is missing" in caplog.text
-    assert study.notes().dense.digest == digest
+    assert study.notes().dense[key].digest == digest
     assert told(study.trials()[0]) == told(done.trials()[0])
-    assert study.notes().dense_checkpoint is None
+    assert study.notes().dense_checkpoint == {}
 
 
 # --- continuing

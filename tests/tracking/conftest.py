@@ -180,10 +180,12 @@ def _study(*states: State, epochs: int = 3, **changes: object) -> StudyRecord:
         config="model: resnet8\n",
         tags={"git.commit": "0123abc", "data": "digits", "data.digest": "feed"},
         trials=trials,
-        dense=DenseRecord(
-            score=0.985,
-            costs=Costs(flash_bytes=98304, sram_bytes=20480, latency_ms=40.0, macs=1_000_000),
-            train_seconds=90.0,
+        dense=(
+            DenseRecord(
+                score=0.985,
+                costs=Costs(flash_bytes=98304, sram_bytes=20480, latency_ms=40.0, macs=1_000_000),
+                train_seconds=90.0,
+            ),
         ),
         device=DeviceRecord(name="stm32f446", limits=Limits(flash_bytes=458752, sram_bytes=12288)),
         hypervolumes=tuple(0.5 + 0.1 * i for i in range(done)),

@@ -173,7 +173,7 @@ def test_the_page_on_a_trial_is_written_once_and_anew_when_it_would_differ(
         file = Path(url2pathname(uri.removeprefix("file://"))) / "why.html"
         pages.append(file.stat().st_mtime_ns)
     assert len(set(pages)) == 1
-    mirror(sqlite_store).sync(replace(study, dense=None), blobs)
+    mirror(sqlite_store).sync(replace(study, dense=()), blobs)
     assert file.stat().st_mtime_ns != pages[0]
 
 

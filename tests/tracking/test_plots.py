@@ -105,7 +105,7 @@ def test_the_hover_says_all_of_a_trial(study: StudyRecord) -> None:
 
 def test_an_axis_is_logarithmic_when_the_span_is_large(study: StudyRecord) -> None:
     assert front_figure(study, PANELS[0])["layout"]["xaxis"]["type"] == "log"
-    one = replace(study, trials=study.trials[:1], dense=None, device=None)
+    one = replace(study, trials=study.trials[:1], dense=(), device=None)
     assert "type" not in front_figure(one, PANELS[0])["layout"]["xaxis"]
 
 

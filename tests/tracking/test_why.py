@@ -389,7 +389,7 @@ def test_nothing_from_outside_becomes_an_element(make_study: MakeStudy) -> None:
 
 
 def test_a_trial_without_a_dense_network_or_device(make_study: MakeStudy) -> None:
-    study = make_study(State.COMPLETE, dense=None, device=None)
+    study = make_study(State.COMPLETE, dense=(), device=None)
     assert "<td class='text'>flash</td><td>\u2013</td><td>29.3 KiB</td>" in page(study, stored())
 
 

@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import NamedTuple
 
-from tracking.records import RESOURCES, Costs, EpochRow, Limits, State, StudyRecord, TrialRecord
+from tracking.records import (
+    RESOURCES,
+    Costs,
+    DenseRecord,
+    EpochRow,
+    Limits,
+    State,
+    StudyRecord,
+    TrialRecord,
+)
 from tracking.tables import cost_of, errors_of, finished_trials, shares_of
 
 
@@ -87,15 +96,22 @@ def _shares(costs: Costs, budget: Limits) -> dict[str, float]:
 
 
 def study_finals(study: StudyRecord) -> dict[str, float]:
-    """Return how many trials are in each state, and the numbers of the dense network."""
+    """Return how many trials are in each state, and the numbers of the dense networks."""
     counts = Counter(trial.state for trial in study.trials)
     values = {f"trials.{state.value}": float(counts[state]) for state in State}
     values["trials.total"] = float(len(study.trials))
     values["trials.front"] = float(sum(bool(trial.planes) for trial in finished_trials(study)))
-    if study.dense is not None:
-        values["dense.score"] = study.dense.score
-        values |= {f"dense.{name}": value for name, value in _costs(study.dense.costs).items()}
+    for dense in study.dense:
+        numbers = {"score": dense.score, **_costs(dense.costs)}
+        values |= {f"dense.{_named(dense)}{name}": value for name, value in numbers.items()}
     return values
+
+
+def _named(dense: DenseRecord) -> str:
+    """Return the part of a metric's name that tells dense networks apart; MLflow takes no = and
+    no commas in it.
+    """
+    return f"{dense.name.replace('=', ' ').replace(',', '')}." if dense.name else ""
 
 
 def study_curves(study: StudyRecord, started: int) -> tuple[Step, ...]:

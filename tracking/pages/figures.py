@@ -18,7 +18,7 @@ from tracking.pages.plot_layout import (
 )
 from tracking.pages.tooltips import cost_lines, score_line
 from tracking.pages.traces import Trace, front_of, points, score_title, shown_cost, staircase
-from tracking.records import StudyRecord, TrialRecord
+from tracking.records import DenseRecord, StudyRecord, TrialRecord
 from tracking.seeds import repeats
 from tracking.tables import cost_of, count, finished_trials, limit_of, score_text, short
 
@@ -58,8 +58,7 @@ def _extents(study: StudyRecord, trials: Iterable[TrialRecord], panel: Panel) ->
         limit = limit_of(trial.budget, panel.resource)
         if limit is not None:
             values.append(limit * panel.scale)
-    if study.dense is not None:
-        values.append(cost_of(study.dense.costs, panel.resource) * panel.scale)
+    values += [cost_of(dense.costs, panel.resource) * panel.scale for dense in study.dense]
     return values
 
 
@@ -155,39 +154,36 @@ def _means(study: StudyRecord, panel: Panel) -> list[Trace]:
 
 
 def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
-    dense = study.dense
-    if dense is None:
+    if not study.dense:
         return []
-    text = [f"<b>dense network</b>, not pruned<br>{score_line(study, dense.score)}"]
-    text += cost_lines(dense.costs)
     return [
         {
             "type": "scatter",
             "name": "dense",
-            "x": [cost_of(dense.costs, panel.resource) * panel.scale],
-            "y": [dense.score],
+            "x": [cost_of(d.costs, panel.resource) * panel.scale for d in study.dense],
+            "y": [d.score for d in study.dense],
             "mode": "markers",
             "marker": {"symbol": "diamond", "size": 12, "color": DENSE,
                        "line": {"color": "white", "width": 1.5}},
-            "hovertext": ["<br>".join(text)],
+            "hovertext": [_dense_text(study, dense) for dense in study.dense],
             "hoverinfo": "text",
         }
     ]  # fmt: skip
 
 
+def _dense_text(study: StudyRecord, dense: DenseRecord) -> str:
+    which = f"<br>{literal(dense.name)}" if dense.name else ""
+    head = f"<b>dense network</b>, not pruned{which}<br>{score_line(study, dense.score)}"
+    return "<br>".join([head, *cost_lines(dense.costs)])
+
+
 def _lines(study: StudyRecord, panel: Panel, axis: Axis) -> tuple[list[Figure], list[Figure]]:
-    """Return the dense score as a horizontal line, the device's limit as a vertical one with
-    its label.
+    """Return the dense scores as horizontal lines, the device's limit as a vertical one with its
+    label.
     """
     shapes, labels = [], []
-    if study.dense is not None:
-        horizontal = {
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
-            "y0": study.dense.score,
-            "y1": study.dense.score,
-        }
+    for dense in study.dense:
+        horizontal = {"xref": "paper", "x0": 0, "x1": 1, "y0": dense.score, "y1": dense.score}
         shapes.append(_line(horizontal, DENSE, "dot", 1.0))
     limit = _limit(study, panel)
     if limit is not None and study.device is not None:
@@ -232,8 +228,7 @@ def _label(text: str, limit: float, axis: Axis, is_shown: bool) -> Figure:
 def _y_range(study: StudyRecord, trials: Sequence[TrialRecord]) -> list[float]:
     scores = [trial.score for trial in trials if trial.score is not None]
     scores += [g.mean + side * g.spread for g in repeats(study) for side in (-1, 1)]
-    if study.dense is not None:
-        scores.append(study.dense.score)
+    scores += [dense.score for dense in study.dense]
     low, high = min(scores, default=0.0), max(scores, default=1.0)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
     return [low - margin, high + margin]

@@ -18,6 +18,7 @@ from tracking.tables import (
     NAMES,
     bounds,
     cost_of,
+    dense_of,
     duration,
     limit_of,
     score_text,
@@ -83,8 +84,9 @@ def why_page(study: StudyRecord, trial: TrialRecord, contents: Mapping[str, byte
     cards = []
     if EXPLANATION in contents:
         explanation = read_explanation(contents[EXPLANATION])
-        dense = study.dense.costs if study.dense else None
-        cards += [_limits_card(trial, dense, explanation), groups_card(explanation)]
+        dense = dense_of(study, trial)
+        costs = dense.costs if dense else None
+        cards += [_limits_card(trial, costs, explanation), groups_card(explanation)]
     if PROFILE in contents:
         cards.append(usage_card(read_profile(contents[PROFILE]), trial.budget))
     cards.append(curves_card(trial, study.metric))

@@ -101,10 +101,9 @@ def print_table(record: StudyRecord) -> None:
     for name in ("trial", record.metric, *seeds, "test", "flash", "SRAM", "latency",
                  *measured, "budget flash", "planes"):  # fmt: skip
         table.add_column(name, justify="right" if name != "planes" else "left")
-    if record.dense is not None:
-        costs = record.dense.costs
-        score = f"{record.dense.score:.4f}"
-        table.add_row("dense", score, *("" for _ in seeds), "", *_used(costs), style="dim")
+    for dense in record.dense:
+        cells = (f"{dense.score:.4f}", *("" for _ in seeds), "", *_used(dense.costs))
+        table.add_row(f"dense {dense.name}".strip(), *cells, style="dim")
     for trial in reversed(trials):
         table.add_row(
             str(trial.number),
