@@ -18,6 +18,7 @@ from search.storage.trial_record import TrialNotes, result_of
 from search.study.command import Command
 from search.study.study import Study
 from search.study.study_record import dense_of
+from search.study.variants import facts_of
 from tracking.tables import duration, size
 
 console = Console(stderr=True)
@@ -54,17 +55,19 @@ def _print_news(study: Study, seen: set[int]) -> None:
     for trial in trials:
         if trial.state.is_finished() and trial.number not in seen:
             seen.add(trial.number)
-            line = f"trial {trial.number} {trial.state.name.lower()}{_result(trial)}"
-            console.print(f"[{len(seen)}/{len(trials)}] {line}", markup=False, highlight=False)
+            line = f"trial {trial.number} {trial.state.name.lower()}{_result(study, trial)}"
+            head = f"[{len(seen)}/{len(trials)}]"
+            console.print(head, line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _result(trial: FrozenTrial) -> str:
-    result = result_of(trial)
+def _result(study: Study, trial: FrozenTrial) -> str:
+    name = facts_of(study, trial.params).name if trial.params else ""
+    result, variant = result_of(trial), name and f" ({name})"
     if result is None:
-        return f": {TrialNotes.of(trial).reason}"
+        return f"{variant}: {TrialNotes.of(trial).reason}"
     cost = result.cost
     return (
-        f": score {result.score:.4f}, flash {size(cost.flash_bytes)}, "
+        f"{variant}: score {result.score:.4f}, flash {size(cost.flash_bytes)}, "
         f"SRAM {size(cost.sram_bytes)}, {duration(cost.latency_ms)}"
     )
 
@@ -77,7 +80,7 @@ def picture(study: Study) -> RenderableType:
     bar = ProgressBar(total=max(1, len(trials)), completed=len(done), width=40)
     head.add_row(f"study {study.name}", bar, f"{len(done)} of {len(trials)} trials", _pace(now))
     parts: list[RenderableType] = [head, *_command_line(now), *_dense_line(study)]
-    parts += [_workers_table(now), _last_table(done), *_failure_lines(now)]
+    parts += [_workers_table(now), _last_table(study, done), *_failure_lines(now)]
     return Group(*parts)
 
 
@@ -157,10 +160,10 @@ def _limits(budget: Budget) -> str:
     return " / ".join(part for part in parts if part)
 
 
-def _last_table(done: Sequence[FrozenTrial]) -> Table:
+def _last_table(study: Study, done: Sequence[FrozenTrial]) -> Table:
     table = Table.grid(padding=(0, 2))
     ended = [t for t in done if t.datetime_complete]
     for trial in sorted(ended, key=lambda t: t.datetime_complete or 0)[-5:]:
         style = "dim" if trial.state is TrialState.COMPLETE else "red"
-        table.add_row(Text(f"trial {trial.number}{_result(trial)}", style=style))
+        table.add_row(Text(f"trial {trial.number}{_result(study, trial)}", style=style))
     return table

@@ -49,7 +49,7 @@ GROUPS = {
     "device": "the microcontroller: memory, what is reserved of it, core and clock",
     "budget": "the budgets, one for each trial in turn, the loosest first",
     "method": "how the channels are distributed over the network, and the epochs of each phase",
-    "space": "the hyperparameters that the sampler chooses, by their path in the config",
+    "space": "what the sampler chooses, by its path in the config: see [search spaces](spaces.md)",
     "sampler": "Optuna's sampler",
     "quantize": "whether the last fine-tuning epochs are aware of int8",
     "stopping": "whether trials that others dominate end early",

@@ -135,7 +135,8 @@ class SpecConfig:
     null gives every trial of a budget its own of both. `precision` is how the int8 network is
     scored: "auto" is exact for networks that can be deployed (studies from before were not).
     `target` is the form that every network must have: "any", "c" or "tflite". `choices` holds
-    the files of config groups that `space` names, by group and name.
+    the files of config groups that `space` names, by group and name. `prior_studies` are those
+    whose trials the sampler knows from the start.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -152,6 +153,7 @@ class SpecConfig:
     space: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, Any] = field(default_factory=dict)
     sampler: dict[str, Any] = field(default_factory=dict)
+    prior_studies: list[str] = field(default_factory=list)
     objectives: list[str] = field(default_factory=list)
     continuation: bool = False
     stopping: StoppingConfig = field(default_factory=StoppingConfig)

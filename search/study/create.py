@@ -22,6 +22,7 @@ from search.study.checks import require_store
 from search.study.command import Command
 from search.study.control import current_command, send
 from search.study.factory import AUTO, SweepFactory
+from search.study.prior import require_prior
 from search.study.provenance import provenance
 from search.study.pruner import RungPruner
 from search.study.reachable import reachable
@@ -140,6 +141,7 @@ def _created(workspace: Workspace, name: str, spec: Spec, total: int | None) -> 
     for variant, factory in zip(facts.all_variants, factories.values(), strict=True):
         try_out(factory, variant, facts.budgets[0])
     directions = _directions(typed.objectives, facts.rises)
+    require_prior(workspace, typed.prior_studies, facts.metric, typed.objectives)
     try_sampler(spec, directions)
     return create_study(workspace, name, spec, directions, facts)
 

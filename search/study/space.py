@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from search.errors import ConfigError
 
@@ -227,11 +233,21 @@ def corners(space: Mapping[str, Any], variant: Mapping[str, Scalar]) -> Iterator
             yield {**variant, **condition, parameter.name: value}
 
 
-def _suggest(trial: optuna.Trial, name: str, domain: Any) -> Scalar:
+def distribution(domain: Any) -> BaseDistribution:
+    """A list of choices, or a range, as Optuna describes it."""
     if isinstance(domain, list):
-        choice: Any = trial.suggest_categorical(name, domain)
-        return choice  # type: ignore[no-any-return]
+        return CategoricalDistribution(domain)
     low, high, log_scale = domain["low"], domain["high"], bool(domain.get("log", False))
     if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(name, low, high, step=int(domain.get("step", 1)), log=log_scale)
-    return trial.suggest_float(name, low, high, step=domain.get("step"), log=log_scale)
+        return IntDistribution(low, high, log=log_scale, step=int(domain.get("step", 1)))
+    return FloatDistribution(float(low), float(high), log=log_scale, step=domain.get("step"))
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Any) -> Scalar:
+    kind = distribution(domain)
+    if isinstance(kind, IntDistribution):
+        return trial.suggest_int(name, kind.low, kind.high, step=kind.step, log=kind.log)
+    if isinstance(kind, FloatDistribution):
+        return trial.suggest_float(name, kind.low, kind.high, step=kind.step, log=kind.log)
+    choice: Any = trial.suggest_categorical(name, domain)
+    return choice  # type: ignore[no-any-return]

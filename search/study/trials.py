@@ -20,6 +20,7 @@ from pruning.budget import Budget
 from search.storage.optuna_adapter import named_digests
 from search.storage.owner import Owner
 from search.storage.trial_record import AnyTrial, Deaths, TrialChanges, TrialNotes
+from search.study.prior import prior_trials
 from search.study.sampling import sampler_for
 from search.study.space import suggest
 from search.study.study import Study
@@ -79,7 +80,7 @@ def claim(study: Study, blocked: Collection[int] = ()) -> optuna.Trial | None:
     if claimed is None:
         return None
     # Read once: Optuna's cache must have seen the trial, and the sampler needs the others.
-    study.table.show(study.trials())
+    study.table.show([*prior_trials(study), *study.trials()])
     study.optuna.sampler = sampler_for(study, claimed)
     if TrialNotes.of(claimed).draw is None:
         return study.table.open(claimed)

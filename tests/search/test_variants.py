@@ -20,6 +20,7 @@ from search.results.rerun import Again, rerun
 from search.storage.trial_record import result_of
 from search.storage.workspace import Workspace
 from search.study import create
+from search.study.prior import prior_trials
 from search.study.sampling import GRID, TPE, chosen_sampler
 from search.study.space import (
     check_space,
@@ -278,3 +279,34 @@ def test_every_sampler_draws_from_conditional_spaces(
         trial = claim(study)
         assert trial is not None
         assert facts_of(study, sampled_params(study, trial)) in study.facts.variants
+
+
+# --- earlier studies
+
+
+@pytest.mark.slow
+def test_a_sampler_begins_with_the_trials_of_earlier_studies(
+    workspace: Workspace, compose_spec: Composed, tiny: list[str]
+) -> None:
+    space = "+space={task.optimizer.lr: {low: 0.001, high: 1.0, log: true}}"
+    wide = compose_spec(*tiny, space, "sampler=random", "trials=3", "objectives=[score]")
+    prior = create.prepare(workspace, "prior", wide, None)
+    for score in (0.2, 0.9, 0.1):
+        trial = claim(prior)
+        assert trial is not None
+        sampled_params(prior, trial)
+        prior.optuna.tell(trial, score)
+    drawn = [trial.params["task.optimizer.lr"] for trial in prior.trials()]
+    narrow = space.replace("0.001", str(sorted(drawn)[0] * 1.01))
+    words = (*tiny, narrow, "objectives=[score]", "prior_studies=[prior]")
+    study = create.prepare(workspace, "s", compose_spec(*words), 2)
+    known = [trial.params["task.optimizer.lr"] for trial in prior_trials(study)]
+    assert known == [rate for rate in drawn if rate != min(drawn)]  # the other is outside
+    seen: list[int] = []
+    study.table.show = lambda trials: seen.append(len(trials))  # type: ignore[method-assign]
+    assert claim(study) is not None
+    assert seen == [2 + 2]
+    with pytest.raises(StudyError, match="study=nobody"):
+        create.prepare(workspace, "t", compose_spec(*tiny, "prior_studies=[nobody]"), None)
+    with pytest.raises(ConfigError, match="prior has metric accuracy and objectives score;"):
+        create.prepare(workspace, "t", compose_spec(*tiny, "prior_studies=[prior]"), None)

@@ -96,14 +96,16 @@ def print_table(record: StudyRecord) -> None:
     table = Table(title=_title(record), caption=f"costs: {CAPTIONS[record.source]}")
     repeated, trials = repeats_of(record), front_trials(record)
     seeds = ("over seeds",) if repeated else ()
+    choice = ("choice",) if any(trial.variant for trial in trials) else ()
     beside = any(trial.measured for trial in trials) and record.source != MEASURED
     measured = (MEASURED,) if beside else ()
     for name in ("trial", record.metric, *seeds, "test", "flash", "SRAM", "latency",
-                 *measured, "budget flash", "planes"):  # fmt: skip
-        table.add_column(name, justify="right" if name != "planes" else "left")
+                 *measured, "budget flash", *choice, "planes"):  # fmt: skip
+        table.add_column(name, justify="left" if name in ("choice", "planes") else "right")
     for dense in record.dense:
         cells = (f"{dense.score:.4f}", *("" for _ in seeds), "", *_used(dense.costs))
-        table.add_row(f"dense {dense.name}".strip(), *cells, style="dim")
+        empty = ("" for _ in (*measured, "budget flash"))
+        table.add_row("dense", *cells, *empty, *(dense.name for _ in choice), style="dim")
     for trial in reversed(trials):
         table.add_row(
             str(trial.number),
@@ -113,6 +115,7 @@ def print_table(record: StudyRecord) -> None:
             *_used(trial.known_costs),
             *(measured_text(trial) for _ in measured),
             size(trial.budget.flash_bytes),
+            *(trial.variant for _ in choice),
             ", ".join(plane.partition("_")[0] for plane in trial.planes),
         )
     wide_console().print(table)

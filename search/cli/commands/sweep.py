@@ -11,6 +11,7 @@ from search.results.report import counts
 from search.study.command import Command
 from search.study.control import current_command
 from search.study.study import Study
+from search.study.study_record import VariantFacts
 from search.worker.interrupts import INTERRUPTED, interruptible
 from tracking.tables import size
 
@@ -33,9 +34,14 @@ def main(config: DictConfig) -> None:
 
 def _say_if_it_fits(study: Study) -> None:
     """Tell the caller if the device could run the network without any pruning."""
-    cost, device = study.facts.dense_cost, study.facts.device_limits
-    if not device.limits or not device.holds(cost):
-        return
+    device = study.facts.device_limits
+    for variant in study.facts.all_variants:
+        if device.limits and device.holds(variant.dense_cost):
+            _say_that_it_fits(study, variant)
+
+
+def _say_that_it_fits(study: Study, variant: VariantFacts) -> None:
+    cost, device = variant.dense_cost, study.facts.device_limits
     memories = (
         ("flash", cost.flash_bytes, device.flash_bytes),
         ("SRAM", cost.sram_bytes, device.sram_bytes),
@@ -45,10 +51,8 @@ def _say_if_it_fits(study: Study) -> None:
         for name, amount, limit in memories
         if limit is not None
     )
-    print(
-        f"the unpruned network fits {study.spec['device']['name']} as it is: {taken}",
-        file=sys.stderr,
-    )
+    which, chip = variant.name and f" of {variant.name}", study.spec["device"]["name"]
+    print(f"the unpruned network{which} fits {chip} as it is: {taken}", file=sys.stderr)
 
 
 def _say_how_it_ended(study: Study) -> None:
