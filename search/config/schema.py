@@ -69,7 +69,9 @@ class BudgetConfig:
     kind "ladder": every factor in `shares` times the dense cost, resource by resource with its
     exponent in `exponents` (0 leaves a resource unlimited). kind "grid": all combinations of the
     values in `flash`, `sram`, `latency`. kind "range": each of them is [loosest, tightest] and
-    `count` budgets are spread geometrically, all resources together.
+    `count` budgets are spread geometrically, all resources together. kind "auto": a ladder of
+    `count` budgets from the loosest, which `flash`, `sram` and `latency` may give, to the tightest
+    that can be met; the budgets of further trials are placed as results come in.
     """
 
     kind: str = "ladder"
@@ -85,6 +87,7 @@ BUDGET_KINDS = {  # and the settings that each uses
     "ladder": ("shares", "exponents"),
     "grid": ("flash", "sram", "latency"),
     "range": ("flash", "sram", "latency", "count"),
+    "auto": ("flash", "sram", "latency", "exponents", "count"),
 }
 
 

@@ -32,7 +32,8 @@ RUN = "run"
 RESUME_KEYS = ("checkpoint", "pending")  # the blobs under these are of no use after the trial
 _CREATION = "slot"
 _RUNG = "rung/"
-_KEYS = {"last_seen": "seen"}  # where the database has another word than the record
+# Where the database has another word than the record.
+_KEYS = {"last_seen": "seen", "budget": "placed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class WarmStart:
 class TrialNotes:
     """Everything that is stored with a trial.
 
-    budget, seed, draw: as it was created; the trials of one draw share their hyperparameters.
+    budget: as it was created with, or as it was placed when it was claimed.
+    seed, draw: as it was created; the trials of one draw share their hyperparameters.
     attempt: how often it was claimed. owner: the process that claimed it last.
     last_seen: when that process was last seen to work on it, in seconds since the epoch.
     checkpoint: the digest of the last stored training state.
@@ -110,7 +112,7 @@ class TrialNotes:
             )
         owner = stored.get("owner")
         return TrialNotes(
-            budget=Budget(**creation["budget"]),
+            budget=Budget(**stored.get("placed", creation["budget"])),
             seed=creation["seed"],
             draw=creation.get("draw"),
             attempt=stored.get(ATTEMPT, 0),
@@ -161,6 +163,7 @@ def result_of(trial: FrozenTrial) -> Finished | None:
 class TrialChanges(TypedDict, total=False):
     """What may be stored with a trial after its creation: fields of `TrialNotes`."""
 
+    budget: Budget
     attempt: int
     owner: Owner
     last_seen: float

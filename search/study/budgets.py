@@ -19,8 +19,19 @@ def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
         BudgetError: a limit that cannot be read.
     """
     makers = {"ladder": _ladder, "grid": _grid, "range": _range}
-    if config.kind not in makers:
-        raise ConfigError(f"budget.kind={config.kind!r}: write one of {', '.join(makers)}")
+    require_kind(config)
+    distinct = dict.fromkeys(makers[config.kind](config, dense))
+    return tuple(sorted(distinct, key=lambda budget: _looseness(budget, dense), reverse=True))
+
+
+def require_kind(config: BudgetConfig) -> None:
+    """Refuse an unknown kind of budgets, and settings that it does not use.
+
+    Raises:
+        ConfigError: naming the setting and the kinds that use it.
+    """
+    if config.kind not in BUDGET_KINDS:
+        raise ConfigError(f"budget.kind={config.kind!r}: write one of {', '.join(BUDGET_KINDS)}")
     default = BudgetConfig()
     every = {name for used in BUDGET_KINDS.values() for name in used}
     for name in every.difference(BUDGET_KINDS[config.kind]):
@@ -30,8 +41,6 @@ def budgets(config: BudgetConfig, dense: Cost) -> tuple[Budget, ...]:
                 f"budget.{name} is not used by budget={config.kind}; leave it out, or choose "
                 f"{' or '.join(others)}"
             )
-    distinct = dict.fromkeys(makers[config.kind](config, dense))
-    return tuple(sorted(distinct, key=lambda budget: _looseness(budget, dense), reverse=True))
 
 
 def _looseness(budget: Budget, dense: Cost) -> float:
@@ -44,15 +53,9 @@ def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
             f"budget.shares={config.shares}: a ladder needs factors above 0 and at most 1, "
             "such as shares=[0.5,0.25,0.12]"
         )
-    valid_names = config.exponents.keys() <= set(FIELDS.values())
-    if not valid_names or any(exponent < 0 for exponent in config.exponents.values()):
-        raise ConfigError(
-            f"budget.exponents={config.exponents}: give an exponent of at least 0 for "
-            f"{', '.join(FIELDS.values())}"
-        )
-    exponents = {name: config.exponents.get(short, 1.0) for name, short in FIELDS.items()}
+    exponents = _exponents(config)
     return [
-        _budget(
+        whole(
             {
                 name: getattr(dense, name) * factor ** exponents[name]
                 for name in RESOURCES
@@ -63,9 +66,24 @@ def _ladder(config: BudgetConfig, dense: Cost) -> list[Budget]:
     ]
 
 
+def _exponents(config: BudgetConfig) -> dict[str, float]:
+    """The exponent of each resource on a ladder.
+
+    Raises:
+        ConfigError: one is negative, or of no resource.
+    """
+    valid_names = config.exponents.keys() <= set(FIELDS.values())
+    if not valid_names or any(exponent < 0 for exponent in config.exponents.values()):
+        raise ConfigError(
+            f"budget.exponents={config.exponents}: give an exponent of at least 0 for "
+            f"{', '.join(FIELDS.values())}"
+        )
+    return {name: config.exponents.get(short, 1.0) for name, short in FIELDS.items()}
+
+
 def _grid(config: BudgetConfig, dense: Cost) -> list[Budget]:
     axes = [_values(config, name, dense) for name in RESOURCES]
-    return [_budget(dict(zip(RESOURCES, values, strict=True))) for values in product(*axes)]
+    return [whole(dict(zip(RESOURCES, values, strict=True))) for values in product(*axes)]
 
 
 def _values(config: BudgetConfig, name: str, dense: Cost) -> list[float | None]:
@@ -89,7 +107,7 @@ def _range(config: BudgetConfig, dense: Cost) -> list[Budget]:
             f"{ {FIELDS[name]: values for name, values in ends.items()} }"
         )
     steps = [step / (config.count - 1) for step in range(config.count)]
-    return [_budget({name: _between(values, s) for name, values in ends.items()}) for s in steps]
+    return [whole({name: _between(values, s) for name, values in ends.items()}) for s in steps]
 
 
 def _between(ends: list[float | None], share: float) -> float:
@@ -97,7 +115,31 @@ def _between(ends: list[float | None], share: float) -> float:
     return exp(first + (last - first) * share)
 
 
-def _budget(limits: Mapping[str, float | None]) -> Budget:
+def loosest(config: BudgetConfig, dense: Cost, device: Budget) -> Budget:
+    """Where the line of `budget=auto` begins: at the limits that are given, else at half of the
+    dense network's cost, or what the device has if that is less.
+
+    Raises:
+        ConfigError: several values for one resource, or no resource at all.
+    """
+    limits = {}
+    for name, short in FIELDS.items():
+        values = _values(config, name, dense)
+        if len(values) != 1:
+            raise ConfigError(f"budget.{short}: budget=auto takes one limit, the loosest")
+        half = getattr(dense, name) * 0.5 ** _exponents(config)[name]
+        limit = values[0] if values[0] is not None else min(half, device.limits.get(name, half))
+        limits[name] = limit if _exponents(config)[name] > 0 or values[0] is not None else None
+    return whole(limits)
+
+
+def tightened(budget: Budget, share: float, config: BudgetConfig) -> Budget:
+    """A budget further down the line: each limit times the share to the resource's exponent."""
+    exponents = _exponents(config)
+    return whole({name: limit * share ** exponents[name] for name, limit in budget.limits.items()})
+
+
+def whole(limits: Mapping[str, float | None]) -> Budget:
     """Limits in whole bytes and nanoseconds, rounded down, so that no limit grows by rounding.
 
     Shares that differ only by a rounding error thus give one budget, or two in a clear order.

@@ -25,7 +25,7 @@ from search.study.factory import AUTO, SweepFactory
 from search.study.prior import require_prior
 from search.study.provenance import provenance
 from search.study.pruner import RungPruner
-from search.study.reachable import reachable
+from search.study.reachable import coarse_ladder, reachable
 from search.study.sampling import AUTO as AUTO_SAMPLER
 from search.study.sampling import chosen_sampler
 from search.study.space import (
@@ -44,6 +44,7 @@ from search.study.variants import Variants
 
 log = logging.getLogger("paring.sweep")
 MOST_SEEDS = 1 << 32
+AUTO_TRIALS = 24  # of budget=auto, unless a number is given
 MAX_NAMED = 5  # settings in a message
 GROWING = ("trials", "budget", "space")  # what may change while a study grows
 KEPT = {"accelerator": ("threads",), "device": ("flash_margin", "latency_margin")}
@@ -90,6 +91,8 @@ def prepare(workspace: Workspace, name: str, spec: Spec | None, total: int | Non
 def _one_each(study: Study) -> int:
     """How many trials give every variant one for each of the first budgets that it can meet."""
     known, first = study.facts.all_variants, study.facts.budgets
+    if study.places_budgets:
+        return len(known) * max(AUTO_TRIALS, len(first))
     return sum(budget not in facts.out_of_reach for facts in known for budget in first)
 
 
@@ -102,6 +105,8 @@ def _narrow(study: Study, space: Mapping[str, Any]) -> None:
 
 def _add_budgets(study: Study, spec: Spec, known: Variants) -> int:
     """Add the budgets that the study lacks; returns how many."""
+    if study.places_budgets:
+        return 0
     asked = budgets(spec.typed().budget, study.facts.dense_cost)
     with study.workspace.lock(f"budgets-{study.key}"):
         present = (*study.budgets, *study.facts.out_of_reach)
@@ -129,6 +134,11 @@ def _created(workspace: Workspace, name: str, spec: Spec, total: int | None) -> 
         raise ConfigError(f"seed={typed.seed}: a whole number from 0 to {MOST_SEEDS - 1}")
     if typed.seeds is not None and typed.seeds < 1:
         raise ConfigError(f"seeds={typed.seeds}: at least 1, or null")
+    if typed.seeds is not None and typed.budget.kind == "auto":
+        raise ConfigError(
+            f"seeds={typed.seeds}: budget=auto gives every trial a budget of its own; leave seeds "
+            "out, or choose another budget"
+        )
     factories = _factories(spec)
     for factory in factories.values():
         require_one_output(factory.start.graph)
@@ -213,7 +223,9 @@ def _facts(spec: Spec, factories: Mapping[str, SweepFactory]) -> StudyFacts:
     config, first = spec.typed().budget, next(iter(factories.values()))
     task, costs = first.task(), [f.cost_model(f.start.graph).dense for f in factories.values()]
     dense = Cost(**{k: max(getattr(cost, k) for cost in costs) for k in asdict(costs[0])})
-    reach = reachable(factories, budgets(config, dense), config.kind)
+    auto = config.kind == "auto"
+    asked = coarse_ladder(factories, config, dense) if auto else budgets(config, dense)
+    reach = reachable(factories, asked, config.kind)
     with tried("task.metric"):
         targets, classes = first.data.validation.targets, len(first.data.classes)
         chance = task.metric.chance(targets, classes)

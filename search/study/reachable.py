@@ -1,17 +1,21 @@
 """Which budgets the variants of a study can meet, known before any training."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pruning.allocation.feasibility import require_reachable
-from pruning.budget import Budget
+from pruning.budget import Budget, Cost
 from pruning.errors import BudgetError
+from search.config.schema import BudgetConfig
 from search.errors import ConfigError
-from search.study.budgets import FIELDS
+from search.study.budgets import FIELDS, loosest, require_kind, tightened
 from search.study.factory import SweepFactory
 
 log = logging.getLogger("paring.sweep")
+LEAST_SHARE = 1e-4
+BISECTIONS = 8  # the end of the line is found to within 4 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,46 @@ def reachable(
         log.warning("left out: %s: %s", budget.limits, next(iter(reasons.values()))[budget])
     good = [budget for budget in candidates if budget not in bad]
     return Reach(good, bad, {name: list(of) for name, of in reasons.items()})
+
+
+def coarse_ladder(
+    factories: Mapping[str, SweepFactory], config: BudgetConfig, dense: Cost
+) -> tuple[Budget, ...]:
+    """The first budgets of `budget=auto`: from the loosest to the tightest that some variant can
+    meet, evenly spread on a logarithmic scale.
+
+    Raises:
+        ConfigError: fewer than two budgets are asked for. BudgetError: not even the loosest can
+            be met.
+    """
+    require_kind(config)
+    if config.count < 2:
+        raise ConfigError(f"budget.count={config.count}: budget=auto begins with at least 2")
+    loose = loosest(config, dense, next(iter(factories.values())).device.budget)
+    reachable(factories, [loose], config.kind)
+    tight = _tightest(factories, config, loose)
+    steps = [tight ** (step / (config.count - 1)) for step in range(config.count)]
+    return tuple(dict.fromkeys(tightened(loose, share, config) for share in steps))
+
+
+def _tightest(factories: Mapping[str, SweepFactory], config: BudgetConfig, loose: Budget) -> float:
+    """The smallest share of the loosest budget that some variant can meet, by bisection."""
+    low, high = math.log(LEAST_SHARE), 0.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        met = _is_met(factories, config, loose, math.exp(middle))
+        low, high = (low, middle) if met else (middle, high)
+    return math.exp(high)
+
+
+def _is_met(
+    factories: Mapping[str, SweepFactory], config: BudgetConfig, loose: Budget, share: float
+) -> bool:
+    try:
+        budget = tightened(loose, share, config)
+    except ConfigError:  # below one byte
+        return False
+    return any(not _reasons(factory, [budget], config.kind) for factory in factories.values())
 
 
 def _reasons(factory: SweepFactory, candidates: Sequence[Budget], kind: str) -> dict[Budget, str]:

@@ -82,6 +82,11 @@ class Study:
         return self.notes().budgets or self.facts.budgets
 
     @property
+    def places_budgets(self) -> bool:
+        """Whether trials get their budgets when they are claimed (`budget=auto`)."""
+        return bool(self.spec["budget"].get("kind") == "auto")
+
+    @property
     def rungs(self) -> RungPruner:
         """When trials are judged, and how strictly."""
         return RungPruner.of(StoppingConfig(**self.spec.values.get("stopping", {})))

@@ -20,12 +20,14 @@ from pruning.budget import Budget
 from search.storage.optuna_adapter import named_digests
 from search.storage.owner import Owner
 from search.storage.trial_record import AnyTrial, Deaths, TrialChanges, TrialNotes
+from search.study.placement import line_of, next_budget
 from search.study.prior import prior_trials
 from search.study.sampling import sampler_for
 from search.study.space import suggest
 from search.study.study import Study
 
 BLOBS = "blobs"  # the lock under which blobs are named, and removed when nobody names them
+UNPLACED = Budget()  # of a trial that gets its budget when it is claimed
 DEATHS = 3  # of workers, one after another and without progress, after which a trial fails
 
 
@@ -33,7 +35,8 @@ def add_trials(
     study: Study, total: int, budgets: Sequence[Budget], seed: int, seeds: int | None = None
 ) -> None:
     """Create trials until there are `total`, always for the budget with the fewest trials so
-    far; of several such budgets, for the first.
+    far; of several such budgets, for the first. Where budgets are placed by results, only the
+    first trials have one.
 
     Args:
         study: to which they are added.
@@ -47,6 +50,9 @@ def add_trials(
         trials = study.trials()
         counts = Counter(trial_budget(trial) for trial in trials)
         for number in range(len(trials), total):
+            if study.places_budgets and number >= len(budgets):
+                study.table.add(number, UNPLACED, seed + number, None)
+                continue
             budget = min(budgets, key=counts.__getitem__)
             draw, repeat = divmod(counts[budget], seeds) if seeds else (None, counts[budget])
             counts[budget] += 1
@@ -80,6 +86,8 @@ def claim(study: Study, blocked: Collection[int] = ()) -> optuna.Trial | None:
     if claimed is None:
         return None
     # Read once: Optuna's cache must have seen the trial, and the sampler needs the others.
+    if trial_budget(claimed) == UNPLACED:
+        claimed = _placed(study, claimed)
     study.table.show([*prior_trials(study), *study.trials()])
     study.optuna.sampler = sampler_for(study, claimed)
     if TrialNotes.of(claimed).draw is None:
@@ -89,6 +97,13 @@ def claim(study: Study, blocked: Collection[int] = ()) -> optuna.Trial | None:
         trial = study.table.open(claimed)
         sampled_params(study, trial)
     return trial
+
+
+def _placed(study: Study, trial: FrozenTrial) -> FrozenTrial:
+    """A trial with the budget that results so far suggest."""
+    with study.workspace.lock(f"place-{study.key}"):  # others are placed beside it, not at it
+        study.table.note(trial, budget=next_budget(line_of(study)))
+    return study.table.current(trial)
 
 
 def sampled_params(study: Study, trial: optuna.Trial) -> dict[str, Any]:

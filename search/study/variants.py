@@ -97,9 +97,17 @@ def able(study: Study, budget: Budget) -> list[VariantFacts]:
     known = study.facts.all_variants
     if len(known) == 1:
         return list(known)
+    if study.places_budgets:
+        return [facts for facts in known if _meets(study, facts, budget)]
     added = study.notes().unreachable
     return [
         facts
         for place, facts in enumerate(known)
         if budget not in (*facts.out_of_reach, *added.get(place, ()))
     ]
+
+
+def _meets(study: Study, facts: VariantFacts, budget: Budget) -> bool:
+    """Whether a variant meets a budget between the first ones: it meets one that is no looser."""
+    met = [first for first in study.facts.budgets if first not in facts.out_of_reach]
+    return any(first.intersect(budget) == first for first in met)

@@ -57,6 +57,7 @@ RESULT = Finished(
     seconds=1.5, threads=2, planned_sram_bytes=640, copy_of=3,
 )  # fmt: skip
 CHANGES: TrialChanges = {
+    "budget": Budget(flash_bytes=800),
     "attempt": 2,
     "owner": Owner("host", 7, 1.25, "boot/1"),
     "last_seen": 12.5,
@@ -73,6 +74,7 @@ CHANGES: TrialChanges = {
     "cancelled": True,
 }
 STORED = {
+    "placed": {"flash_bytes": 800, "sram_bytes": None, "latency_ms": None, "macs": None},
     "attempt": 2,
     "owner": {"host": "host", "pid": 7, "started": 1.25, "place": "boot/1"},
     "seen": 12.5,
@@ -119,7 +121,7 @@ def test_what_is_stored_with_a_trial_comes_back() -> None:
     trial = study.ask()
     for key, value in trial_attributes(**CHANGES).items():
         trial.set_user_attr(key, value)
-    created = {"budget": Budget(flash_bytes=900), "seed": 5, "draw": 1}
+    created = {"seed": 5, "draw": 1}
     changes = {name: value for name, value in CHANGES.items() if name != "result"}
     notes = TrialNotes(**created, **changes)
     assert TrialNotes.of(trial) == notes

@@ -48,7 +48,7 @@ def test_without_powers_all_resources_shrink_alike() -> None:
     [
         ({"kind": "ladder", "shares": [0.5], "flash": 5}, "flash is not used by budget=ladder"),
         ({"kind": "grid", "flash": 5, "shares": [0.5]}, "shares .*; leave .*budget=ladder$"),
-        ({"kind": "grid", "flash": 5, "count": 3}, "count .*choose budget=range$"),
+        ({"kind": "grid", "flash": 5, "count": 3}, "count .*choose budget=range or budget=auto$"),
     ],
 )
 def test_settings_of_other_kinds_of_budgets_are_refused(
