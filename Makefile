@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ANSWERS := [ "$$(uname)" = Linux ] && timeout 6 $(PYTHON) -c \
   'import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null
 
-.PHONY: help install torch demo verify-demo test test-all test-optimised test-faults quick docs lint bench bench-pruning bench-ladder bench-service bench-networks bench-stopping bench-estimates pictures arm-gcc system-deps clean
+.PHONY: help install torch demo verify-demo test test-all test-optimised test-faults quick docs lint bench bench-pruning bench-ladder bench-service bench-networks bench-stopping bench-budgets bench-estimates pictures arm-gcc system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-networks: install ## which networks can be pruned, beside Torch-Pruning
 
 bench-stopping: install ## what early stopping saves on stored learning curves
 	$(BIN)/python -m tests.benchmarks.curves $(ARGS)
+
+bench-budgets: install ## budgets that place themselves beside a fixed ladder (ARGS="--no-run")
+	$(BIN)/python -m tests.benchmarks.budgets $(ARGS)
 
 bench-estimates: install arm-gcc ## estimates beside what emulated cores take, on held-out networks
 	$(BIN)/python -m tests.benchmarks.estimates $(ARGS)
