@@ -1,8 +1,8 @@
 """Budgets that place themselves beside a fixed ladder (make bench-budgets), 24 trials each.
 
-Five seeds of two problems, handwritten digits and the angles by which they are turned, ResNet-8, the
-hyperparameters of `space=rates`. Both ways of one seed share the dense network. A killed benchmark
-goes on where it was; `--no-run` prints the table of what is stored in tests/benchmarks/results.
+Five seeds of two problems: handwritten digits, and the angles by which they are turned; ResNet-8
+with the hyperparameters of `space=rates`. Both ways of one seed share the dense network. A killed
+benchmark goes on where it was; `--no-run` prints what is stored in tests/benchmarks/results.
 """
 
 import argparse
