@@ -196,6 +196,26 @@ def test_workers_are_killed_at_random_through_sixty_trials(
     assert complete(study) == 60
 
 
+def test_a_worker_is_killed_while_it_trains_one_of_several_dense_networks(lab: Lab) -> None:
+    """Its trial keeps its budget and its choice, and the training goes on from its checkpoint."""
+    choices = ("+space={model.filters: [4, 6]}", "budget=auto", "budget.count=2")
+    long = ("method.phases.dense_epochs=40", "storage.checkpoint_s=0", "trials=6")
+    sweep = lab.sweep(*choices, *long, "workers=2")
+    study = until("the study", sweep, lambda: find_study(open_workspace(lab.storage), "s"))
+    until("a checkpoint", sweep, lambda: study.notes().dense_checkpoint)
+    trial = until("a trial that waits for it", sweep, lambda: running(study))
+    os.kill(trial.user_attrs["owner"]["pid"], signal.SIGKILL)
+    study = lab.finish(sweep)
+    lab.check(study, 6)
+    assert complete(study) == 6
+    again = study.trials()[trial.number]
+    assert again.user_attrs["attempt"] >= 2
+    assert trial_budget(again) == trial_budget(trial)
+    assert study.notes().dense.keys() == {facts.dense_key for facts in study.facts.variants}
+    assert not study.notes().dense_checkpoint
+    assert Counter(trial.params["model.filters"] for trial in study.trials()).keys() == {4, 6}
+
+
 def test_trials_whose_worker_always_dies_fail_and_the_others_do_not(lab: Lab) -> None:
     troubles = _troubled(lab.folder, "none", "killed")
     study = lab.finish(lab.sweep(*troubles, "trials=4", "workers=2"))
