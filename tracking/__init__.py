@@ -16,6 +16,8 @@ from tracking.errors import (
     TrackingError,
     UnreachableError,
 )
+from tracking.evaluation import Classification, Detection, Evaluation, Regression
+from tracking.evaluation_file import evaluations_to_json, read_evaluations
 from tracking.explanation import Explanation, read_explanation
 from tracking.mlflow.mirror import Mirror
 from tracking.mlflow.registry import register
@@ -41,14 +43,17 @@ __all__ = [
     "RESOURCES",
     "AddressError",
     "BusyError",
+    "Classification",
     "Content",
     "Costs",
     "DamagedError",
     "DatabaseError",
     "Databases",
     "DenseRecord",
+    "Detection",
     "DeviceRecord",
     "EpochRow",
+    "Evaluation",
     "Explanation",
     "ForeignError",
     "GoneError",
@@ -57,6 +62,7 @@ __all__ = [
     "Mirror",
     "PickRecord",
     "RegistryError",
+    "Regression",
     "Scalar",
     "ServerError",
     "State",
@@ -65,6 +71,7 @@ __all__ = [
     "TrialRecord",
     "UnreachableError",
     "check",
+    "evaluations_to_json",
     "front_csv",
     "front_object",
     "front_page",
@@ -73,6 +80,7 @@ __all__ = [
     "lock",
     "mask",
     "prepare",
+    "read_evaluations",
     "read_explanation",
     "register",
     "serve",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tracking.errors import TrackingError
+from tracking.evaluation import Evaluation
 
 Scalar = str | int | float | bool | None
 
@@ -90,7 +91,8 @@ class TrialRecord:
     fronts that the trial is on: "overall" and any of RESOURCES (its front of score against that
     resource). `variant` names the dense network that it started from, where there are several.
     `copy_of` is the trial that was the same run, whose result this one shares; trials of one
-    budget and one `draw` differ in their seeds alone. `started` and `finished` are in seconds
+    budget and one `draw` differ in their seeds alone. `evaluations` say what the network answers,
+    by split: of trials on a front, once the study is over. `started` and `finished` are in seconds
     since the epoch.
     """
 
@@ -115,6 +117,7 @@ class TrialRecord:
     draw: int | None = None
     reason: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
 

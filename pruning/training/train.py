@@ -31,6 +31,7 @@ from pruning.training.step import set_lr, train_step
 __all__ = [
     "Epoch",
     "TrainState",
+    "answers_to",
     "evaluate",
     "int8_codes",
     "precision_of",
@@ -126,7 +127,19 @@ def evaluate(graph: Graph, tensors: Tensors, job: Job, split: Split) -> float:
     return finished(_scored(graph, tensors, job, split))
 
 
+def answers_to(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Tensor:
+    """What the metric judges of the int8 network on a split, on the CPU: its outputs [N, ...], or
+    its errors [N] (see `Task.answers`). `job.task.score` of these and the targets is the score.
+    """
+    return finished(_answers(graph, tensors, job, split))
+
+
 def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise[float]:
+    answers = yield from _answers(graph, tensors, job, split)
+    return job.task.score(answers, split.targets.cpu())
+
+
+def _answers(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise[Tensor]:
     place, normalise = job.accelerator.place, job.data.normalise
     network = _int8(graph, tensors, job)
     answers = []
@@ -134,7 +147,7 @@ def _scored(graph: Graph, tensors: Tensors, job: Job, split: Split) -> Batchwise
         clean = place(normalise(inputs))
         answers.append(job.task.answers(first_output(network(clean)).float(), clean).cpu())
         yield
-    return job.task.score(torch.cat(answers), split.targets.cpu())
+    return torch.cat(answers)
 
 
 def _int8(graph: Graph, tensors: Tensors, job: Job) -> Evaluator | QuantizedNetwork:

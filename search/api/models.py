@@ -16,11 +16,13 @@ from pruning.export.formats import Format, format_of
 from pruning.export.stored_model import MODEL
 from pruning.training.checkpoint import unpack_network
 from search.errors import StoreError
-from search.results.export import write_model, write_why
+from search.results.evaluate_front import evaluate_trial
+from search.results.export import write_model, write_pages
 from search.results.mlflow_sync import register_model
 from search.storage.trial_record import result_of
 from search.study.study import Study
 from tracking.errors import TrackingError
+from tracking.evaluation import Evaluation
 from tracking.explanation import EXPLANATION
 from tracking.records import StudyRecord, TrialRecord
 
@@ -72,6 +74,23 @@ class TrialModel:
         """The channels of every prunable group."""
         return self.trial.widths
 
+    @property
+    def evaluations(self) -> Mapping[str, Evaluation]:
+        """What the network answers on "validation" and "test": confusion matrix, precision and
+        recall by class, calibration and the worst mistakes, or what there is in their place for
+        numbers and anomalies. Empty until the study is over, and for trials on no front.
+        """
+        return self.trial.evaluations
+
+    def evaluate(self) -> Evaluation:
+        """What the network answers on validation, computed now: for a trial that has no
+        `evaluations`. Nothing is stored, and the test split is not read.
+
+        Raises:
+            StudyError: the data have changed, or the outputs are no answers for these classes.
+        """
+        return evaluate_trial(self.study, self.trial)
+
     def module(self) -> Network:
         """The network in floating point, (batch, channels, *spatial) in, in inference mode."""
         return unpack_network(self.study.workspace.store.read(self.trial.files[MODEL])).module()
@@ -101,8 +120,8 @@ class TrialModel:
             name: what all names of generated C begin with.
 
         Returns:
-            The files, each whole: the network, model.json, a README.md, and the page why.html
-            where what it needs is stored.
+            The files, each whole: the network, model.json, a README.md, the page why.html
+            where what it needs is stored, and evaluation.html where `evaluations` has some.
 
         Raises:
             DeployError: the network has no such form, or C no such name. PruningError: there is
@@ -111,7 +130,7 @@ class TrialModel:
         form, place, called = format_of(format), Path(folder), checked_c_name(name)
         files = write_model(self.study, self.record, self.trial, place, form, called)
         try:
-            return (*files, write_why(self.study, self.record, self.trial, place))
+            return (*files, *write_pages(self.study, self.record, self.trial, place))
         except (StoreError, OutputError, TrackingError):
             return files  # the model is good without it
 

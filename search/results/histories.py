@@ -1,4 +1,4 @@
-"""Epochs of trials, each blob of them read once: a blob never changes."""
+"""Epochs and evaluations of trials, each blob of them read once: a blob never changes."""
 
 import json
 import logging
@@ -15,23 +15,29 @@ from pruning.training.state import Epoch
 from search.errors import StoreError
 from search.storage.blobs import Store
 from search.storage.trial_record import TrialNotes, result_of
+from tracking.errors import DamagedError
+from tracking.evaluation import Evaluation
+from tracking.evaluation_file import read_evaluations
 from tracking.records import Costs, EpochRow
 
 log = logging.getLogger("paring.record")
 MOST = 200_000  # epochs that are kept, of about 400 bytes each
 EPOCHS = "epochs.json"  # of a finished trial's files
+_CURVES = "the record of its epochs is lost, so its curves are missing"
 Rows = tuple[EpochRow, ...]
+Evaluations = Mapping[str, Evaluation]  # by split
 
 
 @final
 class Histories:
-    """Reads epochs, and keeps those of the trials that were asked for last: what a record of
-    them holds anyway, and never more epochs than `most`.
+    """Reads epochs and evaluations, and keeps those of the trials that were asked for last: what
+    a record of them holds anyway, and never more epochs than `most`.
     """
 
     def __init__(self, store: Store, most: int = MOST) -> None:
         self._store, self._most = store, most
         self._cache: Mapping[str, Rows] = {}
+        self._evaluated: Mapping[str, Evaluations] = {}
         self._lost: set[str] = set()  # digests that were logged
 
     def of(self, trials: Sequence[FrozenTrial]) -> dict[int, Rows]:
@@ -49,6 +55,24 @@ class Histories:
         self._cache = _bounded(read, self._most)
         return {number: read[digest] for number, digest in digests.items()}
 
+    def evaluations(self, digests: Mapping[int, str]) -> dict[int, Evaluations]:
+        """Evaluations by trial, given the digests of their files.
+
+        Those that are missing or damaged are logged once and left out.
+        """
+        self._evaluated = {
+            digest: self._evaluated.get(digest) or self._evaluations(number, digest)
+            for number, digest in digests.items()
+        }
+        return {number: self._evaluated[digest] for number, digest in digests.items()}
+
+    def _evaluations(self, number: int, digest: str) -> Evaluations:
+        try:
+            return read_evaluations(self._store.read(digest))
+        except (StoreError, DamagedError) as error:
+            self._tell(number, digest, f"its evaluation is lost: {error}")
+        return {}
+
     def _read(self, trial: FrozenTrial, digest: str) -> Rows:
         try:
             content = self._store[digest]
@@ -57,16 +81,15 @@ class Histories:
             return tuple(_row(epoch_from_json(entry)) for entry in json.loads(content))
         except KeyError:
             if result_of(trial):  # a checkpoint goes when a later one comes, or the trial is over
-                self._tell(trial, digest, "they are not in the store")
+                self._tell(trial.number, digest, f"{_CURVES}: they are not in the store")
         except (StoreError, CheckpointError) as error:
-            self._tell(trial, digest, str(error))
+            self._tell(trial.number, digest, f"{_CURVES}: {error}")
         return ()
 
-    def _tell(self, trial: FrozenTrial, digest: str, why: str) -> None:
+    def _tell(self, number: int, digest: str, what: str) -> None:
         if digest not in self._lost:
             self._lost.add(digest)
-            log.warning("trial %d: the record of its epochs is lost, so its curves are missing: %s",
-                        trial.number, why)  # fmt: skip
+            log.warning("trial %d: %s", number, what)
 
 
 def _digest(trial: FrozenTrial) -> str | None:

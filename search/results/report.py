@@ -19,6 +19,8 @@ from search.study.limits import limits_of
 from search.study.study import Study
 from search.study.study_record import DenseNote, Measurement, StudyNotes, VariantFacts, dense_of
 from search.study.variants import facts_of
+from tracking.evaluation import Evaluation
+from tracking.evaluation_file import EVALUATION
 from tracking.records import (
     Costs,
     DenseRecord,
@@ -64,6 +66,7 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
     facts, trials, device = study.facts, study.trials(), SweepFactory(study.spec).device
     finished, notes = points_of(trials, facts.device_limits), study.notes()
     epochs, on = histories.of(trials), planes(finished, facts.rises)
+    evaluations = histories.evaluations(notes.evaluations)
     encoding = facts.precision.encoding
     return StudyRecord(
         name=study.name,
@@ -75,7 +78,11 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
         tags=facts.tags,
         trials=tuple(
             replace(
-                _trial(trial, on.get(trial.number, ()), notes, device),
+                _evaluated(
+                    _trial(trial, on.get(trial.number, ()), notes, device),
+                    notes.evaluations.get(trial.number),
+                    evaluations.get(trial.number, {}),
+                ),
                 variant=facts_of(study, trial.params).name if trial.params else "",
                 epochs=epochs.get(trial.number, ()),
                 held=_held(TrialNotes.of(trial).budget, encoding, device),
@@ -176,6 +183,15 @@ def _trial(
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
         finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
     )
+
+
+def _evaluated(
+    trial: TrialRecord, digest: str | None, evaluations: Mapping[str, Evaluation]
+) -> TrialRecord:
+    """A trial with its evaluations, and the file that holds them among its files."""
+    if digest is None or not evaluations:
+        return trial
+    return replace(trial, evaluations=evaluations, files={**trial.files, EVALUATION: digest})
 
 
 def _held(budget: Budget, encoding: Encoding, device: Device) -> Limits | None:

@@ -29,6 +29,7 @@ _COMMAND = "order"
 _TEST = "test/"
 _UNREACHABLE = "unreachable/"
 _MEASURED = "measured/"
+_EVALUATED = "evaluated/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +205,8 @@ class StudyNotes:
     space, budgets: None while they are those of the beginning. dense, dense_checkpoint,
     dense_pending, dense_progress: of the dense networks, by key; pending are digests that the
     training names before it stores them. unreachable: those of the budgets that were added which
-    no widths of a variant meet, by its place. test_scores, measured: by trial number.
+    no widths of a variant meet, by its place. test_scores, measured: by trial number, as are
+    evaluations, the digests of files of `tracking.evaluation_file`.
     mirror: the MLflow that the study was last mirrored to. runs: its run ids, by trial number.
     """
 
@@ -218,6 +220,7 @@ class StudyNotes:
     unreachable: Mapping[int, tuple[Budget, ...]]
     test_scores: Mapping[int, float]
     measured: Mapping[int, Measurement]
+    evaluations: Mapping[int, str]
     mirror: str | None
     runs: Mapping[int, str]
 
@@ -244,6 +247,7 @@ class StudyNotes:
             },
             test_scores=_numbered(stored, _TEST),
             measured={number: Measurement(**entry) for number, entry in measured.items()},
+            evaluations=_numbered(stored, _EVALUATED),
             mirror=stored.get("mirror"),
             runs={int(number): run for number, run in (stored.get("runs") or {}).items()},
         )
@@ -265,6 +269,7 @@ class StudyChanges(TypedDict, total=False):
     unreachable: Mapping[int, Sequence[Budget]]
     test_scores: Mapping[int, float]
     measured: Mapping[int, Measurement]
+    evaluations: Mapping[int, str]
     mirror: str
     runs: Mapping[int, str]
 
@@ -291,6 +296,8 @@ def _attributes(name: str, value: Any) -> dict[str, Any]:
             return {f"{_TEST}{number}": score for number, score in value.items()}
         case "measured":
             return {f"{_MEASURED}{number}": to_json(entry) for number, entry in value.items()}
+        case "evaluations":
+            return {f"{_EVALUATED}{number}": digest for number, digest in value.items()}
         case _:
             return {name: to_json(value)}
 

@@ -14,16 +14,12 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from pruning.errors import CheckpointError
-from pruning.export.stored_model import MODEL
-from pruning.training.checkpoint import StoredNetwork, unpack_network
-from pruning.training.train import evaluate
+from pruning.training.checkpoint import StoredNetwork
 from search.config.schema import StorageConfig
-from search.errors import StoreError
-from search.results.front import front_trials
+from search.results.evaluate_front import evaluate_front, lock_of
 from search.storage.outage import tolerated
 from search.storage.outcome import Cancelled, Failed, Outcome
-from search.storage.trial_record import TrialNotes, result_of
+from search.storage.trial_record import TrialNotes
 from search.storage.workspace import open_workspace
 from search.study.checks import require_store
 from search.study.command import Command
@@ -64,7 +60,7 @@ def _work_off(study: Study, monitor: StopMonitor) -> None:
         _attempt(study, trial, starts, monitor)
     monitor.outlast(lambda: tidy(study))
     if not monitor.outlast(lambda: current_command(study)).ends:
-        monitor.outlast(lambda: _score_front_on_test(study, starts.variants, monitor))
+        monitor.outlast(lambda: _evaluate_front(study, starts.variants, monitor))
 
 
 def _next_trial(study: Study, starts: Starts, monitor: StopMonitor) -> optuna.Trial | None:
@@ -170,20 +166,8 @@ def halt_if_all_fail(study: Study) -> None:
         send(study, Command.HALT, why)
 
 
-def _score_front_on_test(study: Study, variants: Variants, monitor: StopMonitor) -> None:
-    """Score every network of the finished front on the test split, once; it has no other use."""
-    with monitor.lock(f"test-{study.key}"):
-        for trial in front_trials(study):
+def _evaluate_front(study: Study, variants: Variants, monitor: StopMonitor) -> None:
+    """Score every network of the finished front on the test split, once, and evaluate it."""
+    with monitor.lock(lock_of(study)):
+        for _ in evaluate_front(study, variants):
             monitor.check()
-            result = result_of(trial)
-            if result is None or trial.number in study.notes().test_scores:
-                continue
-            try:
-                network = unpack_network(study.workspace.store.read(result.files[MODEL]))
-            except (StoreError, CheckpointError) as error:
-                log.warning("trial %d: no test score: %s", trial.number, error)
-                continue
-            factory = variants.of(trial.params).factory
-            job = factory.dense_job()
-            score = evaluate(network.graph, network.tensors, job, factory.data.test)
-            study.note(test_scores={trial.number: score})

@@ -203,6 +203,7 @@ NOTES: StudyChanges = {
             results=5, mismatches=0, samples=6, by_kernel={"a": 4},
         )
     },
+    "evaluations": {3: "e"},
     "mirror": "m",
     "runs": {0: "run"},
 }  # fmt: skip
@@ -223,7 +224,7 @@ def test_the_keys_of_a_study_are_those_of_every_version(tiny_spec: Spec) -> None
         "key", "created", "objectives", "facts", "spec", "format", "order", "space", "budgets",
         "dense/k", "dense_checkpoint/k", "dense_pending/k", "dense_progress/k", "unreachable/1",
         "test/0", "test/12",
-        "measured/3", "mirror", "runs",
+        "measured/3", "evaluated/3", "mirror", "runs",
     }  # fmt: skip
     definition = StudyDefinition.of(study)
     assert (definition.facts, definition.key, definition.objectives) == (FACTS, "k", ("score",))

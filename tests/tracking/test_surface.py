@@ -10,19 +10,21 @@ import pytest
 import tracking
 
 SOURCES = sorted(Path(tracking.__file__).parent.rglob("*.py"))
-VALUES = {"RESOURCES", "Scalar"}
+VALUES = {"RESOURCES", "Evaluation", "Scalar"}
 ERRORS = {
     "AddressError", "BusyError", "DamagedError", "DatabaseError", "ForeignError",
     "GoneError", "LockedError", "RegistryError", "ServerError", "TrackingError",
     "UnreachableError",
 }  # fmt: skip
 RECORDS = {
-    "Content", "Costs", "Databases", "DenseRecord", "DeviceRecord", "EpochRow", "Explanation",
-    "Limits", "PickRecord", "TrialRecord", "State", "StudyRecord",
+    "Classification", "Content", "Costs", "Databases", "DenseRecord", "Detection", "DeviceRecord",
+    "EpochRow", "Explanation", "Limits", "PickRecord", "Regression", "TrialRecord", "State",
+    "StudyRecord",
 }  # fmt: skip
 DEEDS = {
-    "Mirror", "check", "front_csv", "front_object", "front_page", "front_rows", "locate",
-    "lock", "mask", "prepare", "read_explanation", "register", "serve", "serving", "why_page",
+    "Mirror", "check", "evaluations_to_json", "front_csv", "front_object", "front_page",
+    "front_rows", "locate", "lock", "mask", "prepare", "read_evaluations", "read_explanation",
+    "register", "serve", "serving", "why_page",
 }  # fmt: skip
 
 

@@ -180,7 +180,8 @@ def _study_params(study: StudyRecord) -> dict[str, Scalar]:
     return params
 
 
-_NOT_SHOWN = frozenset({"attempt", "epochs", "started", "finished"})  # on the study's page
+# On the study's page; evaluations are known by the digest of their file.
+_NOT_SHOWN = frozenset({"attempt", "epochs", "evaluations", "started", "finished"})
 
 
 def _on_front_page(trial: TrialRecord) -> tuple[object, ...]:
@@ -191,11 +192,12 @@ def _on_front_page(trial: TrialRecord) -> tuple[object, ...]:
 
 
 def _on_why_page(study: StudyRecord, trial: TrialRecord) -> tuple[object, ...]:
-    """Return what a trial's page shows besides its files."""
+    """Return what a trial's pages show besides its files."""
     if trial.state is not State.COMPLETE:
         return ()
-    return (study.metric, study.precision, study.dense, study.device, trial.budget, trial.held,
-            trial.score, trial.costs)  # fmt: skip
+    shown = (study.metric, study.precision, study.dense, study.device, trial.budget, trial.held,
+             trial.score, trial.costs)  # fmt: skip
+    return (*shown, trial.test_score) if trial.evaluations else shown
 
 
 def _digest(*parts: object) -> str:
