@@ -16,6 +16,7 @@ from search.errors import StudyError
 from search.results.report import run_ids
 from search.study.study import Study
 from tracking.mlflow.markdown import plain
+from tracking.pages.evaluation import EVALUATION_PAGE, evaluation_page
 from tracking.pages.why import FILES, PAGE, why_page
 from tracking.records import StudyRecord, TrialRecord
 from tracking.tables import dense_of, duration, front_object, size
@@ -103,7 +104,7 @@ def _exported(out: Path) -> dict[str, Any]:
 
 def _own(name: str) -> set[str]:
     """The files that are a network's own, whatever its form of FORMATS."""
-    return {PAGE}.union(*(form.own_files(name) for form in FORMATS.values()))
+    return {PAGE, EVALUATION_PAGE}.union(*(form.own_files(name) for form in FORMATS.values()))
 
 
 def _of_others(form: Format, name: str) -> set[str]:
@@ -111,8 +112,11 @@ def _of_others(form: Format, name: str) -> set[str]:
     return set() if form in FORMATS.values() else form.own_files(name)
 
 
-def write_why(study: Study, record: StudyRecord, trial: TrialRecord, out: Path) -> Path:
-    """Write the page that explains a trial's network into a folder; returns it.
+def write_pages(
+    study: Study, record: StudyRecord, trial: TrialRecord, out: Path
+) -> tuple[Path, ...]:
+    """Write the page that explains a trial's network into a folder, and the one on its answers
+    where it has evaluations; returns them.
 
     Raises:
         DamagedError: what is stored does not explain it. StoreError: it is damaged or missing.
@@ -120,8 +124,12 @@ def write_why(study: Study, record: StudyRecord, trial: TrialRecord, out: Path) 
     """
     store = study.workspace.store
     contents = {name: store.read(trial.files[name]) for name in FILES if name in trial.files}
-    write_all(out, {PAGE: why_page(record, trial, contents).encode()})
-    return out / PAGE
+    answers = EVALUATION_PAGE if trial.evaluations else None
+    pages = {PAGE: why_page(record, trial, contents, answers)}
+    if answers is not None:
+        pages[answers] = evaluation_page(record, trial, PAGE)
+    write_all(out, {name: page.encode() for name, page in pages.items()})
+    return tuple(out / name for name in pages)
 
 
 def describe(

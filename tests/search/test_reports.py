@@ -317,7 +317,7 @@ def test_the_front_links_to_the_pages_that_lie_beside_it(
     (here / "linked").mkdir()
     assert links() == []
     paring("export", "study=odd", "trial=1", "out=linked/trial-1")
-    assert links() == ["trial-1/why.html"]
+    assert links() == ["trial-1/evaluation.html", "trial-1/why.html"]
     (here / "linked" / "trial-1").rename(here / "linked" / "trial-0")  # of another trial
     assert links() == []
 

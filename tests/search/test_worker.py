@@ -124,9 +124,11 @@ def test_budgets_take_turns_loosest_first(done: Study) -> None:
 
 
 def test_no_checkpoint_is_left(done: Study) -> None:
-    """A finished study's store holds its mark, the dense network, and each trial's files."""
+    """A finished study's store holds its mark, the dense network, each trial's files, and what the
+    networks of the front answer.
+    """
     (dense,) = done.notes().dense.values()
-    kept = {dense.digest, done.facts.store}
+    kept = {dense.digest, done.facts.store, *done.notes().evaluations.values()}
     for trial in done.trials():
         kept |= set(trial.user_attrs["result"]["files"].values())
     root = done.workspace.folder / "store"
@@ -741,7 +743,7 @@ def test_export_with_a_damaged_explanation_writes_the_model(
     with damaged(done, "explanation.json"):
         code, _, err = paring("export", "study=done", "trial=0", "out=models/two")
     assert code == 0
-    assert "why.html was not written" in err
+    assert "why.html and evaluation.html were not written" in err
     assert {path.name for path in (here / "models" / "two").iterdir()} == {
         "model.safetensors", "model.json", "README.md", ".paring-files.json"
     }  # fmt: skip

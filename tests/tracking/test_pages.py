@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from jinja2 import UndefinedError
 
+from tests.tracking.evaluations import classification, detection, many_classes, pair, regression
 from tests.tracking.outline import EVIL, Outline
 from tracking import (
     DeviceRecord,
@@ -26,12 +27,13 @@ from tracking import (
 from tracking.explanation import EXPLANATION, PRICED
 from tracking.pages import page as page_module
 from tracking.pages.comparison import comparison_page
+from tracking.pages.evaluation import evaluation_page
 from tracking.pages.page import BEGINNING, render
 from tracking.profile import PROFILE
 
 MakeStudy = Callable[..., StudyRecord]
 Pages = Mapping[str, str]
-OURS = {"source", "planes", "key", "config", "tags", "files", "bottleneck", "reason"}
+OURS = {"source", "planes", "key", "config", "tags", "files", "bottleneck", "reason", "split"}
 TEMPLATES = Path(page_module.__file__).parent / "templates"
 
 
@@ -65,7 +67,9 @@ def named(value: Any, text: str) -> Any:
                    if f.name not in OURS}  # fmt: skip
         return replace(value, **changes)
     if isinstance(value, Mapping):
-        return {named(key, text): named(one, text) for key, one in value.items()}
+        ours = {"validation", "test"}
+        return {key if key in ours else named(key, text): named(one, text)
+                for key, one in value.items()}  # fmt: skip
     return tuple(named(one, text) for one in value) if isinstance(value, tuple) else value
 
 
@@ -84,7 +88,13 @@ def pages_of(study: StudyRecord, text: str) -> Pages:
         "nothing finished": front_page(unfinished),
         "comparison": comparison_page([study, study]),
         "why": why_page(study, trial, contents),
-        "why without files": why_page(study, trial, {}),
+        "why without files": why_page(study, trial, {}, f"{text}/evaluation.html"),
+        **{
+            f"answers: {make.__name__}": evaluation_page(
+                study, replace(trial, evaluations=named(pair(make), text)), f"{text}/why.html"
+            )
+            for make in (classification, many_classes, regression, detection)
+        },
     }
 
 
@@ -120,7 +130,8 @@ class Shown(HTMLParser):
 
 PAGES = (
     "front", "front with repeats", "measured front", "nothing finished", "comparison", "why",
-    "why without files",
+    "why without files", "answers: classification", "answers: many_classes", "answers: regression",
+    "answers: detection",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from tracking.errors import DamagedError, ServerError
 from tracking.interface import INTERFACE, interface_from
 from tracking.mlflow.client import Client, Run
 from tracking.mlflow.desired import DesiredRun
+from tracking.pages.evaluation import EVALUATION_PAGE, evaluation_page
 from tracking.pages.plots import front_page
 from tracking.pages.why import FILES, PAGE, why_page
 from tracking.records import State, StudyRecord, TrialRecord
@@ -43,8 +44,8 @@ def forget_incomplete(run: Run) -> None:
 def trial_artifacts(
     study: StudyRecord, trial: TrialRecord, blobs: Mapping[str, bytes]
 ) -> Artifacts:
-    """Return a trial's settings, and once it is over its files and the page that explains its
-    network. `blobs` holds files by digest.
+    """Return a trial's settings, and once it is over its files and the pages that explain its
+    network and show its answers. `blobs` holds files by digest.
     """
     contents = {"config.yaml": study.config.encode()}
     if not trial.state.over:
@@ -61,6 +62,8 @@ def trial_artifacts(
             contents[PAGE] = why_page(study, trial, sources).encode()
         except DamagedError as error:
             errors.append(f"no {PAGE}: {error}")
+        if trial.evaluations:
+            contents[EVALUATION_PAGE] = evaluation_page(study, trial).encode()
         if INTERFACE in stored:
             try:
                 interface_from(stored[INTERFACE])

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from tracking.mlflow.markdown import plain
 from tracking.mlflow.views import KEY
+from tracking.pages.evaluation import EVALUATION_PAGE
 from tracking.pages.why import PAGE
 from tracking.records import PickRecord, State, StudyRecord, TrialRecord
 from tracking.tables import (
@@ -165,5 +166,11 @@ def trial_note(study: StudyRecord, trial: TrialRecord) -> str:
         lines.append(
             f"Artifact {PAGE}: why the network looks as it does, where memory, flash and time "
             "go, and how it was trained."
+        )
+    if trial.evaluations:
+        splits = " and ".join(trial.evaluations)
+        lines.append(
+            f"Artifact {EVALUATION_PAGE}: what the network answers on {splits}, and its worst "
+            "mistakes."
         )
     return "\n\n".join(lines)

@@ -99,7 +99,7 @@ class _Scale:
         if self.logarithmic:
             values = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
         else:
-            step = _step(self.high - self.low, 6)
+            step = round_step(self.high - self.low, 6)
             first = int(self.low // step)
             values = [step * number for number in range(first, first + 9)]
         return [
@@ -120,7 +120,7 @@ class _Epochs(NamedTuple):
         return round(_FRAME.left + width * (epoch - self.before) / span, 1)
 
     def marks(self) -> list[tuple[int, float]]:
-        step = max(1, round(_step(self.last - self.before, 8)))
+        step = max(1, round(round_step(self.last - self.before, 8)))
         return [
             (epoch, self.x(epoch))
             for epoch in range(self.before, self.last + 1)
@@ -128,7 +128,7 @@ class _Epochs(NamedTuple):
         ]
 
 
-def _step(span: float, most: int) -> float:
+def round_step(span: float, most: int) -> float:
     """Return the smallest of 1, 2, 5, 10, ... that divides a span into at most so many."""
     unit = 10.0 ** (floor(log10(span)) - 1)
     return next(m * unit for m in (1, 2, 5, 10, 20, 50, 100) if span <= m * unit * most)

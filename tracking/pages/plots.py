@@ -30,10 +30,13 @@ _IS_MEASURED = {"estimated": False, "measured": True}  # by the source of a stud
 
 
 class _Row(NamedTuple):
-    """A trial's row in the table of the front; `page` is where its page is, if that is known."""
+    """A trial's row in the table of the front; `page` and `answers` are where its pages are, if
+    that is known.
+    """
 
     number: int
     page: str | None
+    answers: str | None
     score: str
     over_seeds: str
     test_score: str
@@ -47,13 +50,17 @@ class _Row(NamedTuple):
     widths: str
 
 
-def front_page(study: StudyRecord, pages: Mapping[int, str] | None = None) -> str:
+def front_page(
+    study: StudyRecord,
+    pages: Mapping[int, str] | None = None,
+    answers: Mapping[int, str] | None = None,
+) -> str:
     """Return a whole HTML page on the study's front, Plotly included (4.7 MB).
 
     Score against each resource with the staircase of the front, dominated trials faint, every
     trial's budget, the dense network and the device's limits; the best trial for each device; the
     hypervolume after each trial; the front as a table. `pages` are relative addresses of the
-    trials' own pages, by number.
+    trials' own pages, by number, `answers` those of the pages on what they answer.
     """
     shared = {"study": study, "facts": _facts(study), "measured": _IS_MEASURED[study.source]}
     if not finished_trials(study):
@@ -71,7 +78,7 @@ def front_page(study: StudyRecord, pages: Mapping[int, str] | None = None) -> st
         over_seeds=bool(repeats(study)),
         show_measured=any(trial.measured for trial in front_trials(study))
         and not shared["measured"],
-        rows=_rows(study, pages or {}),
+        rows=_rows(study, pages or {}, answers or {}),
         **shared,
     )
     return str(page)
@@ -108,19 +115,22 @@ def _other_cards(study: StudyRecord) -> list[Card]:
     return cards
 
 
-def _rows(study: StudyRecord, pages: Mapping[int, str]) -> list[_Row]:
+def _rows(study: StudyRecord, pages: Mapping[int, str], answers: Mapping[int, str]) -> list[_Row]:
     repeated = repeats_of(study)
     return [
-        _row(trial, pages.get(trial.number), repeated.get(trial.number))
+        _row(trial, repeated.get(trial.number))._replace(
+            page=pages.get(trial.number), answers=answers.get(trial.number)
+        )
         for trial in front_trials(study)
     ]
 
 
-def _row(trial: TrialRecord, page: str | None, repeated: Repeats | None) -> _Row:
+def _row(trial: TrialRecord, repeated: Repeats | None) -> _Row:
     costs = trial.costs
     return _Row(
         number=trial.number,
-        page=page,
+        page=None,
+        answers=None,
         score=score_text(trial.score),
         over_seeds=repeats_text(repeated),
         test_score=score_text(trial.test_score),

@@ -70,13 +70,23 @@ class _Dearest(NamedTuple):
     unit: str
 
 
-def why_page(study: StudyRecord, trial: TrialRecord, contents: Mapping[str, bytes]) -> str:
+def why_page(
+    study: StudyRecord,
+    trial: TrialRecord,
+    contents: Mapping[str, bytes],
+    answers: str | None = None,
+) -> str:
     """Return a whole HTML page on one trial's network, without a script: tens of KB.
 
     What each limit costs and which kernel takes most of it, before and after; a bar for each
     channel group, with its channels before and after and the reason; where memory, flash and
-    time go; how it was trained. `contents` holds what the trial stored under the names in FILES;
-    what is not there is left out.
+    time go; how it was trained.
+
+    Args:
+        study: the trial's study.
+        trial: a finished one.
+        contents: what the trial stored under the names in FILES; what is not there is left out.
+        answers: the relative address of the page on its answers, where that lies beside this one.
 
     Raises:
         DamagedError: one of these files cannot be read.
@@ -97,6 +107,7 @@ def why_page(study: StudyRecord, trial: TrialRecord, contents: Mapping[str, byte
         facts=_facts(study, trial),
         cards=cards,
         modelled=EXPLANATION in contents,
+        answers=answers,
     )
     return str(page)
 

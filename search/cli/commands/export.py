@@ -15,7 +15,7 @@ from search.config.registered import registered
 from search.config.schema import StorageConfig
 from search.config.validate import validated
 from search.errors import ConfigError, StoreError
-from search.results.export import finished_trial, write_model, write_why
+from search.results.export import finished_trial, write_model, write_pages
 from search.results.report import study_record
 from search.storage.workspace import tracking_uri_of
 from tracking.errors import TrackingError
@@ -64,6 +64,7 @@ def _of_study(config: DictConfig, number: int, out: Path, form: Format, called: 
     for file in write_model(study, record, trial, out, form, called):
         print(f"written: {file}")
     try:
-        print(f"written: {write_why(study, record, trial, out)}")
+        for file in write_pages(study, record, trial, out):
+            print(f"written: {file}")
     except (StoreError, OutputError, TrackingError) as error:  # the model is good without it
-        print(f"paring: why.html was not written: {error}", file=sys.stderr)
+        print(f"paring: why.html and evaluation.html were not written: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from search.cli.display import wide_console
 from search.cli.options import choose, place
 from search.errors import ConfigError
 from search.results.report import MEASURED, measured_record, run_ids, study_record
+from tracking.pages.evaluation import EVALUATION_PAGE
 from tracking.pages.page import BEGINNING
 from tracking.pages.picked import page_folder
 from tracking.pages.plots import front_page
@@ -54,7 +55,9 @@ def main(config: DictConfig) -> None:
     text = {
         "json": lambda: json.dumps(front_object(record, run_ids(study)), indent=1),
         "csv": lambda: front_csv(record),
-        "html": lambda: front_page(record, _pages(record, path)),
+        "html": lambda: front_page(
+            record, _pages(record, path, PAGE), _pages(record, path, EVALUATION_PAGE)
+        ),
     }[output]()
     if path is None:
         print(text.rstrip("\n"))
@@ -63,23 +66,23 @@ def main(config: DictConfig) -> None:
     print(f"written: {path}")
 
 
-def _pages(record: StudyRecord, front: Path | None) -> dict[int, str]:
-    """Where the pages of trials are that were exported beside the front, by number."""
+def _pages(record: StudyRecord, front: Path | None, page: str) -> dict[int, str]:
+    """Where a page of trials is that were exported beside the front, by number."""
     if front is None:
         return {}
     numbers = (trial.number for trial in record.trials)
     return {
-        number: f"{page_folder(number)}/{PAGE}"
+        number: f"{page_folder(number)}/{page}"
         for number in numbers
-        if _is_of(record.name, number, front.parent / page_folder(number))
+        if _is_of(record.name, number, front.parent / page_folder(number), page)
     }
 
 
-def _is_of(study: str, number: int, folder: Path) -> bool:
-    """Whether a folder holds an export of a trial, with its page."""
+def _is_of(study: str, number: int, folder: Path, page: str) -> bool:
+    """Whether a folder holds an export of a trial, with a page."""
     try:
         told = json.loads((folder / "model.json").read_text("utf-8"))
-        return (told["study"], told["trial"]) == (study, number) and (folder / PAGE).is_file()
+        return (told["study"], told["trial"]) == (study, number) and (folder / page).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
