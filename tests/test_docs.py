@@ -298,7 +298,7 @@ def test_fifteen_lines_of_python(tmp_path):
 def test_the_page_on_python(tmp_path):
     """Its snippets, one after the other; the last one is a script of its own."""
     *snippets, _ = blocks("python", PAGES["docs/python-api.md"])
-    assert len(snippets) == 3
+    assert len(snippets) == 4
     said = run_code("\n".join(snippets), tmp_path)
     assert "epoch 8/8 finetune" in said
     assert (tmp_path / "firmware" / "model.c").exists()

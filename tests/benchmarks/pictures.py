@@ -36,9 +36,10 @@ CHARTS = {  # a picture, and the results in it: problem, setting, digest of the 
     "ds_cnn.png": ("ds_cnn", "medium", "658d51384d059bc8"),
 }
 ESTIMATES = "estimates.png"
-FRONT, WHY, DASHBOARD = "front.png", "why.png", "dashboard.png"
+FRONT, WHY, EVALUATION = "front.png", "why.png", "evaluation.png"
+DASHBOARD = "dashboard.png"
 RUNS, FRONTS, MODEL, VERSION = "runs.png", "fronts.png", "model.png", "version.png"
-MADE = {*CHARTS, ESTIMATES, FRONT, WHY, DASHBOARD, RUNS, FRONTS, MODEL, VERSION}
+MADE = {*CHARTS, ESTIMATES, FRONT, WHY, EVALUATION, DASHBOARD, RUNS, FRONTS, MODEL, VERSION}
 WIDTH, ASSISTANT = 1800, 466  # pixels: MLflow opens its assistant in a browser that is new to it
 SMALL = "budget.flash=4KiB"  # whose network the page on a trial is about
 
@@ -83,7 +84,7 @@ def _paring(folder: Path, *words: str) -> None:
 
 
 def pages(folder: Path) -> None:
-    """The front, the page on one of its trials, and what MLflow shows of the study."""
+    """The front, the pages on one of its trials, and what MLflow shows of the study."""
     _paring(folder, "front", f"study={STUDY}", "output=html", "out=pictures/front.html")
     _paring(folder, "pick", f"study={STUDY}", SMALL, "register=false", "out=pictures/small")
     _paring(folder, "pick", f"study={STUDY}", "device=stm32f103", "format=c", "out=pictures/c")
@@ -91,7 +92,8 @@ def pages(folder: Path) -> None:
     _paring(folder, "export", f"study={STUDY}", f"trial={number}", "out=pictures/small")
     with browser() as page:
         _front(page, folder / "pictures" / "front.html")
-        _why(page, folder / "pictures" / "small" / "why.html")
+        _whole(page, folder / "pictures" / "small" / "why.html", WHY)
+        _whole(page, folder / "pictures" / "small" / "evaluation.html", EVALUATION)
         _dashboard(page, folder)
 
 
@@ -122,10 +124,11 @@ def _front(page: Page, file: Path) -> None:
     page.screenshot(path=PICTURES / FRONT, full_page=True, clip=clip)
 
 
-def _why(page: Page, file: Path) -> None:
+def _whole(page: Page, file: Path, name: str) -> None:
+    """All of a page on a trial."""
     page.set_viewport_size({"width": 1200, "height": 900})
     page.goto(file.as_uri())
-    page.screenshot(path=PICTURES / WHY, full_page=True)
+    page.screenshot(path=PICTURES / name, full_page=True)
 
 
 def _dashboard(page: Page, folder: Path) -> None:
