@@ -24,6 +24,7 @@ from search.storage.workspace import open_workspace
 from search.study.create import prepare
 from search.study.study import Study, require_study
 from tests.toolchain import COMPILER
+from tracking.evaluation import Classification
 
 Paring = Callable[..., tuple[int, str, str]]
 ASSETS = Path(__file__).parent / "assets" / "studies-0.1.0.tar.xz"
@@ -95,6 +96,26 @@ def test_a_model_is_picked_exported_and_explained(paring: Paring, here: Path) ->
         assert (here / folder / "model.c").exists()
     for folder in ("exported", "anomaly"):
         assert (here / folder / "why.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", ["finished", "anomaly"])
+def test_a_front_is_evaluated_on_validation_when_its_sweep_starts_again(
+    paring: Paring, here: Path, study: str
+) -> None:
+    """Its test split has been read once, and is not read a second time."""
+    before = opened(here, study).notes().test_scores
+    assert before
+    assert not any(trial.evaluations for trial in study_record(opened(here, study)).trials)
+    succeed(paring, "sweep", f"study={study}", "workers=1")
+    front = [trial for trial in study_record(opened(here, study)).trials if trial.planes]
+    assert front
+    for trial in front:
+        (found,) = trial.evaluations.values()
+        assert found.split == "validation"
+        told = found.accuracy if isinstance(found, Classification) else found.area
+        assert told == pytest.approx(trial.score, rel=1e-5)
+    assert opened(here, study).notes().test_scores == before
 
 
 @NEEDS_COMPILER
