@@ -35,7 +35,7 @@ def ensure_dense(study: Study, variant: Variant, monitor: StopMonitor) -> Stored
     Raises:
         Stopped: there was a reason to leave.
     """
-    with monitor.lock(_lock(variant.key)):
+    with monitor.lock(training_lock(variant.key)):
         if (network := _stored(study, variant.key)) is None:
             return _trained(study, variant, monitor)
         # The worker that trained it may have been killed before.
@@ -48,13 +48,14 @@ def is_in_training(study: Study, key: str) -> bool:
     if key in study.notes().dense:
         return False
     try:
-        with study.workspace.lock(_lock(key), timeout=0):
+        with study.workspace.lock(training_lock(key), timeout=0):
             return False
     except BusyError:
         return True
 
 
-def _lock(key: str) -> str:
+def training_lock(key: str) -> str:
+    """The name of the workspace's lock that the worker which trains a dense network holds."""
     return f"dense-{key}"
 
 

@@ -33,7 +33,7 @@ from search.study.space import (
 from search.study.study import Study, require_study
 from search.study.trials import claim, sampled_params, trial_budget
 from search.study.variants import Variants, facts_of
-from search.worker.dense import _lock, is_in_training
+from search.worker.dense import is_in_training, training_lock
 from search.worker.starts import Starts
 from search.worker.stop_signals import StopMonitor
 from search.worker.worker import work
@@ -232,7 +232,7 @@ def test_others_go_on_while_one_worker_trains_a_dense_network(
 
     def train_for_long() -> None:
         assert first.dense_key is not None
-        with workspace.lock(_lock(first.dense_key)):
+        with workspace.lock(training_lock(first.dense_key)):
             held.set()
             release.wait(60)
 
