@@ -31,7 +31,7 @@ def serve_from(config: DictConfig) -> None:
     users = workspace.databases.users if flag(config.login, "login") else None
     serve(
         workspace.databases.mlflow,
-        workspace.folder / "artifacts",
+        workspace.artifacts,
         config.host,
         config.port,
         key,

@@ -44,9 +44,9 @@ class Workspace:
         return self.config.tracking_uri or self.databases.mlflow
 
     @property
-    def artifacts(self) -> Path | None:
-        """Where MLflow's artifacts go when it is written without a server."""
-        return None if self.config.tracking_uri else self.folder / "artifacts"
+    def artifacts(self) -> Path:
+        """Where MLflow's artifacts go without a server, and from one that `paring serve` starts."""
+        return self.folder / "artifacts"
 
     def lock(self, name: str, timeout: float | None = 60.0) -> Any:
         """A mutex between all processes that use this workspace."""

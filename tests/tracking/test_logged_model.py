@@ -138,6 +138,28 @@ def test_a_model_that_a_killed_process_began_is_finished(
     assert metrics(model)["score", "digits (validation)"] == 0.98
 
 
+def test_a_model_whose_run_was_not_told_of_it_is_not_written_again(
+    sqlite_store: Any, make_study: MakeStudy, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process was killed between the model and the entries of its run."""
+    study = make_study(State.COMPLETE)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.log_batch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sync(sqlite_store, study, blobs)
+    (begun,) = models(sqlite_store, study)
+    runs = sync(sqlite_store, study, blobs)
+    (model,) = models(sqlite_store, study)
+    assert model.model_id == begun.model_id
+    run = Client(sqlite_store.mlflow).api.get_run(runs[0])
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert (run.info.status, run.data.metrics["score"]) == ("FINISHED", 0.98)
+
+
 def test_of_two_models_of_a_run_one_stays(
     sqlite_store: Any, make_study: MakeStudy, blobs: Blobs
 ) -> None:

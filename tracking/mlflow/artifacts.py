@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory, gettempdir
 
-from tracking.errors import DamagedError, ServerError
+from tracking.errors import DamagedError
 from tracking.interface import INTERFACE, interface_from
-from tracking.mlflow.client import Client, Run
+from tracking.mlflow.client import Client, Entries, Run
 from tracking.mlflow.desired import DesiredRun
+from tracking.mlflow.logged_model import MODEL_FILES, has_model
 from tracking.pages.evaluation import EVALUATION_PAGE, evaluation_page
 from tracking.pages.plots import front_page
 from tracking.pages.why import FILES, PAGE, why_page
@@ -44,12 +43,12 @@ def forget_incomplete(run: Run) -> None:
 def trial_artifacts(
     study: StudyRecord, trial: TrialRecord, blobs: Mapping[str, bytes]
 ) -> Artifacts:
-    """Return a trial's settings, and once it is over its files and the pages that explain its
-    network and show its answers. `blobs` holds files by digest.
+    """Return the files of a trial that is over, and the pages that explain its network and show
+    its answers. Those that its model holds are not among them. `blobs` holds files by digest.
     """
-    contents = {"config.yaml": study.config.encode()}
     if not trial.state.over:
-        return Artifacts(contents)
+        return Artifacts({})
+    contents = {}
     if trial.widths:
         contents["widths.json"] = (json.dumps(dict(trial.widths), indent=1) + "\n").encode()
     files = {name: blobs.get(digest) for name, digest in trial.files.items()}
@@ -69,7 +68,9 @@ def trial_artifacts(
                 interface_from(stored[INTERFACE])
             except DamagedError as error:
                 errors.append(f"no signature: {error}")
-    return Artifacts(contents | stored, tuple(missing), tuple(errors))
+    elsewhere = MODEL_FILES if has_model(trial) else ()
+    contents |= {name: content for name, content in stored.items() if name not in elsewhere}
+    return Artifacts(contents, tuple(missing), tuple(errors))
 
 
 def study_artifacts(study: StudyRecord, runs: Mapping[int, str]) -> Artifacts:
@@ -84,44 +85,17 @@ def study_artifacts(study: StudyRecord, runs: Mapping[int, str]) -> Artifacts:
     return Artifacts({name: text.encode() for name, text in texts.items()})
 
 
-def write_artifacts(client: Client, run: Run, desired: DesiredRun, artifacts: Artifacts) -> None:
-    """Upload a run's artifacts, then note in its tags that they are there.
+def write_artifacts(client: Client, run: Run, desired: DesiredRun, artifacts: Artifacts) -> Entries:
+    """Store a run's artifacts; return the tags that note that they are there.
 
     Raises:
         ServerError: they cannot be stored, or a name leads out of the artifacts' folder.
     """
-    try:
-        with TemporaryDirectory(prefix="paring-") as folder:
-            write_files(Path(folder), artifacts.contents)
-            client.upload(run.artifacts, Path(folder))
-    except OSError as error:
-        raise ServerError(
-            f"artifacts cannot be gathered in {gettempdir()} ({error}): free some space, or "
-            "set TMPDIR"
-        ) from error
+    if artifacts.contents:
+        client.store(run.artifacts, artifacts.contents)
     missing = ", ".join(artifacts.missing)
     warnings = ([f"not in the store: {missing}"] if missing else []) + [*artifacts.errors]
     tags = {_ARTIFACTS: desired.artifacts + (_INCOMPLETE if missing else "")}
     if warnings or _WARNING in run.tags:
         tags[_WARNING] = "; ".join(warnings)
-    client.log(run, tags=tags)
-
-
-def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write contents into a folder, by their names.
-
-    Raises:
-        ServerError: a name leads out of the folder.
-    """
-    for name, content in contents.items():
-        _path(folder, name).write_bytes(content)
-
-
-def _path(folder: Path, name: str) -> Path:
-    """Return where an artifact goes in a folder, and refuse names that climb out of it."""
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
-        raise ServerError(f"{name!r} is no name for an artifact: it must stay in its folder")
-    path = folder / relative
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return Entries(tags=tags)

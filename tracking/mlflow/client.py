@@ -1,7 +1,7 @@
 """MLflow's client, with its errors turned into ours, within its limits and without its messages."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tracking.databases.urls import mask
 from tracking.errors import GoneError, ServerError
+from tracking.mlflow.artifact_store import ArtifactStore
 from tracking.mlflow.schema_init import ensure_tables
 
 # Set before MLflow is imported, unless the person chose otherwise. With MLflow's own defaults a
@@ -70,7 +71,24 @@ class Run:
     metrics: dict[str, float]
     times: dict[str, int] = field(default_factory=dict)  # of the latest points, by metric
     has_datasets: bool = False
+    models: tuple[str, ...] = ()  # ids of those that are its outputs
     curves_checked: bool = False  # whether they were compared with those that it should have
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What is to be written to a run in one call."""
+
+    points: Sequence[Point] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: "Entries") -> "Entries":
+        """Return both. Of points that MLflow takes for one, the other's stays."""
+        points = {(point.key, point.step, point.at, point.value): point
+                  for point in (*self.points, *other.points)}  # fmt: skip
+        params, tags = {**self.params, **other.params}, {**self.tags, **other.tags}
+        return Entries(tuple(points.values()), params, tags)
 
 
 class Experiment(NamedTuple):
@@ -88,10 +106,11 @@ class Client:
 
     Constructing it raises DatabaseError for a database that cannot be used. Every method raises
     ServerError, or GoneError for a run or an experiment that does not exist.
-    `api` is MLflow's own client, for use inside `answering()`.
+    `api` is MLflow's own client, for use inside `answering()`. `folder` is where a server may
+    keep its artifacts.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, folder: Path | None = None) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # Here and not above: importing MLflow takes 2 s, which `paring --help` need not wait
@@ -103,6 +122,7 @@ class Client:
         self.changed: set[str] = set()
         self.deleted: set[str] = set()
         self._mlflow: Any = mlflow
+        self._artifacts = ArtifactStore(tracking_uri, folder)
         with self.answering():
             if not tracking_uri.startswith("http"):
                 ensure_tables(tracking_uri)  # MLflow would try an unreachable one for minutes
@@ -157,22 +177,16 @@ class Client:
         self.created.add(run.run_id)
         return run
 
-    def log(
-        self,
-        run: Run,
-        points: Iterable[Point] = (),
-        params: Mapping[str, str] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        """Write points, params and tags in as few calls as MLflow's limits allow."""
+    def log(self, run: Run, entries: Entries) -> None:
+        """Write points, params and tags in as few calls as MLflow's limits allow, none for none."""
         kind = self._mlflow.entities
-        params, tags = shortened(params or {}), shortened(tags or {})
-        parts = zip_longest(
-            _chunks([self._metric(run, point) for point in points], _METRICS_A_CALL),
+        params, tags = shortened(entries.params), shortened(entries.tags)
+        parts = list(zip_longest(
+            _chunks([self._metric(run, point) for point in entries.points], _METRICS_A_CALL),
             _chunks([kind.Param(*pair) for pair in params.items()], _PARAMS_A_CALL),
             _chunks([kind.RunTag(*pair) for pair in tags.items()], _PARAMS_A_CALL),
             fillvalue=(),
-        )
+        ))  # fmt: skip
         with self.answering():
             for metrics, some_params, some_tags in parts:
                 self.api.log_batch(run.run_id, metrics, some_params, some_tags)
@@ -180,7 +194,8 @@ class Client:
                 run.times.update((metric.key, metric.timestamp) for metric in metrics)
         run.params.update(params)
         run.tags.update(tags)
-        self.changed.add(run.run_id)
+        if parts:
+            self.changed.add(run.run_id)
 
     def _metric(self, run: Run, point: Point) -> Any:
         key, value, step, at, model, dataset = point
@@ -206,20 +221,10 @@ class Client:
         run.status = status
         self.changed.add(run.run_id)
 
-    def upload(self, place: str, folder: Path, path: str | None = None) -> None:
-        """Copy all that lies in a folder to the artifacts at a place, or into a folder of them."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        try:
-            with self.answering():
-                # The client's own call would ask for the place again, once for each run.
-                repository: Any = get_artifact_repository(place, self.uri)
-                repository.log_artifacts(str(folder), path)
-        except OSError as error:  # requests' errors are OSErrors too
-            raise ServerError(
-                f"artifacts cannot be stored in {mask(place)} ({mask(str(error))}): the folder "
-                "must be reachable and writable, and the disk must have room"
-            ) from error
+    def store(self, place: str, contents: Mapping[str, bytes]) -> None:
+        """Store files at a place as MLflow names it: contents by their paths there."""
+        with self.answering():
+            self._artifacts.write(place, contents)
 
     def delete_run(self, run: Run) -> None:
         """Delete a run, which MLflow can restore."""
@@ -281,4 +286,7 @@ def _run(entity: Any) -> Run:
         params=dict(data.params),
         metrics=dict(data.metrics),
         has_datasets=bool(entity.inputs and entity.inputs.dataset_inputs),
+        models=tuple(one.model_id for one in entity.outputs.model_outputs)
+        if entity.outputs
+        else (),
     )

@@ -21,7 +21,7 @@ STATUS = {
     State.FAILED: "FAILED",
     State.CANCELLED: "KILLED",
 }
-_LAYOUT = "4"  # raise it when the artifacts change: all of them are then written again
+_LAYOUT = "5"  # raise it when the artifacts change: all of them are then written again
 _REFUSED = re.compile(r"[^\w .:/-]")
 _KEY_LIMIT = 250
 _NO_COMMIT = "none"  # where a sweep is not started in a git repository
@@ -33,7 +33,8 @@ class DesiredRun:
 
     `curves` only grow, and the tag `curve_tag` says up to which step MLflow has them.
     `finals_at` is the time of the finals, None while they change; it, `started` and `ended` are
-    in milliseconds since the epoch. `artifacts` is a digest of what the artifacts are made from.
+    in milliseconds since the epoch. `artifacts` is a digest of what the artifacts are made from,
+    empty where there are none.
     """
 
     name: str
@@ -64,8 +65,8 @@ def trial_run(study: StudyRecord, trial: TrialRecord) -> DesiredRun:
         finals_at=_milliseconds(trial.finished) or _milliseconds(trial.started) or 0,
         curves=trial_curves(trial),
         curve_tag="paring.epochs",
-        artifacts=_digest(study.config, trial.state.over, trial.widths, trial.files,
-                          _on_why_page(study, trial)),
+        artifacts=_digest(trial.widths, trial.files, _on_why_page(study, trial))
+        if trial.state.over else "",
     )  # fmt: skip
 
 

@@ -7,14 +7,11 @@ import json
 import sys
 from collections.abc import Container, Mapping
 from importlib.metadata import version
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, final
 
 from tracking.errors import DamagedError
 from tracking.interface import INTERFACE, Interface, interface_from
-from tracking.mlflow.artifacts import write_files
-from tracking.mlflow.client import Client, DatasetVersion, Point, Run
+from tracking.mlflow.client import Client, DatasetVersion, Entries, Point, Run
 from tracking.mlflow.desired import DesiredRun
 from tracking.mlflow.metrics import model_metrics
 from tracking.mlflow.model_client import Model, ModelClient
@@ -22,6 +19,7 @@ from tracking.records import State, StudyRecord, TrialRecord
 
 LOADER = "search.results.pyfunc"  # MLflow imports it by this name when the model is loaded
 NETWORK = "model.safetensors"  # names among a trial's files
+MODEL_FILES = (NETWORK, INTERFACE)  # those that its model holds
 DATA = "data"  # the folder that the loader gets
 VALIDATION, TEST = "validation", "test"
 MODEL_TAG = "paring.model"  # of a run: the id of its model, once all of it is written
@@ -68,8 +66,9 @@ class ModelWriter:
         run: Run,
         desired: DesiredRun,
         blobs: Mapping[str, bytes],
-    ) -> None:
-        """Log a finished trial's model and data sets, once, and the metrics that they lack.
+    ) -> Entries:
+        """Log a finished trial's model and data sets, once; return what its run has to note of
+        them.
 
         Raises:
             ServerError: MLflow refuses.
@@ -78,31 +77,34 @@ class ModelWriter:
         new = model_id is None
         if model_id is None:
             if trial.files[NETWORK] not in blobs:
-                return  # the run's artifacts tell of it
+                return Entries()  # the run's artifacts tell of it
             self._write_datasets(study, trial, run, blobs)
             model_id = self._write_model(study, trial, run, desired, blobs)
         points = [
-            self._point(run, desired, key, value)._replace(
+            self._point(run, desired, key, value, new)._replace(
                 model=model_id, dataset=None if split is None else dataset_of(study, split)
             )
             for (key, split), value in model_metrics(trial).items()
             if new or run.metrics.get(key) != value
         ]
-        if new or points:
-            self._client.log(run, points, tags={MODEL_TAG: model_id} if new else {})
+        return Entries(points, tags={MODEL_TAG: model_id} if new else {})
 
-    def _point(self, run: Run, desired: DesiredRun, key: str, value: float) -> Point:
-        """A number of a model as a point of its run: the one that is there, or a later one, as
-        MLflow shows the latest.
+    def _point(self, run: Run, desired: DesiredRun, key: str, value: float, new: bool) -> Point:
+        """A number of a model as a point of its run: that of the last epoch, or one that comes
+        after it, as MLflow shows the latest.
         """
         last = desired.curves[-1] if desired.curves else None
-        step = last.step if last is not None and key in last.values else 0
-        if key not in run.metrics:
-            return Point(key, value, step, desired.finals_at or 0)
-        at = self._client.last_time(run, key)
-        if run.metrics[key] == value:
-            return Point(key, value, step, at)
-        return Point(key, value, step, max(desired.finals_at or 0, at + 1))
+        if last is None or key not in last.values:
+            step = 0
+        elif new and last.values[key] == value:
+            return Point(key, value, last.step, last.at)
+        else:
+            step = last.step + 1  # at the last step the network scored, or cost, another value
+        at = desired.finals_at or 0
+        if key in run.metrics:
+            latest = self._client.last_time(run, key)
+            at = latest if run.metrics[key] == value else max(at, latest + 1)
+        return Point(key, value, step, at)
 
     def _write_model(
         self,
@@ -119,10 +121,8 @@ class ModelWriter:
             desired.identity,
             desired.params,
         )
-        with TemporaryDirectory(prefix="paring-") as folder:
-            files = model_files(study, trial, run.run_id, model.model_id, blobs)
-            write_files(Path(folder), files)
-            self._models.finish(model, run, Path(folder))
+        files = model_files(study, trial, run.run_id, model.model_id, blobs)
+        self._models.finish(model, run, files)
         return model.model_id
 
     def _write_datasets(

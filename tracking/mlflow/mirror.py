@@ -17,13 +17,22 @@ from tracking.mlflow.artifacts import (
     trial_artifacts,
     write_artifacts,
 )
-from tracking.mlflow.client import OVER, Client, Point, Run, cut, quoted, shortened
+from tracking.mlflow.client import (
+    OVER,
+    Client,
+    Entries,
+    Point,
+    Run,
+    cut,
+    quoted,
+    shortened,
+)
 from tracking.mlflow.descriptions import experiment_note
 from tracking.mlflow.desired import DesiredRun, study_run, trial_run
 from tracking.mlflow.logged_model import ModelWriter, has_model
 from tracking.mlflow.metrics import Step
 from tracking.mlflow.views import TAG, shared_view
-from tracking.records import StudyRecord
+from tracking.records import StudyRecord, TrialRecord
 
 _CURVES = "paring.curves"  # a digest of the steps that MLflow has
 _DIGESTED = ("loss", "score", "hypervolume")  # in which two trainings differ
@@ -58,13 +67,15 @@ class Mirror:
     """Writes studies to MLflow at `tracking_uri`: a database URL or an HTTP server.
 
     `artifact_root` is a folder or a URI for artifacts. With a database URL it is needed; an
-    HTTP server chooses its own. One process at a time may call `sync` for a study: hold
-    `locks.lock`. Constructing it is cheap; MLflow is loaded by the first `sync`.
+    HTTP server chooses its own, and where that is this folder, files are written straight into
+    it. One process at a time may call `sync` for a study: hold `locks.lock`. Constructing it is
+    cheap; MLflow is loaded by the first `sync`.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: str | Path | None = None) -> None:
         self._uri = tracking_uri
         self._root = _root_uri(tracking_uri, artifact_root)
+        self._folder = _folder(artifact_root)
         self._client: Client | None = None
         self._mirrored: dict[str, _MirroredStudy] = {}
         self.name = uuid4().hex  # tells mirrors apart
@@ -104,24 +115,14 @@ class Mirror:
         # Taken out until all went well: after an error only MLflow knows what was written.
         mirrored = self._mirrored.pop(study.key, None) or self._load(client, study)
         for trial in study.trials:
-            run = mirrored.trials.get(trial.number)
-            if run is None and trial.started is None:
-                continue
-            desired = trial_run(study, trial)
-            run = _write_run(client, mirrored.experiment_id, run, desired)
-            mirrored.trials[trial.number] = run
-            if artifacts_differ(run, desired):
-                write_artifacts(client, run, desired, trial_artifacts(study, trial, blobs))
-            if has_model(trial):
-                models = mirrored.models = mirrored.models or _models(client, mirrored, study)
-                models.write(study, trial, run, desired, blobs)
-            _set_status(client, run, desired)
+            if trial.started is not None or trial.number in mirrored.trials:
+                _sync_trial(client, mirrored, study, trial, blobs)
         _sync_study(client, mirrored, study)
         self._mirrored[study.key] = mirrored
         return {number: run.run_id for number, run in mirrored.trials.items()}
 
     def _connected(self) -> Client:
-        self._client = self._client or Client(self._uri)
+        self._client = self._client or Client(self._uri, self._folder)
         return self._client
 
     def _load(self, client: Client, study: StudyRecord) -> _MirroredStudy:
@@ -152,14 +153,41 @@ def _models(client: Client, mirrored: _MirroredStudy, study: StudyRecord) -> Mod
     return ModelWriter(client, mirrored.experiment_id, _of_study(study), run_ids)
 
 
+def _sync_trial(
+    client: Client,
+    mirrored: _MirroredStudy,
+    study: StudyRecord,
+    trial: TrialRecord,
+    blobs: Mapping[str, bytes],
+) -> None:
+    """Write what a trial's run lacks: its files and model first, then all entries in one call.
+
+    What says that something is there is among the entries, so it is never noted too early.
+    """
+    desired = trial_run(study, trial)
+    run = _begun_run(client, mirrored.experiment_id, mirrored.trials.get(trial.number), desired)
+    mirrored.trials[trial.number] = run
+    entries = _missing_entries(client, run, desired)
+    if artifacts_differ(run, desired):
+        artifacts = trial_artifacts(study, trial, blobs)
+        entries |= write_artifacts(client, run, desired, artifacts)
+    if has_model(trial):
+        models = mirrored.models = mirrored.models or _models(client, mirrored, study)
+        entries |= models.write(study, trial, run, desired, blobs)
+    client.log(run, entries)
+    _set_status(client, run, desired)
+
+
 def _sync_study(client: Client, mirrored: _MirroredStudy, study: StudyRecord) -> None:
     runs = {number: run.run_id for number, run in mirrored.trials.items()}
     desired = study_run(study, runs)
-    run = _write_run(client, mirrored.experiment_id, mirrored.study, desired)
+    run = _begun_run(client, mirrored.experiment_id, mirrored.study, desired)
     mirrored.study = run
+    entries = _missing_entries(client, run, desired)
     if artifacts_differ(run, desired) and _page_is_due(mirrored, study):
-        write_artifacts(client, run, desired, study_artifacts(study, runs))
+        entries |= write_artifacts(client, run, desired, study_artifacts(study, runs))
         mirrored.page_written = time.monotonic()
+    client.log(run, entries)
     _set_status(client, run, desired)
     note = cut(experiment_note(study, mirrored.experiment_id, runs, run.run_id))
     if mirrored.note != note:
@@ -189,6 +217,11 @@ def _root_uri(tracking_uri: str, root: str | Path | None) -> str | None:
         )
     text = str(root)
     return text if "://" in text else Path(text).expanduser().resolve().as_uri()
+
+
+def _folder(root: str | Path | None) -> Path | None:
+    """Return the folder that a place for artifacts is, None if it is none on this machine."""
+    return None if root is None or "://" in str(root) else Path(root).expanduser().resolve()
 
 
 def _experiment(client: Client, study: StudyRecord, root: str | None) -> _MirroredStudy:
@@ -230,13 +263,22 @@ def _without_duplicate(client: Client, first: Run | None, second: Run) -> Run:
     return run
 
 
-def _write_run(client: Client, experiment_id: str, run: Run | None, desired: DesiredRun) -> Run:
-    """Create the run if there is none, and write the params, tags and points that it lacks."""
+def _begun_run(client: Client, experiment_id: str, run: Run | None, desired: DesiredRun) -> Run:
+    """Return the run, made with all its tags if there is none, or one of another training."""
     if run is not None and _is_of_another_training(run, desired):
         client.delete_run(run)
         run = None
-    if run is None:
-        run = client.create_run(experiment_id, desired.name, desired.started, desired.identity)
+    if run is not None:
+        return run
+    tags = {key: value for key, value in {**desired.identity, **desired.tags}.items() if value}
+    name = tags.get("mlflow.runName", desired.name)
+    return client.create_run(experiment_id, name, desired.started, tags)
+
+
+def _missing_entries(client: Client, run: Run, desired: DesiredRun) -> Entries:
+    """Return the params, tags and points that a run lacks. Of long curves only the last part:
+    what is before it is written here, in calls that MLflow takes.
+    """
     params = {key: value for key, value in desired.params.items() if key not in run.params}
     tags = {
         key: value
@@ -249,15 +291,12 @@ def _write_run(client: Client, experiment_id: str, run: Run | None, desired: Des
         steps = steps[_STEPS_A_CALL:]
     if steps:
         tags |= _curve_tags(desired, steps[-1].step)
-    points = [*_points(steps), *_missing_finals(client, run, desired)]
-    if points or params or tags:
-        client.log(run, points, params, tags)
-    return run
+    return Entries([*_points(steps), *_missing_finals(client, run, desired)], params, tags)
 
 
 def _log_steps(client: Client, run: Run, desired: DesiredRun, steps: list[Step]) -> None:
     """Write a part of long curves, and up to which step they are written, in one call."""
-    client.log(run, _points(steps), tags=_curve_tags(desired, steps[-1].step))
+    client.log(run, Entries(list(_points(steps)), tags=_curve_tags(desired, steps[-1].step)))
 
 
 def _curve_tags(desired: DesiredRun, step: int) -> dict[str, str]:

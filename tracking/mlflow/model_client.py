@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from tracking.mlflow.client import Client, DatasetVersion, Run, shortened
@@ -58,13 +57,15 @@ class ModelClient:
             )
         return _model(entity)
 
-    def finish(self, model: Model, run: Run, folder: Path) -> None:
-        """Store a model's files, all that lie in a folder, and tell that it is the run's."""
-        self._client.upload(model.artifacts, folder)
+    def finish(self, model: Model, run: Run, contents: Mapping[str, bytes]) -> None:
+        """Store a model's files, by their paths, and tell that it is the run's."""
+        self._client.store(model.artifacts, contents)
         output = self._entities.LoggedModelOutput(model.model_id, step=0)
         with self._client.answering():
             self._client.api.finalize_logged_model(model.model_id, "READY")
-            self._client.api.log_outputs(run.run_id, [output])
+            if model.model_id not in run.models:  # MLflow would refuse to be told so again
+                self._client.api.log_outputs(run.run_id, [output])
+        run.models = (*run.models, model.model_id)
 
     def get(self, model_id: str) -> Model:
         """Return a model by its id."""

@@ -5,12 +5,10 @@ import time
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from shutil import copy
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tracking.errors import RegistryError
-from tracking.mlflow.client import Client, Point, Run, quoted
+from tracking.mlflow.client import Client, Entries, Point, Run, quoted
 from tracking.mlflow.desired import trial_identity
 from tracking.mlflow.logged_model import MODEL_TAG
 from tracking.mlflow.markdown import plain
@@ -51,7 +49,8 @@ def register(
     if version is None:
         models = ModelClient(client)
         model = models.get(_model_of(run, study, trial))
-        _add_files(client, model, files, f"picked/{digest[:16]}")
+        picked = {f"picked/{digest[:16]}/{file.name}": file.read_bytes() for file in files}
+        client.store(model.artifacts, picked)
         _log_costs(client, run, model, study, trial)
         with client.answering():
             version = _create(client, model, study, trial, name, digest)
@@ -110,13 +109,6 @@ def _model_of(run: Run, study: StudyRecord, trial: TrialRecord) -> str:
     return model_id
 
 
-def _add_files(client: Client, model: Model, files: Sequence[Path], path: str) -> None:
-    with TemporaryDirectory(prefix="paring-") as folder:
-        for file in files:
-            copy(file, folder)
-        client.upload(model.artifacts, Path(folder), path)
-
-
 def _log_costs(
     client: Client, run: Run, model: Model, study: StudyRecord, trial: TrialRecord
 ) -> None:
@@ -126,8 +118,9 @@ def _log_costs(
     costs = {name: float(getattr(trial.costs, name)) for name in RESOURCES}
     if any(run.metrics.get(name) != value for name, value in costs.items()):
         now = round(1000 * time.time())
-        client.log(run, [Point(f"{study.device.name}.{name}", value, 0, now, model.model_id)
-                         for name, value in costs.items()])  # fmt: skip
+        points = [Point(f"{study.device.name}.{name}", value, 0, now, model.model_id)
+                  for name, value in costs.items()]  # fmt: skip
+        client.log(run, Entries(points))
 
 
 def _version_of(client: Client, name: str, digest: str) -> str | None:
