@@ -32,7 +32,7 @@ from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.config.schema import StorageConfig
 from search.results.export import finished_trial
 from search.results.pyfunc import PyfuncModel
-from search.results.report import study_record
+from search.results.report import run_ids, study_record
 from search.storage.workspace import open_workspace
 from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
@@ -138,6 +138,8 @@ def test_mlflow_loads_serves_and_evaluates_what_the_generated_c_computes(
     assert (frame["class"].to_numpy() == codes[:, :, 0, 0].argmax(1)).all()
     classes = SweepFactory(served.spec).data.classes
     assert list(frame["label"]) == [classes[index] for index in frame["class"]]
+    run = f"runs:/{run_ids(served)[picked]}/trial-{picked:03d}"  # the same model, by its run
+    assert mlflow.pyfunc.load_model(run).predict(samples[:8]).equals(frame[:8])
     example = model.metadata.load_input_example(mlflow.artifacts.download_artifacts(URI))
     assert (example == samples[:1]).all()
 
