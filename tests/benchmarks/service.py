@@ -35,9 +35,9 @@ from search.results.mlflow_sync import mirror_once, reconcile
 from search.results.report import study_record
 from search.storage.workspace import Workspace, open_workspace
 from search.study import create
-from search.study.factory import SweepFactory
 from search.study.study import Study, require_study
 from search.study.trials import claim
+from search.study.variants import Variant, Variants
 from search.worker import pool, worker
 from search.worker import run_trial as trial_module
 from search.worker.dense import ensure_dense
@@ -110,7 +110,7 @@ def _prepared(workspace: Workspace, name: str, trials: int, overrides: Sequence[
     with initialize_config_module(version_base="1.3", config_module="search.conf"):
         spec = Spec.from_config(compose("sweep", [f"study={name}", *overrides]))
     study = create.prepare(workspace, name, spec, trials)
-    ensure_dense(study, SweepFactory(spec), StopMonitor(study))
+    ensure_dense(study, Variants(study).first(), StopMonitor(study))
     return study
 
 
@@ -177,15 +177,15 @@ def growth(workspace: Workspace) -> None:
         _study(workspace, MANY + WINDOW),
         Mirror(workspace.tracking_uri, workspace.artifacts),
     )
-    factory, monitor = SweepFactory(study.spec), StopMonitor(study)
-    dense = ensure_dense(study, factory, monitor)
+    variant, monitor = Variants(study).first(), StopMonitor(study)
+    dense = ensure_dense(study, variant, monitor)
     trial_module.train_on = _rest(0.0)
     took: dict[int, tuple[float, float]] = {}
     for number in range(MANY + WINDOW):
         if number in (FEW, MANY):
             mirror_once(study, mirror)
             begun, mirrored = time.monotonic(), 0.0
-        _one(study, factory, dense, monitor)
+        _one(study, variant, dense, monitor)
         if any(at <= number < at + WINDOW for at in (FEW, MANY)):
             moment = time.monotonic()
             mirror_once(study, mirror)
@@ -200,10 +200,10 @@ def growth(workspace: Workspace) -> None:
     print(f"  {MANY:,} beside {FEW:,}: {many / few:.2f}")
 
 
-def _one(study: Study, factory: SweepFactory, dense: Any, monitor: StopMonitor) -> None:
+def _one(study: Study, variant: Variant, dense: Any, monitor: StopMonitor) -> None:
     trial = claim(study)
     assert trial is not None
-    tell(study, trial, run_trial(study, trial, factory, dense, monitor))
+    tell(study, trial, run_trial(study, trial, variant, dense, monitor))
 
 
 # --- MLflow made whole, and away
