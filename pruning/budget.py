@@ -11,7 +11,10 @@ from pruning.errors import BudgetError
 RESOURCES = ("flash_bytes", "sram_bytes", "latency_ms")
 LIMITS = (*RESOURCES, "macs")
 WORD_BYTES = 4
-BYTES = {"b": 1.0, "kib": 1024.0, "kb": 1000.0, "mib": 1024.0**2, "mb": 1000.0**2}
+BYTES = {
+    "b": 1.0, "k": 1024.0, "kib": 1024.0, "kb": 1000.0,
+    "m": 1024.0**2, "mib": 1024.0**2, "mb": 1000.0**2,
+}  # fmt: skip
 UNITS = {
     "flash_bytes": BYTES,
     "sram_bytes": BYTES,
@@ -213,20 +216,29 @@ class Device:
         """The least limit on a resource whose guarded form an estimate of it holds."""
         match name:
             case "flash_bytes":
-                limit = ceil(estimate * (1 + self.flash_margin))
-                return limit + (limit / (1 + self.flash_margin) < estimate)
+                least = ceil(estimate * (1 + self.flash_margin))
+                near = (least - 1, least, least + 1)
+                return next(n for n in near if n / (1 + self.flash_margin) >= estimate)
             case "sram_bytes":
                 return ceil(estimate / WORD_BYTES) * WORD_BYTES
             case "latency_ms":
-                time = estimate * (1 + self.latency_margin)
-                short = time / (1 + self.latency_margin) < estimate  # by rounding
-                return nextafter(time, inf) if short else time
+                return _dividend(estimate, 1 + self.latency_margin)
             case _:
                 return estimate
 
     def milliseconds(self, instructions: float) -> float:
         """Time for so many instructions."""
         return instructions * self.cycles_per_instruction / self.clock_hz * 1e3
+
+
+def _dividend(quotient: float, divisor: float) -> float:
+    """The least number that is, divided and rounded, at least the quotient."""
+    least = quotient * divisor
+    while (less := nextafter(least, 0.0)) / divisor >= quotient and less > 0:
+        least = less
+    while least / divisor < quotient:
+        least = nextafter(least, inf)
+    return least
 
 
 def parse_limit(resource: str, value: str | float, dense: float | None = None) -> float:

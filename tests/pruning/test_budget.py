@@ -1,8 +1,14 @@
 """Sizes as people write them, and limits."""
 
+from dataclasses import replace
+from math import nextafter
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pruning.budget import Budget, Cost, Device, parse_limit
+from pruning.catalogue.devices import device as named
 from pruning.errors import BudgetError
 
 COST = Cost(flash_bytes=2000, sram_bytes=1000, latency_ms=5.0, macs=1)
@@ -13,6 +19,8 @@ COST = Cost(flash_bytes=2000, sram_bytes=1000, latency_ms=5.0, macs=1)
     [
         ("flash_bytes", "24 KiB", 24 * 1024),
         ("flash_bytes", "24kib", 24 * 1024),
+        ("flash_bytes", "24k", 24 * 1024),
+        ("sram_bytes", "1.5M", 1.5 * 1024**2),
         ("flash_bytes", "24 kB", 24_000),
         ("sram_bytes", "1.5 MiB", 1.5 * 1024**2),
         ("sram_bytes", "2 MB", 2_000_000),
@@ -74,3 +82,23 @@ def test_a_limit_holds_up_to_equality():
 def test_a_device_leaves_what_it_does_not_reserve(device: Device):
     assert device.budget == Budget(flash_bytes=(1 << 20) - 40_000, sram_bytes=(128 << 10) - 8000)
     assert device.milliseconds(80e6) == pytest.approx(1500)
+
+
+@given(
+    flash=st.integers(1, 10**7),
+    sram=st.integers(1, 10**7),
+    latency=st.floats(1e-3, 1e5),
+    margins=st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)),
+)
+def test_what_is_needed_is_the_least_limit_that_admits(
+    flash: int, sram: int, latency: float, margins: tuple[float, float]
+) -> None:
+    device = replace(named("stm32f446"), flash_margin=margins[0], latency_margin=margins[1])
+    cost = Cost(flash_bytes=flash, sram_bytes=sram, latency_ms=latency, macs=1)
+    steps = {"flash_bytes": 1, "sram_bytes": 1, "latency_ms": None}
+    for name, step in steps.items():
+        least = device.needed(name, getattr(cost, name))
+        less = least - step if step else nextafter(least, 0.0)
+        assert device.guarded(Budget.from_limits({name: least})).holds(cost)
+        if less > 0:
+            assert not device.guarded(Budget.from_limits({name: less})).holds(cost)
