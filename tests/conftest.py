@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+from playwright.sync_api import Page, sync_playwright
 
 from search.cli import main
 
@@ -88,3 +90,16 @@ def paring(
         return (code if isinstance(code, int) else 0, printed.out, printed.err)
 
     return call
+
+
+@pytest.fixture
+def browser() -> Iterator[Page]:
+    """A page of Chromium, in a window of a person's size; a skip where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("chromium is not installed (make system-deps)")
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=quiet)
+        yield chromium.new_page(viewport={"width": 1900, "height": 1200})
+        chromium.close()

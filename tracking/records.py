@@ -159,10 +159,17 @@ class DenseRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRecord:
-    """A microcontroller's name, and the limits that it sets to a network."""
+    """A microcontroller's name, and the limits that it sets to a network.
+
+    `memory` is what the chip has, of which firmware, stack and runtime take their part; `core` and
+    `clock_hz` are those of its processor. They are unknown where only limits were given.
+    """
 
     name: str
     limits: Limits
+    memory: Limits = field(default_factory=Limits)
+    core: str = ""
+    clock_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +184,40 @@ class PickRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptionRecord:
+    """A finished trial as it can be chosen for a device: what it costs there by estimate, and the
+    least limits that admit it, which are more than its costs where the device has margins.
+    """
+
+    trial: int
+    costs: Costs
+    needed: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoicesRecord:
+    """All that `paring pick` can choose for a device.
+
+    `options` are the finished trials, the best first: the first whose needs are within the limits
+    is what `paring pick` gives. `fronts` has for each of RESOURCES the trials that are on the front
+    of score against it there, the smallest first; `dense` is what the unpruned networks cost there,
+    None for one that is lost.
+
+    `words` are the arguments of `pick` that name the device and the format. Where they name no
+    device, what counts are limits alone, those of `device` and others, and costs are those of the
+    study's own device. `key` tells the choices of a study apart.
+    """
+
+    key: str
+    device: DeviceRecord
+    words: str
+    is_named: bool
+    options: tuple[OptionRecord, ...]
+    fronts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dense: tuple[Costs | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecord:
     """One sweep, finished or not.
 
@@ -186,8 +227,10 @@ class StudyRecord:
     versions, digests.
     `scores_rise` tells whether a larger score is better. `importances` gives, for each
     objective, the share of every hyperparameter that was searched; `picks` the best trial for
-    each device, by estimates and the smallest device first. `source` says what the trials' costs
-    are: "estimated", or "measured"; then trials that were not measured have none.
+    each device, by estimates and the smallest device first; `choices` everything that can be
+    chosen, where that was asked for. `source` says what the trials' costs are: "estimated", or
+    "measured"; then trials that were not measured have none. `best` is the best score there can
+    be, and `chance` that of a constant answer, where these are known.
     """
 
     name: str
@@ -203,4 +246,7 @@ class StudyRecord:
     hypervolumes: tuple[float, ...] = ()
     importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     picks: tuple[PickRecord, ...] = ()
+    choices: tuple[ChoicesRecord, ...] = ()
     source: str = "estimated"
+    best: float | None = None
+    chance: float | None = None

@@ -109,6 +109,11 @@ def volume(table: Matrix) -> float:
     return float(moocore.hypervolume(table, ref=np.ones(table.shape[1])))
 
 
+def ranked(points: Sequence[Point], rises: bool) -> list[Point]:
+    """Points, the best score first; of equal scores the cheapest."""
+    return sorted(points, key=lambda p: losses(p, RESOURCES, rises))
+
+
 def best_within(points: Sequence[Point], limits: Budget, rises: bool) -> Point:
     """The best score within limits; of equal scores the cheapest.
 
@@ -117,9 +122,9 @@ def best_within(points: Sequence[Point], limits: Budget, rises: bool) -> Point:
     """
     if not points:
         raise NothingFitsError("no trial has finished yet; see: paring status")
-    fitting = [p for p in points if limits.holds(p.cost)]
-    if fitting:
-        return min(fitting, key=lambda p: losses(p, RESOURCES, rises))
+    best = next((p for p in ranked(points, rises) if limits.holds(p.cost)), None)
+    if best is not None:
+        return best
     nearest = min(points, key=lambda p: max(limits.overshoot(p.cost).values()))
     missed = "; ".join(
         f"{name} {_number(getattr(nearest.cost, name))} exceeds {_number(limits.limits[name])} "

@@ -13,6 +13,7 @@ from typing import final
 
 from search.config.schema import StorageConfig
 from search.errors import StoreError
+from search.results.choices import Choices, with_choices
 from search.results.histories import Histories
 from search.results.report import run_ids, study_record
 from search.storage.blobs import Store
@@ -48,16 +49,22 @@ class _Readable(Mapping[str, bytes]):
         return len(self._store)
 
 
-def mirror_once(study: Study, mirror: Mirror, histories: Histories | None = None) -> None:
+def mirror_once(
+    study: Study,
+    mirror: Mirror,
+    histories: Histories | None = None,
+    choices: Choices | None = None,
+) -> None:
     """One pass: MLflow agrees with the study afterwards; run ids are kept with the study.
 
     Mirrors take turns, and what one remembers of MLflow is true until another has had one; what
-    `histories` remember of the store is true for ever.
+    `histories` and `choices` remember of the store is true for ever.
     """
     if study.notes().mirror != mirror.name:
         mirror.forget(study.key)
         study.note(mirror=mirror.name)
-    runs = mirror.sync(study_record(study, histories), _Readable(study.workspace.store))
+    record = with_choices(study, study_record(study, histories), choices)
+    runs = mirror.sync(record, _Readable(study.workspace.store))
     if run_ids(study) != runs:
         study.note(runs=runs)
 
@@ -70,15 +77,13 @@ def mirror_until(storage: StorageConfig, name: str, stop: Connection) -> bool:
     """
     workspace = open_workspace(storage)
     study = require_study(workspace, name)
-    mirror, histories = (
-        Mirror(workspace.tracking_uri, workspace.artifacts),
-        Histories(workspace.store),
-    )
+    mirror = Mirror(workspace.tracking_uri, workspace.artifacts)
+    histories, choices = Histories(workspace.store), Choices(study)
     while True:
         last = stop.poll()
         try:
             with workspace.lock(f"mirror-{study.key}", timeout=60.0 if last else 1.0):
-                mirror_once(study, mirror, histories)
+                mirror_once(study, mirror, histories, choices)
             done = True
         except BusyError:
             done = False  # another mirror is at it

@@ -9,8 +9,8 @@ from pruning.cost.forms import overhead
 from pruning.cost.model import Encoding
 from search.errors import NothingFitsError
 from search.results.front import Point, best_within
-from search.study.limits import limits_of
-from tracking.records import DeviceRecord, Limits, PickRecord
+from search.study.limits import device_record
+from tracking.records import PickRecord
 
 
 def picks(
@@ -28,7 +28,7 @@ def picks(
     on = {core: _on(core, points, own, encoding) for core in cores}
     return tuple(
         PickRecord(
-            device=DeviceRecord(name=device.name, limits=Limits(**limits_of(device.budget))),
+            device=device_record(device),
             trial=_best(on[device.core], encoding.guarded(device.budget, device), rises),
             words=f"{words}{form}",
         )

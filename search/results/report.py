@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from math import isfinite
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,7 +16,7 @@ from search.results.picks import picks
 from search.storage.outcome import Cancelled, Dominated, Failed, Finished, Infeasible
 from search.storage.trial_record import TrialNotes, outcome_of, result_of
 from search.study.factory import SweepFactory
-from search.study.limits import limits_of
+from search.study.limits import device_record, limits_of
 from search.study.study import Study
 from search.study.study_record import DenseNote, Measurement, StudyNotes, VariantFacts, dense_of
 from search.study.variants import facts_of
@@ -24,7 +25,6 @@ from tracking.evaluation_file import EVALUATION
 from tracking.records import (
     Costs,
     DenseRecord,
-    DeviceRecord,
     Limits,
     MeasuredRecord,
     State,
@@ -90,12 +90,12 @@ def study_record(study: Study, histories: Histories | None = None) -> StudyRecor
             for trial in trials
         ),
         dense=_dense(notes.dense, facts.all_variants),
-        device=DeviceRecord(
-            name=study.spec["device"]["name"], limits=Limits(**limits_of(facts.device_limits))
-        ),
+        device=device_record(device, facts.device_limits),
         importances=importances(trials, study.objectives, facts.rises),
         picks=picks(finished, device, encoding, facts.rises),
         hypervolumes=tuple(hypervolumes(finished, facts.dense_cost, facts.chance, facts.best)),
+        best=facts.best if isfinite(facts.best) else None,
+        chance=facts.chance if isfinite(facts.chance) else None,
     )
 
 

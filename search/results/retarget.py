@@ -1,23 +1,24 @@
 """A study's finished networks as another device would run them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import final
 
 from pruning.budget import Device
 from pruning.cost.model import CostModel
 from pruning.errors import CheckpointError
 from pruning.export.stored_model import MODEL, stored_cost
 from pruning.graph.graph import Graph
-from pruning.training.checkpoint import unpack_network
+from pruning.training.checkpoint import StoredNetwork, unpack_network
 from search.errors import StoreError
 from search.results.report import study_record
 from search.storage.blobs import lost
 from search.study.factory import SweepFactory
-from search.study.limits import limits_of
+from search.study.limits import device_record
 from search.study.study import Study
 from search.study.study_record import dense_of
-from tracking.records import Costs, DenseRecord, DeviceRecord, Limits, StudyRecord, TrialRecord
+from tracking.records import Costs, DenseRecord, StudyRecord, TrialRecord
 
 log = logging.getLogger("paring.retarget")
 
@@ -27,53 +28,68 @@ def record_for(study: Study, device: Device) -> StudyRecord:
     another than the study's. Nothing is measured there.
     """
     record = study_record(study)
-    if is_same_device(study, device):
+    if is_same_device(SweepFactory(study.spec).device, device):
         return record
-    factory = SweepFactory(study.spec, study.facts.precision)
-
-    def model(graph: Graph) -> CostModel:
-        return CostModel(graph, device, factory.encoding, factory.conventions)
+    elsewhere = CostsElsewhere(study)
 
     def ported(trial: TrialRecord) -> TrialRecord:
         if trial.costs is None or MODEL not in trial.files:
             return trial
-        network = unpack_network(study.workspace.store.read(trial.files[MODEL]))
-        cost, _ = stored_cost(network, model(network.graph))
-        return replace(trial, costs=Costs(**asdict(cost)), measured=None)
+        (costs,) = elsewhere.of(trial.files[MODEL], (device,))
+        return replace(trial, costs=costs, measured=None)
 
-    limits = Limits(**limits_of(device.budget))
     return replace(
         record,
         trials=tuple(map(ported, record.trials)),
-        dense=_dense(study, record.dense, model),
-        device=DeviceRecord(name=device.name, limits=limits),
+        dense=tuple(
+            replace(dense, costs=costs)
+            for dense in record.dense
+            for costs in elsewhere.dense(dense, (device,))
+        ),
+        device=device_record(device),
     )
 
 
-def _dense(
-    study: Study, known: Sequence[DenseRecord], model: Callable[[Graph], CostModel]
-) -> tuple[DenseRecord, ...]:
-    """The dense networks by another model of costs, but for those that are no longer in the
-    store, which is no reason to show nothing.
-    """
-    notes = study.notes().dense
-    by_name = {facts.name: dense_of(notes, facts) for facts in study.facts.all_variants}
-    ported = []
-    for dense in known:
-        if (note := by_name[dense.name]) is None:
-            continue
+@final
+class CostsElsewhere:
+    """What a study's networks cost on other devices, counted as the study counts."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._factory = SweepFactory(study.spec, study.facts.precision)
+
+    def of(self, digest: str, devices: Sequence[Device]) -> tuple[Costs, ...]:
+        """The costs of a trial's stored network on each of some devices.
+
+        Raises:
+            StoreError: it is not in the store. CheckpointError: it cannot be read.
+        """
+        network = unpack_network(self._study.workspace.store.read(digest))
+        return tuple(self._costs(network, device) for device in devices)
+
+    def dense(self, dense: DenseRecord, devices: Sequence[Device]) -> tuple[Costs, ...]:
+        """The same of a dense network; nothing if it is not in the store by now, which is no
+        reason to show nothing.
+        """
+        facts = next(one for one in self._study.facts.all_variants if one.name == dense.name)
+        if (note := dense_of(self._study.notes().dense, facts)) is None:
+            return ()
         try:
-            network = unpack_network(study.workspace.store[note.digest])
+            graph = unpack_network(self._study.workspace.store[note.digest]).graph
         except (KeyError, StoreError, CheckpointError) as error:
             log.warning("the dense network is left out: %s", lost(error))
-            continue
-        costs = Costs(**asdict(model(network.graph).dense))
-        ported.append(replace(dense, costs=costs))
-    return tuple(ported)
+            return ()
+        return tuple(Costs(**asdict(self._model(graph, device).dense)) for device in devices)
+
+    def _costs(self, network: StoredNetwork, device: Device) -> Costs:
+        cost, _ = stored_cost(network, self._model(network.graph, device))
+        return Costs(**asdict(cost))
+
+    def _model(self, graph: Graph, device: Device) -> CostModel:
+        return CostModel(graph, device, self._factory.encoding, self._factory.conventions)
 
 
-def is_same_device(study: Study, device: Device) -> bool:
-    """Whether a device is the study's, whatever its margins are by now."""
-    own = SweepFactory(study.spec).device
+def is_same_device(own: Device, device: Device) -> bool:
+    """Whether a device is a study's own, whatever its margins are by now."""
     alike = replace(device, flash_margin=own.flash_margin, latency_margin=own.latency_margin)
     return alike == own

@@ -14,6 +14,7 @@ from search.config.cores import cores
 from search.errors import StudyError
 from search.results.export import finished_trial
 from search.results.retarget import is_same_device
+from search.study.factory import SweepFactory
 from search.study.study import Study
 from search.study.study_record import Measurement
 from search.study.variants import Variants
@@ -89,7 +90,8 @@ def verify(
         DeployError: a model has no integers, or cannot be built or run.
     """
     stored, variants = [_stored(study, trial) for trial in trials], Variants(study)
-    networks, own = [integer_network(model) for model in stored], is_same_device(study, device)
+    networks = [integer_network(model) for model in stored]
+    own = is_same_device(SweepFactory(study.spec).device, device)
     inputs = [
         probes(variants.of(trial.params).factory.data, network)
         for trial, network in zip(trials, networks, strict=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import text
 from sqlalchemy.schema import DropSchema
 
@@ -207,16 +206,3 @@ def blobs() -> dict[str, bytes]:
     interface = {"shape": [1, 2, 2], "dtype": "uint8", "meaning": "classes",
                  "names": ["no", "yes"], "example": [[[0, 1], [2, 3]]]}  # fmt: skip
     return models | networks | {"interface": json.dumps(interface).encode()}
-
-
-@pytest.fixture
-def browser() -> Iterator[Page]:
-    """A page of Chromium, in a window of a person's size; a skip where there is none."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("chromium is not installed (make system-deps)")
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=quiet)
-        yield chromium.new_page(viewport={"width": 1900, "height": 1200})
-        chromium.close()

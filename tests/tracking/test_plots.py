@@ -131,7 +131,7 @@ def test_plotly_accepts_the_figures(study: StudyRecord, count: int, rise: bool) 
     for panel in PANELS:
         plotly.graph_objects.Figure(front_figure(many, panel))
     plotly.graph_objects.Figure(hypervolume_figure(many))
-    assert len(json.loads(Outline(front_page(many)).figures)) == (4 if count == 1 else 5)
+    assert len(json.loads(Outline(front_page(many)).figures)) == (4 if count == 1 else 6)
 
 
 def test_every_trial_is_a_line_through_budget_hyperparameters_and_score(
@@ -311,7 +311,7 @@ def test_a_telephone_shows_all_of_the_front(
     browser.locator("#parallel .axis-heading, #parallel .axis").first.wait_for(state="attached")
     wide = "element => element.scrollWidth > element.clientWidth"
     cards = browser.locator(".wide").all()
-    assert len(cards) == 3  # the chips, the parallel axes and the front
+    assert len(cards) == 4  # the chips, the pairs, the parallel axes and the front
     assert all(card.evaluate(wide) for card in cards)
     over = "() => document.documentElement.scrollWidth - innerWidth"
     assert browser.evaluate(over) <= 0  # and nothing else is

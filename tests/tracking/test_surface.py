@@ -19,7 +19,7 @@ ERRORS = {
 RECORDS = {
     "Classification", "Content", "Costs", "Databases", "DenseRecord", "Detection", "DeviceRecord",
     "EpochRow", "Explanation", "Limits", "PickRecord", "Regression", "TrialRecord", "State",
-    "StudyRecord",
+    "StudyRecord", "ChoicesRecord", "OptionRecord",
 }  # fmt: skip
 DEEDS = {
     "Mirror", "check", "evaluations_to_json", "front_csv", "front_object", "front_page",

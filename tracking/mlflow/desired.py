@@ -9,7 +9,15 @@ from hashlib import sha256
 from tracking.mlflow.descriptions import experiment_note, trial_note
 from tracking.mlflow.metrics import Step, study_curves, study_finals, trial_curves, trial_finals
 from tracking.mlflow.views import ORDER, order_of
-from tracking.records import RESOURCES, Costs, Scalar, State, StudyRecord, TrialRecord
+from tracking.records import (
+    RESOURCES,
+    ChoicesRecord,
+    Costs,
+    Scalar,
+    State,
+    StudyRecord,
+    TrialRecord,
+)
 from tracking.tables import bounds, score_text, size
 
 STATUS = {
@@ -92,7 +100,8 @@ def study_run(study: StudyRecord, runs: Mapping[int, str]) -> DesiredRun:
         curves=study_curves(study, started or 0),
         curve_tag="paring.hypervolumes",
         artifacts=_digest(study.config, *map(_on_front_page, study.trials), study.dense,
-                          study.device, study.hypervolumes, study.importances, study.picks, runs),
+                          study.device, study.hypervolumes, study.importances, study.picks,
+                          *map(_of_choices, study.choices), runs),
     )  # fmt: skip
 
 
@@ -190,6 +199,12 @@ def _on_front_page(trial: TrialRecord) -> tuple[object, ...]:
     return tuple(
         getattr(trial, field.name) for field in fields(trial) if field.name not in _NOT_SHOWN
     )
+
+
+def _of_choices(choices: ChoicesRecord) -> tuple[object, ...]:
+    """Return that from which all else of choices follows, and the trials: times on the device."""
+    times = tuple((option.trial, option.costs.latency_ms) for option in choices.options)
+    return choices.device, choices.words, choices.dense, repr(times)
 
 
 def _on_why_page(study: StudyRecord, trial: TrialRecord) -> tuple[object, ...]:

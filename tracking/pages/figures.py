@@ -160,6 +160,7 @@ def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
         {
             "type": "scatter",
             "name": "dense",
+            "meta": {"x": panel.resource, "y": "score"},
             "x": [cost_of(d.costs, panel.resource) * panel.scale for d in study.dense],
             "y": [d.score for d in study.dense],
             "mode": "markers",
@@ -191,7 +192,8 @@ def _lines(study: StudyRecord, panel: Panel, axis: Axis) -> tuple[list[Figure], 
         is_shown = limit <= axis.high
         if is_shown:
             vertical = {"yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}
-            shapes += [_line(vertical, LIMIT, "dash", 1.4), _beyond(limit, axis)]
+            line = _line(vertical, LIMIT, "dash", 1.4)
+            shapes += [line | {"name": "limit"}, _beyond(limit, axis) | {"name": "limit"}]
         labels.append(_label(label if is_shown else f"{label} →", limit, axis, is_shown))
     return shapes, labels
 
@@ -213,6 +215,7 @@ def _label(text: str, limit: float, axis: Axis, is_shown: bool) -> Figure:
     position = log10(limit) if axis.logarithmic and limit > 0 else limit
     near_the_end = not is_shown or axis.share(limit) > 0.7
     return {
+        "name": "limit",
         "text": text,
         "x": position if is_shown else 1,
         "xref": "x" if is_shown else "paper",

@@ -1,10 +1,19 @@
 """HTML pages that open offline, each one file: Jinja2's templates, every value of them escaped."""
 
+from importlib.resources import files
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from tracking.pages.plot_layout import DENSE, FAINT, FRONT, LIMIT, MEAN
+
+_FOLDER = files("tracking.pages") / "templates"
+
+
+def _source(script: str) -> Markup:
+    """Return a script of `templates/` as it is."""
+    return Markup((_FOLDER / script).read_text("utf-8"))
 
 
 def _environment() -> Environment:
@@ -17,6 +26,7 @@ def _environment() -> Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.globals["plotlyjs"] = get_plotlyjs
+    environment.globals["source"] = _source
     environment.globals["colors"] = {
         "front": FRONT,
         "faint": FAINT,

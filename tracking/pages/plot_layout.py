@@ -149,7 +149,7 @@ def layout(y_title: str, x_title: str) -> Figure:
 
     def axis(title: str) -> Figure:
         return {
-            "title": {"text": title, "font": {"size": 12}},
+            "title": {"text": title, "font": {"size": 12}, "standoff": 8},
             "gridcolor": _GRID,
             "linecolor": _RULE,
             "ticks": "outside",

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tracking.pages.chooser import chooser_data, device_entries
 from tracking.pages.figures import front_figure
 from tracking.pages.overview import hypervolume_figure, importance_figure, parallel_figure
 from tracking.pages.page import render
+from tracking.pages.pairs import pairs_figure
 from tracking.pages.picked import page_folder, pick_rows
-from tracking.pages.plot_layout import PANELS, Card, score_cards
+from tracking.pages.plot_layout import PANELS, Card, Figure, score_cards
 from tracking.records import Limits, State, StudyRecord, TrialRecord
 from tracking.seeds import Repeats, repeats, repeats_of
 from tracking.tables import (
@@ -25,6 +27,7 @@ from tracking.tables import (
     work,
 )
 
+_PAIRS_WIDTH = 560  # pixels, so that three planes fit beside each other
 _AXIS_WIDTH = 125  # pixels, so that headings do not lie on one another
 _IS_MEASURED = {"estimated": False, "measured": True}  # by the source of a study's costs
 
@@ -68,20 +71,43 @@ def front_page(
         return str(render("no_front.html.j2", waiting=waiting, **shared))
     front_cards = score_cards({panel.resource: front_figure(study, panel) for panel in PANELS})
     other_cards = _other_cards(study)
+    figures = {card.name: card.figure for card in (*front_cards, *other_cards)}
+    choosing = (
+        {}
+        if not study.choices
+        else {
+            "choices": chooser_data(study, pages or {}, answers),
+            "devices": device_entries(study),
+        }
+    )
     page = render(
         "front.html.j2",
         score_cards=front_cards,
         other_cards=other_cards,
-        figures={card.name: card.figure for card in (*front_cards, *other_cards)},
+        figures={name: _without_texts(figure) for name, figure in figures.items()}
+        if choosing
+        else figures,
         picks=pick_rows(study, pages or {}),
         export_command=f"paring export study={study.name} trial=K out={page_folder('K')}",
         over_seeds=bool(repeats(study)),
         show_measured=any(trial.measured for trial in front_trials(study))
         and not shared["measured"],
         rows=_rows(study, pages or {}, answers or {}),
+        **choosing,
         **shared,
     )
     return str(page)
+
+
+def _without_texts(figure: Figure) -> Figure:
+    """Return a figure without the hover texts of trials, which the page has once for all."""
+    traces = [
+        {name: value for name, value in trace.items() if name != "hovertext"}
+        if "customdata" in trace
+        else trace
+        for trace in figure["data"]
+    ]
+    return {**figure, "data": traces}
 
 
 def _facts(study: StudyRecord) -> list[str]:
@@ -101,6 +127,9 @@ def _facts(study: StudyRecord) -> list[str]:
 def _other_cards(study: StudyRecord) -> list[Card]:
     """Return the figures below those of the front that the study has something for."""
     cards = []
+    if len(finished_trials(study)) > 1:
+        title = "Score and costs, each against each"
+        cards.append(Card("pairs", title, pairs_figure(study), "whole tallest", _PAIRS_WIDTH))
     if study.hypervolumes:
         figure = hypervolume_figure(study)
         cards.append(Card("hypervolume", "Hypervolume after each trial", figure))

@@ -35,6 +35,8 @@ def points(name: str, study: StudyRecord, trials: Sequence[TrialRecord], panel: 
         "name": name,
         "x": [shown_cost(trial, panel) for trial in trials],
         "y": [trial.score for trial in trials],
+        "customdata": [trial.number for trial in trials],
+        "meta": {"x": panel.resource, "y": "score"},
         "hovertext": [hover_text(study, trial) for trial in trials],
         "hoverinfo": "text",
     }
@@ -49,6 +51,7 @@ def staircase(front: Sequence[TrialRecord], panel: Panel, axis: Axis) -> Trace:
         "name": "staircase",
         "x": [*xs, axis.high] if front else [],
         "y": [*ys, ys[-1]] if front else [],
+        "meta": {"x": panel.resource, "y": "score"},
         "mode": "lines",
         "line": {"color": FRONT, "width": 2, "shape": "hv"},
         "hoverinfo": "skip",

@@ -1,6 +1,7 @@
 """`paring front`: the Pareto front as a table, JSON, CSV or a page that opens offline."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -12,7 +13,9 @@ from search.cli.app import verb
 from search.cli.display import wide_console
 from search.cli.options import choose, place
 from search.errors import ConfigError
+from search.results.choices import with_choices
 from search.results.report import MEASURED, measured_record, run_ids, study_record
+from search.study.study import Study
 from tracking.pages.evaluation import EVALUATION_PAGE
 from tracking.pages.page import BEGINNING
 from tracking.pages.picked import page_folder
@@ -56,7 +59,9 @@ def main(config: DictConfig) -> None:
         "json": lambda: json.dumps(front_object(record, run_ids(study)), indent=1),
         "csv": lambda: front_csv(record),
         "html": lambda: front_page(
-            record, _pages(record, path, PAGE), _pages(record, path, EVALUATION_PAGE)
+            _with_choices(study, record),
+            _pages(record, path, PAGE),
+            _pages(record, path, EVALUATION_PAGE),
         ),
     }[output]()
     if path is None:
@@ -64,6 +69,12 @@ def main(config: DictConfig) -> None:
         return
     write_own(path, text, BEGINNINGS[output])
     print(f"written: {path}")
+
+
+def _with_choices(study: Study, record: StudyRecord) -> StudyRecord:
+    """A record, measured or not, with what `paring pick` chooses from, by estimates."""
+    estimated = record if record.source != MEASURED else study_record(study)
+    return replace(record, choices=with_choices(study, estimated).choices)
 
 
 def _pages(record: StudyRecord, front: Path | None, page: str) -> dict[int, str]:
