@@ -10,7 +10,8 @@
     ├── BusyError                another process of paring holds the named lock
     ├── ServerError              a request to MLflow failed
     │   └── GoneError            a run or an experiment was deleted meanwhile
-    └── RegistryError            a model cannot be registered as asked
+    ├── RegistryError            a model cannot be registered as asked
+    └── PrintingError            no browser, or one that cannot print a page
 
 Every message says what happened, the value, the limit, and the cure, and hides passwords.
 Errors of SQLAlchemy, MLflow and requests are translated into these where they are called.
@@ -59,3 +60,7 @@ class GoneError(ServerError):
 
 class RegistryError(TrackingError):
     """A model cannot be registered under this name or alias."""
+
+
+class PrintingError(TrackingError):
+    """There is no browser, or it cannot print a page."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 import pandas as pd
@@ -16,6 +17,7 @@ from search.errors import ConfigError
 from search.results.best import best_trial
 from search.results.export import finished_trial
 from search.results.mlflow_sync import reconcile
+from search.results.model_report import model_report, write_report
 from search.results.report import measured_record, study_record
 from search.results.rerun import Again, rerun, threads_of
 from search.results.status import StudyStatus, study_status
@@ -117,14 +119,43 @@ class SweepStudy:
                 nearest. ConfigError: there is neither a device nor a limit. BudgetError: a limit
                 that cannot be read. DeviceError: there is no device of this name.
         """
-        chip = devices.device(device) if isinstance(device, str) else device
-        limits = Budget.of(flash, sram, latency)
-        if chip is not None:
-            limits = limits.intersect(chip.budget)
+        chip, limits = _wanted(device, Budget.of(flash, sram, latency))
         if not limits.limits:
             raise ConfigError("pick: for what? give a device, or flash='32 KiB' and the like")
         limits = limits.with_margins(dict.fromkeys(limits.limits, parse_margin(margin)))
         return TrialModel(self.study, *best_trial(self.study, limits, chip))
+
+    def report(
+        self,
+        file: str | Path = "report.html",
+        device: Device | str | None = None,
+        *,
+        flash: str | float | None = None,
+        sram: str | float | None = None,
+        latency: str | float | None = None,
+        margin: str | float = 0,
+    ) -> Path:
+        """Write a page for a colleague on the model that `pick` gives by the same arguments; with
+        neither a device nor a limit, on the best one for the study's own device.
+
+        Args:
+            file: where to; one that ends in .pdf is printed by the system's Chromium.
+            device: as `pick` takes it, and so on.
+            flash: likewise.
+            sram: likewise.
+            latency: likewise.
+            margin: likewise.
+
+        Returns:
+            The file, which is whole.
+
+        Raises:
+            NothingFitsError: as `pick`, and the other errors. OutputError: a file of somebody else
+                is in the way. TrackingError: there is no browser that prints.
+        """
+        chip, limits = _wanted(device, Budget.of(flash, sram, latency))
+        page = model_report(self.study, limits, chip, parse_margin(margin))
+        return write_report(Path(file), page)
 
     def model(self, number: int) -> TrialModel:
         """The model of a finished trial.
@@ -201,6 +232,12 @@ class SweepStudy:
             TrackingError: MLflow is out of reach.
         """
         return reconcile(self.study)
+
+
+def _wanted(device: Device | str | None, limits: Budget) -> tuple[Device | None, Budget]:
+    """The device, and what it and other limits leave."""
+    chip = devices.device(device) if isinstance(device, str) else device
+    return chip, limits if chip is None else limits.intersect(chip.budget)
 
 
 def _row(line: Verified) -> dict[str, object]:

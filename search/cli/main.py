@@ -25,6 +25,7 @@ VERBS = {
     "front": "show the Pareto front of a sweep",
     "compare": "compare the fronts of several sweeps",
     "pick": "write the best model for a device or a budget",
+    "report": "write a report on the best model for a colleague",
     "export": "write the model of one finished trial as files",
     "verify": "run models as firmware on an emulated core, and measure them",
     "calibrate": "fit a device's latency estimate to measurements",

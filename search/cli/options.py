@@ -4,9 +4,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from pruning.budget import Budget, Device
 from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
 from pruning.export.formats import Format
-from search.config.parse import resolve_below
+from search.config.devices import device_from
+from search.config.parse import one_budget, resolve_below
+from search.config.schema import BudgetConfig, DeviceConfig
+from search.config.validate import validated
 from search.errors import ConfigError
 
 
@@ -42,6 +46,19 @@ def c_name(config: DictConfig, form: Format) -> str:
     if name != DEFAULT and not form.named:
         raise ConfigError(f"name={name}: it is for generated C; add format=c, or leave it out")
     return name
+
+
+def wanted(config: DictConfig) -> tuple[Budget, Device | None]:
+    """What a model must stay within, and for which device it is, where one is named.
+
+    Raises:
+        ConfigError: a device or a limit that cannot be.
+    """
+    budget = one_budget(validated(config.budget, BudgetConfig, "budget"))
+    if config.device is None:
+        return budget, None
+    device = device_from(validated(config.device, DeviceConfig, "device"))
+    return budget.intersect(device.budget), device
 
 
 def place(out: object, config: DictConfig) -> Path:

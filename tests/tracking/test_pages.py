@@ -16,11 +16,15 @@ from jinja2 import UndefinedError
 from tests.tracking.evaluations import classification, detection, many_classes, pair, regression
 from tests.tracking.outline import EVIL, Outline
 from tracking import (
+    RESOURCES,
+    ChoicesRecord,
     DeviceRecord,
     Limits,
+    OptionRecord,
     PickRecord,
     State,
     StudyRecord,
+    TrialRecord,
     front_page,
     why_page,
 )
@@ -29,6 +33,7 @@ from tracking.pages import page as page_module
 from tracking.pages.comparison import comparison_page
 from tracking.pages.evaluation import evaluation_page
 from tracking.pages.page import BEGINNING, render
+from tracking.pages.report import DataRecord, ReportRecord, report_page
 from tracking.profile import PROFILE
 
 MakeStudy = Callable[..., StudyRecord]
@@ -81,7 +86,10 @@ def pages_of(study: StudyRecord, text: str) -> Pages:
     unfinished = replace(study, trials=study.trials[-1:])
     trial = study.trials[0]
     contents = {EXPLANATION: explanation(text), PROFILE: profile(text)}
+    report = named(report_record(), text)
     return {
+        "report": report_page(study, evaluated(trial, text), report),
+        "front that chooses": front_page(with_choices(study)),
         "front": front_page(study, {0: f"{text}/why.html"}),
         "front with repeats": front_page(repeats),
         "measured front": front_page(replace(study, source="measured")),
@@ -96,6 +104,33 @@ def pages_of(study: StudyRecord, text: str) -> Pages:
             for make in (classification, many_classes, regression, detection)
         },
     }
+
+
+def report_record() -> ReportRecord:
+    data = DataRecord(
+        name="data", digest="feed", splits={"train": 9}, shape=(1, 8, 8), dtype="uint8",
+        classes=("cat", "dog"),
+    )  # fmt: skip
+    limits = Limits(flash_bytes=50_000)
+    return ReportRecord(data=data, asked=limits, held=limits, command="paring pick", version="1")
+
+
+def evaluated(trial: TrialRecord, text: str) -> TrialRecord:
+    return replace(trial, evaluations={"test": classification("test", (f"{text}a", f"{text}b"))})
+
+
+def with_choices(study: StudyRecord) -> StudyRecord:
+    assert study.device is not None
+    options = tuple(
+        OptionRecord(trial=trial.number, costs=trial.costs, needed=Limits())
+        for trial in study.trials
+        if trial.costs is not None
+    )
+    one = ChoicesRecord(
+        key="chip", device=study.device, words="device=chip", is_named=True, options=options,
+        fronts=dict.fromkeys(RESOURCES, (2, 1, 0)),
+    )  # fmt: skip
+    return replace(study, choices=(replace(one, key="any", is_named=False), one))
 
 
 @pytest.fixture
@@ -132,6 +167,7 @@ PAGES = (
     "front", "front with repeats", "measured front", "nothing finished", "comparison", "why",
     "why without files", "answers: classification", "answers: many_classes", "answers: regression",
     "answers: detection",
+    "report", "front that chooses",
 )  # fmt: skip
 
 

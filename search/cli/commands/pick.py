@@ -6,16 +6,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pruning.budget import Budget, Device, parse_margin
+from pruning.budget import parse_margin
 from pruning.export.formats import FORMATS, Format
 from search.api.opened import study_of
 from search.cli.app import verb
-from search.cli.options import c_name, place
-from search.config.devices import device_from
-from search.config.parse import checked_name, flag, one_budget
+from search.cli.options import c_name, place, wanted
+from search.config.parse import checked_name, flag
 from search.config.registered import registered
-from search.config.schema import BudgetConfig, DeviceConfig
-from search.config.validate import validated
 from search.errors import ConfigError
 from search.results.best import best_trial
 from search.results.export import write_model
@@ -31,14 +28,19 @@ from tracking.tables import duration, size
 def main(config: DictConfig) -> None:
     """Run the verb."""
     form = registered(config.format, FORMATS, Format, "format")
-    wanted = flag(config.register, "register")
+    registers = flag(config.register, "register")
     called = c_name(config, form)
     out = place(config.out, config)
-    limits, who, device = _wanted(config)
+    limits, device = wanted(config)
+    if not limits.limits:
+        raise ConfigError(
+            "pick: no device and no budget; give device=NAME, or a limit such as budget.flash=32KiB"
+        )
     limits = limits.with_margins(dict.fromkeys(limits.limits, parse_margin(config.margin)))
+    who = device.name if device else "best"
     alias = checked_name(config.alias or who, "alias").replace(".", "_")
     name = checked_name(config.study)
-    if wanted:
+    if registers:
         check_names(alias, name)
     study = study_of(config)
     record, trial = best_trial(study, limits, device)
@@ -46,23 +48,8 @@ def main(config: DictConfig) -> None:
     print(_said(record, trial))
     for file in files:
         print(f"written: {file}")
-    if wanted:
+    if registers:
         _register(study, record, trial, files, alias)
-
-
-def _wanted(config: DictConfig) -> tuple[Budget, str, Device | None]:
-    """What the model must stay within, a name for it, and for which device it is."""
-    budget = validated(config.budget, BudgetConfig, "budget")
-    if config.device is None:
-        limits = one_budget(budget)
-        if not limits.limits:
-            raise ConfigError(
-                "pick: no device and no budget; give device=NAME, or a limit such as "
-                "budget.flash=32KiB"
-            )
-        return limits, "best", None
-    device = device_from(validated(config.device, DeviceConfig, "device"))
-    return one_budget(budget).intersect(device.budget), device.name, device
 
 
 def _said(record: StudyRecord, trial: TrialRecord) -> str:
