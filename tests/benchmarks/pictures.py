@@ -36,11 +36,14 @@ CHARTS = {  # a picture, and the results in it: problem, setting, digest of the 
     "ds_cnn.png": ("ds_cnn", "medium", "658d51384d059bc8"),
 }
 ESTIMATES = "estimates.png"
-FRONT, WHY, EVALUATION = "front.png", "why.png", "evaluation.png"
-DASHBOARD = "dashboard.png"
+FRONT, CHOOSE, REPORT = "front.png", "choose.png", "report.png"
+WHY, EVALUATION, DASHBOARD = "why.png", "evaluation.png", "dashboard.png"
 RUNS, FRONTS, MODEL, VERSION = "runs.png", "fronts.png", "model.png", "version.png"
-MADE = {*CHARTS, ESTIMATES, FRONT, WHY, EVALUATION, DASHBOARD, RUNS, FRONTS, MODEL, VERSION}
+MADE = {*CHARTS, ESTIMATES, FRONT, CHOOSE, REPORT, WHY, EVALUATION, DASHBOARD}
+MADE |= {RUNS, FRONTS, MODEL, VERSION}
 WIDTH, ASSISTANT = 1800, 466  # pixels: MLflow opens its assistant in a browser that is new to it
+CHOICE = ("device=stm32f103", "budget.flash=8KiB")  # of which the page and the report are
+ONE, TWO = "#device=stm32f103&flash=8KiB", "#device=rp2040&latency=5ms"  # in the page's address
 SMALL = "budget.flash=4KiB"  # whose network the page on a trial is about
 
 
@@ -90,8 +93,10 @@ def pages(folder: Path) -> None:
     _paring(folder, "pick", f"study={STUDY}", "device=stm32f103", "format=c", "out=pictures/c")
     number = json.loads((folder / "pictures" / "small" / "model.json").read_text())["trial"]
     _paring(folder, "export", f"study={STUDY}", f"trial={number}", "out=pictures/small")
+    _paring(folder, "report", f"study={STUDY}", *CHOICE, "out=pictures/report.html")
     with browser() as page:
         _front(page, folder / "pictures" / "front.html")
+        _report(page, folder / "pictures" / "report.html")
         _whole(page, folder / "pictures" / "small" / "why.html", WHY)
         _whole(page, folder / "pictures" / "small" / "evaluation.html", EVALUATION)
         _dashboard(page, folder)
@@ -114,14 +119,39 @@ def browser() -> Iterator[Page]:
 
 
 def _front(page: Page, file: Path) -> None:
-    """The page on the front, down to the table of chips."""
+    """The page on the front: a choice with the figures, then two chips side by side."""
     page.set_viewport_size({"width": 1275, "height": 1100})
+    _open(page, file.as_uri() + ONE)
+    _down_to(page, "#latency_ms", FRONT)
+    page.get_by_role("button", name="Keep the chosen one").click()
+    kept = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('other')")
+    _open(page, f"{file.as_uri()}{TWO}&other={kept}")
+    page.locator("#answers-card").evaluate("card => card.remove()")
+    page.locator("#comparison").evaluate("table => { table.style.maxHeight = 'none'; }")
+    _down_to(page, "#compare", CHOOSE)
+
+
+def _open(page: Page, address: str) -> None:
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_function("document.body.dataset.drawing === 'false'")
+
+
+def _down_to(page: Page, element: str, name: str) -> None:
+    """A picture of a page from its beginning to the end of an element's card."""
+    box = page.locator(f".card:has({element}), .card{element}").first.bounding_box()
+    assert box is not None  # it is on the page
+    size = page.viewport_size
+    assert size is not None  # it was set
+    clip = FloatRect(x=0, y=0, width=size["width"], height=box["y"] + box["height"] + 12)
+    page.screenshot(path=PICTURES / name, full_page=True, clip=clip)
+
+
+def _report(page: Page, file: Path) -> None:
+    """The first half of a report."""
+    page.set_viewport_size({"width": 1040, "height": 1180})
     page.goto(file.as_uri())
-    page.locator(".scatterlayer .point").first.wait_for(state="attached")
-    table = page.locator(".picks").bounding_box()
-    assert table is not None  # its card is on the page
-    clip = FloatRect(x=0, y=0, width=1275, height=table["y"] + table["height"] + 12)
-    page.screenshot(path=PICTURES / FRONT, full_page=True, clip=clip)
+    page.screenshot(path=PICTURES / REPORT)
 
 
 def _whole(page: Page, file: Path, name: str) -> None:
