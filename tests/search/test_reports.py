@@ -15,6 +15,7 @@ from pruning.budget import Budget, Cost
 from pruning.catalogue.devices import devices
 from search.config.schema import StorageConfig
 from search.config.spec import Spec
+from search.results.choices import Choices
 from search.results.front import best_within, points_of
 from search.results.histories import Histories
 from search.results.mlflow_sync import mirror_once
@@ -129,15 +130,13 @@ def reads() -> Iterator[Reads]:
 def test_a_pass_of_the_mirror_reads_what_it_has_not_read_before(
     workspace: Workspace, odd: Study, reads: Reads
 ) -> None:
-    mirror, histories = (
-        Mirror(workspace.tracking_uri, workspace.artifacts),
-        Histories(workspace.store),
-    )
-    mirror_once(odd, mirror, histories)
-    assert reads.paths  # the first one: epochs and artifacts
+    mirror = Mirror(workspace.tracking_uri, workspace.artifacts)
+    histories, choices = Histories(workspace.store), Choices(odd)
+    mirror_once(odd, mirror, histories, choices)
+    assert reads.paths  # the first one: epochs, networks and artifacts
     reads.paths.clear()
     for _ in range(3):
-        mirror_once(odd, mirror, histories)
+        mirror_once(odd, mirror, histories, choices)
     assert reads.paths == []
 
 
