@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise, product
+from itertools import accumulate, pairwise, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -71,22 +71,20 @@ def run(work: Path) -> list[Row]:
 
 def measures(study: Study) -> dict[str, float]:
     """A study's hypervolume, and the widest step of the normalized score on its front of flash,
-    down to half of the best.
+    down to half of the best: what lies below counts as that half.
     """
     facts = study.facts
     points = points_of(study.trials(), facts.device_limits)
-    gains = {
-        p.cost.flash_bytes: normalized_score(p.score, facts.chance, facts.best) for p in points
-    }
-    front, best = [], 0.0
-    for flash in sorted(gains):
-        if gains[flash] > best:
-            best = gains[flash]
-            front.append(best)
-    worth = [gain for gain in front if gain >= FLOOR * best]
+    gains = [normalized_score(p.score, facts.chance, facts.best) for p in points]
+    best_so_far = accumulate(
+        (gain for _, gain in sorted(zip((p.cost.flash_bytes for p in points), gains, strict=True))),
+        max,
+    )
+    floor = FLOOR * max(gains)
+    front = [floor, *(max(gain, floor) for gain in best_so_far)]
     return {
         "hypervolume": hypervolume(points, facts.dense_cost, facts.chance, facts.best),
-        "widest_gap": max((high - low for low, high in pairwise(worth)), default=0.0),
+        "widest_gap": max(high - low for low, high in pairwise(front)),
     }
 
 
