@@ -346,3 +346,28 @@ def test_many_studies_are_told_apart(study: StudyRecord) -> None:
 def test_a_plane_without_points_says_so(make_study: MakeStudy) -> None:
     figure = comparison_figure([make_study(State.RUNNING)] * 2, PANELS[0])
     assert figure["layout"]["annotations"][0]["text"] == "no point yet"
+
+
+def test_points_have_the_colour_of_their_choice(make_study: MakeStudy) -> None:
+    plain = make_study(State.COMPLETE, State.COMPLETE)
+    names = ("model=resnet8", "model=<ds_cnn>")
+    study = replace(
+        plain,
+        trials=tuple(replace(t, variant=n) for t, n in zip(plain.trials, names, strict=True)),
+        dense=tuple(replace(plain.dense[0], name=name) for name in names),
+    )
+    for panel in PANELS:
+        figure = front_figure(study, panel)
+        shown = [trace(figure, name) for name in ("front", "dominated")]
+        colors = {
+            number: color
+            for one in shown
+            for number, color in zip(one["customdata"], one["marker"]["color"], strict=True)
+        }
+        assert len(set(colors.values())) == 2
+        assert trace(figure, "dense")["marker"]["color"] == [colors[0], colors[1]]
+    page = front_page(study)
+    assert "<th class='text'>choice</th>" in page
+    assert "model=&lt;ds_cnn&gt;" in page
+    assert "model=<ds_cnn>" not in page
+    assert "choice</th>" not in front_page(plain)

@@ -17,7 +17,16 @@ from tracking.pages.plot_layout import (
     literal,
 )
 from tracking.pages.tooltips import cost_lines, score_line
-from tracking.pages.traces import Trace, front_of, points, score_title, shown_cost, staircase
+from tracking.pages.traces import (
+    Trace,
+    by_variant,
+    front_of,
+    points,
+    score_title,
+    shown_cost,
+    staircase,
+    variant_looks,
+)
 from tracking.records import DenseRecord, StudyRecord, TrialRecord
 from tracking.seeds import repeats
 from tracking.tables import cost_of, count, finished_trials, limit_of, score_text, short
@@ -95,12 +104,13 @@ def _budgets(trials: Iterable[TrialRecord], panel: Panel, opacity: float, name: 
 
 
 def _dominated(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
-    marker = {"size": 7, "color": FAINT, "opacity": 0.55}
+    marker = by_variant({"size": 7, "color": FAINT, "opacity": 0.55}, study, trials)
     return points("dominated", study, trials, panel) | {"mode": "markers", "marker": marker}
 
 
 def _points(study: StudyRecord, trials: Sequence[TrialRecord], panel: Panel) -> Trace:
-    marker = {"size": 10, "color": FRONT, "line": {"color": "white", "width": 1.5}}
+    usual = {"size": 10, "color": FRONT, "line": {"color": "white", "width": 1.5}}
+    marker = by_variant(usual, study, trials)
     return points("front", study, trials, panel) | {
         "mode": "markers+text",
         "cliponaxis": False,
@@ -164,12 +174,20 @@ def _dense(study: StudyRecord, panel: Panel) -> list[Trace]:
             "x": [cost_of(d.costs, panel.resource) * panel.scale for d in study.dense],
             "y": [d.score for d in study.dense],
             "mode": "markers",
-            "marker": {"symbol": "diamond", "size": 12, "color": DENSE,
+            "marker": {"symbol": "diamond", "size": 12, "color": _dense_colors(study),
                        "line": {"color": "white", "width": 1.5}},
             "hovertext": [_dense_text(study, dense) for dense in study.dense],
             "hoverinfo": "text",
         }
     ]  # fmt: skip
+
+
+def _dense_colors(study: StudyRecord) -> list[str] | str:
+    """Return a colour for each of several dense networks: that of the trials which start there."""
+    known = variant_looks(study)
+    if not known:
+        return DENSE
+    return [known[dense.name].color if dense.name in known else DENSE for dense in study.dense]
 
 
 def _dense_text(study: StudyRecord, dense: DenseRecord) -> str:
@@ -179,11 +197,11 @@ def _dense_text(study: StudyRecord, dense: DenseRecord) -> str:
 
 
 def _lines(study: StudyRecord, panel: Panel, axis: Axis) -> tuple[list[Figure], list[Figure]]:
-    """Return the dense scores as horizontal lines, the device's limit as a vertical one with its
-    label.
+    """Return the score of the dense network, if there is one, as a horizontal line, and the
+    device's limit as a vertical one with its label.
     """
     shapes, labels = [], []
-    for dense in study.dense:
+    for dense in study.dense if len(study.dense) == 1 else ():
         horizontal = {"xref": "paper", "x0": 0, "x1": 1, "y0": dense.score, "y1": dense.score}
         shapes.append(_line(horizontal, DENSE, "dot", 1.0))
     limit = _limit(study, panel)

@@ -11,7 +11,7 @@ from tracking.pages.plot_layout import (
     literal,
 )
 from tracking.pages.tooltips import hover_text
-from tracking.pages.traces import Trace, shown_cost
+from tracking.pages.traces import Trace, by_variant, shown_cost
 from tracking.records import StudyRecord, TrialRecord
 from tracking.tables import finished_trials
 
@@ -19,7 +19,7 @@ _GAP = 0.03  # between two planes, as a share of the figure
 _SCORE = "score"
 _COLUMNS = PANELS
 _ROWS = (*PANELS[1:], None)  # None: the score
-MARKS = {
+MARKS: dict[str, Figure] = {
     "dominated": {"size": 5, "color": FAINT, "opacity": 0.6},
     "front": {"size": 7, "color": FRONT, "line": {"color": "white", "width": 1}},
 }
@@ -79,7 +79,7 @@ def _points(
         "type": "scatter",
         "name": name,
         "mode": "markers",
-        "marker": MARKS[name],
+        "marker": by_variant(MARKS[name], study, trials),
         "x": [shown_cost(trial, across) for trial in trials],
         "y": [trial.score if up is None else shown_cost(trial, up) for trial in trials],
         "xaxis": f"x{_suffix(column)}",

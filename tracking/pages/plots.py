@@ -11,6 +11,7 @@ from tracking.pages.page import render
 from tracking.pages.pairs import pairs_figure
 from tracking.pages.picked import page_folder, pick_rows
 from tracking.pages.plot_layout import PANELS, Card, Figure, score_cards
+from tracking.pages.traces import variant_looks
 from tracking.records import Limits, State, StudyRecord, TrialRecord
 from tracking.seeds import Repeats, repeats, repeats_of
 from tracking.tables import (
@@ -49,6 +50,7 @@ class _Row(NamedTuple):
     macs: str
     measured: str
     budget: str
+    choice: str
     fronts: str
     widths: str
 
@@ -90,6 +92,7 @@ def front_page(
         picks=pick_rows(study, pages or {}),
         export_command=f"paring export study={study.name} trial=K out={page_folder('K')}",
         over_seeds=bool(repeats(study)),
+        variants=variant_looks(study),
         show_measured=any(trial.measured for trial in front_trials(study))
         and not shared["measured"],
         rows=_rows(study, pages or {}, answers or {}),
@@ -169,6 +172,7 @@ def _row(trial: TrialRecord, repeated: Repeats | None) -> _Row:
         macs=DASH if costs is None else work(costs.macs),
         measured=measured_text(trial),
         budget=_budget(trial.budget),
+        choice=trial.variant,
         fronts=", ".join(plane.partition("_")[0] for plane in trial.planes),
         widths=", ".join(f"{name} {width}" for name, width in trial.widths.items()),
     )

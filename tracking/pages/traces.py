@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tracking.pages.plot_layout import FRONT, Axis, Figure, Panel, literal
+from tracking.pages.plot_layout import FRONT, Axis, Figure, Look, Panel, literal, looks
 from tracking.pages.tooltips import hover_text
 from tracking.records import StudyRecord, TrialRecord
 from tracking.tables import cost_of, finished_trials
@@ -39,6 +39,23 @@ def points(name: str, study: StudyRecord, trials: Sequence[TrialRecord], panel: 
         "meta": {"x": panel.resource, "y": "score"},
         "hovertext": [hover_text(study, trial) for trial in trials],
         "hoverinfo": "text",
+    }
+
+
+def variant_looks(study: StudyRecord) -> dict[str, Look]:
+    """Return the look of every variant's points; none where the study has one network."""
+    names = list(dict.fromkeys(trial.variant for trial in finished_trials(study)))
+    return dict(zip(names, looks(len(names)), strict=True)) if len(names) > 1 else {}
+
+
+def by_variant(marker: Figure, study: StudyRecord, trials: Sequence[TrialRecord]) -> Figure:
+    """Return a marker whose colour and symbol tell variants apart, where there are several."""
+    if not (known := variant_looks(study)):
+        return marker
+    chosen = [known[trial.variant] for trial in trials]
+    return marker | {
+        "color": [one.color for one in chosen],
+        "symbol": [one.symbol for one in chosen],
     }
 
 
