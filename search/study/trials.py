@@ -102,7 +102,7 @@ def claim(study: Study, blocked: Collection[int] = ()) -> optuna.Trial | None:
 def _placed(study: Study, trial: FrozenTrial) -> FrozenTrial:
     """A trial with the budget that results so far suggest."""
     with study.workspace.lock(f"place-{study.key}"):  # others are placed beside it, not at it
-        study.table.note(trial, budget=next_budget(line_of(study)))
+        study.table.note(trial, budget=next_budget(line_of(study), study.facts.dense_cost))
     return study.table.current(trial)
 
 

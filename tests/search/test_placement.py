@@ -1,6 +1,7 @@
 """Budgets that place themselves: a coarse ladder, then where the score falls most."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -28,39 +29,53 @@ def flash(limit: int) -> Budget:
     return Budget(flash_bytes=limit)
 
 
-def line(*points: tuple[int, float | None]) -> list[Tried]:
-    return [Tried(flash(limit), gain, 1) for limit, gain in points]
+def line(*points: tuple[int, float | None], trials: int = 1) -> list[Tried]:
+    return [Tried(flash(limit), gain, trials) for limit, gain in points]
 
 
 def test_the_widest_step_of_the_score_is_halved() -> None:
-    assert next_budget(line((40_000, 0.95), (10_000, 0.9), (2_500, 0.6))) == flash(5_000)
-    assert next_budget(line((40_000, 0.95), (10_000, 0.7), (2_500, 0.6))) == flash(20_000)
+    tried = line((40_000, 0.95), (10_000, 0.9), (2_500, 0.6), (600, 0.55))
+    assert next_budget(tried, DENSE) == flash(5_000)
+    tried = line((40_000, 0.95), (10_000, 0.7), (2_500, 0.6), (600, 0.55))
+    assert next_budget(tried, DENSE) == flash(20_000)
 
 
-def test_nothing_is_placed_where_scores_have_collapsed() -> None:
+def test_no_step_is_halved_where_scores_have_collapsed() -> None:
     """Between 0.55 and 0.2 the score falls most, but hardly a network there is worth having."""
     tried = line((40_000, 0.95), (10_000, 0.8), (2_500, 0.55), (700, 0.2))
-    assert next_budget(tried) == flash(5_000)
+    assert next_budget(tried, DENSE) == flash(5_000)
 
 
 def test_a_budget_reaches_what_a_tighter_one_has_reached() -> None:
     tried = line((40_000, 0.95), (10_000, 0.6), (2_500, 0.9), (700, 0.7))
-    assert next_budget(tried) == flash(1_322)  # not between 0.95 and 0.6
+    assert next_budget(tried, DENSE) == flash(1_322)  # not between 0.95 and 0.6
 
 
 def test_trials_that_run_count_as_placed() -> None:
     before = line((40_000, 0.95), (10_000, 0.9), (2_500, 0.6))
-    assert next_budget([*before, *line((5_000, None))]) in (flash(7_071), flash(3_535))
+    placed = next_budget([*before, *line((5_000, None))], DENSE)
+    assert placed in (flash(7_071), flash(3_535))
 
 
-def test_where_steps_are_small_a_budget_is_tried_again() -> None:
-    tried = line((40_000, 0.95), (10_000, 0.94), (2_500, 0.93))
-    assert next_budget(tried) == flash(2_500)
-    assert next_budget([*tried[:2], Tried(flash(2_500), 0.93, 3)]) == flash(10_000)
+def test_every_other_trial_goes_where_the_hypervolume_may_grow_most() -> None:
+    """A large step at tight budgets adds little volume, a small one at loose ones adds much."""
+    tried = line((40_000, 0.95), (10_000, 0.8), (700, 0.6))
+    assert next_budget(tried, DENSE) == flash(20_000)
+    even = [*tried[:2], replace(tried[2], trials=2)]
+    assert next_budget(even, DENSE) == flash(2_645)
+    again = line((20_000, 0.95), (18_000, 0.6), (16_500, 0.5), trials=3)
+    assert next_budget(again, DENSE) in [one.budget for one in again]
+
+
+def test_where_steps_are_small_the_hypervolume_decides_alone() -> None:
+    tried = line((40_000, 0.95), (10_000, 0.94), (2_500, 0.93), (600, 0.92))
+    odd = [*tried[:3], Tried(flash(600), 0.92, 2)]
+    assert next_budget(tried, DENSE) == next_budget(odd, DENSE)
 
 
 def test_neighbours_that_are_too_near_are_not_halved() -> None:
-    assert next_budget(line((10_000, 0.9), (9_500, 0.5))) in (flash(10_000), flash(9_500))
+    tried = line((10_000, 0.9), (9_500, 0.5))
+    assert next_budget(tried, DENSE) in (flash(10_000), flash(9_500))
 
 
 points = st.lists(
@@ -72,23 +87,26 @@ points = st.lists(
 def test_the_next_budget_lies_on_the_line(made: list[tuple[int, float | None]]) -> None:
     tried = line(*dict(made).items())
     limits = [one.budget.flash_bytes or 0 for one in tried]
-    placed = next_budget(tried).flash_bytes
+    placed = next_budget(tried, DENSE).flash_bytes
     assert placed is not None
     assert min(limits) <= placed <= max(limits)
 
 
 @given(st.floats(0.02, 1.0), st.floats(0.3, 3.0))
 def test_steps_above_half_of_the_best_become_small(scale: float, power: float) -> None:
-    """Of a score that falls smoothly, twenty trials leave no step above 0.05."""
+    """Of a score that falls smoothly, no step is left that is wide."""
 
     def gain(limit: int) -> float:
         return 1 - 2.0 ** -((limit / (scale * 20_000)) ** power)
 
     tried = line(*((limit, gain(limit)) for limit in (80_000, 16_000, 3_200, 640)))
-    for _ in range(40):
-        budget = next_budget(tried)
-        if all(one.budget != budget for one in tried):
+    for _ in range(80):
+        budget = next_budget(tried, DENSE)
+        at = next((n for n, one in enumerate(tried) if one.budget == budget), None)
+        if at is None:
             tried.append(Tried(budget, gain(budget.flash_bytes or 0), 1))
+        else:
+            tried[at] = replace(tried[at], trials=tried[at].trials + 1)
     tried.sort(key=lambda one: tightness(one.budget))
     floor = 0.5 * max(one.gain or 0 for one in tried)
     for loose, tight in pairwise(tried):
