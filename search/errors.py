@@ -4,7 +4,8 @@ SearchError                 anything below: the user's mistake, exit code 2
 ├── ConfigError             a config that cannot be read or makes no sense
 ├── StudyError              a study that is missing, foreign or of another recipe
 ├── StoreError              a blob that is missing or damaged
-│   └── UnwritableError     the store cannot be written now: a full or failing disk
+│   └── UnwritableError     the store cannot be written now: a full disk, a server out of reach
+├── UnreadableError         the store cannot be read now; no blob is known to be lost
 └── NothingFitsError        no finished point is within the limits asked for
 
 Every message says what, the value, the limit and the cure.
@@ -60,6 +61,13 @@ class StoreError(SearchError):
 
 class UnwritableError(StoreError):
     """The store cannot be written at the moment."""
+
+
+class UnreadableError(SearchError):
+    """The store cannot be read at the moment.
+
+    No StoreError: whoever makes lost blobs again must not take an outage for a loss.
+    """
 
 
 class NothingFitsError(SearchError):

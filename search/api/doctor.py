@@ -11,6 +11,7 @@ import torch
 
 from pruning.training.job import fast_precision
 from search.config.cores import cores
+from search.config.places import local_folder
 from search.config.schema import StorageConfig
 from search.errors import StoreError
 from search.storage.workspace import Workspace, open_workspace
@@ -35,7 +36,7 @@ class Finding:
 
 def examined(storage: StorageConfig) -> list[Finding]:
     """Every check, of this machine and of where studies live."""
-    return [*machine(Path(storage.folder).expanduser()), *stores(storage)]
+    return [*machine(local_folder(storage.folder)), *stores(storage)]
 
 
 def machine(folder: Path) -> Iterator[Finding]:
@@ -55,7 +56,7 @@ def machine(folder: Path) -> Iterator[Finding]:
     fast = fast_precision("cpu")
     found = "fast" if fast == "bf16" else "computed in software, ten times slower than fp32"
     yield Finding("bf16", True, f"{found} on this processor")
-    existing = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
     cure = f"free some space, or set storage.folder; {LEAST_FREE_BYTES >> 30} GiB are recommended"
     yield Finding("free disk", free >= LEAST_FREE_BYTES, f"{free / (1 << 30):.1f} GiB", cure)
@@ -87,7 +88,7 @@ def _round_trip(workspace: Workspace) -> str:
     digest = store.put(content)
     store.read(digest)  # checks it against its name
     store.remove(digest)
-    return f"writable: {workspace.folder / 'store'}"
+    return f"writable: {store.place}"
 
 
 def _orphans(workspace: Workspace) -> str:

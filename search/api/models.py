@@ -15,7 +15,7 @@ from pruning.execution.network import Network
 from pruning.export.formats import Format, format_of
 from pruning.export.stored_model import MODEL
 from pruning.training.checkpoint import unpack_network
-from search.errors import StoreError
+from search.errors import StoreError, UnreadableError
 from search.results.evaluate_front import evaluate_trial
 from search.results.export import write_model, write_pages
 from search.results.mlflow_sync import register_model
@@ -131,7 +131,7 @@ class TrialModel:
         files = write_model(self.study, self.record, self.trial, place, form, called)
         try:
             return (*files, *write_pages(self.study, self.record, self.trial, place))
-        except (StoreError, OutputError, TrackingError):
+        except (StoreError, UnreadableError, OutputError, TrackingError):
             return files  # the model is good without it
 
     def register(self, files: Sequence[Path], alias: str = "best") -> str:

@@ -9,6 +9,7 @@ from pruning.deploy.backends.c_name import DEFAULT, checked_c_name
 from pruning.export.formats import Format
 from search.config.devices import device_from
 from search.config.parse import one_budget, resolve_below
+from search.config.places import local_folder
 from search.config.schema import BudgetConfig, DeviceConfig
 from search.config.validate import validated
 from search.errors import ConfigError
@@ -68,7 +69,7 @@ def place(out: object, config: DictConfig) -> Path:
         ConfigError: it is another place.
     """
     path = resolve_below(Path.cwd(), out, "out")
-    kept = Path(str(config.storage.folder)).expanduser().resolve()
+    kept = local_folder(str(config.storage.folder))
     if path.is_relative_to(kept):
         raise ConfigError(f"out={out}: studies are kept below {kept}; choose a folder outside it")
     return path

@@ -33,7 +33,15 @@ class Entry:
 
 
 class Backend(Protocol):
-    """Where blobs are stored: Optuna's artifact store protocol, and a list of all entries."""
+    """Where blobs are stored: Optuna's artifact store protocol, and a list of all entries.
+
+    What is out of reach raises UnreadableError or UnwritableError.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        ...
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
         """A readable binary stream; LookupError or OSError if there is no such artifact."""
@@ -60,6 +68,11 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def place(self) -> str:
+        """Its path."""
+        return str(self.root)
 
     def _path(self, artifact_id: str) -> Path:
         return self.root / artifact_id[:2] / artifact_id[2:]
@@ -124,11 +137,17 @@ class Store(Mapping[str, bytes]):
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
+    @property
+    def place(self) -> str:
+        """Where the blobs are, for people."""
+        return self._backend.place
+
     def put(self, content: bytes) -> str:
         """Store a blob and return its digest.
 
         Raises:
-            UnwritableError: the disk is full or fails; nothing is left behind.
+            UnwritableError: the disk is full or fails, or a server is out of reach; nothing is
+                left behind.
         """
         digest = digest_of(content)
         try:
@@ -144,7 +163,8 @@ class Store(Mapping[str, bytes]):
         """The blob of a digest.
 
         Raises:
-            StoreError: the blob is damaged. KeyError: there is none.
+            StoreError: the blob is damaged. KeyError: there is none. UnreadableError: nobody can
+                tell now.
         """
         try:
             with self._backend.open_reader(digest) as stream:
@@ -162,7 +182,7 @@ class Store(Mapping[str, bytes]):
         """The blob of a digest that must be there.
 
         Raises:
-            StoreError: the blob is damaged or missing.
+            StoreError: the blob is damaged or missing. UnreadableError: nobody can tell now.
         """
         try:
             return self[digest]

@@ -1,4 +1,4 @@
-"""Databases and disks that are out of reach for a while: no work may be lost by that.
+"""Databases and stores that are out of reach for a while: no work may be lost by that.
 
 A restarted server, a broken connection or a full disk is no fault of a trial, which must not fail
 by it. Workers wait until the outage is over (`search.worker.stop_signals`); displays and mirrors
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 
-from search.errors import UnwritableError
+from search.errors import UnreadableError, UnwritableError
 from tracking.databases.urls import mask
 from tracking.errors import BusyError, LockedError, UnreachableError
 
@@ -25,6 +25,7 @@ _KINDS = (
     UnreachableError,
     LockedError,
     BusyError,
+    UnreadableError,
     UnwritableError,
 )
 

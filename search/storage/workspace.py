@@ -1,5 +1,6 @@
 """Where studies live: two databases, a store of blobs, and a folder for logs."""
 
+import socket
 import warnings
 from dataclasses import dataclass
 from math import inf
@@ -10,10 +11,12 @@ import optuna
 from optuna.storages import RDBStorage
 
 from search.config.parse import http_address
+from search.config.places import is_address, local_folder
 from search.config.schema import StorageConfig
 from search.errors import ConfigError, StudyError
-from search.storage.blobs import Folder, Store
+from search.storage.blobs import Backend, Folder, Store
 from search.storage.optuna_adapter import TrialStorage
+from search.storage.remote import Remote
 from tracking.databases.database import prepare
 from tracking.databases.locks import lock
 from tracking.databases.urls import Databases, locate
@@ -30,13 +33,13 @@ class Workspace:
 
     @property
     def folder(self) -> Path:
-        """The local folder for the store, logs and pages."""
-        return Path(self.config.folder).expanduser().resolve()
+        """The local folder for logs and pages, and for the store unless that is at an address."""
+        return local_folder(self.config.folder)
 
     @property
     def store(self) -> Store:
         """The blobs."""
-        return Store(Folder(self.folder / "store"))
+        return Store(backend_of(self.config.folder))
 
     @property
     def tracking_uri(self) -> str:
@@ -44,13 +47,34 @@ class Workspace:
         return self.config.tracking_uri or self.databases.mlflow
 
     @property
-    def artifacts(self) -> Path:
-        """Where MLflow's artifacts go without a server, and from one that `paring serve` starts."""
-        return self.folder / "artifacts"
+    def artifacts(self) -> Path | str:
+        """Where MLflow's artifacts go without a server, and from one that `paring serve` starts:
+        beside the store, where MLflow can write there.
+        """
+        beside = Remote(self.config.folder).artifacts if is_address(self.config.folder) else None
+        return beside or self.folder / "artifacts"
+
+    @property
+    def place(self) -> str:
+        """Where the databases are, for people and for marks in the store. Machines that share a
+        store may each have databases of their own in the same place.
+        """
+        place = self.databases.place
+        own = is_address(self.config.folder) and self.databases.of_one_machine
+        return f"{place} of {socket.gethostname()}" if own else place
 
     def lock(self, name: str, timeout: float | None = 60.0) -> Any:
         """A mutex between all processes that use this workspace."""
         return lock(self.databases, name, timeout)
+
+
+def backend_of(folder: str) -> Backend:
+    """What holds the blobs of a workspace with this `storage.folder`.
+
+    Raises:
+        ConfigError: it is an address that cannot be used.
+    """
+    return Remote(folder) if is_address(folder) else Folder(local_folder(folder) / "store")
 
 
 def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
@@ -66,6 +90,7 @@ def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
             "out and give storage.folder for SQLite files"
         )
     http_address(config.tracking_uri, "storage.tracking_uri")
+    backend_of(config.folder)
     if config.heartbeat_s < 1 or config.lease_s <= config.heartbeat_s:
         raise ConfigError(
             f"storage.heartbeat_s={config.heartbeat_s} storage.lease_s={config.lease_s}: a "
@@ -74,7 +99,7 @@ def open_workspace(config: StorageConfig, create: bool = True) -> Workspace:
     for name in ("checkpoint_s", "outage_s"):
         if not 0 <= (seconds := getattr(config, name)) < inf:
             raise ConfigError(f"storage.{name}={seconds}: a number of seconds, at least 0")
-    databases = locate(config.url or Path(config.folder), config.schema)
+    databases = locate(config.url or local_folder(config.folder), config.schema)
     if not create and databases.folder and not (databases.folder / "optuna.db").exists():
         raise StudyError(
             f"there are no studies in {databases.folder}; run this where the sweep ran, or "
@@ -91,7 +116,7 @@ def tracking_uri_of(config: StorageConfig) -> str:
         ConfigError: a setting makes no sense. StudyError: there is no MLflow.
     """
     http_address(config.tracking_uri, "storage.tracking_uri")
-    databases = locate(config.url or Path(config.folder), config.schema)
+    databases = locate(config.url or local_folder(config.folder), config.schema)
     if config.tracking_uri is not None:
         return config.tracking_uri
     if databases.folder and not (databases.folder / "mlflow.db").exists():

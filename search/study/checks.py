@@ -27,8 +27,8 @@ def require_store(study: Study) -> None:
     mark = study.facts.store  # older studies have none
     if mark is not None and mark not in study.workspace.store:
         raise StoreError(
-            f"study={study.name}: its store is not in {study.workspace.folder}; set "
-            "storage.folder to the folder that all workers of the study share"
+            f"study={study.name}: its store is not in {study.workspace.store.place}; set "
+            "storage.folder to the folder, or the address, that all workers of the study share"
         )
 
 

@@ -38,7 +38,7 @@ def orphans(workspace: Workspace, older_s: float) -> Orphans:
     named = named_digests(open_storage(workspace).engine)
     unnamed = [entry for entry in entries if entry.name not in named]
     before = time.time() - older_s
-    here = f"in {workspace.databases.place}"
+    here = f"in {workspace.place}"
     marks = {entry.name: mark for entry in unnamed if (mark := _mark(workspace, entry)) is not None}
     return Orphans(
         old=[entry for entry in unnamed if entry.written <= before],
@@ -62,7 +62,7 @@ def collect(workspace: Workspace, older_s: float, force: bool) -> Orphans:
         unnamed = orphans(workspace, older_s)
         if unnamed.others and not force:
             raise StoreError(
-                f"{workspace.folder / 'store'}: it also holds the models of a study that this "
+                f"{workspace.store.place}: it also holds the models of a study that this "
                 f"database does not know ({unnamed.others[0]}); if that database is gone, remove "
                 "them with force=true"
             )

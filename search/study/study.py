@@ -125,7 +125,7 @@ def create_study(
             storage=storage,
             directions=[StudyDirection[way.upper()] for way in objectives.values()],
         )
-        mark = mark_of(name, workspace.databases.place)
+        mark = mark_of(name, workspace.place)
         marked = replace(facts, store=digest_of(mark))
         # Named before it is stored: so a kill leaves no blob that nobody names.
         StudyDefinition(spec=spec, objectives=tuple(objectives), facts=marked).write(study)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
+from search.config.places import local_folder
 from search.config.schema import StorageConfig
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -16,7 +17,7 @@ _TROUBLE = re.compile(r"^\S+ \S+ (?:WARNING|ERROR) \S+ (.*)$")
 
 def log_folder(storage: StorageConfig, name: str) -> Path:
     """Where the workers and the mirror of a study write their logs."""
-    folder = Path(storage.folder).expanduser().resolve() / "logs" / name
+    folder = local_folder(storage.folder) / "logs" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

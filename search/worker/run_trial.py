@@ -112,14 +112,15 @@ def run_trial(
             this process's.
     """
     params = sampled_params(study, trial)
-    start = start_of(study, trial, variant.key, dense)
+    start = monitor.outlast(lambda: start_of(study, trial, variant.key, dense))
     twin = _twin(study, trial, start, params)
     if twin is not None and (copy := _copied(twin)) is not None:
         return copy
     job = variant.factory.trial_job(params, trial_budget(trial), TrialNotes.of(trial).seed)
     book = _TrialLog(study, trial)
     try:
-        state = resumed(book, job, study.workspace.store, f"trial {trial.number}")
+        name, store = f"trial {trial.number}", study.workspace.store
+        state = monitor.outlast(lambda: resumed(book, job, store, name))
         if state is None:
             state = TrainState.begin(start.network.graph, start.network.tensors, job)
         verdict = train_on(state, job, study.workspace, book, monitor)
@@ -129,7 +130,7 @@ def run_trial(
         return Dominated(verdict)
     if not isfinite(score := state.history[-1].score):
         return Failed(f"{job.task.metric.name} is {score}; correct the metric")
-    return monitor.outlast(lambda: _finished(book, study.workspace.store, state, job, dense))
+    return monitor.outlast(lambda: _finished(book, store, state, job, dense))
 
 
 def _twin(

@@ -53,7 +53,7 @@ def work(storage: StorageConfig, name: str, threads: int) -> Reason | None:
 
 
 def _work_off(study: Study, monitor: StopMonitor) -> None:
-    require_store(study)
+    monitor.outlast(lambda: require_store(study))
     starts = Starts(study, monitor)
     starts.prepare()
     while (trial := _next_trial(study, starts, monitor)) is not None:

@@ -18,6 +18,7 @@ from search.config.schema import StorageConfig
 from search.config.spec import Spec
 from search.storage.workspace import Workspace, open_workspace
 from search.study.study import Study
+from tests.search.s3_server import S3Server, s3_credentials
 from tracking import TrackingError, locate
 from tracking.databases.database import connected
 
@@ -64,6 +65,20 @@ def on_postgres(postgres_url: str, tmp_path: Path) -> Iterator[StorageConfig]:
         connection.execute(text("SET lock_timeout = '10s'"))
         for kind in ("optuna", "mlflow", "users"):
             connection.execute(DropSchema(f"{schema}_{kind}", cascade=True, if_exists=True))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server in a process of its own."""
+    with S3Server(tmp_path_factory.mktemp("s3") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_address(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A place in a bucket of its own; this process and its children find the credentials."""
+    with s3_credentials(s3_server.url, monkeypatch):
+        yield f"s3://{s3_server.new_bucket()}/team/paring"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -30,6 +30,7 @@ _SERVER = {
 }
 _FILES = ("optuna.db", "mlflow.db", "users.db")
 _SECRETS = frozenset({"password", "sslpassword", "passwd", "pwd"})
+_LOOPBACK = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
 _POSTGRES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _IN_URL = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):\S*@")
@@ -62,6 +63,11 @@ class Databases:
             return str(self.folder)
         url = make_url(self.optuna).set(query={}, drivername="postgresql")
         return f"{url.render_as_string()}, schema {self.schema}"
+
+    @property
+    def of_one_machine(self) -> bool:
+        """Whether other machines find other databases in the same place, or none."""
+        return self.folder is not None or make_url(self.optuna).host in _LOOPBACK
 
 
 def locate(location: str | Path, schema: str = "paring") -> Databases:

@@ -14,7 +14,7 @@ from search.cli.options import c_name, place, trial_number
 from search.config.registered import registered
 from search.config.schema import StorageConfig
 from search.config.validate import validated
-from search.errors import ConfigError, StoreError
+from search.errors import ConfigError, StoreError, UnreadableError
 from search.results.export import finished_trial, write_model, write_pages
 from search.results.report import study_record
 from search.storage.workspace import tracking_uri_of
@@ -66,5 +66,6 @@ def _of_study(config: DictConfig, number: int, out: Path, form: Format, called: 
     try:
         for file in write_pages(study, record, trial, out):
             print(f"written: {file}")
-    except (StoreError, OutputError, TrackingError) as error:  # the model is good without it
+    except (StoreError, UnreadableError, OutputError, TrackingError) as error:
+        # The model is good without them.
         print(f"paring: why.html and evaluation.html were not written: {error}", file=sys.stderr)
