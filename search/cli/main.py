@@ -152,7 +152,8 @@ def _refuse_passwords(overrides: Sequence[str]) -> None:
         if mask(override) != override:
             raise ConfigError(
                 f"{mask(override)}: a password on the command line can be read by others; give "
-                "it in PGPASSWORD or ~/.pgpass, MLFLOW_TRACKING_PASSWORD or PARING_NOTIFY_URL"
+                "it in PGPASSWORD or ~/.pgpass, MLFLOW_TRACKING_PASSWORD, AWS_SECRET_ACCESS_KEY "
+                "or PARING_NOTIFY_URL"
             )
 
 

@@ -124,14 +124,19 @@ class _DenseLog:
 
     def __init__(self, study: Study, key: str) -> None:
         self._study, self.key = study, key
+        self._removed: set[str] = set()
 
     def checkpoint(self) -> str | None:
         return self._study.notes().dense_checkpoint.get(self.key)
 
     def announce(self, digests: Sequence[str]) -> None:
+        stored = {*self._pending(), *filter(None, [self.checkpoint()])}
         with self._study.workspace.lock(BLOBS):
-            named = {*self._pending(), *digests} - {self.checkpoint()}
+            named = (stored - self._removed).union(digests)
             self._study.note(dense_pending={self.key: sorted(named)})
+
+    def forget(self, digest: str) -> None:
+        self._removed.add(digest)
 
     def note_checkpoint(self, digest: str) -> None:
         self._study.note(dense_checkpoint={self.key: digest})

@@ -56,15 +56,19 @@ class _TrialLog:
     def __init__(self, study: Study, trial: optuna.Trial) -> None:
         self._study, self._trial = study, trial
         self._rungs = study.rungs
+        self._removed: set[str] = set()
 
     def checkpoint(self) -> str | None:
         return TrialNotes.of(self._trial).checkpoint
 
     def announce(self, digests: Sequence[str]) -> None:
         notes = TrialNotes.of(self._trial)
-        abandoned = notes.resume_blobs - {notes.checkpoint}  # by an attempt that was killed
+        stored = notes.resume_blobs - self._removed  # some by attempts that were killed
         with self._study.workspace.lock(BLOBS):
-            self._note(pending=sorted(abandoned.union(digests)))
+            self._note(pending=sorted(stored.union(digests)))
+
+    def forget(self, digest: str) -> None:
+        self._removed.add(digest)
 
     def note_checkpoint(self, digest: str) -> None:
         with turn(self._study):

@@ -37,6 +37,10 @@ class Logbook(Protocol):
         """Name blobs that are about to be stored, so that a kill leaves none unnamed."""
         ...
 
+    def forget(self, digest: str) -> None:
+        """A blob was removed: it is named until the next announcement, and not by that."""
+        ...
+
     def note_checkpoint(self, digest: str) -> None:
         """Note the digest of a stored state."""
         ...
@@ -114,3 +118,4 @@ def _store(workspace: Workspace, book: Logbook, content: bytes) -> None:
     book.note_checkpoint(digest)
     if before is not None and before != digest:
         workspace.store.remove(before)
+        book.forget(before)

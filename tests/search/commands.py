@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
+from search.config.places import LOCAL, is_address
 from search.config.schema import StorageConfig
 from search.results.report import counts
 from search.study.study import Study
@@ -59,7 +60,9 @@ class Commands:
         return process
 
     def said(self) -> str:
-        logs = [*self.folder.glob("*.log"), *Path(self.storage.folder).glob("logs/s/*.log")]
+        kept = self.storage.folder
+        local = self.folder / LOCAL if is_address(kept) else Path(kept)
+        logs = [*self.folder.glob("*.log"), *local.glob("logs/s/*.log")]
         return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(logs))
 
     def stop(self) -> None:

@@ -9,11 +9,14 @@ _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing sends a reset
 
 
 class Proxy:
-    """Forwards connections to a port of this machine, while the block runs."""
+    """Forwards connections to a port of this machine, while the block runs.
 
-    def __init__(self, port: int) -> None:
+    It listens where it is told to, or on any free port.
+    """
+
+    def __init__(self, port: int, listens: int = 0) -> None:
         self._server = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", listens))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._left: list[socket.socket] = []  # the server's ends of clients that were reset
         self._lock = threading.Lock()
@@ -28,6 +31,8 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts, and keeps it open
         self._listener.close()
         self.reset_clients()
         self.close_servers()

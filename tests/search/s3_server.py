@@ -1,5 +1,6 @@
 """An S3 server of the tests' own, on loopback: a process that speaks HTTP."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,15 @@ class S3Server:
         with suppress(URLError, OSError), urllib.request.urlopen(self.url, timeout=5):
             return True
         return False
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server does nothing while the block runs."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     @property
     def url(self) -> str:
