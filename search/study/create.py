@@ -27,7 +27,7 @@ from search.study.provenance import provenance
 from search.study.pruner import RungPruner
 from search.study.reachable import coarse_ladder, reachable
 from search.study.sampling import AUTO as AUTO_SAMPLER
-from search.study.sampling import chosen_sampler
+from search.study.sampling import chosen_sampler, configured
 from search.study.space import (
     GROUPS,
     check_space,
@@ -209,6 +209,7 @@ def _with_sampler(spec: Spec, budgets: int, total: int | None) -> Spec:
     """The spec with the sampler that `sampler=auto` stands for."""
     if spec["sampler"].get(TARGET) != AUTO_SAMPLER:
         return spec
+    configured(spec, 0)  # refuses what it does not take
     sampler = chosen_sampler(spec["space"], budgets, total or spec["trials"])
     return replace(spec, values={**spec.values, "sampler": sampler})
 

@@ -86,7 +86,7 @@ def claim(study: Study, blocked: Collection[int] = ()) -> optuna.Trial | None:
     if claimed is None:
         return None
     # Read once: Optuna's cache must have seen the trial, and the sampler needs the others.
-    if trial_budget(claimed) == UNPLACED:
+    if study.places_budgets and trial_budget(claimed) == UNPLACED:
         claimed = _placed(study, claimed)
     study.table.show([*prior_trials(study), *study.trials()])
     study.optuna.sampler = sampler_for(study, claimed)
