@@ -44,7 +44,6 @@ from tests.search.commands import (
     until_gone,
 )
 from tests.search.proxy import Proxy
-from tests.search.s3_server import KEY, SECRET, S3Server, s3_credentials, url_of
 from tracking import locate
 from tracking.databases.database import connected
 from tracking.mlflow.client import Client
@@ -608,78 +607,6 @@ def test_a_full_disk_is_waited_for(lab: Lab) -> None:
         assert complete(study) == 6
         assert not list(store.rglob(".part-*"))  # nothing half-written
         lab.check(study, 6)
-
-
-# --- a store without a disk
-
-
-def test_a_store_out_of_reach_is_waited_for(
-    s3_server: S3Server, s3_address: str, on_postgres: StorageConfig,
-    lab_on: Callable[[StorageConfig], Lab], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    storage = replace(on_postgres, folder=s3_address)
-    workspace, lab = open_workspace(storage), lab_on(storage)
-    with Proxy(s3_server.port) as way:
-        port = way.port
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url_of(port))  # for the sweep alone
-        sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=8", "workers=2")
-        study = until("the study", sweep, lambda: find_study(workspace, "s"))
-        until("a trial, and one in training", sweep, lambda: complete(study) and running(study))
-    terminal = lab.folder / "0.log"
-    until("a complaint", sweep, lambda: "cannot be reached, trying" in terminal.read_text())
-    done = complete(study)
-    time.sleep(5)
-    assert complete(study) == done < 8
-    with Proxy(s3_server.port, listens=port):
-        study = lab.finish(sweep)
-    assert complete(study) == 8
-    assert "UnwritableError" in lab.said()
-    assert not {KEY, SECRET} & set(lab.said().split())
-    lab.check(study, 8)
-
-
-def test_a_sweep_ends_while_the_store_does_not_answer(
-    tmp_path: Path, on_postgres: StorageConfig,
-    lab_on: Callable[[StorageConfig], Lab], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    with S3Server(tmp_path / "s3-server") as server, s3_credentials(server.url, monkeypatch):
-        storage = replace(on_postgres, folder=f"s3://{server.new_bucket()}/x")
-        workspace, lab = open_workspace(storage), lab_on(storage)
-        again = ("method.phases.finetune_epochs=30", "trials=4", "workers=2")
-        sweep = lab.sweep(*again)
-        study = until("the study", sweep, lambda: find_study(workspace, "s"))
-        until("a running trial", sweep, lambda: running(study))
-        children = family(sweep)
-        with server.frozen():
-            time.sleep(2)  # until all wait for an answer
-            began = time.monotonic()
-            os.killpg(sweep.pid, signal.SIGINT)
-            assert sweep.wait(PATIENCE_S) == 130
-            assert time.monotonic() - began < 20  # 10 on a machine with nothing else to do
-            until_gone(children)
-        study = lab.finish(lab.sweep(*again))
-        assert complete(study) == 4
-        lab.check(study, 4)
-
-
-def test_workers_are_killed_on_a_store_without_a_disk(
-    s3_address: str, on_postgres: StorageConfig, lab_on: Callable[[StorageConfig], Lab]
-) -> None:
-    storage = replace(on_postgres, folder=s3_address)
-    workspace, lab, kills = open_workspace(storage), lab_on(storage), 0
-    sweep = lab.sweep("method.phases.finetune_epochs=20", "trials=8", "workers=2")
-    study = until("the study", sweep, lambda: find_study(workspace, "s"))
-    while kills < 3:
-        done = complete(study)
-        trial = until("a running trial", sweep, lambda: running(study))
-        with suppress(ProcessLookupError):
-            os.kill(trial.user_attrs["owner"]["pid"], signal.SIGKILL)
-            kills += 1
-        until("the next one", sweep, lambda: complete(study) > done)  # noqa: B023
-    study = lab.finish(sweep)
-    assert complete(study) == 8
-    assert max(trial.user_attrs["attempt"] for trial in study.trials()) >= 2
-    lab.check(study, 8)
 
 
 # --- MLflow
